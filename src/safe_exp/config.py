@@ -74,9 +74,13 @@ class ModelConfig:
         _require_at_least("model.num_filters", self.num_filters, 1)
         _require_at_least("model.feature_dim", self.feature_dim, 1)
         if not self.filter_sizes:
-            raise UserError("model.filter_sizes is empty; give at least one window width, as in model.filter_sizes=[3,4].")
+            raise UserError(
+                "model.filter_sizes is empty; give at least one window width, as in model.filter_sizes=[3,4]."
+            )
         if min(self.filter_sizes) < 1:
-            raise UserError(f"model.filter_sizes={self.filter_sizes}: a window covers at least 1 word; every width must be >= 1.")
+            raise UserError(
+                f"model.filter_sizes={self.filter_sizes}: a window covers at least 1 word; every width must be >= 1."
+            )
         if len(set(self.filter_sizes)) != len(self.filter_sizes):
             raise UserError(
                 f"model.filter_sizes={self.filter_sizes} repeats a width; H is a set. "
@@ -87,7 +91,9 @@ class ModelConfig:
     def _check_loss_weights(self) -> None:
         name, alpha, beta = self.variant.value, self.alpha, self.beta
         if alpha == 0 and beta == 0:
-            raise UserError("model.alpha and model.beta are both 0: nothing is learned. Make at least one of them positive.")
+            raise UserError(
+                "model.alpha and model.beta are both 0: nothing is learned. Make at least one of them positive."
+            )
         if self.variant is Variant.similarity_only:
             if alpha != 0:
                 raise UserError(
@@ -101,7 +107,9 @@ class ModelConfig:
                     f"model.beta={beta}: model={name} has no similarity loss. Set model.beta=0, or take model=safe."
                 )
             if alpha == 0:
-                raise UserError(f"model.alpha=0: model={name} learns from the prediction loss alone. Set model.alpha > 0.")
+                raise UserError(
+                    f"model.alpha=0: model={name} learns from the prediction loss alone. Set model.alpha > 0."
+                )
 
 
 @dataclass
@@ -136,7 +144,9 @@ class DataConfig:
         if self.folds is not None:
             _require_at_least("data.folds", self.folds, 2)
             if not 0 <= self.fold < self.folds:
-                raise UserError(f"data.fold={self.fold}: expected 0 to {self.folds - 1}, since data.folds={self.folds}.")
+                raise UserError(
+                    f"data.fold={self.fold}: expected 0 to {self.folds - 1}, since data.folds={self.folds}."
+                )
         elif self.fold != 0:
             raise UserError(f"data.fold={self.fold} has no meaning without data.folds; add e.g. data.folds=5.")
 

@@ -1,0 +1,80 @@
+"""The made articles on disk: a FakeNewsNet-style folder that appears whole or not at all."""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from safe_exp.config import SyntheticDataConfig
+from safe_exp.data.synthetic.pictures import draw_picture
+from safe_exp.data.synthetic.plan import Plan, draws, plan_article
+from safe_exp.data.synthetic.stories import write_caption, write_story
+from safe_exp.errors import UserError
+
+GENERATOR = 1  # raised with every change of what is made, so that a folder of an older generator is not taken for ours
+
+
+def synthetic_folder(config: SyntheticDataConfig) -> Path:
+    """Where the articles of these settings lie: the name states all that shapes them."""
+    name = (
+        f"articles{config.articles}_cue{config.cue_strength:g}_mismatch{config.mismatch_strength:g}"
+        f"_seed{config.seed}_v{GENERATOR}"
+    )
+    return Path(config.root) / name
+
+
+def write_synthetic(config: SyntheticDataConfig) -> Path:
+    """Make the articles, unless they are there already, and return their folder.
+
+    The words are the same, byte for byte, on every machine; so are the pictures under one version of Pillow.
+
+    Raises:
+        UserError: data.root cannot be written to.
+    """
+    folder = synthetic_folder(config)
+    if folder.is_dir():  # it got its name by a rename when it was complete
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # A name that starts with a dot is never read as a site of data.root; mkdtemp gives each process its own.
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise UserError(
+            f"data.root={config.root}: the built-in articles cannot be written there ({error.strerror}). "
+            "Name a folder that you may write to, as in data.root=/tmp/synthetic."
+        ) from error
+    try:
+        draft.chmod(0o755)  # mkdtemp makes it private; colleagues may share a data folder
+        for number in _with_progress(range(config.articles)):
+            _write_article(draft, plan_article(number, config), config)
+        try:
+            os.rename(draft, folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster, with the very same articles
+                raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def _write_article(root: Path, plan: Plan, config: SyntheticDataConfig) -> None:
+    folder = root / ("fake" if plan.label else "real") / f"synthetic{plan.number:05d}"
+    folder.mkdir(parents=True)
+    title, text = write_story(plan, config)
+    article = {"title": title, "text": text, "source": plan.source, "publish_date": plan.publish_date}
+    content = json.dumps(article, indent=1, ensure_ascii=False) + "\n"
+    folder.joinpath("news_article.json").write_bytes(content.encode("utf-8"))
+    folder.joinpath("caption.txt").write_bytes(f"{write_caption(plan, config)}\n".encode())
+    draw_picture(plan.picture, draws(config, plan.number, "picture")).save(folder / "image.png")
+
+
+def _with_progress(numbers: range):
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    if not sys.stderr.isatty():
+        console.print(f"Making {len(numbers)} articles with pictures, once.", highlight=False)
+    return track(numbers, "Making articles", console=console, transient=True, disable=not sys.stderr.isatty())

@@ -1,0 +1,82 @@
+"""What a run leaves for its reader: metrics.json and predictions.csv."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from safe_exp.data.articles import Article
+from safe_exp.files import whole_file, write_json
+from safe_exp.scores import THRESHOLD
+
+COLUMNS = ("id", "split", "label", "probability", "similarity", "verdict")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The scored articles of one split, N of them."""
+
+    split: str
+    ids: list[str]
+    label: np.ndarray  # (N,) 1 = fake
+    probability: np.ndarray  # (N,) of fake
+    similarity: np.ndarray | None  # (N,) None for a variant that compares nothing
+
+    @property
+    def verdict(self) -> np.ndarray:
+        return (self.probability > THRESHOLD).astype(int)  # (N,) 1 = fake
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dict for each article, with the keys of COLUMNS and plain values."""
+        similarity = [None] * len(self.ids) if self.similarity is None else self.similarity.tolist()
+        columns = (
+            self.ids,
+            [self.split] * len(self.ids),
+            self.label.tolist(),
+            self.probability.tolist(),
+            similarity,
+            self.verdict.tolist(),
+        )
+        return [dict(zip(COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def split_predictions(split: str, articles: Sequence[Article], columns: Mapping[str, Tensor | None]) -> Predictions:
+    """Join what `SplitScores.compute` returned with the articles that its `index` points at."""
+    similarity = columns["similarity"]
+    return Predictions(
+        split,
+        [articles[row].id for row in columns["index"].tolist()],
+        columns["label"].numpy(),
+        columns["probability"].numpy(),
+        None if similarity is None else similarity.numpy(),
+    )
+
+
+def write_predictions(path: Path, splits: Sequence[Predictions]) -> None:
+    """Write predictions.csv; probability and similarity keep 6 digits, a similarity that does not exist stays empty."""
+    with whole_file(path) as draft, open(draft, "w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, COLUMNS)
+        writer.writeheader()
+        for predictions in splits:
+            for row in predictions.rows():
+                for name in ("probability", "similarity"):
+                    row[name] = "" if row[name] is None else f"{row[name]:.6g}"
+                writer.writerow(row)
+
+
+def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
+    """Write metrics.json; a figure that is undefined (AUROC of one class) becomes null."""
+    write_json(path, _json_ready(metrics))
+
+
+def _json_ready(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _json_ready(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

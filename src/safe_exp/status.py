@@ -1,0 +1,159 @@
+"""What a job says about itself in status.json, from its first second to its end, whatever that end is.
+
+Only light imports stand here: the record is opened before torch is loaded, so that a job that fails there is recorded too.
+"""
+
+import json
+import os
+import platform
+import socket
+import subprocess
+import traceback
+from contextlib import suppress
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from safe_exp.config import PACKAGE
+from safe_exp.errors import UserError
+from safe_exp.files import write_json
+
+DISTRIBUTIONS = ("torch", "pytorch-lightning", "hydra-core", "torchmetrics")
+EXIT_CODES = {"finished": 0, "failed": 1, "running": 1, "interrupted": 130}  # 130: what a shell reports after Ctrl-C
+SIGTERM_EXIT = 143  # 128 + 15
+GIT_TIMEOUT_SECONDS = 5
+
+
+class JobRecord:
+    """The state of one job in its folder's status.json: running, then finished, failed or interrupted.
+
+    A job that is killed outright leaves `running` behind; its host and pid tell whether it still is.
+    """
+
+    def __init__(self, folder: Path, command: str) -> None:
+        self.path = Path(folder) / "status.json"
+        self._content: dict[str, Any] = {
+            "state": "running",
+            "reason": None,
+            "command": command,
+            "started": _now(),
+            "ended": None,
+            "resumed": _times_resumed(self.path),
+            "versions": _versions(),
+            "git_commit": git_commit(PACKAGE.parents[1]),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+        }
+        write_json(self.path, self._content)
+
+    @property
+    def state(self) -> str:
+        return self._content["state"]
+
+    @property
+    def exit_code(self) -> int:
+        """0 for a finished job and for no other: one that was never closed counts as failed."""
+        return EXIT_CODES[self.state]
+
+    def finished(self) -> None:
+        self._content |= {"state": "finished", "ended": _now()}
+        write_json(self.path, self._content)
+
+    def failed(self, error: BaseException) -> None:
+        """Record why the job ended early: a user's message, an interruption, or a fault with its traceback."""
+        if _is_interruption(error):
+            ending = {"state": "interrupted", "reason": _interruption_reason(error)}
+        elif isinstance(error, UserError):
+            ending = {"state": "failed", "reason": _printable(str(error))}
+        else:
+            ending = {
+                "state": "failed",
+                "reason": _printable("".join(traceback.format_exception_only(error)).strip()),
+                "traceback": _printable("".join(traceback.format_exception(error))),
+            }
+        self._content |= ending | {"ended": _now()}
+        with suppress(OSError):  # a full disk may be the very error; raising here would hide it
+            write_json(self.path, self._content)
+
+
+def git_commit(checkout: Path) -> str | None:
+    """The commit of `checkout`, with "+changes" when its code or configs differ from it.
+
+    None when there is no checkout (an installed wheel), no git, or no answer in time; never an error.
+    """
+    # Without this test git would climb from a wheel's site-packages to whatever project the environment lies in.
+    if not (checkout / ".git").exists():
+        return None
+    try:
+        commit = _git(checkout, "rev-parse", "HEAD")
+        changes = _git(checkout, "status", "--porcelain", "--", "src", "conf")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{commit}+changes" if changes else commit
+
+
+def _git(checkout: Path, *arguments: str) -> str:
+    # GIT_DIR and its kin, set while a hook runs, would point git at another repository. The lock is for git's own
+    # bookkeeping; a sweep's jobs would fight over it.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    done = subprocess.run(
+        ["git", "--no-optional-locks", "-C", str(checkout), *arguments],
+        capture_output=True,
+        check=True,
+        encoding="utf-8",
+        errors="replace",
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        timeout=GIT_TIMEOUT_SECONDS,
+    )
+    return done.stdout.strip()
+
+
+def _times_resumed(path: Path) -> int:
+    """How many jobs have worked in this folder before: 0 for a new one."""
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["resumed"]) + 1
+    except FileNotFoundError:
+        return 0
+    except (OSError, ValueError, KeyError, TypeError):  # a status.json that is not ours; a job was here all the same
+        return 1
+
+
+def _versions() -> dict[str, str | None]:
+    """Versions from the packages' metadata: importing torch to ask it would cost seconds."""
+    return {
+        "safe_exp": _installed_version("safe-exp"),
+        "python": platform.python_version(),
+        **{name: _installed_version(name) for name in DISTRIBUTIONS},
+    }
+
+
+def _installed_version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _is_interruption(error: BaseException) -> bool:
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    if not isinstance(error, SystemExit):
+        return False
+    # Lightning turns Ctrl-C into exit(1) and SIGTERM into a SystemExit of its own without a code.
+    return error.code in (None, 0, SIGTERM_EXIT) or isinstance(error.__context__, KeyboardInterrupt)
+
+
+def _interruption_reason(error: BaseException) -> str:
+    keyboard = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
+    return "interrupted from the keyboard" if keyboard else "told to stop (SIGTERM)"
+
+
+def _printable(text: str) -> str:
+    """`text` without the lone surrogates that stand for undecodable bytes in a path; UTF-8 cannot hold those."""
+    return text.encode("utf-8", errors="replace").decode("utf-8")
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")

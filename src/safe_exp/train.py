@@ -1,0 +1,29 @@
+"""python -m safe_exp.train: one run, or with -m a sweep."""
+
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from safe_exp.config import CONF, register_schemas, typed_config
+from safe_exp.job import recorded_job, register_resolvers, resumed_config
+
+register_schemas()
+register_resolvers()
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
+def main(composed: DictConfig) -> float:
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with recorded_job(folder):
+        if composed.resume is not None:
+            composed = resumed_config(folder, "train")
+        config = typed_config(composed)
+        from safe_exp.training import train  # torch and Lightning take seconds to import; --help and a typo should not
+
+        return train(config, folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""One training job from config to results."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from rich.console import Console
+
+from safe_exp.callbacks import EpochHistory, WholeCheckpointIO, build_callbacks, stopped_by
+from safe_exp.config import TrainConfig, plain_config, trainer_arguments
+from safe_exp.data.datamodule import FakeNewsNetDataModule
+from safe_exp.errors import UserError
+from safe_exp.job import is_first_process, job_name, sweep_name
+from safe_exp.module import SafeModule
+from safe_exp.progress import TrainingProgress, print_results
+from safe_exp.reporting.figures import draw_run_figures
+from safe_exp.results import Predictions, split_predictions, write_metrics, write_predictions
+from safe_exp.tracking import close_loggers, log_results, open_loggers
+
+log = logging.getLogger(__name__)
+
+
+def train(config: TrainConfig, folder: Path) -> float:
+    """Run one training job and return the validation score that a sweep compares (`callbacks.monitor`).
+
+    Leaves in `folder` what DESIGN.md calls a run folder; continues from its last checkpoint if it has one.
+    """
+    start = time.perf_counter()
+    quiet_libraries()
+    datamodule = FakeNewsNetDataModule(
+        config.data, config.captioner, config.vectors, config.seed, artifacts=folder / "artifacts"
+    )
+    datamodule.prepare_data()
+    datamodule.setup("fit")
+    if is_first_process():
+        datamodule.save_artifacts(folder / "artifacts")
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    module = build_module(config, datamodule)
+    last = folder / "checkpoints" / "last.ckpt"
+    print_start(config, datamodule, module, folder, resumed=last.exists())
+
+    loggers = open_loggers(config.logger, folder, job_name(), sweep_name(), plain_config(config))
+    exit_code = 1
+    try:
+        trainer = build_trainer(config, folder, loggers)
+        trainer.fit(module, datamodule, ckpt_path=last if last.exists() else None)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        metrics, predictions = score_best(trainer, module, datamodule)
+        metrics |= {
+            "epochs": trainer.current_epoch,
+            "stopped_by": stopped_by(trainer),
+            "seconds": round(time.perf_counter() - start, 3),
+            "data": {
+                **{name: len(getattr(datamodule.split, name)) for name in ("train", "val", "test")},
+                "fingerprint": datamodule.fingerprint,
+            },
+        }
+        if trainer.is_global_zero:
+            write_run(folder, metrics, predictions, history_of(trainer), loggers)
+        exit_code = 0
+    finally:
+        close_loggers(loggers, exit_code)
+    return float(metrics["val"].get(config.callbacks.monitor.removeprefix("val/"), metrics["val"]["loss_prediction"]))
+
+
+def build_module(config: TrainConfig, datamodule: FakeNewsNetDataModule) -> SafeModule:
+    return SafeModule(
+        config.model,
+        config.optimizer,
+        datamodule.text_vectors,
+        datamodule.visual_vectors,
+        scheduler=config.scheduler,
+        gradient_clip_val=config.trainer.gradient_clip_val,
+        gradient_clip_algorithm=config.trainer.gradient_clip_algorithm,
+        monitor=config.callbacks.monitor,
+    )
+
+
+def build_trainer(config: TrainConfig, folder: Path, loggers: list[Any]) -> pl.Trainer:
+    arguments = trainer_arguments(config.trainer)
+    callbacks = build_callbacks(config.callbacks, folder)
+    if arguments.get("enable_progress_bar", True):
+        callbacks.append(TrainingProgress())
+    try:
+        return pl.Trainer(
+            **{**arguments, "enable_progress_bar": False},  # ours spans the whole training, not one epoch
+            logger=loggers or False,
+            callbacks=callbacks,
+            plugins=[WholeCheckpointIO()],
+            default_root_dir=folder,
+            use_distributed_sampler=False,  # the data module shares every batch out itself
+        )
+    except (pl.utilities.exceptions.MisconfigurationException, ValueError, TypeError) as error:
+        raise UserError(f"Lightning refuses trainer.…: {error}") from error
+
+
+def score_best(
+    trainer: pl.Trainer, module: SafeModule, datamodule: FakeNewsNetDataModule
+) -> tuple[dict[str, Any], list[Predictions]]:
+    """Validation and test figures, and every article's scores, of the checkpoint that validation picked."""
+    best = trainer.checkpoint_callback.best_model_path if trainer.checkpoint_callback else ""
+    if best:  # there is none after a fast_dev_run
+        checkpoint = torch.load(best, map_location=module.device, weights_only=True)
+        module.load_state_dict(checkpoint["state_dict"])
+    metrics, predictions = {}, []
+    for split, score in (("val", trainer.validate), ("test", trainer.test)):
+        score(module, datamodule=datamodule, verbose=False)
+        metrics[split] = module.figures
+        predictions.append(split_predictions(split, datamodule.articles, module.columns))
+    return metrics, predictions
+
+
+def write_run(
+    folder: Path,
+    metrics: dict[str, Any],
+    predictions: list[Predictions],
+    history: list[dict[str, float]],
+    loggers: list[Any],
+) -> None:
+    test = predictions[-1]
+    write_predictions(folder / "predictions.csv", predictions)
+    figures = draw_run_figures(folder, history, test)
+    log_results(loggers, figures, test.rows())
+    write_metrics(folder / "metrics.json", metrics)  # last: a run folder with metrics.json lacks nothing
+    majority = {p.split: max(p.label.mean(), 1 - p.label.mean()) for p in predictions}
+    print_results(metrics, Console(), majority)
+    log.info(
+        "Ended after %d epochs (%s), %.0f s. Everything is in %s",
+        metrics["epochs"], metrics["stopped_by"], metrics["seconds"], folder,
+    )  # fmt: skip
+
+
+def history_of(trainer: pl.Trainer) -> list[dict[str, float]]:
+    return next(callback.epochs for callback in trainer.callbacks if isinstance(callback, EpochHistory))
+
+
+def print_start(
+    config: TrainConfig, datamodule: FakeNewsNetDataModule, module: SafeModule, folder: Path, resumed: bool
+) -> None:
+    """What is about to happen, in a dozen lines: data, model, update, where it is written."""
+    model = config.model
+    update = {
+        "closed_form": "closed form, Eqs. (12)-(18)",
+        "algorithm1": f"Algorithm 1, {model.order.value}",
+        "autograd": "autograd",
+    }[model.update.value]
+    rows = [
+        *datamodule.summary(),
+        (
+            "model",
+            f"{model.variant.value}, H = {list(model.filter_sizes)}, K = {model.num_filters}, D = {model.feature_dim}, "
+            f"{sum(p.numel() for p in module.network.parameters()):,} parameters",
+        ),
+        ("loss", f"{model.alpha:g} L_p + {model.beta:g} L_s ({model.similarity_loss.value})"),
+        ("update", f"{update}; {config.optimizer._target_.rpartition('.')[2]}, γ = {model.gamma:g}"),
+        ("run folder", f"{folder}{' (resumed from its last checkpoint)' if resumed else ''}"),
+    ]
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        log.info("%s  %s", name.ljust(width), value)
+
+
+def quiet_libraries() -> None:
+    """Silence what Lightning and its kin say of themselves, and warnings that the user can do nothing about."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|torchmetrics)\..*")
+    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
