@@ -234,7 +234,7 @@ class CallbacksConfig:
             raise UserError(f"callbacks.mode={self.mode}: expected min or max.")
         if not self.monitor.startswith("val/"):
             raise UserError(
-                f"callbacks.monitor={self.monitor}: expected a validation metric such as val/loss_prediction or val/auroc; "
+                f"callbacks.monitor={self.monitor}: expected a validation metric like val/auroc; "
                 "picking a checkpoint on another split would make its figures worthless."
             )
 

@@ -99,7 +99,7 @@ def _require_same_values(run: Path, composed: DictConfig, stored: DictConfig, ad
         key = changed[0]
         raise UserError(
             f"resume={run}: the run started with {key}={then.get(key)}, and conf/ now gives {now.get(key)} "
-            f"({len(changed)} such difference{'s' * (len(changed) > 1)}). Bring conf/ back to what it was, or start anew."
+            f"({len(changed)} such difference{'s' * (len(changed) > 1)}). Bring conf/ back, or start anew."
         )
 
 

@@ -146,8 +146,8 @@ class SafeModule(pl.LightningModule):
     def assign_gradients(self, gradients: dict[str, Tensor], batch: NewsBatch) -> None:
         parameters = dict(self.network.named_parameters())
         if self.trainer.world_size > 1:
-            # DDP averages gradients inside autograd's backward hooks. No backward runs here, so without this reduce each
-            # process would train a model of its own: no error, plausible losses, wrong weights.
+            # DDP averages gradients inside autograd's backward hooks. No backward runs here, so without this reduce
+            # each process would train a model of its own: no error, plausible losses, wrong weights.
             flat = torch.cat([gradients[name].flatten() for name in parameters]) * self.share_of_articles(batch)
             flat = self.trainer.strategy.reduce(flat, reduce_op="mean")
             pieces = flat.split([parameter.numel() for parameter in parameters.values()])
@@ -258,4 +258,4 @@ class SafeModule(pl.LightningModule):
         if self.scheduler_config is None:
             return optimizer
         scheduler = hydra.utils.instantiate(self.scheduler_config, optimizer=optimizer)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": self.monitor}}
+        return [optimizer], [scheduler]

@@ -24,7 +24,7 @@ FIGURES = VERDICT_FIGURES + RANKING_FIGURES + PROBABILITY_FIGURES
 class SplitScores(torchmetrics.Metric):
     """The network's output for every article of a split, gathered from all batches and all processes.
 
-    Figures are computed once from the whole split: a mean of batch figures is another number, and the last batch's is none.
+    Figures are computed once from the whole split: a mean of batch figures is another number.
     """
 
     full_state_update = False
@@ -43,7 +43,7 @@ class SplitScores(torchmetrics.Metric):
             self.similarity.append(output.similarity)
 
     def compute(self) -> dict[str, Tensor | None]:
-        """Columns of equal length on the CPU, in the order of `index`; `similarity` is None for a variant without it."""
+        """Columns of equal length on the CPU, in the order of `index`; `similarity` may be None."""
         columns = {
             name: _joined(getattr(self, name)) for name in ("index", "label", "logits", "probability", "similarity")
         }

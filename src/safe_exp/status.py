@@ -1,6 +1,7 @@
 """What a job says about itself in status.json, from its first second to its end, whatever that end is.
 
-Only light imports stand here: the record is opened before torch is loaded, so that a job that fails there is recorded too.
+Only light imports stand here: the record is opened before torch is loaded, so that a job that fails while loading it
+is recorded too.
 """
 
 import json

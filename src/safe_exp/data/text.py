@@ -33,18 +33,20 @@ class EncodedTexts:
 
 def build_tokenizer(texts: Iterable[str], min_frequency: int) -> Tokenizer:
     """A tokenizer whose vocabulary is every word that `texts`, the training split's, hold `min_frequency` times."""
-    tokenizer = Tokenizer(WordLevel({PADDING: 0, UNKNOWN: 1}, unk_token=UNKNOWN))
+    counted = _tokenizer({UNKNOWN: 0})
+    # vocab_size: the default of 30,000 would drop words silently.
+    counted.train_from_iterator(
+        texts, WordLevelTrainer(min_frequency=min_frequency, vocab_size=2**31, show_progress=False)
+    )
+    # The trainer could number our two tokens itself, but as "special" ones they would be searched for inside the texts,
+    # and an article that holds the characters [PAD] would get padding in its middle.
+    return _tokenizer({word: number for number, word in enumerate([PADDING, UNKNOWN, *vocabulary_words(counted)])})
+
+
+def _tokenizer(vocabulary: dict[str, int]) -> Tokenizer:
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=UNKNOWN))
     tokenizer.normalizer = NormalizerSequence([NFKC(), Lowercase()])
     tokenizer.pre_tokenizer = Whitespace()
-    trainer = WordLevelTrainer(
-        min_frequency=min_frequency,
-        special_tokens=[PADDING, UNKNOWN],
-        vocab_size=2**31,  # the default of 30,000 would drop words silently
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    # A "[PAD]" in an article is four letters in brackets, not padding: special tokens are not looked for in texts.
-    tokenizer.encode_special_tokens = True
     return tokenizer
 
 

@@ -1,0 +1,149 @@
+"""Word vectors: from a GloVe or word2vec text file, and seeded random ones for words that have none."""
+
+import hashlib
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from safe_exp.config import VectorsConfig
+from safe_exp.errors import UserError
+
+log = logging.getLogger(__name__)
+
+# With rows of length about 1 a window of h words has length √h whatever E is, and SGD's step on the filters (Eq. 17: γ times
+# the window) stays as large as its step on the layers above, so one γ suits all of them and every E.
+RANDOM_LENGTH = 1.0
+ANNOUNCED_BYTES = 200_000_000  # takes a few seconds to read
+PROBED_LINES = 10  # from the start of the file, to learn its E
+
+
+@dataclass(frozen=True)
+class VectorCoverage:
+    """How many words of the vocabulary the file knows; without a file, none."""
+
+    words: int  # padding and the unknown word not counted
+    found: int
+    source: str | None  # name of the file, without its folder
+
+
+def load_vectors(config: VectorsConfig, words: Sequence[str]) -> tuple[Tensor, VectorCoverage]:
+    """A vector for each word, (V, E) float32; row 0, padding, is zero.
+
+    Args:
+        words: the vocabulary by number: 0 is padding, 1 the unknown word.
+    Raises:
+        UserError: the file is missing, a line of it cannot be read, or it knows none of the words.
+    """
+    known: dict[str, np.ndarray] = {}
+    dim, scale, source = config.dim, RANDOM_LENGTH / config.dim**0.5, None
+    if config.path is not None:
+        path = Path(config.path).expanduser()
+        known, dim = _read_vectors(path, set(words[2:]))
+        source = path.name
+        # Unknown words must be neither louder nor fainter than known ones.
+        scale = float(np.std(np.stack(list(known.values())), dtype=np.float64))
+    table = np.zeros((len(words), dim), dtype=np.float32)  # (V, E)
+    for row, word in enumerate(words[1:], start=1):
+        table[row] = known[word] if word in known else _random_vector(config.seed, word, dim) * scale
+    return torch.from_numpy(table), VectorCoverage(max(0, len(words) - 2), len(known), source)
+
+
+def _random_vector(seed: int, word: str, dim: int) -> np.ndarray:
+    """Standard normal numbers that depend on (seed, word) alone: the other words of a vocabulary change nothing."""
+    digest = hashlib.sha256(f"{seed}\n{word}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "little")).standard_normal(dim)
+
+
+def _read_vectors(path: Path, wanted: set[str]) -> tuple[dict[str, np.ndarray], int]:
+    """The vectors of the wanted words, and E. The file is read line by line: glove.840B has 5 GB."""
+    if not path.is_file():
+        raise UserError(
+            f"vectors.path={path}: there is no such file. Expected word vectors as text, GloVe's (a word and its numbers on "
+            "each line) or word2vec's (the same after a line with the count and the dimension); vectors.path=null "
+            "takes seeded random ones."
+        )
+    dim, first_line = _probe(path)
+    wanted_bytes = {word.encode(): word for word in wanted}
+    known: dict[str, np.ndarray] = {}
+    with _opened(path) as handle:
+        for number, line in enumerate(handle, start=1):
+            if number < first_line or not line.strip():
+                continue
+            # From the right: a few words of glove.840B hold spaces themselves, as in ". . .".
+            fields = line.rstrip().rsplit(b" ", dim)
+            if len(fields) != dim + 1:
+                raise _bad_line(path, number, dim, f"found {max(0, len(fields) - 1)} numbers")
+            word = wanted_bytes.get(fields[0])
+            if word is None or word in known:  # the first vector of a word counts
+                continue
+            known[word] = _numbers(fields[1:], path, number)
+    if not known:
+        raise UserError(
+            f"{path}: none of the {len(wanted)} words of the training articles has a vector in it. Expected vectors for "
+            "lower-case words of the articles' language; check vectors.path."
+        )
+    return known, dim
+
+
+def _probe(path: Path) -> tuple[int, int]:
+    """E, and the number of the line on which the vectors start: 2 after word2vec's header, else 1."""
+    with path.open("rb") as handle:
+        first = handle.readline().split()
+        if len(first) == 2 and all(field.isdigit() for field in first):
+            return int(first[1]), 2
+        # A word with spaces in it makes its line look longer, never shorter.
+        lines = [first, *(handle.readline().split() for _ in range(PROBED_LINES - 1))]
+    dim = min((len(fields) for fields in lines if fields), default=0) - 1
+    if dim < 1:
+        raise UserError(
+            f"{path}, line 1: expected a word and its numbers, separated by spaces, or a header with the count and the "
+            "dimension. Is this a word vector file in text format, unpacked? (The binary word2vec format is not read.)"
+        )
+    return dim, 1
+
+
+def _numbers(fields: Sequence[bytes], path: Path, number: int) -> np.ndarray:
+    try:
+        vector = np.array([float(field) for field in fields], dtype=np.float32)  # (E,)
+    except ValueError as error:
+        raise _bad_line(path, number, len(fields), str(error)) from error
+    if not np.isfinite(vector).all():
+        raise _bad_line(path, number, len(fields), "one of its numbers is not finite")
+    return vector
+
+
+def _bad_line(path: Path, number: int, dim: int, found: str) -> UserError:
+    return UserError(
+        f"{path}, line {number}: expected a word and {dim} numbers, separated by spaces; {found}. "
+        "The file may be cut off or damaged: unpack or download it again."
+    )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """The file, open for reading; a large one shows how far it is, or without a terminal says that it is being read."""
+    size = path.stat().st_size
+    if size < ANNOUNCED_BYTES:
+        with path.open("rb") as handle:
+            yield handle
+    elif not sys.stderr.isatty():
+        log.info("Reading word vectors from %s (%.1f GB)", path, size / 1e9)
+        with path.open("rb") as handle:
+            yield handle
+    else:
+        import rich.progress
+        from rich.console import Console
+
+        console = Console(stderr=True)
+        with rich.progress.open(
+            path, "rb", description=f"Reading {path.name}", console=console, transient=True
+        ) as handle:
+            yield handle

@@ -1,0 +1,27 @@
+"""python -m safe_exp.evaluate run=DIR data=… data.root=…: score a stored run on a folder of labelled articles."""
+
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from safe_exp.config import CONF, register_schemas, typed_config
+from safe_exp.job import recorded_job, register_resolvers
+
+register_schemas()
+register_resolvers()
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
+def main(composed: DictConfig) -> float:
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with recorded_job(folder):
+        config = typed_config(composed)
+        from safe_exp.evaluation import evaluate  # torch takes seconds to import; --help and a typo should not
+
+        return evaluate(config, folder)
+
+
+if __name__ == "__main__":
+    main()

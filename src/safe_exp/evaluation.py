@@ -1,0 +1,53 @@
+"""Scoring a stored run on a folder of labelled articles."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from safe_exp.config import EvaluateConfig
+from safe_exp.data.datamodule import encode_folder
+from safe_exp.job import is_first_process
+from safe_exp.progress import print_results
+from safe_exp.results import split_predictions, write_metrics, write_predictions
+from safe_exp.runs import load_run
+from safe_exp.scores import SplitScores, split_figures
+
+log = logging.getLogger(__name__)
+
+
+@torch.inference_mode()
+def evaluate(config: EvaluateConfig, folder: Path) -> float:
+    """Score every article below `config.data.root`; write metrics.json and predictions.csv; return the AUROC.
+
+    Vocabulary, word vectors and cuts are the run's own, so nothing of the data that it was trained on is needed.
+    """
+    start = time.perf_counter()
+    run = Path(config.run)
+    module = load_run(run, config.checkpoint)
+    scored = encode_folder(config.data, config.captioner, run / "artifacts")
+    scores = SplitScores()
+    for batch in scored.loader:
+        scores.update(batch, module.network(**module.embed(batch)))
+    columns = scores.compute()
+    predictions = split_predictions("test", scored.articles, columns)
+    metrics = {
+        "test": split_figures(columns, **module.loss_settings),
+        "run": str(run),
+        "checkpoint": config.checkpoint,
+        "seconds": round(time.perf_counter() - start, 3),
+        "data": {"test": len(scored.articles), "left_out": len(scored.left_out), "fingerprint": scored.fingerprint},
+    }
+    if is_first_process():
+        write_predictions(folder / "predictions.csv", [predictions])
+        write_metrics(folder / "metrics.json", metrics)
+        fake = float(predictions.label.mean())
+        print_results(metrics, Console(), {"test": max(fake, 1 - fake)})
+        log.info(
+            "Scored %d articles, left out %d. Everything is in %s", len(scored.articles), len(scored.left_out), folder
+        )
+    return metrics["test"]["prediction"]["auroc"]

@@ -1,0 +1,33 @@
+"""Files appear whole or not at all."""
+
+import json
+
+import pytest
+
+from safe_exp.files import whole_file, write_json
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_draft(tmp_path):
+    path = tmp_path / "metrics.json"
+    write_json(path, {"f1": 0.5})
+    with pytest.raises(RuntimeError, match="disk"), whole_file(path) as draft:
+        draft.write_text("half a fi")
+        raise RuntimeError("disk")
+    assert json.loads(path.read_text()) == {"f1": 0.5}
+    assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path):
+    path = tmp_path / "sub" / "status.json"
+    write_json(path, 1)
+    with whole_file(path) as draft:
+        draft.write_text("2")
+        assert path.read_text() == "1\n"
+        assert draft.suffix == ".json"
+    assert path.read_text() == "2"
+
+
+def test_json_refuses_what_other_readers_choke_on(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "x.json", {"auroc": float("nan")})
+    assert list(tmp_path.iterdir()) == []

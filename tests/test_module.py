@@ -1,0 +1,158 @@
+"""The manual update inside a real Trainer: the three modes against each other and against plain PyTorch."""
+
+import math
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from safe_exp.equations import safe_loss
+from safe_exp.errors import UserError
+from safe_exp.network import VARIANTS
+from tests.made import draw_batch, draw_module, loader
+
+BATCHES = [draw_batch(seed=seed) for seed in range(3)]
+
+
+def fit(module, epochs=2, batches=BATCHES, **arguments):
+    trainer = pl.Trainer(
+        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, num_sanity_val_steps=0, **arguments,
+    )  # fmt: skip
+    trainer.fit(module, loader(*batches), loader(*batches))
+    return trainer
+
+
+def assert_same_weights(ours, reference, **tolerance):
+    for (name, a), (_, b) in zip(ours.network.named_parameters(), reference.network.named_parameters(), strict=True):
+        torch.testing.assert_close(a, b, msg=lambda m, n=name: f"{n}: {m}", **tolerance)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_closed_form_trains_the_same_weights_as_autograd(variant, optimizer):
+    overrides = f"model={variant}", f"optimizer={optimizer}", "trainer.max_epochs=2"
+    ours, twin = (draw_module(*overrides, f"model.update={update}") for update in ("closed_form", "autograd"))
+    fit(ours.double(), precision="64-true")
+    fit(twin.double(), precision="64-true")
+    assert_same_weights(ours, twin, rtol=1e-8, atol=1e-10)
+
+
+def test_closed_form_with_sgd_is_the_paper_s_update_written_out():
+    """Against a plain loop: autograd's gradient of the batch loss, times γ, subtracted."""
+    module = draw_module("model.gamma=0.2").double()
+    twin = draw_module().double()
+    fit(module, epochs=1, precision="64-true")
+    parameters = list(twin.network.parameters())
+    for batch in BATCHES:
+        total = safe_loss(twin.network(**twin.embed(batch)), batch.label, alpha=0.6, beta=0.4).total
+        for parameter, gradient in zip(parameters, torch.autograd.grad(total, parameters), strict=True):
+            parameter.data -= 0.2 * gradient
+    assert_same_weights(module, twin, rtol=1e-9, atol=1e-12)
+
+
+def test_algorithm1_in_simultaneous_order_is_sgd_article_by_article():
+    module = draw_module("model.update=algorithm1", "model.order=simultaneous", "model.gamma=0.05").double()
+    twin = draw_module().double()
+    fit(module, epochs=1, precision="64-true")
+    parameters = list(twin.network.parameters())
+    for batch in BATCHES:
+        for j in range(len(batch.label)):
+            article = type(batch)(*(column[j : j + 1] for column in batch))
+            total = safe_loss(twin.network(**twin.embed(article)), article.label, alpha=0.6, beta=0.4).total
+            for parameter, gradient in zip(parameters, torch.autograd.grad(total, parameters), strict=True):
+                parameter.data -= 0.05 * gradient
+    assert_same_weights(module, twin, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("update", ["closed_form", "algorithm1", "autograd"])
+def test_gradient_clipping_bounds_every_step(update):
+    gamma, bound = 0.1, 1e-3
+    module = draw_module(f"model.update={update}", f"model.gamma={gamma}", gradient_clip_val=bound)
+    before = torch.cat([p.detach().clone().flatten() for p in module.network.parameters()])
+    fit(module, epochs=1, batches=BATCHES[:1])
+    after = torch.cat([p.detach().flatten() for p in module.network.parameters()])
+    assert (after - before).norm().item() == pytest.approx(gamma * bound, rel=1e-2)
+
+
+@pytest.mark.parametrize("update", ["closed_form", "algorithm1", "autograd"])
+@pytest.mark.parametrize(
+    ("scheduler", "expected"),
+    [
+        (["scheduler=step", "scheduler.step_size=1", "scheduler.gamma=0.1"], [0.1, 0.01, 0.001]),
+        (["scheduler=cosine"], [0.1 * (1 + math.cos(math.pi * epoch / 3)) / 2 for epoch in range(3)]),
+        # no epoch is ever better by this much, so every one of them halves γ
+        (["scheduler=plateau", "scheduler.patience=0", "+scheduler.threshold=1e9"], [0.1, 0.05, 0.025]),
+    ],
+)
+def test_learning_rate_schedules_move_gamma_once_an_epoch(update, scheduler, expected):
+    module = draw_module(f"model.update={update}", "model.gamma=0.1", "trainer.max_epochs=3", *scheduler)
+    seen = []
+
+    class Watch(pl.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            seen.append(float(trainer.callback_metrics["train/gamma"]))
+
+    fit(module, epochs=3, callbacks=[Watch()])
+    assert seen == pytest.approx(expected, rel=1e-6)
+
+
+def test_every_step_counts_once():
+    assert fit(draw_module(), epochs=2).global_step == 6
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_everything_that_is_promised_is_logged(variant):
+    metrics = {name: float(value) for name, value in fit(draw_module(f"model={variant}")).callback_metrics.items()}
+    expected = {
+        f"{stage}/{loss}" for stage in ("train", "val") for loss in ("loss", "loss_prediction", "loss_similarity")
+    }
+    expected |= {"train/gamma", "train/articles_per_second", "val/f1", "val/auroc", "val/ece", "val/brier"}
+    parts = {"predictor", "text_encoder", "visual_encoder"}
+    parts -= {"text_only": {"visual_encoder"}, "visual_only": {"text_encoder"}, "similarity_only": {"predictor"}}.get(
+        variant, set()
+    )
+    expected |= {f"train/gradient_norm_{part}" for part in parts}
+    compares = variant not in ("text_only", "visual_only")
+    if compares:
+        expected |= {f"{stage}/similarity_{label}" for stage in ("train", "val") for label in ("real", "fake")}
+        expected |= {"val/similarity_auroc", "val/similarity_f1"}
+    assert expected <= metrics.keys()
+    assert all(math.isfinite(metrics[name]) for name in expected)
+    assert any("similarity_auroc" in name for name in metrics) == compares
+    assert {f"train/gradient_norm_{part}" for part in parts} == {n for n in metrics if "gradient_norm" in n}
+
+
+def test_the_epoch_s_loss_is_the_mean_over_its_articles_not_over_its_batches():
+    batches = [draw_batch(16, seed=1), draw_batch(4, seed=2)]
+    module = draw_module("model.gamma=1e-12")  # weights stand still, so that the loss can be computed again
+    metrics = fit(module, epochs=1, batches=batches).callback_metrics
+    with torch.no_grad():
+        losses = [safe_loss(module.network(**module.embed(b)), b.label, alpha=0.6, beta=0.4).total for b in batches]
+    mean = (16 * losses[0] + 4 * losses[1]) / 20
+    assert float(metrics["train/loss"]) == pytest.approx(float(mean), rel=1e-5)
+    assert float(metrics["val/loss"]) == pytest.approx(float(mean), rel=1e-5)
+
+
+@pytest.mark.parametrize("update", ["closed_form", "algorithm1", "autograd"])
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
+def test_every_precision_trains(update, precision):
+    metrics = fit(draw_module(f"model.update={update}", "model.gamma=0.05"), precision=precision).callback_metrics
+    assert all(torch.isfinite(value) for value in metrics.values())
+
+
+@pytest.mark.parametrize("update", ["closed_form", "algorithm1", "autograd"])
+def test_a_diverging_loss_ends_the_run_with_a_way_out(update):
+    with pytest.raises(
+        UserError, match=r"training loss became .* Try model.gamma=1e\+29, or trainer.gradient_clip_val=1"
+    ):
+        fit(draw_module(f"model.update={update}", "model.gamma=1e30"), epochs=3)
+
+
+def test_vectors_are_not_stored_in_checkpoints_and_not_trained():
+    module = draw_module()
+    before = module.text_vectors.clone()
+    fit(module)
+    assert torch.equal(module.text_vectors, before)
+    assert all(name.startswith("network.") for name in module.state_dict())
+    assert module.visual_vectors is module.text_vectors
