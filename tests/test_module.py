@@ -61,7 +61,7 @@ def test_algorithm1_in_simultaneous_order_is_sgd_article_by_article():
             article = type(batch)(*(column[j : j + 1] for column in batch))
             total = safe_loss(twin.network(**twin.embed(article)), article.label, alpha=0.6, beta=0.4).total
             for parameter, gradient in zip(parameters, torch.autograd.grad(total, parameters), strict=True):
-                parameter.data -= 0.05 * gradient
+                parameter.data -= 0.05 / len(batch.label) * gradient
     assert_same_weights(module, twin, rtol=1e-8, atol=1e-10)
 
 

@@ -120,7 +120,13 @@ class SafeModule(pl.LightningModule):
             output = self.network(**{name: value for name, value in articles.items() if name != "label"})
             losses = safe_loss(output, batch.label, **self.loss_settings)
             before = {name: parameter.clone() for name, parameter in self.network.named_parameters()}
-            algorithm1_epoch(self.network, **articles, gamma=gamma, order=self.model.order.value, **self.loss_settings)
+            algorithm1_epoch(
+                self.network,
+                **articles,
+                gamma=gamma / len(batch.label),
+                order=self.model.order.value,
+                **self.loss_settings,
+            )
             gradients = {}
             for name, parameter in self.network.named_parameters():
                 gradients[name] = (before[name] - parameter) / gamma

@@ -191,7 +191,7 @@ def _new_run_id(folder: Path) -> str:
 def _whereabouts(run: Any, folder: Path) -> str:
     if run.offline:
         parts = shlex.quote(str(folder / "wandb")) + f"/offline-run-*-{run.id}*"
-        return f"W&B: recorded offline in {folder / 'wandb'}; to upload: wandb sync {parts}"
+        return f"W&B: recorded offline; to upload: wandb sync {parts}"
     return f"W&B: {run.url}"
 
 

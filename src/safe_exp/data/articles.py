@@ -81,7 +81,8 @@ def _article_folders(root: Path, given: str, left_out: list[LeftOut]) -> Iterato
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise UserError(
-            f"data.root={given} {what} (looked at {root}). {layout} A relative path starts where the command is started."
+            f"data.root={given} {what} (looked at {root}). {layout} "
+            "A relative path starts where the command is started."
         )
     label_folders = [
         folder
@@ -98,7 +99,8 @@ def _article_folders(root: Path, given: str, left_out: list[LeftOut]) -> Iterato
             )
         raise UserError(
             f"data.root={given} holds no folder named 'fake' or 'real', nor does a folder in it (looked at {root}). "
-            f"{layout} Point data.root at the folder that holds them, or at the one that holds politifact/ and gossipcop/."
+            f"{layout} Point data.root at the folder that holds them, or at the one that holds politifact/ and "
+            "gossipcop/."
         )
     for label_folder in label_folders:
         yield from _subfolders(label_folder, root, left_out)
@@ -107,7 +109,13 @@ def _article_folders(root: Path, given: str, left_out: list[LeftOut]) -> Iterato
 def _subfolders(folder: Path, root: Path, left_out: list[LeftOut]) -> list[Path]:
     """The visible folders in a folder, sorted; links that lead out of the root are listed as left out, not followed."""
     found = []
-    for entry in sorted(folder.iterdir(), key=lambda path: path.name):
+    try:
+        entries = sorted(folder.iterdir(), key=lambda path: path.name)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: the folder cannot be read ({error.strerror}). Its owner can give you access."
+        ) from error
+    for entry in entries:
         if entry.name.startswith("."):  # .git, .DS_Store, a draft of the built-in data
             continue
         if leads_outside(entry, root):
@@ -131,7 +139,7 @@ def _read_article(folder: Path, root: Path, captioner: Captioner) -> Article:
         label=LABELS[label],
         title=title,
         text=text,
-        caption=_without_surrogates(captioner.caption(folder, root)),
+        caption=captioner.caption(folder, root),
         site=site[0] if site else None,
         source=_as_text(content.get("source")) or None,
         publish_date=_as_text(content.get("publish_date")) or None,
@@ -171,8 +179,9 @@ def _check_classes(articles: Sequence[Article], left_out: Sequence[LeftOut], roo
     reasons = "; ".join(f"{count} × {reason}" for reason, count in count_reasons(left_out).items()) or "none"
     if not articles:
         raise UserError(
-            f"{root}: no usable article. Left out: {reasons}. Each article needs {ARTICLE_FILES[0]} or "
-            f"'{ARTICLE_FILES[1]}' with a title or a text, and a sentence for its image (captioner)."
+            f"{root}: no usable article. Left out: {reasons}{_example(left_out)}. Each article needs "
+            f"{ARTICLE_FILES[0]} or '{ARTICLE_FILES[1]}' with a title or a text, and a sentence for its image "
+            "(see captioner)."
         )
     fake = sum(article.label for article in articles)
     if both_classes and fake in (0, len(articles)):
@@ -181,3 +190,7 @@ def _check_classes(articles: Sequence[Article], left_out: Sequence[LeftOut], roo
             f"{root}: all {len(articles)} usable articles are {have}, none is {lack}; a classifier needs both. "
             f"Left out: {reasons}. Point data.root at a folder that holds both fake/ and real/."
         )
+
+
+def _example(left_out: Sequence[LeftOut]) -> str:
+    return f" (for example {left_out[0].path}: {left_out[0].detail})" if left_out else ""

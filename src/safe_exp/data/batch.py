@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class NewsBatch(NamedTuple):
-    """A batch of articles. The class index is stated here for the whole project: 1 = fake, 0 = real, as in the paper."""
+    """A batch of articles. The class index, stated here for the whole project: 1 = fake, 0 = real, as in the paper."""
 
     text_tokens: Tensor  # (B, L_text)   int64, word indices, 0 = padding; L_text: the longest text of this batch
     visual_tokens: Tensor  # (B, L_visual) int64, the sentence made from the image

@@ -32,9 +32,10 @@ class Split:
 def make_split(articles: Sequence[Article], config: DataConfig) -> Split:
     """Deal the articles out to train, val and test, by `data.seed` alone.
 
-    Copies, articles whose title and body are the same up to case, punctuation and white space, always stand on one side; under
-    split=source whole publishers do. The test side is fold `data.fold` of `data.folds`, or of round(1/test_fraction);
-    val is one fold of what that leaves, with as many folds as come nearest to val_fraction of all articles.
+    Copies, articles whose title and body are the same up to case, punctuation and white space, always stand on one
+    side; under split=source whole publishers do. The test side is fold `data.fold` of `data.folds`, or of
+    round(1/test_fraction); val is one fold of what that leaves, with as many folds as come nearest to val_fraction of
+    all articles.
 
     Raises:
         UserError: too few articles or publishers of a class, or a side without one of the classes, on which AUROC
@@ -94,7 +95,7 @@ def _numbered(keys: Iterable[Hashable]) -> list[int]:
 
 
 def _join_publishers(copies: np.ndarray, sources: Sequence[str | None]) -> np.ndarray:
-    """Groups of articles linked by a publisher or a copy, over any number of steps; without either an article is alone."""
+    """Groups of articles linked by a publisher or a copy, over any number of steps; others stand alone."""
     parent = list(range(int(copies.max()) + 1))  # one node for each group of copies
 
     def find(node: int) -> int:
@@ -154,8 +155,8 @@ def _check_sides(split: Split, labels: np.ndarray, config: DataConfig) -> None:
         count = Counter(labels[rows].tolist())
         if not (count[0] and count[1]):
             raise UserError(
-                f"data.split={config.split.value}, data.seed={config.seed}, data.fold={config.fold}: the {name} split has "
-                f"{count[1]} fake and {count[0]} real articles; each split needs both. {_advice(config)}"
+                f"data.split={config.split.value}, data.seed={config.seed}, data.fold={config.fold}: the {name} split "
+                f"has {count[1]} fake and {count[0]} real articles; each split needs both. {_advice(config)}"
             )
 
 

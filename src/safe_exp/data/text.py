@@ -1,7 +1,7 @@
 """Words and their numbers: the tokenizer, its vocabulary, and padded integer tensors.
 
-A text is normalised by Unicode NFKC (full-width letters, ligatures and the like become plain ones) and lower-cased, and cut
-into runs of letters, digits and underscores, and runs of anything else that is not white space: "It's 5pm!!!" gives
+A text is normalised by Unicode NFKC (full-width letters, ligatures and the like become plain ones) and lower-cased, and
+cut into runs of letters, digits and underscores, and runs of anything else that is not white space: "It's 5pm!!!" gives
 it ' s 5pm !!!. Punctuation and emoji stay, since word vectors have entries for them and a text of nothing else still
 gives tokens. A text without any token has length 0, which the network reads as no window at all.
 """

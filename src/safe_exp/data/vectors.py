@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,15 +12,17 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from safe_exp.config import VectorsConfig
 from safe_exp.errors import UserError
+from safe_exp.files import whole_file
 
 log = logging.getLogger(__name__)
 
-# With rows of length about 1 a window of h words has length √h whatever E is, and SGD's step on the filters (Eq. 17: γ times
-# the window) stays as large as its step on the layers above, so one γ suits all of them and every E.
+# With rows of length about 1 a window of h words has length √h whatever E is, and SGD's step on the filters (Eq. 17: γ
+# times the window) stays as large as its step on the layers above, so one γ suits all of them and every E.
 RANDOM_LENGTH = 1.0
 ANNOUNCED_BYTES = 200_000_000  # takes a few seconds to read
 PROBED_LINES = 10  # from the start of the file, to learn its E
@@ -56,6 +59,21 @@ def load_vectors(config: VectorsConfig, words: Sequence[str]) -> tuple[Tensor, V
     return torch.from_numpy(table), VectorCoverage(max(0, len(words) - 2), len(known), source)
 
 
+def write_vector_tables(path: Path, text_vectors: Tensor, visual_vectors: Tensor) -> None:
+    """Store the tables of both encoders; one that serves both is stored once."""
+    tables = {"text_vectors": text_vectors}
+    if visual_vectors is not text_vectors:
+        tables["visual_vectors"] = visual_vectors
+    with whole_file(path) as draft:
+        save_file(tables, draft)
+
+
+def read_vector_tables(path: Path) -> tuple[Tensor, Tensor]:
+    """What `write_vector_tables` stored, (V, E) and (V', E'); the same tensor twice where one table serves both."""
+    tables = load_file(path)
+    return tables["text_vectors"], tables.get("visual_vectors", tables["text_vectors"])
+
+
 def _random_vector(seed: int, word: str, dim: int) -> np.ndarray:
     """Standard normal numbers that depend on (seed, word) alone: the other words of a vocabulary change nothing."""
     digest = hashlib.sha256(f"{seed}\n{word}".encode()).digest()
@@ -66,9 +84,9 @@ def _read_vectors(path: Path, wanted: set[str]) -> tuple[dict[str, np.ndarray], 
     """The vectors of the wanted words, and E. The file is read line by line: glove.840B has 5 GB."""
     if not path.is_file():
         raise UserError(
-            f"vectors.path={path}: there is no such file. Expected word vectors as text, GloVe's (a word and its numbers on "
-            "each line) or word2vec's (the same after a line with the count and the dimension); vectors.path=null "
-            "takes seeded random ones."
+            f"vectors.path={path}: there is no such file. Expected word vectors as text, GloVe's (a word and its "
+            "numbers on each line) or word2vec's (the same after a line with the count and the dimension); "
+            "vectors.path=null takes seeded random ones."
         )
     dim, first_line = _probe(path)
     wanted_bytes = {word.encode(): word for word in wanted}
@@ -87,8 +105,8 @@ def _read_vectors(path: Path, wanted: set[str]) -> tuple[dict[str, np.ndarray], 
             known[word] = _numbers(fields[1:], path, number)
     if not known:
         raise UserError(
-            f"{path}: none of the {len(wanted)} words of the training articles has a vector in it. Expected vectors for "
-            "lower-case words of the articles' language; check vectors.path."
+            f"{path}: none of the {len(wanted)} words of the training articles has a vector in it. Expected vectors "
+            "for lower-case words of the articles' language; check vectors.path."
         )
     return known, dim
 
@@ -99,9 +117,10 @@ def _probe(path: Path) -> tuple[int, int]:
         first = handle.readline().split()
         if len(first) == 2 and all(field.isdigit() for field in first):
             return int(first[1]), 2
-        # A word with spaces in it makes its line look longer, never shorter.
         lines = [first, *(handle.readline().split() for _ in range(PROBED_LINES - 1))]
-    dim = min((len(fields) for fields in lines if fields), default=0) - 1
+    counts = Counter(len(fields) for fields in lines if fields)
+    # What most lines have; of two equally common counts the larger one comes from words with spaces in them.
+    dim = min(counts, key=lambda count: (-counts[count], count), default=0) - 1
     if dim < 1:
         raise UserError(
             f"{path}, line 1: expected a word and its numbers, separated by spaces, or a header with the count and the "

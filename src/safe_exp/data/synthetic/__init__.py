@@ -6,7 +6,7 @@ stories.py   title, body and caption          pictures.py   the picture
 folder.py    all of them on disk
 """
 
-from safe_exp.data.synthetic.ideal import Ideal, ideal_auroc, ideal_figures
 from safe_exp.data.synthetic.folder import synthetic_folder, write_synthetic
+from safe_exp.data.synthetic.ideal import Ideal, ideal_auroc, ideal_figures
 
 __all__ = ["Ideal", "ideal_auroc", "ideal_figures", "synthetic_folder", "write_synthetic"]

@@ -1,9 +1,9 @@
 """What a classifier could reach at best on the made articles, exact, from the process that makes them.
 
-By Neyman and Pearson the likelihood ratio is the best score there is, so its AUROC bounds every model's. Given the label,
-the cue slots and the picture's origin are independent, and everything else (which thing, which publisher, which words)
-is drawn without regard to the label; so the ratio depends on two numbers only: how many of the slots are loud, and
-whether the picture matches. Both take few values, and the sums below run over all of them.
+By Neyman and Pearson the likelihood ratio is the best score there is, so its AUROC bounds every model's. Given the
+label, the cue slots and the picture's origin are independent, and everything else (which thing, which publisher, which
+words) is drawn without regard to the label; so the ratio depends on two numbers only: how many of the slots are loud,
+and whether the picture matches. Both take few values, and the sums below run over all of them.
 """
 
 from dataclasses import dataclass
@@ -32,10 +32,10 @@ class Ideal:
 def ideal_figures(config: SyntheticDataConfig) -> dict[str, Ideal]:
     """The best figures by what the classifier may look at.
 
-    `everything`: words, and whether the picture matches the story. `words`: the bound of model=text_only. `picture`: what it
-    shows, without the story; the bound of model=visual_only. `match`: only whether they match; the bound of M_s as the
-    scorer. `words_and_picture_apart`: both, each judged without the other, and the two log-ratios added: what SAFE's M_p
-    can express, being linear in t ⊕ v.
+    `everything`: words, and whether the picture matches the story. `words`: the bound of model=text_only. `picture`:
+    what it shows, without the story; the bound of model=visual_only. `match`: only whether they match; the bound of M_s
+    as the scorer. `words_and_picture_apart`: both, each judged without the other, and the two log-ratios added: what
+    SAFE's M_p can express, being linear in t ⊕ v.
     """
     words, match, picture = _words(config), _match(config), _picture(config)
     seen = {

@@ -1,7 +1,7 @@
 """The picture of a made article: one coloured thing in a landscape, by day or at night, drawn with Pillow."""
 
 import random
-from functools import lru_cache
+from functools import cache
 
 from PIL import Image, ImageDraw
 
@@ -98,7 +98,7 @@ THINGS: dict[str, tuple[Shape, ...]] = {
 
 
 def draw_picture(scene: Scene, rng: random.Random) -> Image.Image:
-    """Draw the scene; `rng` moves and sizes the thing and scatters clouds or stars, so that no two pictures are alike."""
+    """Draw the scene; `rng` moves and sizes the thing and scatters clouds or stars, so that no two are alike."""
     image = _landscape(scene.place, scene.night).copy()
     draw = ImageDraw.Draw(image)
     if scene.night:
@@ -138,7 +138,7 @@ def _draw_cloud(draw: ImageDraw.ImageDraw, x: float, y: float, size: float) -> N
         draw.ellipse(box, fill=(250, 251, 253))
 
 
-@lru_cache(maxsize=None)  # 6 places by day and at night
+@cache  # 6 places by day and at night
 def _landscape(place: str, night: bool) -> Image.Image:
     image = Image.new("RGB", (WIDTH, HEIGHT))
     draw = ImageDraw.Draw(image)

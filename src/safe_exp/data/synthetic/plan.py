@@ -80,8 +80,8 @@ def archive_probability(label: int, config: SyntheticDataConfig) -> float:
 def draws(config: SyntheticDataConfig, number: int, purpose: str) -> random.Random:
     """A stream of random numbers for one purpose of one article, whatever else is made.
 
-    The strengths are not part of the seed: two data sets that differ in a strength share every number drawn, so the same
-    article stands in both, changed only where the strength asks for it.
+    The strengths are not part of the seed: two data sets that differ in a strength share every number drawn, so the
+    same article stands in both, changed only where the strength asks for it.
     """
     return random.Random(f"{config.seed}/{number}/{purpose}")
 

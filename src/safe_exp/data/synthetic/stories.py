@@ -3,8 +3,8 @@
 from safe_exp.config import SyntheticDataConfig
 from safe_exp.data.synthetic.plan import CUE_SLOTS, Plan, Scene, draws, pick
 
-# (loud, sober) for each cue slot. The phrases of a slot occur nowhere else, so that an encoder that takes the maximum over
-# an article can still count loud slots: it needs to see that each phrase is there, not how often.
+# (loud, sober) for each cue slot. The phrases of a slot occur nowhere else, so that an encoder that takes the maximum
+# over an article can still count loud slots: it needs to see that each phrase is there, not how often.
 CUES = (
     (
         ("Shocking:", "Unbelievable:", "Exposed:"),
@@ -87,8 +87,24 @@ FILLERS = (
     "Parking was free, and the ground was dry.",
     "{Name} remembered a summer much like this one.",
 )
-PEOPLE = ("several neighbours", "a group of students", "dozens of people", "a few tourists", "two families", "many locals")
-NAMES = ("Ada Lindqvist", "Tomas Okoye", "Mira Santos", "Jonas Weber", "Leila Haddad", "Peter Novak", "Ines Moreau", "Kenji Abe")
+PEOPLE = (
+    "several neighbours",
+    "a group of students",
+    "dozens of people",
+    "a few tourists",
+    "two families",
+    "many locals",
+)
+NAMES = (
+    "Ada Lindqvist",
+    "Tomas Okoye",
+    "Mira Santos",
+    "Jonas Weber",
+    "Leila Haddad",
+    "Peter Novak",
+    "Ines Moreau",
+    "Kenji Abe",
+)
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 CAPTIONS = (
     "a {colour} {subject} {place} {time}",

@@ -1,0 +1,89 @@
+"""What a run keeps of its data, so that it can be resumed, and can score other articles anywhere."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from safe_exp.config import CaptionerConfig, DataConfig
+from safe_exp.data.articles import Article
+from safe_exp.data.text import NORMALISATION
+from safe_exp.data.vectors import read_vector_tables, write_vector_tables
+from safe_exp.errors import UserError
+from safe_exp.files import whole_file, write_json
+
+TOKENIZER, VECTORS, MANIFEST = "tokenizer.json", "vectors.safetensors", "data_manifest.json"
+# Of DataConfig: what decides which articles stand where, and how they are cut into words. data.root is not among them,
+# since a data set stays the same when it is moved, nor is the batch size, which leaves the data as they are.
+SHAPING = (
+    "split",
+    "val_fraction",
+    "test_fraction",
+    "folds",
+    "fold",
+    "seed",
+    "max_text_tokens",
+    "max_visual_tokens",
+    "min_frequency",
+)
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    tokenizer: Tokenizer
+    text_vectors: Tensor  # (V, E)
+    visual_vectors: Tensor  # the same tensor, where one table serves both encoders
+    manifest: dict[str, Any]  # counts, settings, split membership, fingerprint: see FakeNewsNetDataModule.manifest
+
+    def save(self, folder: Path) -> None:
+        """Write three files; the manifest comes last and tells that the other two are complete."""
+        with whole_file(folder / TOKENIZER) as draft:
+            self.tokenizer.save(str(draft))
+        write_vector_tables(folder / VECTORS, self.text_vectors, self.visual_vectors)
+        write_json(folder / MANIFEST, self.manifest)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Artifacts":
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: a file is missing or damaged.
+        """
+        for name in (TOKENIZER, VECTORS, MANIFEST):
+            if not (folder / name).is_file():
+                raise UserError(
+                    f"{folder / name} is missing. Expected the artifacts/ folder of a run of train, whole; "
+                    "copy it again."
+                )
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+            return cls(tokenizer, *read_vector_tables(folder / VECTORS), manifest)
+        except (
+            Exception
+        ) as error:  # tokenizers and safetensors have no common error, and tokenizers raises a bare Exception
+            raise UserError(f"{folder}: the stored data cannot be read ({error}). Was the copy complete?") from error
+
+
+def shaping_settings(data: DataConfig, captioner: CaptionerConfig) -> dict[str, Any]:
+    """The settings on which the data depend, as plain values."""
+    values = {name: getattr(data, name) for name in SHAPING}
+    return {**values, "split": data.split.value, "captioner": asdict(captioner), "normalisation": NORMALISATION}
+
+
+def data_fingerprint(
+    articles: Sequence[Article], settings: Mapping[str, Any], sides: Mapping[str, Sequence[str]]
+) -> str:
+    """SHA-256 over every article, the settings and the split: the same on every machine and in every folder."""
+    content = {
+        "articles": [[getattr(article, field.name) for field in fields(article)] for article in articles],
+        "settings": settings,
+        "split": sides,
+    }
+    plain = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(plain.encode("ascii")).hexdigest()

@@ -1,0 +1,80 @@
+"""Which articles make up which batch: an order that depends on (seed, epoch) alone, shared out between processes."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from safe_exp.errors import UserError
+
+# A last batch of one or two articles would take a full step on their account. The bound is a constant, and no smaller
+# than the processes of one machine, so that up to 8 processes see exactly the batches that one process sees.
+SMALLEST_LAST_BATCH = 8
+
+
+class ArticleOrder(Sampler[int]):
+    """The rows of a split, shuffled anew for each epoch; without a seed, as they are."""
+
+    def __init__(self, rows: np.ndarray, seed: int | None = None) -> None:
+        self.rows = np.asarray(rows)
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch, also with the right number after a resume."""
+        self.epoch = epoch
+
+    def order(self) -> np.ndarray:
+        if self.seed is None:
+            return self.rows
+        # No generator is kept between epochs: its state would have to travel with every checkpoint.
+        return np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
+
+    def __iter__(self) -> Iterator[int]:
+        yield from self.order().tolist()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class GlobalBatches(Sampler[list[int]]):
+    """Cuts the order into batches of `batch_size` over all processes, and hands this process its share of each.
+
+    Every process computes the same global batches and takes every `world_size`-th article of each, so nothing is
+    repeated and nothing dropped. All processes must get a share of each batch (one without would wait for ever in the
+    next exchange of gradients), so a last batch with fewer articles than processes joins the one before. So do last
+    batches below half a batch or `SMALLEST_LAST_BATCH`, whichever is less, for any number of processes.
+
+    Raises:
+        UserError: fewer articles, or a smaller batch, than there are processes.
+    """
+
+    def __init__(self, sampler: ArticleOrder, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        if min(batch_size, len(sampler)) < world_size:
+            raise UserError(
+                f"{world_size} processes cannot share batches of data.batch_size={batch_size} from a split of "
+                f"{len(sampler)} articles: each needs at least one article of every batch. "
+                f"Use at most trainer.devices={min(batch_size, len(sampler))}, or a larger data.batch_size."
+            )
+        self.sampler = sampler  # under this name Lightning looks for set_epoch
+        self.batch_size = batch_size
+        self.rank = rank
+        self.world_size = world_size
+
+    def bounds(self) -> list[tuple[int, int]]:
+        """Start and end of each global batch in the order of the epoch."""
+        starts = list(range(0, len(self.sampler), self.batch_size))
+        last = len(self.sampler) - starts[-1]
+        if len(starts) > 1 and last < max(self.world_size, min(SMALLEST_LAST_BATCH, self.batch_size // 2)):
+            starts.pop()
+        return list(zip(starts, [*starts[1:], len(self.sampler)], strict=True))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        # Must stay a generator: Lightning asks for the iterator before it calls set_epoch when it resumes a run, and
+        # only a body that starts with the first batch sees the right epoch.
+        order = self.sampler.order()
+        for start, end in self.bounds():
+            yield order[start:end][self.rank :: self.world_size].tolist()
+
+    def __len__(self) -> int:
+        return len(self.bounds())

@@ -1,0 +1,34 @@
+"""Run a command as a user would: in a process of its own, from a folder of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SMALL = (  # a run of a few seconds on the built-in data
+    "data.articles=60", "trainer.max_epochs=2", "model.num_filters=4", "model.feature_dim=4", "data.batch_size=16"
+)  # fmt: skip
+
+
+def environment(**extra: str) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    return {**inherited, "WANDB_MODE": "disabled", "COLUMNS": "120", **extra}
+
+
+def run(module: str, *arguments: str, cwd: Path, timeout: float = 180, **extra: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", f"safe_exp.{module}", *arguments],
+        cwd=cwd, env=environment(**extra), capture_output=True, text=True, timeout=timeout, check=False,
+    )  # fmt: skip
+
+
+def only_run(folder: Path) -> Path:
+    """The one run folder below outputs/."""
+    runs = sorted(path.parent for path in folder.glob("outputs/*/*/status.json"))
+    assert len(runs) == 1, runs
+    return runs[0]
+
+
+def read_json(path: Path):
+    return json.loads(path.read_text(encoding="utf-8"))

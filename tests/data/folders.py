@@ -1,0 +1,40 @@
+"""FakeNewsNet-style folders of a few made-up articles, and configs that point at them."""
+
+import json
+from pathlib import Path
+
+from safe_exp.config import DataConfig
+from safe_exp.data.articles import Article
+from tests.made import compose_config
+
+REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"  # beside the checkout, not part of it
+
+
+def write_article(root: Path, article_id: str, caption: str | None = "a red boat", **content) -> Path:
+    """One article folder; its title and text are its own unless given, and `caption=None` leaves the caption out."""
+    folder = root / article_id
+    folder.mkdir(parents=True)
+    content = {"title": f"title {article_id}", "text": f"text of {article_id}"} | content
+    (folder / "news_article.json").write_text(json.dumps(content), encoding="utf-8")
+    if caption is not None:
+        (folder / "caption.txt").write_text(caption, encoding="utf-8")
+    return folder
+
+
+def write_folder(root: Path, per_class: int = 20, sources: int | None = None) -> Path:
+    """As many fake as real articles; with `sources`, each has one of so many publishers."""
+    for label in ("fake", "real"):
+        for number in range(per_class):
+            source = {} if sources is None else {"source": f"paper-{number % sources}"}
+            words = " ".join(["word"] * (1 + number % 7))
+            write_article(root, f"{label}/{number:03d}", text=f"{words} {label} number {number}", **source)
+    return root
+
+
+def folder_config(root: Path, *overrides: str) -> DataConfig:
+    return compose_config("data=fakenewsnet", f"data.root={root}", *overrides).data
+
+
+def article(number: int, label: int, text: str | None = None, source: str | None = None) -> Article:
+    text = f"body {number}" if text is None else text
+    return Article(f"{label}/{number:04d}", label, "", text, "a caption", None, source, None)

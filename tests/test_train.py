@@ -1,0 +1,262 @@
+"""The whole path, from the command line to the run folder."""
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from sklearn import metrics as sklearn_metrics
+
+from safe_exp.network import VARIANTS
+from safe_exp.scores import FIGURES
+from tests.commands import SMALL, environment, only_run, read_json, run
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One finished run on the built-in data, and what it printed."""
+    folder = tmp_path_factory.mktemp("train")
+    return folder, run("train", *SMALL, cwd=folder)
+
+
+def test_a_run_leaves_the_whole_run_folder(finished):
+    folder, done = finished
+    assert done.returncode == 0, done.stderr
+    contents = {path.relative_to(only_run(folder)).as_posix() for path in only_run(folder).rglob("*")}
+    assert contents >= {
+        ".hydra/config.yaml", ".hydra/overrides.yaml", "status.json", "metrics.json", "predictions.csv",
+        "checkpoints/best.ckpt", "checkpoints/last.ckpt", "artifacts/tokenizer.json", "artifacts/vectors.safetensors",
+        "artifacts/data_manifest.json", "logs/run.log", "figures/loss_curves.png", "figures/similarity.png",
+        "figures/confusion_matrix.png",
+    }  # fmt: skip
+    assert not [name for name in contents if "tmp" in name or "/." in name.removeprefix(".hydra")]
+    status = read_json(only_run(folder) / "status.json")
+    assert status["state"] == "finished"
+    assert "safe_exp.train data.articles=60" in status["command"]
+
+
+def test_the_terminal_shows_data_model_results_and_no_noise(finished):
+    _, done = finished
+    printed = done.stdout + done.stderr
+    for expected in ("60 articles", "closed form", "γ = ", "run folder", "auroc", "Everything is in"):
+        assert expected in printed, expected
+    for noise in ("Warning", "Traceback", "GPU available", "Tip:", "litlogger"):
+        assert noise not in printed, noise
+
+
+def test_metrics_hold_what_is_promised_and_agree_with_scikit_learn_on_the_predictions(finished):
+    folder, _ = finished
+    metrics = read_json(only_run(folder) / "metrics.json")
+    assert metrics["stopped_by"] in ("converged", "max_epochs")
+    assert metrics["epochs"] == 2
+    assert metrics["seconds"] > 0
+    rows = list(csv.DictReader(open(only_run(folder) / "predictions.csv", encoding="utf-8")))
+    assert list(rows[0]) == ["id", "split", "label", "probability", "similarity", "verdict"]
+    for split in ("val", "test"):
+        of_split = [row for row in rows if row["split"] == split]
+        assert len(of_split) == metrics["data"][split]
+        label = [int(row["label"]) for row in of_split]
+        verdict = [int(row["verdict"]) for row in of_split]
+        for scorer, score in (
+            ("prediction", [float(row["probability"]) for row in of_split]),
+            ("similarity", [1 - float(row["similarity"]) for row in of_split]),
+        ):
+            figures = metrics[split][scorer]
+            assert set(figures) == set(FIGURES)
+            assert figures["auroc"] == pytest.approx(sklearn_metrics.roc_auc_score(label, score), abs=1e-4)
+            assert figures["brier"] == pytest.approx(sklearn_metrics.brier_score_loss(label, score), abs=1e-4)
+        assert metrics[split]["prediction"]["f1"] == pytest.approx(sklearn_metrics.f1_score(label, verdict), abs=1e-6)
+        assert metrics[split]["loss_prediction"] == pytest.approx(
+            sklearn_metrics.log_loss(label, [float(row["probability"]) for row in of_split]), abs=1e-4
+        )
+
+
+def test_evaluate_scores_another_folder_with_the_run_alone(finished, tmp_path):
+    """The run folder is moved, and its own training data are out of reach."""
+    folder, _ = finished
+    moved = tmp_path / "moved"
+    subprocess.run(["cp", "-r", str(only_run(folder)), str(moved)], check=True)
+    data = next((folder / "data" / "synthetic").iterdir())
+    done = run("evaluate", f"run={moved}", "data=fakenewsnet", f"data.root={data}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    scored = only_run(tmp_path)
+    assert read_json(scored / "metrics.json")["data"]["test"] == 60
+    new = {row["id"]: row for row in csv.DictReader(open(scored / "predictions.csv", encoding="utf-8"))}
+    old = list(csv.DictReader(open(moved / "predictions.csv", encoding="utf-8")))
+    for row in old:
+        assert float(new[row["id"]]["probability"]) == pytest.approx(float(row["probability"]), abs=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run=nowhere"], r"run=nowhere: \.hydra/config\.yaml is missing\. Give the folder of a finished run"),
+        ([], r"run must be given, as in run=…"),
+    ],
+)
+def test_evaluate_says_what_it_lacks(arguments, message, tmp_path):
+    done = run("evaluate", *arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert re.search(message, done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["model.alpha=-1"], r"model\.alpha=-1\.0: expected a number >= 0"),
+        (["model.alpah=1"], r"Could not override 'model\.alpah'"),
+        (["data=fakenewsnet", "data.root=nowhere"], r"data\.root=nowhere does not exist"),
+        (["vectors.path=nowhere.txt"], r"nowhere\.txt"),
+        (["resume=nowhere"], r"resume=nowhere: there is no run in this folder"),
+        (["trainer.precision=7"], r"Lightning refuses trainer"),
+    ],
+)
+def test_a_user_s_mistake_is_one_message_and_a_failed_status(arguments, message, tmp_path):
+    done = run("train", *SMALL, *arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert re.search(message, done.stderr), done.stderr
+    assert "Traceback" not in done.stderr
+    for status in tmp_path.glob("outputs/*/*/status.json"):
+        assert read_json(status)["state"] == "failed"
+        assert re.search(message, read_json(status)["reason"])
+
+
+@pytest.mark.parametrize("arguments", [("model.alpha=0.2,0.6", "-m"), ("-m", "model.alpha=0.2,0.6")])
+def test_a_sweep_runs_every_job_in_its_own_folder(arguments, tmp_path):
+    done = run("train", *SMALL, *arguments, cwd=tmp_path) if arguments[1] == "-m" else run(
+        "train", *arguments, *SMALL, cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    jobs = sorted(tmp_path.glob("multirun/*/*/*/metrics.json"))
+    assert [job.parent.name for job in jobs] == ["0", "1"]
+    assert read_json(jobs[0])["test"] != read_json(jobs[1])["test"]
+
+
+def test_in_a_sweep_a_wrong_value_fails_its_own_job_alone(tmp_path):
+    done = run("train", "-m", *SMALL, "model.alpha=0.4,-1,0.6", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "model.alpha=-1.0: expected a number >= 0" in done.stderr
+    states = [read_json(path)["state"] for path in sorted(tmp_path.glob("multirun/*/*/*/status.json"))]
+    assert states == ["finished", "failed", "finished"]
+
+
+def test_in_a_sweep_a_wrong_name_is_refused_before_the_first_job(tmp_path):
+    done = run("train", "-m", *SMALL, "model.update=closed_form,by_hand", cwd=tmp_path)
+    assert done.returncode == 1
+    assert not list(tmp_path.glob("multirun/*/*/*/status.json"))
+
+
+def weights_of(run_folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run_folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def kill_when(run_folder_pattern: str, cwd: Path, arguments: list[str], how: int) -> Path:
+    """Start a run and send it a signal as soon as its first checkpoint lies there."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "safe_exp.train", *arguments], cwd=cwd, env=environment(),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list(cwd.glob(run_folder_pattern)) and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(how)
+    process.wait(timeout=60)
+    return only_run(cwd)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_resumes_to_the_same_weights_bit_for_bit(how, optimizer, tmp_path):
+    long = [*SMALL, f"optimizer={optimizer}", "trainer.max_epochs=60", "callbacks.convergence.patience=0",
+            "scheduler=cosine", "data.articles=200"]  # fmt: skip
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "stopped").mkdir()
+    assert run("train", *long, cwd=tmp_path / "whole").returncode == 0
+    stopped = kill_when("outputs/*/*/checkpoints/last.ckpt", tmp_path / "stopped", long, how)
+    expected_state = "running" if how == signal.SIGKILL else "interrupted"
+    assert read_json(stopped / "status.json")["state"] == expected_state
+    assert not (stopped / "metrics.json").exists()
+
+    resumed = run("train", f"resume={stopped}", cwd=tmp_path)  # from another folder than it was started in
+    assert resumed.returncode == 0, resumed.stderr
+    assert only_run(tmp_path / "stopped") == stopped
+    status = read_json(stopped / "status.json")
+    assert (status["state"], status["resumed"]) == ("finished", 1)
+    whole = only_run(tmp_path / "whole")
+    reference, ours = weights_of(whole), weights_of(stopped)
+    assert all(torch.equal(ours[name], reference[name]) for name in reference)
+    drop = {"seconds"}
+    metrics, expected = read_json(stopped / "metrics.json"), read_json(whole / "metrics.json")
+    assert {k: v for k, v in metrics.items() if k not in drop} == {k: v for k, v in expected.items() if k not in drop}
+
+
+def test_resume_refuses_other_settings(finished, tmp_path):
+    folder, _ = finished
+    done = run("train", f"resume={only_run(folder)}", "model.alpha=0.3", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "goes on with the run's own settings, so model.alpha=0.3 cannot be given" in done.stderr
+
+
+def test_help_comes_in_under_a_second_without_torch():
+    """Not a time, which a busy machine would falsify, but its cause: nothing heavy is imported."""
+    check = (
+        "import runpy, sys; sys.argv = ['train', '--help']; runpy.run_module('safe_exp.train', run_name='__main__');"
+    )
+    check += "assert not {'torch', 'pytorch_lightning', 'wandb', 'matplotlib', 'sklearn'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "model.alpha" in done.stdout
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_runs_to_the_end(variant, tmp_path):
+    done = run("train", *SMALL, f"model={variant}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    metrics = read_json(only_run(tmp_path) / "metrics.json")
+    assert ("similarity" in metrics["test"]) == (variant not in ("text_only", "visual_only"))
+    rows = list(csv.DictReader(open(only_run(tmp_path) / "predictions.csv", encoding="utf-8")))
+    assert all((row["similarity"] == "") == (variant in ("text_only", "visual_only")) for row in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_built_in_data_are_learned(seed, tmp_path):
+    done = run("train", f"seed={seed}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert read_json(only_run(tmp_path) / "metrics.json")["test"]["prediction"]["auroc"] >= 0.90
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real articles, which are not part of the project")
+def test_the_main_job_runs_on_real_articles_with_real_vectors(tmp_path):
+    vectors = SHARED / "vectors" / "glove.twitter.27B.25d.subset.txt"
+    done = run(
+        "train", "data=fakenewsnet", f"data.root={SHARED / 'politifact78'}", f"vectors.path={vectors}", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    metrics = read_json(only_run(tmp_path) / "metrics.json")
+    assert sum(metrics["data"][split] for split in ("train", "val", "test")) == 78
+    assert os.environ.get("WANDB_MODE") != "online"
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_weights_of_one(tmp_path):
+    weights = {}
+    for devices in (1, 2):
+        folder = tmp_path / str(devices)
+        folder.mkdir()
+        done = run("train", *SMALL, "trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={devices}", cwd=folder)
+        assert done.returncode == 0, done.stderr
+        weights[devices] = weights_of(only_run(folder))
+    for name in weights[1]:
+        torch.testing.assert_close(weights[2][name], weights[1][name], rtol=1e-5, atol=1e-6, msg=name)
