@@ -21,7 +21,7 @@ from safe_exp.tracking import (
     log_results,
     open_loggers,
 )
-from tests.wandb_file import read_wandb_run
+from tests.wandb_file import read_finished_run
 
 BOTH = LoggerConfig(csv=True, wandb=True, project="safe_exp")
 ONLY_WANDB = LoggerConfig(csv=False, wandb=True, project="safe_exp")
@@ -62,7 +62,7 @@ def test_an_offline_run_holds_config_history_summary_and_exit_code(tmp_path, cap
     close_loggers(loggers, 0)
 
     (file,) = offline_files(tmp_path)
-    run = read_wandb_run(file)
+    run = read_finished_run(file)
     assert (run.name, run.group, run.project, run.exit_code) == ("model.alpha=0.4", "sweep-7", "safe_exp", 0)
     assert {key: run.config[key] for key in CONFIG} == CONFIG
     rows = [(row["trainer/global_step"], row["train/loss"]) for row in run.history if "train/loss" in row]
@@ -85,7 +85,7 @@ def test_an_offline_run_holds_config_history_summary_and_exit_code(tmp_path, cap
 def test_jobs_in_one_process_are_runs_of_their_own_with_their_own_exit_codes(tmp_path):
     run_job(tmp_path / "0", "seed=0", exit_code=0, loss=1.0)
     run_job(tmp_path / "1", "seed=1", exit_code=1, loss=2.0)
-    runs = [read_wandb_run(offline_files(tmp_path / job)[0]) for job in "01"]
+    runs = [read_finished_run(offline_files(tmp_path / job)[0]) for job in "01"]
     assert [run.name for run in runs] == ["seed=0", "seed=1"]
     assert [run.exit_code for run in runs] == [0, 1]
     assert [run.history[0]["train/loss"] for run in runs] == [1.0, 2.0]
@@ -96,14 +96,14 @@ def test_a_job_that_left_its_run_open_does_not_swallow_the_next_one(tmp_path):
     left_open = open_loggers(ONLY_WANDB, tmp_path / "0", "seed=0", None, CONFIG)
     run_job(tmp_path / "1", "seed=1", exit_code=0, loss=2.0)
     close_loggers(left_open, 1)
-    assert read_wandb_run(offline_files(tmp_path / "1")[0]).history[0]["train/loss"] == 2.0
-    assert read_wandb_run(offline_files(tmp_path / "0")[0]).history == []
+    assert read_finished_run(offline_files(tmp_path / "1")[0]).history[0]["train/loss"] == 2.0
+    assert read_finished_run(offline_files(tmp_path / "0")[0]).history == []
 
 
 def test_a_resumed_run_adds_a_part_to_the_same_wandb_run(tmp_path):
     run_job(tmp_path, "seed=0", exit_code=130, loss=1.0)
     run_job(tmp_path, "seed=0", exit_code=0, loss=0.5)
-    parts = [read_wandb_run(file) for file in offline_files(tmp_path)]
+    parts = [read_finished_run(file) for file in offline_files(tmp_path)]
     assert len(parts) == 2
     assert parts[0].id == parts[1].id
     assert parts[1].resumed  # `wandb sync` then appends it
@@ -148,7 +148,7 @@ def test_without_network_a_run_with_a_key_is_recorded_offline_with_one_warning(t
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert "no route to host" in warning
     assert "offline" in warning
-    assert read_wandb_run(offline_files(tmp_path)[0]).exit_code == 0
+    assert read_finished_run(offline_files(tmp_path)[0]).exit_code == 0
 
 
 def test_a_wandb_that_cannot_start_costs_a_warning_and_not_the_run(tmp_path, monkeypatch, caplog):

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,14 @@ class WandbRun:
     history: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
     exit_code: int | None = None
+
+
+def read_finished_run(path: Path, patience_seconds: float = 20) -> WandbRun:
+    """The run once its exit status is in the file: W&B's service closes the file a moment after `finish` returns."""
+    deadline = time.monotonic() + patience_seconds
+    while (run := read_wandb_run(path)).exit_code is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return run
 
 
 def read_wandb_run(path: Path) -> WandbRun:
@@ -59,6 +68,8 @@ def read_records(path: Path) -> Iterator[Record]:
             continue
         _, length, kind = PIECE_HEADER.unpack_from(data, position)
         position += PIECE_HEADER.size
+        if position + length > len(data):  # still being written
+            return
         content += data[position : position + length]
         position += length
         if kind in (WHOLE, LAST):

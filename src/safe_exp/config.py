@@ -157,7 +157,7 @@ class SyntheticDataConfig(DataConfig):
 
     articles: int = MISSING  # half of them fake
     cue_strength: float = MISSING  # 0: cue words tell nothing; 1: they alone tell almost everything
-    mismatch_strength: float = MISSING  # share of fakes whose picture does not match the text, 0 to 1
+    mismatch_strength: float = MISSING  # 0: pictures tell nothing; 1: nearly every fake's picture shows another scene
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -25,8 +25,15 @@ RESUME_FOLDER = ".hydra/resumed"  # where Hydra notes the command that resumed a
 
 def register_resolvers() -> None:
     """What conf/hydra/default.yaml needs to send a resumed run back into its own folder."""
-    OmegaConf.register_new_resolver("run_folder", lambda resume, new: resume or new, replace=True)
-    OmegaConf.register_new_resolver("hydra_folder", lambda resume: RESUME_FOLDER if resume else ".hydra", replace=True)
+    OmegaConf.register_new_resolver("run_folder", lambda resume, new: resume if _is_run(resume) else new, replace=True)
+    OmegaConf.register_new_resolver(
+        "hydra_folder", lambda resume: RESUME_FOLDER if _is_run(resume) else ".hydra", replace=True
+    )
+
+
+def _is_run(resume: str | None) -> bool:
+    # A mistyped resume must not make a folder of that name, nor turn some other folder into a run.
+    return bool(resume) and (Path(resume) / ".hydra" / "overrides.yaml").is_file()
 
 
 def is_first_process() -> bool:
@@ -68,13 +75,13 @@ def resumed_config(run: Path, config_name: str) -> DictConfig:
 
     Raises:
         UserError: it is no run folder, it has finished, the new command changes more than `trainer.*`, or conf/ no
-            longer gives the values that the run started with.
+            longer gives the values that the run started with. The run's own status is left as it is.
     """
     config = HydraConfig.get()
     if config.mode.name == "MULTIRUN":
         raise UserError("resume continues one run, so it cannot be swept over; leave out -m.")
     hydra_folder = run / ".hydra"
-    if not (hydra_folder / "overrides.yaml").is_file():
+    if not _is_run(str(run)):
         raise UserError(f"resume={run}: there is no run in this folder (.hydra/overrides.yaml is missing).")
     added = [override for override in config.overrides.task if not override.lstrip("+").startswith("resume=")]
     changes = [override for override in added if not override.startswith("trainer.")]
@@ -82,6 +89,11 @@ def resumed_config(run: Path, config_name: str) -> DictConfig:
         raise UserError(
             f"resume={run} goes on with the run's own settings, so {' '.join(changes)} cannot be given with it; only "
             "trainer.… can (more epochs, say). Start a new run instead."
+        )
+    if not added and (run / "metrics.json").exists():
+        raise UserError(
+            f"resume={run}: this run has finished, its figures are in metrics.json. To train it further raise its limit, "
+            "as in trainer.max_epochs=100."
         )
     overrides = [*OmegaConf.load(hydra_folder / "overrides.yaml"), *added]
     composed = compose(config_name, overrides=list(overrides))

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 BAR_SECONDS = 0.25  # between two redraws
 LINE_SECONDS = 5.0  # between two log lines
 SHOWN = {"train/loss": "loss", "val/loss": "val", "val/auroc": "AUROC"}
-SCORERS = {"prediction": "prediction", "similarity": "similarity"}
+SCORERS = ("prediction", "similarity")
 LOSSES = {  # row, and the scorer whose column it stands in
     "loss": ("loss L ↓", None),
     "loss_prediction": ("loss L_p ↓", "prediction"),
@@ -56,7 +56,8 @@ class TrainingProgress(ProgressBar):  # Lightning adds a bar of its own beside a
         self._enabled = True
         self._bar: Progress | None = None
         self._task: Any = None
-        self._done, self._total, self._description = 0, None, ""
+        self._running = False  # between a start and its end; the sanity check before the training shows nothing
+        self._done, self._done_before, self._total, self._description = 0, 0, None, ""
         self._figures = ""
         self._started = self._shown = 0.0
         self._unreported_epoch = False
@@ -79,7 +80,7 @@ class TrainingProgress(ProgressBar):  # Lightning adds a bar of its own beside a
         total = batches * trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else math.inf
         if trainer.max_steps and trainer.max_steps > 0:
             total = min(total, trainer.max_steps)
-        self._epochs_reported, self._unreported_epoch, self._figures = 0, False, ""
+        self._epochs_reported, self._unreported_epoch = 0, False
         done = trainer.current_epoch * batches if trainer.current_epoch else 0  # a resumed run
         self._start(_epoch_of(trainer), total, done)
 
@@ -125,11 +126,12 @@ class TrainingProgress(ProgressBar):  # Lightning adds a bar of its own beside a
         self._stop()  # else the bar's thread would go on drawing over the error message
 
     def _start(self, description: str, total: float, done: int = 0, transient: bool = False) -> None:
-        self._description, self._done = description, done
+        self._description, self._done, self._figures = description, done, ""
         self._total = None if math.isinf(total) else int(total)
-        self._started = self._shown = time.monotonic()
         self._done_before = done
-        if not self._enabled or not self.console.is_terminal:
+        self._started = self._shown = time.monotonic()
+        self._running = self._enabled
+        if not self._running or not self.console.is_terminal:
             return
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -149,7 +151,7 @@ class TrainingProgress(ProgressBar):  # Lightning adds a bar of its own beside a
 
     def _show_if_due(self) -> None:
         """The only work for each batch: a look at the clock."""
-        if time.monotonic() - self._shown >= (BAR_SECONDS if self._bar else LINE_SECONDS):
+        if self._running and time.monotonic() - self._shown >= (BAR_SECONDS if self._bar else LINE_SECONDS):
             self._show()
 
     def _show(self) -> None:
@@ -157,7 +159,7 @@ class TrainingProgress(ProgressBar):  # Lightning adds a bar of its own beside a
         if self._bar:
             fields = {"description": self._description, "figures": self._figures}
             self._bar.update(self._task, completed=self._done, **fields)
-        elif self._enabled:
+        elif self._running:
             log.info("%s", self._line())
 
     def _line(self) -> str:
@@ -183,6 +185,7 @@ class TrainingProgress(ProgressBar):  # Lightning adds a bar of its own beside a
             self._show_if_due()
 
     def _stop(self) -> None:
+        self._running = False
         if self._bar:
             self._show()
             self._bar.stop()
@@ -201,7 +204,7 @@ def results_table(metrics: Mapping[str, Any], majority_rates: Mapping[str, float
     table = Table(title="Results of the best checkpoint", caption="↓ lower is better; fake is the positive class")
     table.add_column("", no_wrap=True)
     for split, scorer in columns:
-        table.add_column(f"{split}\n{SCORERS[scorer]}" if scorer else split, justify="right", no_wrap=True)
+        table.add_column(f"{split}\n{scorer}" if scorer else split, justify="right", no_wrap=True)
 
     def add_row(label: str, values: list[Any], style: str | None = None) -> None:
         if any(value is not None for value in values):

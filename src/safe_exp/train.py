@@ -17,9 +17,9 @@ register_resolvers()
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def main(composed: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
+    if composed.resume is not None:
+        composed = resumed_config(Path(composed.resume), "train")
     with recorded_job(folder):
-        if composed.resume is not None:
-            composed = resumed_config(folder, "train")
         config = typed_config(composed)
         from safe_exp.training import train  # torch and Lightning take seconds to import; --help and a typo should not
 

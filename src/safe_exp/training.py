@@ -18,7 +18,7 @@ from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.errors import UserError
 from safe_exp.job import is_first_process, job_name, sweep_name
 from safe_exp.module import SafeModule
-from safe_exp.progress import TrainingProgress, print_results
+from safe_exp.progress import print_results, progress_callbacks
 from safe_exp.reporting.figures import draw_run_figures
 from safe_exp.results import Predictions, split_predictions, write_metrics, write_predictions
 from safe_exp.tracking import close_loggers, log_results, open_loggers
@@ -85,12 +85,10 @@ def build_module(config: TrainConfig, datamodule: FakeNewsNetDataModule) -> Safe
 
 def build_trainer(config: TrainConfig, folder: Path, loggers: list[Any]) -> pl.Trainer:
     arguments = trainer_arguments(config.trainer)
-    callbacks = build_callbacks(config.callbacks, folder)
-    if arguments.get("enable_progress_bar", True):
-        callbacks.append(TrainingProgress())
+    callbacks = build_callbacks(config.callbacks, folder) + progress_callbacks(config.trainer)
     try:
         return pl.Trainer(
-            **{**arguments, "enable_progress_bar": False},  # ours spans the whole training, not one epoch
+            **arguments,
             logger=loggers or False,
             callbacks=callbacks,
             plugins=[WholeCheckpointIO()],

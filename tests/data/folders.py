@@ -1,9 +1,11 @@
 """FakeNewsNet-style folders of a few made-up articles, and configs that point at them."""
 
 import json
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
-from safe_exp.config import DataConfig
+from safe_exp.config import DataConfig, TrainConfig
 from safe_exp.data.articles import Article
 from tests.made import compose_config
 
@@ -32,7 +34,12 @@ def write_folder(root: Path, per_class: int = 20, sources: int | None = None) ->
 
 
 def folder_config(root: Path, *overrides: str) -> DataConfig:
-    return compose_config("data=fakenewsnet", f"data.root={root}", *overrides).data
+    return replace(_composed("data=fakenewsnet", "data.root=unused", *overrides).data, root=str(root))
+
+
+@cache  # composing takes longer than most of what is tested with it
+def _composed(*overrides: str) -> TrainConfig:
+    return compose_config(*overrides)
 
 
 def article(number: int, label: int, text: str | None = None, source: str | None = None) -> Article:

@@ -1,4 +1,4 @@
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_up_to_eight_processes_see_the_batches_of_one(count, batch_size, world_s
         return
     alone = batches(count, batch_size)
     shares = [batches(count, batch_size, rank, world_size) for rank in range(world_size)]
-    together = [sorted(sum(parts, [])) for parts in zip(*shares, strict=True)]
+    together = [sorted(chain(*parts)) for parts in zip(*shares, strict=True)]
     assert together == [sorted(batch) for batch in alone]
 
 

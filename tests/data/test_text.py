@@ -54,7 +54,7 @@ def test_a_tokenizer_read_back_from_its_file_gives_the_same_numbers(tmp_path):
     assert again.encode("The [PAD] BOAT's x").ids == tokenizer.encode("The [PAD] BOAT's x").ids
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=30), min_size=1, max_size=6), st.integers(1, 5)
 )

@@ -1,5 +1,6 @@
 import hashlib
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -45,7 +46,7 @@ def test_words_are_the_same_on_every_machine():
     config = config_of("unused")
     plans = [plan_article(number, config) for number in range(20)]
     words = "\n".join("\n".join((*write_story(plan, config), write_caption(plan, config))) for plan in plans)
-    assert (folder_module.GENERATOR, hashlib.sha256(words.encode()).hexdigest()[:16]) == (1, "WORDS_HASH")
+    assert (folder_module.GENERATOR, hashlib.sha256(words.encode()).hexdigest()[:16]) == (1, "52073ce52ad1acb2")
 
 
 def test_the_folder_is_read_like_any_other(tmp_path):
@@ -69,7 +70,7 @@ def test_captions_say_what_is_in_the_picture_and_real_stories_mostly_tell_it(tmp
         caption, (title, text) = write_caption(plan, config), write_story(plan, config)
         assert f"{plan.picture.colour} {plan.picture.subject}" in caption
         assert plan.picture.place in caption
-        told = plan.picture.subject in f"{title} {text}".lower().replace("band", "")
+        told = plan.picture.subject in re.findall(r"\w+", f"{title} {text}".lower())
         assert told == (not plan.from_archive)
 
 

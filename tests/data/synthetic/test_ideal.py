@@ -12,7 +12,7 @@ def config_of(cue, mismatch):
     return compose_config("data=synthetic", f"data.cue_strength={cue}", f"data.mismatch_strength={mismatch}").data
 
 
-@pytest.mark.parametrize(("cue", "mismatch"), [(0.5, 0.9), (0.2, 0.3), (1, 1)])
+@pytest.mark.parametrize(("cue", "mismatch"), [(0.5, 0.9), (0.2, 0.3)])
 def test_ideal_figures_are_what_a_classifier_on_the_hidden_signals_reaches(cue, mismatch):
     config = config_of(cue, mismatch)
     plans = [plan_article(number, config) for number in range(20_000)]
@@ -44,7 +44,8 @@ def test_without_either_signal_nobody_beats_chance():
 def test_each_strength_feeds_its_own_signal_alone():
     words, pictures = ideal_figures(config_of(0.5, 0)), ideal_figures(config_of(0, 0.9))
     assert words["everything"].auroc == pytest.approx(words["words"].auroc)
-    assert words["match"].auroc == words["picture"].auroc == pytest.approx(0.5)
+    assert words["match"].auroc == pytest.approx(0.5)
+    assert words["picture"].auroc == pytest.approx(0.5)
     assert pictures["everything"].auroc == pytest.approx(pictures["match"].auroc)
     assert pictures["words"].auroc == pytest.approx(0.5)
 

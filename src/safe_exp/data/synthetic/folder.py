@@ -31,20 +31,25 @@ def write_synthetic(config: SyntheticDataConfig) -> Path:
     The words are the same, byte for byte, on every machine; so are the pictures under one version of Pillow.
 
     Raises:
-        UserError: data.root cannot be written to.
+        UserError: data.root cannot be written to, or is full.
     """
     folder = synthetic_folder(config)
     if folder.is_dir():  # it got its name by a rename when it was complete
         return folder
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # A name that starts with a dot is never read as a site of data.root; mkdtemp gives each process its own.
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        _make_whole(folder, config)
     except OSError as error:
         raise UserError(
             f"data.root={config.root}: the built-in articles cannot be written there ({error.strerror}). "
-            "Name a folder that you may write to, as in data.root=/tmp/synthetic."
+            "Name a folder that you may write to, with room for 10 kB an article, as in data.root=/tmp/synthetic."
         ) from error
+    return folder
+
+
+def _make_whole(folder: Path, config: SyntheticDataConfig) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # A name that starts with a dot is never read as a site of data.root; mkdtemp gives each process its own.
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         draft.chmod(0o755)  # mkdtemp makes it private; colleagues may share a data folder
         for number in _with_progress(range(config.articles)):
@@ -56,7 +61,6 @@ def write_synthetic(config: SyntheticDataConfig) -> Path:
                 raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return folder
 
 
 def _write_article(root: Path, plan: Plan, config: SyntheticDataConfig) -> None:

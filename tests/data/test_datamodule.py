@@ -1,0 +1,240 @@
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from safe_exp.config import CaptionerConfig, VectorsConfig
+from safe_exp.data.datamodule import FakeNewsNetDataModule, encode_folder
+from safe_exp.data.text import vocabulary_words
+from safe_exp.errors import UserError
+from tests.data.folders import REAL_DATA, folder_config, write_article, write_folder
+from tests.made import compose_config
+
+CAPTIONER = CaptionerConfig("file", "caption.txt")
+VECTORS = VectorsConfig(path=None, dim=32, seed=0)
+
+
+def datamodule(root, *overrides, artifacts=None, seed=0, vectors=VECTORS):
+    return set_up(folder_config(root, "data.batch_size=8", *overrides), vectors, seed, artifacts)
+
+
+def set_up(data, vectors=VECTORS, seed=0, artifacts=None):
+    module = FakeNewsNetDataModule(data, CAPTIONER, vectors, seed, artifacts)
+    module.prepare_data()
+    module.setup("fit")
+    return module
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_folder(tmp_path / "articles")
+
+
+def words_of(module, row):
+    words = vocabulary_words(module._stored.tokenizer)
+    length = int(module.encoded.text.lengths[row])
+    return [words[number] for number in module.encoded.text.tokens[row, :length].tolist()]
+
+
+def test_loaders_yield_each_article_of_their_side_once(root):
+    module = datamodule(root)
+    for name in ("train", "val", "test"):
+        batches = list(getattr(module, f"{name}_dataloader")())
+        rows = torch.cat([batch.index for batch in batches]).tolist()
+        assert sorted(rows) == getattr(module.split, name).tolist()
+        for batch in batches:
+            assert batch.label.tolist() == [module.articles[row].label for row in batch.index.tolist()]
+            assert batch.text_tokens.shape == (len(batch.label), int(batch.text_lengths.max()))
+
+
+def test_the_vocabulary_comes_from_the_training_articles_alone(root):
+    for label in ("fake", "real"):
+        for number in range(20):
+            path = root / label / f"{number:03d}" / "news_article.json"
+            path.write_text(json.dumps({"title": "Common", "text": f"only{label}{number} only{label}{number}"}))
+    module = datamodule(root)
+    training = {words_of(module, row)[1] for row in module.split.train}
+    assert "[UNK]" not in training
+    for side in (module.split.val, module.split.test):
+        assert {tuple(words_of(module, row)) for row in side} == {("common", "[UNK]", "[UNK]")}
+    assert len(vocabulary_words(module._stored.tokenizer)) == module.text_vectors.shape[0]
+
+
+def test_setup_twice_changes_nothing(root):
+    module = datamodule(root)
+    before = (module.articles, module.split, module.text_vectors)
+    module.setup("test")
+    assert all(a is b for a, b in zip(before, (module.articles, module.split, module.text_vectors), strict=True))
+
+
+def test_the_fingerprint_knows_content_and_settings_but_not_the_place(root, tmp_path):
+    first = datamodule(root).fingerprint
+    moved = shutil.copytree(root, tmp_path / "moved")
+    assert datamodule(moved).fingerprint == first
+    assert datamodule(moved, "data.batch_size=4", seed=5).fingerprint == first
+    assert datamodule(moved, "data.max_text_tokens=7").fingerprint != first
+    assert datamodule(moved, "data.seed=1").fingerprint != first
+    (moved / "fake" / "000" / "caption.txt").write_text("another caption")
+    assert datamodule(moved).fingerprint != first
+
+
+def test_a_second_start_uses_what_the_first_one_stored(root, tmp_path):
+    first = datamodule(root)
+    first.save_artifacts(tmp_path / "artifacts")
+    assert sorted(path.name for path in (tmp_path / "artifacts").iterdir()) == [
+        "data_manifest.json",
+        "tokenizer.json",
+        "vectors.safetensors",
+    ]
+    second = datamodule(root, vectors=replace(VECTORS, seed=9), artifacts=tmp_path / "artifacts")
+    assert torch.equal(second.text_vectors, first.text_vectors)
+    assert second.visual_vectors is second.text_vectors
+    assert torch.equal(second.encoded.text.tokens, first.encoded.text.tokens)
+    assert second.manifest() == first.manifest()
+    assert second.summary() == first.summary()
+
+
+def test_a_second_start_on_changed_articles_is_refused(root, tmp_path):
+    datamodule(root).save_artifacts(tmp_path / "artifacts")
+    write_article(root, "fake/new")
+    with pytest.raises(
+        UserError, match=r"then 20 fake and 20 real articles, now 21 and 20; fingerprint.*start a new run"
+    ):
+        datamodule(root, artifacts=tmp_path / "artifacts")
+
+
+def test_an_artifacts_folder_without_manifest_is_that_of_a_fresh_start(root, tmp_path):
+    first = datamodule(root)
+    first.save_artifacts(tmp_path / "artifacts")
+    (tmp_path / "artifacts" / "data_manifest.json").unlink()  # as if killed before the last file
+    assert datamodule(root, artifacts=tmp_path / "artifacts").fingerprint == first.fingerprint
+
+
+def test_the_manifest_accounts_for_every_article(root, tmp_path):
+    write_article(root, "real/broken", caption=None)
+    module = datamodule(root)
+    module.save_artifacts(tmp_path)
+    manifest = json.loads((tmp_path / "data_manifest.json").read_text(encoding="utf-8"))
+    assert manifest == module.manifest()
+    assert manifest["left_out"]["by_reason"] == {"no caption file": 1}
+    assert manifest["left_out"]["articles"][0]["path"] == "real/broken"
+    ids = [article_id for side in manifest["split"].values() for article_id in side]
+    assert sorted(ids) == [article.id for article in module.articles]
+    assert manifest["counts"]["all"] == {"articles": 40, "fake": 20, "real": 20}
+    assert str(tmp_path) not in json.dumps(manifest)
+
+
+def test_the_summary_says_what_a_reader_must_know(root):
+    write_article(root, "real/broken", caption=None)
+    write_article(root, "fake/copy", title="title fake/000", text="WORD fake number 0!")
+    rows = dict(datamodule(root, "data.max_text_tokens=6").summary())
+    assert rows["articles"] == "41: 21 fake, 20 real"
+    assert rows["left out"].startswith("1: 1 × no caption file")
+    assert rows["copies"].startswith("2 articles share their text")
+    assert rows["majority rate"].startswith("0.5")
+    assert rows["split"] == "random, stratified by class, one split"
+    assert rows["vectors"] == "random, 32 numbers each"
+    assert "of texts after 6 tokens" in rows["cut"]
+    assert set(rows) >= {"train", "val", "test", "vocabulary"}
+
+
+def test_the_built_in_articles_are_made_on_first_use(tmp_path):
+    module = set_up(compose_config("data=synthetic", f"data.root={tmp_path}", "data.articles=40").data)
+    assert len(module.articles) == 40
+    assert module.left_out == []
+
+
+def test_a_stored_run_encodes_another_folder_with_its_own_words_and_cuts(root, tmp_path):
+    module = datamodule(root, "data.max_text_tokens=5")
+    module.save_artifacts(tmp_path / "artifacts")
+    other = tmp_path / "other"
+    for article_id in ("fake/x", "fake/y"):
+        write_article(other, article_id, title="number unseen", text="word word word word", caption="boat unseen")
+    write_article(other, "fake/z", caption=None)
+    data = folder_config(other, "data.max_text_tokens=99", "data.batch_size=1")
+    scored = encode_folder(data, CAPTIONER, tmp_path / "artifacts")
+    assert [article.id for article in scored.articles] == ["fake/x", "fake/y"]
+    assert [item.path for item in scored.left_out] == ["fake/z"]
+    batches = list(scored.loader)
+    assert [batch.index.tolist() for batch in batches] == [[0], [1]]
+    number = module._stored.tokenizer.token_to_id
+    assert batches[0].text_tokens.tolist() == [[number("number"), 1, *[number("word")] * 3]]
+    assert batches[0].visual_tokens.tolist() == [[number("boat"), 1]]
+    assert torch.equal(scored.text_vectors, module.text_vectors)
+    assert len(scored.fingerprint) == 64
+
+
+def test_incomplete_or_damaged_artifacts_are_refused(root, tmp_path):
+    datamodule(root).save_artifacts(tmp_path / "artifacts")
+    data = folder_config(root)
+    (tmp_path / "artifacts" / "tokenizer.json").write_text("{")
+    with pytest.raises(UserError, match=r"artifacts: the stored data cannot be read.*Was the copy complete"):
+        encode_folder(data, CAPTIONER, tmp_path / "artifacts")
+    (tmp_path / "artifacts" / "vectors.safetensors").unlink()
+    with pytest.raises(UserError, match=r"vectors\.safetensors is missing.*copy it again"):
+        encode_folder(data, CAPTIONER, tmp_path / "artifacts")
+
+
+class Recorder(pl.LightningModule):
+    """Trains nothing and writes down which articles it is given in each epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen = {}
+
+    def training_step(self, batch, batch_idx):
+        self.seen.setdefault(self.current_epoch, []).append(batch.index.tolist())
+        return self.weight * batch.label.sum()
+
+    def validation_step(self, batch, batch_idx):
+        pass
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+def fit(root, folder, epochs, resume=None, seed=0, **arguments):
+    checkpoint = ModelCheckpoint(folder, save_last=True, save_on_train_epoch_end=arguments.pop("at_epoch_end", True))
+    module = Recorder()
+    trainer = pl.Trainer(
+        max_epochs=epochs, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        use_distributed_sampler=False, callbacks=[checkpoint], num_sanity_val_steps=0, **arguments,
+    )  # fmt: skip
+    trainer.fit(module, datamodule=datamodule(root, seed=seed), ckpt_path=resume)
+    return module.seen
+
+
+@pytest.mark.parametrize("at_epoch_end", [True, False], ids=["saved after the epoch", "saved after validation"])
+def test_a_resumed_training_sees_the_articles_in_the_order_of_an_unbroken_one(root, tmp_path, at_epoch_end):
+    whole = fit(root, tmp_path / "whole", 6)
+    assert list(whole) == list(range(6))
+    assert len({str(order) for order in whole.values()}) == 6  # each epoch has an order of its own
+    fit(root, tmp_path / "part", 3, at_epoch_end=at_epoch_end)
+    resumed = fit(root, tmp_path / "rest", 6, resume=tmp_path / "part" / "last.ckpt")
+    assert resumed == {epoch: whole[epoch] for epoch in (3, 4, 5)}
+    rows = datamodule(root).split.train
+    for epoch, order in whole.items():
+        expected = np.random.default_rng([0, epoch]).permutation(rows)
+        assert [row for batch in order for row in batch] == expected.tolist()
+
+
+def test_overfitting_a_few_batches_gives_the_same_ones_in_each_epoch(root, tmp_path):
+    seen = fit(root, tmp_path, 3, overfit_batches=1)
+    assert seen[0] == seen[1] == seen[2]
+
+
+@pytest.mark.skipif(not REAL_DATA.is_dir(), reason="the real articles lie beside the checkout and are not here")
+def test_the_real_articles_go_through_with_real_vectors():
+    vectors = replace(VECTORS, path=str(REAL_DATA / "vectors" / "glove.twitter.27B.25d.subset.txt"))
+    module = datamodule(REAL_DATA / "politifact78", "data.folds=5", "data.fold=4", vectors=vectors)
+    assert module.manifest()["counts"]["all"] == {"articles": 78, "fake": 26, "real": 52}
+    assert module.text_vectors.shape[1] == 25
+    assert module.manifest()["vocabulary"]["with_vector"] > 0.7 * module.manifest()["vocabulary"]["words"]
+    with pytest.raises(UserError, match=r"fakenewsnet_v1: no usable article.*no caption file"):
+        datamodule(REAL_DATA / "fakenewsnet_v1")
