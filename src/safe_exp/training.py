@@ -52,9 +52,10 @@ def train(config: TrainConfig, folder: Path) -> float:
         trainer.fit(module, datamodule, ckpt_path=last if last.exists() else None)
         if trainer.interrupted:
             raise KeyboardInterrupt
-        metrics, predictions = score_best(trainer, module, datamodule)
+        best_epoch, metrics, predictions = score_best(trainer, module, datamodule)
         metrics |= {
             "epochs": trainer.current_epoch,
+            "best_epoch": None if best_epoch is None else best_epoch + 1,
             "stopped_by": stopped_by(trainer),
             "seconds": round(time.perf_counter() - start, 3),
             "data": {
@@ -63,7 +64,7 @@ def train(config: TrainConfig, folder: Path) -> float:
             },
         }
         if trainer.is_global_zero:
-            write_run(folder, metrics, predictions, history_of(trainer), loggers)
+            write_run(folder, metrics, predictions, history_of(trainer), best_epoch, loggers)
         exit_code = 0
     finally:
         close_loggers(loggers, exit_code)
@@ -101,18 +102,20 @@ def build_trainer(config: TrainConfig, folder: Path, loggers: list[Any]) -> pl.T
 
 def score_best(
     trainer: pl.Trainer, module: SafeModule, datamodule: FakeNewsNetDataModule
-) -> tuple[dict[str, Any], list[Predictions]]:
-    """Validation and test figures, and every article's scores, of the checkpoint that validation picked."""
+) -> tuple[int | None, dict[str, Any], list[Predictions]]:
+    """The checkpoint that validation picked: its epoch from 0, its validation and test figures, every article's scores."""
+    epoch = None
     best = trainer.checkpoint_callback.best_model_path if trainer.checkpoint_callback else ""
     if best:  # there is none after a fast_dev_run
         checkpoint = torch.load(best, map_location=module.device, weights_only=True)
         module.load_state_dict(checkpoint["state_dict"])
+        epoch = checkpoint["epoch"]
     metrics, predictions = {}, []
     for split, score in (("val", trainer.validate), ("test", trainer.test)):
         score(module, datamodule=datamodule, verbose=False)
         metrics[split] = module.figures
         predictions.append(split_predictions(split, datamodule.articles, module.columns))
-    return metrics, predictions
+    return epoch, metrics, predictions
 
 
 def write_run(
@@ -120,11 +123,12 @@ def write_run(
     metrics: dict[str, Any],
     predictions: list[Predictions],
     history: list[dict[str, float]],
+    best_epoch: int | None,
     loggers: list[Any],
 ) -> None:
     test = predictions[-1]
     write_predictions(folder / "predictions.csv", predictions)
-    figures = draw_run_figures(folder, history, test)
+    figures = draw_run_figures(folder, history, test, best_epoch)
     log_results(loggers, figures, test.rows())
     write_metrics(folder / "metrics.json", metrics)  # last: a run folder with metrics.json lacks nothing
     majority = {p.split: max(p.label.mean(), 1 - p.label.mean()) for p in predictions}
