@@ -1,5 +1,6 @@
 """Run a command as a user would: in a process of its own, from a folder of its own."""
 
+import csv
 import json
 import os
 import subprocess
@@ -32,3 +33,8 @@ def only_run(folder: Path) -> Path:
 
 def read_json(path: Path):
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))

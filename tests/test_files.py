@@ -10,9 +10,14 @@ from safe_exp.files import whole_file, write_json
 def test_a_write_that_fails_leaves_the_old_file_and_no_draft(tmp_path):
     path = tmp_path / "metrics.json"
     write_json(path, {"f1": 0.5})
-    with pytest.raises(RuntimeError, match="disk"), whole_file(path) as draft:
-        draft.write_text("half a fi")
-        raise RuntimeError("disk")
+
+    def fail_halfway():
+        with whole_file(path) as draft:
+            draft.write_text("half a fi")
+            raise RuntimeError("disk")
+
+    with pytest.raises(RuntimeError, match="disk"):
+        fail_halfway()
     assert json.loads(path.read_text()) == {"f1": 0.5}
     assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
 

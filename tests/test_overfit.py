@@ -11,7 +11,7 @@ from safe_exp.data.encoded import encode_articles
 from safe_exp.data.text import build_tokenizer, vocabulary_words
 from safe_exp.data.vectors import load_vectors
 from safe_exp.module import SafeModule
-from tests.made import compose_config, loader
+from tests.made import compose_config
 from tests.test_module import fit
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -22,7 +22,8 @@ REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 @pytest.mark.parametrize("update", ["closed_form", "algorithm1", "autograd"])
 def test_every_update_mode_overfits_32_real_articles(update):
     config = compose_config(
-        f"model.update={update}", "model.gamma=0.05", "model.num_filters=8", "data=fakenewsnet", f"data.root={REAL / 'politifact78'}",
+        f"model.update={update}", "model.gamma=0.05", "model.num_filters=8",
+        "data=fakenewsnet", f"data.root={REAL / 'politifact78'}",
         f"vectors.path={REAL / 'vectors' / 'glove.twitter.27B.25d.subset.txt'}",
     )  # fmt: skip
     articles, _ = read_articles(config.data.root, build_captioner(config.captioner), strict=True)

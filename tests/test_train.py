@@ -1,12 +1,11 @@
 """The whole path, from the command line to the run folder."""
 
-import csv
-import os
 import re
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from sklearn import metrics as sklearn_metrics
 
 from safe_exp.network import VARIANTS
 from safe_exp.scores import FIGURES
-from tests.commands import SMALL, environment, only_run, read_json, run
+from tests.commands import SMALL, environment, only_run, read_json, read_rows, run
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -58,7 +57,7 @@ def test_metrics_hold_what_is_promised_and_agree_with_scikit_learn_on_the_predic
     assert metrics["stopped_by"] in ("converged", "max_epochs")
     assert metrics["epochs"] == 2
     assert metrics["seconds"] > 0
-    rows = list(csv.DictReader(open(only_run(folder) / "predictions.csv", encoding="utf-8")))
+    rows = read_rows(only_run(folder) / "predictions.csv")
     assert list(rows[0]) == ["id", "split", "label", "probability", "similarity", "verdict"]
     for split in ("val", "test"):
         of_split = [row for row in rows if row["split"] == split]
@@ -89,8 +88,8 @@ def test_evaluate_scores_another_folder_with_the_run_alone(finished, tmp_path):
     assert done.returncode == 0, done.stderr
     scored = only_run(tmp_path)
     assert read_json(scored / "metrics.json")["data"]["test"] == 60
-    new = {row["id"]: row for row in csv.DictReader(open(scored / "predictions.csv", encoding="utf-8"))}
-    old = list(csv.DictReader(open(moved / "predictions.csv", encoding="utf-8")))
+    new = {row["id"]: row for row in read_rows(scored / "predictions.csv")}
+    old = read_rows(moved / "predictions.csv")
     for row in old:
         assert float(new[row["id"]]["probability"]) == pytest.approx(float(row["probability"]), abs=2e-6)
 
@@ -228,7 +227,7 @@ def test_every_variant_runs_to_the_end(variant, tmp_path):
     assert done.returncode == 0, done.stderr
     metrics = read_json(only_run(tmp_path) / "metrics.json")
     assert ("similarity" in metrics["test"]) == (variant not in ("text_only", "visual_only"))
-    rows = list(csv.DictReader(open(only_run(tmp_path) / "predictions.csv", encoding="utf-8")))
+    rows = read_rows(only_run(tmp_path) / "predictions.csv")
     assert all((row["similarity"] == "") == (variant in ("text_only", "visual_only")) for row in rows)
 
 
@@ -250,7 +249,6 @@ def test_the_main_job_runs_on_real_articles_with_real_vectors(tmp_path):
     assert done.returncode == 0, done.stderr
     metrics = read_json(only_run(tmp_path) / "metrics.json")
     assert sum(metrics["data"][split] for split in ("train", "val", "test")) == 78
-    assert os.environ.get("WANDB_MODE") != "online"
 
 
 @pytest.mark.slow
@@ -264,3 +262,27 @@ def test_two_processes_train_the_weights_of_one(tmp_path):
         weights[devices] = weights_of(only_run(folder))
     for name in weights[1]:
         torch.testing.assert_close(weights[2][name], weights[1][name], rtol=1e-5, atol=1e-6, msg=name)
+
+
+@pytest.mark.slow
+def test_every_job_of_a_sweep_has_its_own_offline_run_in_wandb(tmp_path):
+    done = run("train", "-m", *SMALL, "model.alpha=0.2,0.6", "model.filter_sizes=[3,4],[3,4,5]", cwd=tmp_path,
+               WANDB_MODE="offline")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    runs = [sorted(job.parent.glob("wandb/offline-run-*")) for job in tmp_path.glob("multirun/*/*/*/metrics.json")]
+    assert [len(of_job) for of_job in runs] == [1, 1, 1, 1]
+    assert len({of_job[0].name.rpartition("-")[2] for of_job in runs}) == 4
+
+
+@pytest.mark.slow
+def test_a_built_wheel_carries_its_configs_and_runs_anywhere(tmp_path):
+    checkout = Path(__file__).resolve().parents[1]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path), str(checkout)],
+                   check=True, timeout=300)  # fmt: skip
+    installed = tmp_path / "installed"
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        wheel.extractall(installed)
+    (tmp_path / "elsewhere").mkdir()
+    done = run("train", *SMALL, cwd=tmp_path / "elsewhere", PYTHONPATH=str(installed))
+    assert done.returncode == 0, done.stderr
+    assert read_json(only_run(tmp_path / "elsewhere") / "status.json")["git_commit"] is None  # not the checkout's code

@@ -1,4 +1,4 @@
-"""--help of every command. Hydra's own lists its groups by copying all configs 120 times, which takes most of a second."""
+"""--help of every command. Hydra's own copies all configs 120 times to list its groups, which takes a second."""
 
 import sys
 

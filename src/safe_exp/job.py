@@ -92,8 +92,8 @@ def resumed_config(run: Path, config_name: str) -> DictConfig:
         )
     if not added and (run / "metrics.json").exists():
         raise UserError(
-            f"resume={run}: this run has finished, its figures are in metrics.json. To train it further raise its limit, "
-            "as in trainer.max_epochs=100."
+            f"resume={run}: this run has finished, its figures are in metrics.json. To train it further raise its "
+            "limit, as in trainer.max_epochs=100."
         )
     overrides = [*OmegaConf.load(hydra_folder / "overrides.yaml"), *added]
     composed = compose(config_name, overrides=list(overrides))

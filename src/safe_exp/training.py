@@ -103,7 +103,7 @@ def build_trainer(config: TrainConfig, folder: Path, loggers: list[Any]) -> pl.T
 def score_best(
     trainer: pl.Trainer, module: SafeModule, datamodule: FakeNewsNetDataModule
 ) -> tuple[int | None, dict[str, Any], list[Predictions]]:
-    """The checkpoint that validation picked: its epoch from 0, its validation and test figures, every article's scores."""
+    """Of the checkpoint that validation picked: its epoch from 0, its figures, and every article's scores."""
     epoch = None
     best = trainer.checkpoint_callback.best_model_path if trainer.checkpoint_callback else ""
     if best:  # there is none after a fast_dev_run

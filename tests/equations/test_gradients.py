@@ -26,12 +26,12 @@ WEIGHTS = {
 }
 
 
-def arguments(seed, variant="safe", similarity_loss="real_only", with_lengths=True):
-    text, visual, label = draw_articles(seed)
+def arguments(seed, variant="safe", similarity_loss="real_only", with_lengths=True, **shapes):
+    text, visual, label = draw_articles(seed, **shapes)
     alpha, beta = WEIGHTS[variant]
     chosen = dict(text=text, visual=visual, label=label, alpha=alpha, beta=beta, similarity_loss=similarity_loss)
     if with_lengths:
-        chosen["text_lengths"], chosen["visual_lengths"] = draw_lengths(seed)
+        chosen["text_lengths"], chosen["visual_lengths"] = draw_lengths(seed, len(label))
     return chosen
 
 
@@ -64,7 +64,7 @@ def test_every_parameter_gradient_matches_autograd(variant, similarity_loss, fil
 @pytest.mark.parametrize("filter_sizes", [(2,), (2, 3), (1, 2, 3)])
 def test_every_parameter_gradient_matches_central_differences(filter_sizes, similarity_loss, with_lengths):
     net = draw_network(2, "safe", filter_sizes, num_filters=1, feature_dim=2)
-    chosen = arguments(2, "safe", similarity_loss, with_lengths)
+    chosen = arguments(2, "safe", similarity_loss, with_lengths, batch=4)
     reference = gradients_by_central_differences(net, **chosen)
     assert_same_gradients(closed_form_gradients(net, **chosen), reference, rtol=1e-9, atol=1e-9)
 
@@ -72,7 +72,7 @@ def test_every_parameter_gradient_matches_central_differences(filter_sizes, simi
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_matches_central_differences(variant):
     net = draw_network(3, variant, (2, 3), num_filters=2, feature_dim=2)
-    chosen = arguments(3, variant, "both_classes")
+    chosen = arguments(3, variant, "both_classes", batch=4)
     reference = gradients_by_central_differences(net, **chosen)
     assert_same_gradients(closed_form_gradients(net, **chosen), reference, rtol=1e-9, atol=1e-9)
 

@@ -1,0 +1,9 @@
+"""One thread for each process: on tensors this small a second one costs more than it brings, and much more on a busy
+machine."""
+
+import os
+
+import torch
+
+os.environ["OMP_NUM_THREADS"] = "1"  # for the commands that tests start
+torch.set_num_threads(1)
