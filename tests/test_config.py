@@ -97,8 +97,8 @@ def test_alpha_zero_is_allowed_where_the_paper_s_grid_has_it():
 
 @pytest.mark.parametrize(
     "override",
-    ["model.alpah=1", "model.update=by_hand", "trainer.max_epochs=many", "model.similarity_loss=fake_only", "model=best",
-     "data.split=half", "optimizer.momentun=0.9", "model.filter_sizes=3"],
+    ["model.alpah=1", "model.update=by_hand", "trainer.max_epochs=many", "model.similarity_loss=fake_only",
+     "model=best", "data.split=half", "optimizer.momentun=0.9", "model.filter_sizes=3"],
 )  # fmt: skip
 def test_a_wrong_name_or_type_is_refused_while_composing(override):
     """So that Hydra refuses it for every job of a sweep before the first one starts."""

@@ -88,6 +88,8 @@ def test_evaluate_scores_another_folder_with_the_run_alone(finished, tmp_path):
     assert done.returncode == 0, done.stderr
     scored = only_run(tmp_path)
     assert read_json(scored / "metrics.json")["data"]["test"] == 60
+    trained = len(read_json(moved / "artifacts" / "data_manifest.json")["split"]["train"])
+    assert f"{trained} of the 60 articles have the ids of articles that this run was trained on" in done.stderr
     new = {row["id"]: row for row in read_rows(scored / "predictions.csv")}
     old = read_rows(moved / "predictions.csv")
     for row in old:

@@ -30,6 +30,11 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     run = Path(config.run)
     module = load_run(run, config.checkpoint)
     scored = encode_folder(config.data, config.captioner, run / "artifacts")
+    if scored.trained_on:
+        log.warning(
+            "%d of the %d articles have the ids of articles that this run was trained on; figures that include them "
+            "flatter the model.", scored.trained_on, len(scored.articles),
+        )  # fmt: skip
     scores = SplitScores()
     for batch in scored.loader:
         scores.update(batch, module.network(**module.embed(batch)))

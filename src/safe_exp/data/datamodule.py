@@ -31,9 +31,9 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
     `text_vectors` (V, E) and `visual_vectors` (V', E'), the same tensor while one table serves both; `fingerprint`.
 
     Args:
-        seed: orders the training articles, together with the epoch and with nothing else. artifacts: a folder in which
-        an earlier start of this run may have left its tokenizer and vectors. They are then used,
-            and the data must be the same as they were.
+        seed: orders the training articles, together with the epoch and with nothing else.
+        artifacts: a folder in which an earlier start of this run may have left its tokenizer and vectors. They are then
+            used, and the data must be the same as they were.
     """
 
     articles: list[Article]
@@ -167,6 +167,7 @@ class ScoredFolder:
     text_vectors: Tensor
     visual_vectors: Tensor
     fingerprint: str
+    trained_on: int  # articles whose ids stand in the run's own training split
 
 
 def encode_folder(data: DataConfig, captioner: CaptionerConfig, artifacts: Path) -> ScoredFolder:
@@ -183,7 +184,9 @@ def encode_folder(data: DataConfig, captioner: CaptionerConfig, artifacts: Path)
     encoded = encode_articles(articles, stored.tokenizer, settings["max_text_tokens"], settings["max_visual_tokens"])
     loader = news_loader(encoded, GlobalBatches(ArticleOrder(np.arange(len(articles))), data.batch_size))
     fingerprint = data_fingerprint(articles, settings, {"scored": [article.id for article in articles]})
-    return ScoredFolder(articles, left_out, loader, stored.text_vectors, stored.visual_vectors, fingerprint)
+    training = set(stored.manifest["split"]["train"])
+    trained_on = sum(article.id in training for article in articles)
+    return ScoredFolder(articles, left_out, loader, stored.text_vectors, stored.visual_vectors, fingerprint, trained_on)
 
 
 def articles_root(data: DataConfig) -> str | Path:
