@@ -1,10 +1,11 @@
 """Files appear whole or not at all."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from safe_exp.files import whole_file, write_json
+from safe_exp.files import short_path, whole_file, write_json
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_draft(tmp_path):
@@ -36,3 +37,10 @@ def test_json_refuses_what_other_readers_choke_on(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "x.json", {"auroc": float("nan")})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_below_the_working_folder_is_shown_short_and_another_whole(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert str(short_path(tmp_path / "outputs" / "x")) == "outputs/x"
+    assert str(short_path(Path("outputs/x"))) == "outputs/x"
+    assert short_path(tmp_path.parent / "y") == tmp_path.parent / "y"

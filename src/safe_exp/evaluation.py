@@ -11,6 +11,7 @@ from rich.console import Console
 
 from safe_exp.config import EvaluateConfig
 from safe_exp.data.datamodule import encode_folder
+from safe_exp.files import short_path
 from safe_exp.job import is_first_process
 from safe_exp.progress import print_results
 from safe_exp.results import split_predictions, write_metrics, write_predictions
@@ -53,6 +54,9 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
         fake = float(predictions.label.mean())
         print_results(metrics, Console(), {"test": max(fake, 1 - fake)})
         log.info(
-            "Scored %d articles, left out %d. Everything is in %s", len(scored.articles), len(scored.left_out), folder
+            "Scored %d articles, left out %d. Everything is in %s",
+            len(scored.articles),
+            len(scored.left_out),
+            short_path(folder),
         )
     return metrics["test"]["prediction"]["auroc"]

@@ -27,6 +27,12 @@ def whole_file(path: Path) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
+def short_path(path: Path) -> Path:
+    """`path` as the user would type it: relative to the working folder when it lies below."""
+    path, here = Path(path).absolute(), Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write plain values as indented JSON; NaN and infinities are refused, since most readers choke on them."""
     with whole_file(path) as draft:

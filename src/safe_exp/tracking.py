@@ -18,7 +18,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from safe_exp.config import LoggerConfig
-from safe_exp.files import whole_file
+from safe_exp.files import short_path, whole_file
 
 log = logging.getLogger(__name__)
 
@@ -190,7 +190,7 @@ def _new_run_id(folder: Path) -> str:
 
 def _whereabouts(run: Any, folder: Path) -> str:
     if run.offline:
-        parts = shlex.quote(str(folder / "wandb")) + f"/offline-run-*-{run.id}*"
+        parts = shlex.quote(str(short_path(folder / "wandb"))) + f"/offline-run-*-{run.id}*"
         return f"W&B: recorded offline; to upload: wandb sync {parts}"
     return f"W&B: {run.url}"
 

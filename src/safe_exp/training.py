@@ -16,6 +16,7 @@ from safe_exp.callbacks import EpochHistory, WholeCheckpointIO, build_callbacks,
 from safe_exp.config import TrainConfig, plain_config, trainer_arguments
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.errors import UserError
+from safe_exp.files import short_path
 from safe_exp.job import is_first_process, job_name, sweep_name
 from safe_exp.module import SafeModule
 from safe_exp.progress import print_results, progress_callbacks
@@ -135,7 +136,7 @@ def write_run(
     print_results(metrics, Console(), majority)
     log.info(
         "Ended after %d epochs (%s), %.0f s. Everything is in %s",
-        metrics["epochs"], metrics["stopped_by"], metrics["seconds"], folder,
+        metrics["epochs"], metrics["stopped_by"], metrics["seconds"], short_path(folder),
     )  # fmt: skip
 
 
@@ -162,7 +163,7 @@ def print_start(
         ),
         ("loss", f"{model.alpha:g} L_p + {model.beta:g} L_s ({model.similarity_loss.value})"),
         ("update", f"{update}; {config.optimizer._target_.rpartition('.')[2]}, γ = {model.gamma:g}"),
-        ("run folder", f"{folder}{' (resumed from its last checkpoint)' if resumed else ''}"),
+        ("run folder", f"{short_path(folder)}{' (resumed from its last checkpoint)' if resumed else ''}"),
     ]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
