@@ -71,3 +71,15 @@ def test_the_best_checkpoint_is_the_one_with_the_best_validation_score(tmp_path)
     assert best["epoch"] == values.index(min(values))
     assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 7
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
+def test_a_moved_run_folder_remembers_its_best_checkpoint(tmp_path):
+    overrides = "trainer.max_epochs=3", "model.gamma=2.0", "callbacks.convergence.patience=0"
+    before = train(tmp_path / "old", *overrides).checkpoint_callback
+    (tmp_path / "old").rename(tmp_path / "new")
+    stored = torch.load(tmp_path / "new" / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]
+    after = build_callbacks(compose_config().callbacks, tmp_path / "new")[-1]
+    after.load_state_dict(stored[after.state_key])
+    assert after.best_model_score == before.best_model_score
+    assert after.best_model_path == str(tmp_path / "new" / "checkpoints" / "best.ckpt")
+    assert list(after.best_k_models) == [after.best_model_path]

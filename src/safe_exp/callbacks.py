@@ -60,6 +60,19 @@ class EpochHistory(Callback):
         self.epochs = state_dict["epochs"]
 
 
+class MovableCheckpoint(ModelCheckpoint):
+    """Lightning's ModelCheckpoint, but it remembers its best score when the run folder was moved before a resume."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        def here(path: str) -> str:
+            return str(Path(self.dirpath) / Path(path).name) if path else path
+
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        moved = {name: here(state_dict[name]) for name in paths}
+        best_k_models = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **moved, "best_k_models": best_k_models, "dirpath": self.dirpath})
+
+
 class WholeCheckpointIO(TorchCheckpointIO):
     """Checkpoints that appear whole or not at all, and are never unpickled."""
 
@@ -76,7 +89,7 @@ def build_callbacks(config: CallbacksConfig, folder: Path) -> list[Callback]:
     callbacks: list[Callback] = [
         EpochHistory(),
         Convergence(config.convergence.tolerance, config.convergence.patience),
-        ModelCheckpoint(
+        MovableCheckpoint(
             dirpath=folder / "checkpoints",
             filename="best",
             monitor=config.monitor,
