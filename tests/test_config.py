@@ -83,6 +83,7 @@ def test_gamma_is_the_learning_rate_and_each_optimizer_brings_its_own():
         (["callbacks.monitor=test/f1"], r"expected a validation metric"),
         (["callbacks.mode=up"], r"expected min or max"),
         (["trainer.gradient_clip_val=-1"], r"trainer.gradient_clip_val=-1.0: expected a number > 0"),
+        (["trainer.accumulate_grad_batches=2"], r"one step for each mini-batch. Raise data.batch_size instead"),
         (["seed=-1"], r"seed=-1: expected a number >= 0"),
     ],
 )
@@ -108,9 +109,8 @@ def test_a_wrong_name_or_type_is_refused_while_composing(override):
 
 def test_every_argument_of_the_trainer_can_be_given_but_those_that_the_framework_sets():
     ours = {"logger", "callbacks", "plugins", "default_root_dir", "use_distributed_sampler"}
-    refused = {"accumulate_grad_batches"}  # Lightning refuses it beside a manual update; data.batch_size does its work
     lightning = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"}
-    assert {field.name for field in fields(TrainerConfig)} == lightning - ours - refused
+    assert {field.name for field in fields(TrainerConfig)} == lightning - ours
 
 
 def test_only_what_is_set_reaches_the_trainer_and_clipping_never_does():

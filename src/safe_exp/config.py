@@ -273,6 +273,7 @@ class TrainerConfig:
     enable_checkpointing: bool | None = None
     enable_progress_bar: bool | None = None
     enable_model_summary: bool | None = None
+    accumulate_grad_batches: int | None = None  # 1; see below
     gradient_clip_val: float | None = None  # largest norm (or value) of the gradient, in every model.update
     gradient_clip_algorithm: str | None = None  # norm or value
     deterministic: Any = None
@@ -287,6 +288,11 @@ class TrainerConfig:
     model_registry: str | None = None
 
     def __post_init__(self) -> None:
+        if self.accumulate_grad_batches not in (None, 1):
+            raise UserError(
+                f"trainer.accumulate_grad_batches={self.accumulate_grad_batches}: the update by hand takes one step for "
+                "each mini-batch. Raise data.batch_size instead."
+            )
         if self.gradient_clip_val is not None:
             _require_positive("trainer.gradient_clip_val", self.gradient_clip_val)
         if self.gradient_clip_algorithm not in (None, "norm", "value"):
