@@ -290,8 +290,8 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         if self.accumulate_grad_batches not in (None, 1):
             raise UserError(
-                f"trainer.accumulate_grad_batches={self.accumulate_grad_batches}: the update by hand takes one step for "
-                "each mini-batch. Raise data.batch_size instead."
+                f"trainer.accumulate_grad_batches={self.accumulate_grad_batches}: the update by hand takes one step "
+                "for each mini-batch. Raise data.batch_size instead."
             )
         if self.gradient_clip_val is not None:
             _require_positive("trainer.gradient_clip_val", self.gradient_clip_val)
