@@ -78,8 +78,17 @@ def test_a_moved_run_folder_remembers_its_best_checkpoint(tmp_path):
     before = train(tmp_path / "old", *overrides).checkpoint_callback
     (tmp_path / "old").rename(tmp_path / "new")
     stored = torch.load(tmp_path / "new" / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]
-    after = build_callbacks(compose_config().callbacks, tmp_path / "new")[-1]
+    after = build_callbacks(compose_config().callbacks, tmp_path / "new")[-2]
     after.load_state_dict(stored[after.state_key])
     assert after.best_model_score == before.best_model_score
     assert after.best_model_path == str(tmp_path / "new" / "checkpoints" / "best.ckpt")
     assert list(after.best_k_models) == [after.best_model_path]
+
+
+def test_the_last_checkpoint_is_written_every_epoch_whatever_validation_says(tmp_path):
+    """Under mode=max the first epoch's loss stays the best one while training lowers it."""
+    train(tmp_path, "trainer.max_epochs=5", "callbacks.mode=max", "callbacks.convergence.patience=0")
+    epochs = {name: torch.load(tmp_path / "checkpoints" / f"{name}.ckpt", weights_only=True)["epoch"]
+              for name in ("best", "last")}  # fmt: skip
+    assert epochs["best"] < 4
+    assert epochs["last"] == 4

@@ -94,11 +94,18 @@ def build_callbacks(config: CallbacksConfig, folder: Path) -> list[Callback]:
             filename="best",
             monitor=config.monitor,
             mode=config.mode,
-            save_last=True,
             save_top_k=1,
             enable_version_counter=False,
-            # At the end of the epoch, when scheduler, history and convergence have moved on too: a run that resumes
-            # from here repeats nothing and misses nothing.
+            save_on_train_epoch_end=True,
+        ),
+        # Every epoch, and after best.ckpt; ModelCheckpoint's own save_last writes only when a new best is saved. At the
+        # end of the epoch, when scheduler, history and convergence have moved on too: a run that resumes from here
+        # repeats nothing and misses nothing.
+        MovableCheckpoint(
+            dirpath=folder / "checkpoints",
+            filename="last",
+            save_top_k=1,
+            enable_version_counter=False,
             save_on_train_epoch_end=True,
         ),
     ]
