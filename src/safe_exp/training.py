@@ -44,7 +44,8 @@ def train(config: TrainConfig, folder: Path) -> float:
     pl.seed_everything(config.seed, workers=True, verbose=False)
     module = build_module(config, datamodule)
     last = folder / "checkpoints" / "last.ckpt"
-    print_start(config, datamodule, module, folder, resumed=last.exists())
+    if is_first_process():
+        print_start(config, datamodule, module, folder, resumed=last.exists())
 
     loggers = open_loggers(config.logger, folder, job_name(), sweep_name(), plain_config(config))
     exit_code = 1
@@ -69,7 +70,14 @@ def train(config: TrainConfig, folder: Path) -> float:
         exit_code = 0
     finally:
         close_loggers(loggers, exit_code)
-    return float(metrics["val"].get(config.callbacks.monitor.removeprefix("val/"), metrics["val"]["loss_prediction"]))
+    return validation_score(metrics["val"], config.callbacks.monitor)
+
+
+def validation_score(figures: dict[str, Any], monitor: str) -> float:
+    """The figure that is logged as `monitor`: val/auroc is the verdict's, val/similarity_auroc that of M_s."""
+    named = {**figures, **figures["prediction"]}
+    named |= {f"similarity_{name}": value for name, value in figures.get("similarity", {}).items()}
+    return float(named[monitor.removeprefix("val/")])
 
 
 def build_module(config: TrainConfig, datamodule: FakeNewsNetDataModule) -> SafeModule:
