@@ -16,7 +16,7 @@ from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import SafeLosses, SafeOutput, algorithm1_epoch, closed_form_step, safe_loss
 from safe_exp.errors import UserError
 from safe_exp.network import SafeNetwork
-from safe_exp.scores import SplitScores, split_figures
+from safe_exp.scores import SplitScores, log_names, split_figures
 
 
 class SafeModule(pl.LightningModule):
@@ -246,9 +246,7 @@ class SafeModule(pl.LightningModule):
     def log_split(self, split: str) -> None:
         self.columns = self.scores.compute()
         self.figures = split_figures(self.columns, **self.loss_settings)
-        logged = {name: value for name, value in self.figures.items() if isinstance(value, float)}
-        logged |= self.figures["prediction"]  # the verdict's figures carry no prefix: val/f1
-        logged |= {f"similarity_{name}": value for name, value in self.figures.get("similarity", {}).items()}
+        logged = log_names(self.figures)
         if self.columns["similarity"] is not None:
             for name, label in (("real", 0), ("fake", 1)):
                 of_class = self.columns["similarity"][self.columns["label"] == label]

@@ -22,6 +22,7 @@ from safe_exp.module import SafeModule
 from safe_exp.progress import print_results, progress_callbacks
 from safe_exp.reporting.figures import draw_run_figures
 from safe_exp.results import Predictions, split_predictions, write_metrics, write_predictions
+from safe_exp.scores import log_names
 from safe_exp.tracking import close_loggers, log_results, open_loggers
 
 log = logging.getLogger(__name__)
@@ -75,9 +76,7 @@ def train(config: TrainConfig, folder: Path) -> float:
 
 def validation_score(figures: dict[str, Any], monitor: str) -> float:
     """The figure that is logged as `monitor`: val/auroc is the verdict's, val/similarity_auroc that of M_s."""
-    named = {**figures, **figures["prediction"]}
-    named |= {f"similarity_{name}": value for name, value in figures.get("similarity", {}).items()}
-    return float(named[monitor.removeprefix("val/")])
+    return log_names(figures)[monitor.removeprefix("val/")]
 
 
 def build_module(config: TrainConfig, datamodule: FakeNewsNetDataModule) -> SafeModule:
