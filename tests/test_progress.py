@@ -137,11 +137,13 @@ def test_a_terminal_shows_one_bar_over_all_epochs():
 
 
 def test_a_fault_ends_the_bar():
-    before = threading.active_count()
+    before = set(threading.enumerate())
     console = terminal()
     with pytest.raises(RuntimeError, match="a fault in the training step"):
         make_trainer(2, TrainingProgress(console)).fit(OneWeight(fails_in_epoch=1), batches(2))
-    assert threading.active_count() == before  # the bar is drawn by a thread
+    for thread in set(threading.enumerate()) - before:  # the bar is drawn by one, which has been told to end
+        thread.join(timeout=5)
+        assert not thread.is_alive()
     assert "\x1b[?25h" in console.file.getvalue()  # the cursor is back
 
 

@@ -1,0 +1,79 @@
+"""The config of each command, how Hydra learns of it, and how it becomes typed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from safe_exp.config.checks import require_at_least
+from safe_exp.config.data import CaptionerConfig, DataConfig, SyntheticDataConfig, VectorsConfig
+from safe_exp.config.model import AdamConfig, ModelConfig, OptimizerConfig, SgdConfig
+from safe_exp.config.trainer import CallbacksConfig, LoggerConfig, TrainerConfig
+from safe_exp.errors import UserError
+
+PACKAGE = Path(__file__).resolve().parents[1]
+# In a wheel conf/ lies inside the package; in a checkout it stands at the top, where a researcher looks for it.
+CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
+
+
+@dataclass
+class TrainConfig:
+    model: ModelConfig = MISSING
+    data: DataConfig = MISSING
+    captioner: CaptionerConfig = MISSING
+    vectors: VectorsConfig = MISSING
+    optimizer: OptimizerConfig = MISSING
+    scheduler: Any = None  # {_target_: …} of a torch.optim.lr_scheduler, stepped once an epoch; null: γ stays
+    trainer: TrainerConfig = MISSING
+    callbacks: CallbacksConfig = MISSING
+    logger: LoggerConfig = MISSING
+    seed: int = MISSING  # initial weights and the order of the articles
+    resume: str | None = None  # a run folder whose stopped run is to be continued
+
+    def __post_init__(self) -> None:
+        require_at_least("seed", self.seed, 0)
+
+
+@dataclass
+class EvaluateConfig:
+    run: str = MISSING  # the run folder whose model scores the articles
+    data: DataConfig = MISSING
+    captioner: CaptionerConfig = MISSING
+    checkpoint: str = "best"  # best or last
+
+    def __post_init__(self) -> None:
+        if self.checkpoint not in ("best", "last"):
+            raise UserError(f"checkpoint={self.checkpoint}: expected best or last.")
+
+
+def register_schemas() -> None:
+    """Tell Hydra the shapes above; conf/*.yaml and conf/<group>/*.yaml name them in their defaults lists."""
+    store = ConfigStore.instance()
+    store.store(name="train_schema", node=TrainConfig)
+    store.store(name="evaluate_schema", node=EvaluateConfig)
+    for group, name, node in (
+        ("data", "folder_schema", DataConfig),
+        ("data", "synthetic_schema", SyntheticDataConfig),
+        ("optimizer", "sgd_schema", SgdConfig),
+        ("optimizer", "adam_schema", AdamConfig),
+    ):
+        store.store(group=f"schema/{group}", name=name, node=node)
+
+
+def typed_config(composed: DictConfig) -> Any:
+    """The composed config as the dataclasses above, with every value checked.
+
+    Raises:
+        UserError: a value is missing, out of range, or contradicts another; the message names the key.
+    """
+    missing = sorted(OmegaConf.missing_keys(composed))
+    if missing:
+        raise UserError(f"{missing[0]} must be given, as in {missing[0]}=… on the command line.")
+    return OmegaConf.to_object(composed)
+
+
+def plain_config(config: Any) -> dict[str, Any]:
+    """A typed config as nested dicts of plain values (enums as their names), fit for JSON, checkpoints and W&B."""
+    return OmegaConf.to_container(OmegaConf.structured(config), resolve=True, enum_to_str=True)

@@ -1,0 +1,112 @@
+"""conf/trainer, conf/callbacks, conf/logger: how long to train, on what, and what to record."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from omegaconf import MISSING
+
+from safe_exp.config.checks import require_at_least, require_positive
+from safe_exp.errors import UserError
+
+
+@dataclass
+class ConvergenceConfig:
+    tolerance: float = MISSING  # relative change of the epoch's training loss below which it counts as still
+    patience: int = MISSING  # still epochs in a row that end the training; 0: never
+
+    def __post_init__(self) -> None:
+        require_at_least("callbacks.convergence.tolerance", self.tolerance, 0)
+        require_at_least("callbacks.convergence.patience", self.patience, 0)
+
+
+@dataclass
+class EarlyStoppingConfig:
+    patience: int = MISSING  # epochs without a better callbacks.monitor that end the training; 0: never
+    min_delta: float = MISSING  # a change of the metric smaller than this is no improvement
+
+    def __post_init__(self) -> None:
+        require_at_least("callbacks.early_stopping.patience", self.patience, 0)
+
+
+@dataclass
+class CallbacksConfig:
+    monitor: str = MISSING  # validation metric that picks best.ckpt, and that a sweep compares
+    mode: str = MISSING  # min or max: which side of the metric is better
+    convergence: ConvergenceConfig = MISSING
+    early_stopping: EarlyStoppingConfig = MISSING
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("min", "max"):
+            raise UserError(f"callbacks.mode={self.mode}: expected min or max.")
+        if not self.monitor.startswith("val/"):
+            raise UserError(
+                f"callbacks.monitor={self.monitor}: expected a validation metric like val/auroc; "
+                "picking a checkpoint on another split would make its figures worthless."
+            )
+
+
+@dataclass
+class LoggerConfig:
+    csv: bool = MISSING  # every logged value in logs/
+    wandb: bool = MISSING  # a W&B run: live with an account, else offline; WANDB_MODE=disabled turns it off
+    project: str = MISSING  # W&B project
+
+
+@dataclass
+class TrainerConfig:
+    """Every argument of pytorch_lightning.Trainer that is the user's to set; null leaves it to Lightning."""
+
+    accelerator: str = MISSING
+    strategy: str = MISSING
+    devices: Any = MISSING
+    num_nodes: int | None = None
+    precision: Any = None
+    fast_dev_run: Any = None
+    max_epochs: int | None = None
+    min_epochs: int | None = None
+    max_steps: int | None = None
+    min_steps: int | None = None
+    max_time: Any = None
+    limit_train_batches: Any = None
+    limit_val_batches: Any = None
+    limit_test_batches: Any = None
+    limit_predict_batches: Any = None
+    overfit_batches: Any = None
+    val_check_interval: Any = None
+    check_val_every_n_epoch: int | None = None
+    num_sanity_val_steps: int | None = None
+    log_every_n_steps: int | None = None
+    enable_checkpointing: bool | None = None
+    enable_progress_bar: bool | None = None
+    enable_model_summary: bool | None = None
+    accumulate_grad_batches: int | None = None  # 1; see below
+    gradient_clip_val: float | None = None  # largest norm (or value) of the gradient, in every model.update
+    gradient_clip_algorithm: str | None = None  # norm or value
+    deterministic: Any = None
+    benchmark: bool | None = None
+    inference_mode: bool | None = None
+    profiler: str | None = None
+    detect_anomaly: bool | None = None
+    barebones: bool | None = None
+    sync_batchnorm: bool | None = None
+    reload_dataloaders_every_n_epochs: int | None = None
+    enable_autolog_hparams: bool | None = None
+    model_registry: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.accumulate_grad_batches not in (None, 1):
+            raise UserError(
+                f"trainer.accumulate_grad_batches={self.accumulate_grad_batches}: the update by hand takes one step "
+                "for each mini-batch. Raise data.batch_size instead."
+            )
+        if self.gradient_clip_val is not None:
+            require_positive("trainer.gradient_clip_val", self.gradient_clip_val)
+        if self.gradient_clip_algorithm not in (None, "norm", "value"):
+            raise UserError(f"trainer.gradient_clip_algorithm={self.gradient_clip_algorithm}: expected norm or value.")
+
+
+def trainer_arguments(config: TrainerConfig) -> dict[str, Any]:
+    """What goes to pytorch_lightning.Trainer: all that is set, but for clipping, which a manual update does itself."""
+    ours = ("gradient_clip_val", "gradient_clip_algorithm")
+    values = {f.name: getattr(config, f.name) for f in fields(config)}
+    return {name: value for name, value in values.items() if value is not None and name not in ours}
