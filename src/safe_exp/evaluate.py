@@ -26,6 +26,6 @@ def main(composed: DictConfig) -> float:
 
 if __name__ == "__main__":
     if help_asked():
-        print_help("evaluate", "Score a stored run on a folder of labelled articles.", ["data", "captioner"])
+        print_help("evaluate", "Score a stored run on a folder of labelled articles.", ["data"])
     else:
         main()

@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from safe_exp.config import EvaluateConfig
-from safe_exp.data.datamodule import encode_folder
+from safe_exp.data.scoring import encode_folder
 from safe_exp.files import short_path
 from safe_exp.job import is_first_process
 from safe_exp.progress import print_results
@@ -30,23 +30,23 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     start = time.perf_counter()
     run = Path(config.run)
     module = load_run(run, config.checkpoint)
-    scored = encode_folder(config.data, config.captioner, run / "artifacts")
+    scored = encode_folder(config.data, run / "artifacts", module.model.variant.reads)
     if scored.trained_on:
         log.warning(
             "%d of the %d articles have the ids of articles that this run was trained on; figures that include them "
-            "flatter the model.", scored.trained_on, len(scored.articles),
+            "flatter the model.", scored.trained_on, scored.scored,
         )  # fmt: skip
     scores = SplitScores()
     for batch in scored.loader:
         scores.update(batch, module.network(**module.embed(batch)))
     columns = scores.compute()
-    predictions = split_predictions("test", scored.articles, columns)
+    predictions = split_predictions("test", scored.ids, columns)
     metrics = {
         "test": split_figures(columns, **module.loss_settings),
         "run": str(run),
         "checkpoint": config.checkpoint,
         "seconds": round(time.perf_counter() - start, 3),
-        "data": {"test": len(scored.articles), "left_out": len(scored.left_out), "fingerprint": scored.fingerprint},
+        "data": {"test": scored.scored, "left_out": len(scored.left_out), "fingerprint": scored.fingerprint},
     }
     if is_first_process():
         write_predictions(folder / "predictions.csv", [predictions])
@@ -55,7 +55,7 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
         print_results(metrics, Console(), {"test": max(fake, 1 - fake)})
         log.info(
             "Scored %d articles, left out %d. Everything is in %s",
-            len(scored.articles),
+            scored.scored,
             len(scored.left_out),
             short_path(folder),
         )

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from safe_exp.data.articles import Article
 from safe_exp.files import whole_file, write_json
 from safe_exp.scores import THRESHOLD
 
@@ -47,12 +46,12 @@ class Predictions:
         return [dict(zip(COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def split_predictions(split: str, articles: Sequence[Article], columns: Mapping[str, Tensor | None]) -> Predictions:
-    """Join what `SplitScores.compute` returned with the articles that its `index` points at."""
+def split_predictions(split: str, ids: Sequence[str], columns: Mapping[str, Tensor | None]) -> Predictions:
+    """Join what `SplitScores.compute` returned with the ids that its `index` points at."""
     similarity = columns["similarity"]
     return Predictions(
         split,
-        [articles[row].id for row in columns["index"].tolist()],
+        [ids[row] for row in columns["index"].tolist()],
         columns["label"].numpy(),
         columns["probability"].numpy(),
         None if similarity is None else similarity.numpy(),

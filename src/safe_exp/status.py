@@ -41,7 +41,7 @@ class JobRecord:
             "started": _now(),
             "ended": None,
             "resumed": _times_resumed(self.path),
-            "versions": _versions(),
+            "versions": installed_versions(),
             "git_commit": git_commit(PACKAGE.parents[1]),
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -121,7 +121,7 @@ def _times_resumed(path: Path) -> int:
         return 1
 
 
-def _versions() -> dict[str, str | None]:
+def installed_versions() -> dict[str, str | None]:
     """Versions from the packages' metadata: importing torch to ask it would cost seconds."""
     return {
         "safe_exp": _installed_version("safe-exp"),

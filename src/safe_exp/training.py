@@ -122,7 +122,7 @@ def score_best(
     for split, score in (("val", trainer.validate), ("test", trainer.test)):
         score(module, datamodule=datamodule, verbose=False)
         metrics[split] = module.figures
-        predictions.append(split_predictions(split, datamodule.articles, module.columns))
+        predictions.append(split_predictions(split, datamodule.ids, module.columns))
     return epoch, metrics, predictions
 
 

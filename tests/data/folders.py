@@ -6,7 +6,6 @@ from functools import cache
 from pathlib import Path
 
 from safe_exp.config import DataConfig, TrainConfig
-from safe_exp.data.articles import Article
 from tests.made import compose_config
 
 REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"  # beside the checkout, not part of it
@@ -40,8 +39,3 @@ def folder_config(root: Path, *overrides: str) -> DataConfig:
 @cache  # composing takes longer than most of what is tested with it
 def _composed(*overrides: str) -> TrainConfig:
     return compose_config(*overrides)
-
-
-def article(number: int, label: int, text: str | None = None, source: str | None = None) -> Article:
-    text = f"body {number}" if text is None else text
-    return Article(f"{label}/{number:04d}", label, "", text, "a caption", None, source, None)

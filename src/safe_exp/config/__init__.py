@@ -9,16 +9,19 @@ from safe_exp.config.commands import (
     CONF,
     PACKAGE,
     EvaluateConfig,
+    PrepareConfig,
     TrainConfig,
     plain_config,
     register_schemas,
     typed_config,
 )
 from safe_exp.config.data import (
+    MODALITIES,
     CaptionerConfig,
     DataConfig,
     SplitMethod,
     SyntheticDataConfig,
+    TableDataConfig,
     VectorsConfig,
 )
 from safe_exp.config.model import (
@@ -41,8 +44,33 @@ from safe_exp.config.trainer import (
 )
 
 __all__ = [
-    "CONF", "PACKAGE", "AdamConfig", "CallbacksConfig", "CaptionerConfig", "ConvergenceConfig", "DataConfig",
-    "EarlyStoppingConfig", "EvaluateConfig", "LoggerConfig", "ModelConfig", "OptimizerConfig", "Order", "SgdConfig",
-    "SimilarityLoss", "SplitMethod", "SyntheticDataConfig", "TrainConfig", "TrainerConfig", "Update", "Variant",
-    "VectorsConfig", "plain_config", "register_schemas", "trainer_arguments", "typed_config",
-]  # fmt: skip
+    "CONF",
+    "MODALITIES",
+    "PACKAGE",
+    "AdamConfig",
+    "CallbacksConfig",
+    "CaptionerConfig",
+    "ConvergenceConfig",
+    "DataConfig",
+    "EarlyStoppingConfig",
+    "EvaluateConfig",
+    "LoggerConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "Order",
+    "PrepareConfig",
+    "SgdConfig",
+    "SimilarityLoss",
+    "SplitMethod",
+    "SyntheticDataConfig",
+    "TableDataConfig",
+    "TrainConfig",
+    "TrainerConfig",
+    "Update",
+    "Variant",
+    "VectorsConfig",
+    "plain_config",
+    "register_schemas",
+    "trainer_arguments",
+    "typed_config",
+]

@@ -8,7 +8,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from safe_exp.config.checks import require_at_least
-from safe_exp.config.data import CaptionerConfig, DataConfig, SyntheticDataConfig, VectorsConfig
+from safe_exp.config.data import CaptionerConfig, DataConfig, SyntheticDataConfig, TableDataConfig, VectorsConfig
 from safe_exp.config.model import AdamConfig, ModelConfig, OptimizerConfig, SgdConfig
 from safe_exp.config.trainer import CallbacksConfig, LoggerConfig, TrainerConfig
 from safe_exp.errors import UserError
@@ -40,7 +40,6 @@ class TrainConfig:
 class EvaluateConfig:
     run: str = MISSING  # the run folder whose model scores the articles
     data: DataConfig = MISSING
-    captioner: CaptionerConfig = MISSING
     checkpoint: str = "best"  # best or last
 
     def __post_init__(self) -> None:
@@ -48,13 +47,21 @@ class EvaluateConfig:
             raise UserError(f"checkpoint={self.checkpoint}: expected best or last.")
 
 
+@dataclass
+class PrepareConfig:
+    data: DataConfig = MISSING
+    captioner: CaptionerConfig = MISSING
+
+
 def register_schemas() -> None:
     """Tell Hydra the shapes above; conf/*.yaml and conf/<group>/*.yaml name them in their defaults lists."""
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)
+    store.store(name="prepare_schema", node=PrepareConfig)
     for group, name, node in (
         ("data", "folder_schema", DataConfig),
+        ("data", "table_schema", TableDataConfig),
         ("data", "synthetic_schema", SyntheticDataConfig),
         ("optimizer", "sgd_schema", SgdConfig),
         ("optimizer", "adam_schema", AdamConfig),

@@ -14,12 +14,37 @@ class SplitMethod(str, Enum):
     source = "source"  # whole publishers on one side
 
 
+MODALITIES = ("text", "visual")
+
+
+@dataclass
+class LabelsConfig:
+    """The words that name each class, as folder names or table cells; upper and lower case are the same."""
+
+    fake: list[str] = MISSING
+    real: list[str] = MISSING
+
+    def __post_init__(self) -> None:
+        words = [word.strip().casefold() for word in (*self.fake, *self.real)]
+        if not self.fake or not self.real or not all(words):
+            raise UserError("data.labels.fake and data.labels.real: expected at least one word each.")
+        twice = next((word for word in words if words.count(word) > 1), None)
+        if twice is not None:
+            raise UserError(f"data.labels: the word '{twice}' is given twice; each word names one class.")
+
+
 @dataclass
 class DataConfig:
     """What every kind of data set has in common."""
 
     name: str = MISSING  # which reader
-    root: str = MISSING  # folder of the articles; relative to where the command is started
+    root: str = MISSING  # the articles: a folder, or a table; relative to where the command is started
+    prepared: str = MISSING  # where prepared data sets are kept, one folder for each input and its settings
+    labels: LabelsConfig = MISSING
+    require: list[str] | None = MISSING  # what an article must have to be used; null: what the model reads
+    workers: int | None = MISSING  # processes that prepare; null: one for each core
+    shards: int | None = MISSING  # prepare in so many shares, on as many machines; null: all at once
+    shard: int | None = MISSING  # which share this job prepares, from 0; null: join the shares
     strict: bool = MISSING  # stop at the first unusable article instead of counting it and leaving it out
     split: SplitMethod = MISSING
     val_fraction: float = MISSING  # of all articles; the nearest 1/n of what the test split leaves
@@ -33,6 +58,7 @@ class DataConfig:
     min_frequency: int = MISSING  # a word enters the vocabulary when the training split holds it this often
 
     def __post_init__(self) -> None:
+        self._check_preparation()
         for key in ("batch_size", "max_text_tokens", "max_visual_tokens", "min_frequency"):
             require_at_least(f"data.{key}", getattr(self, key), 1)
         for key in ("val_fraction", "test_fraction"):
@@ -51,6 +77,40 @@ class DataConfig:
                 )
         elif self.fold != 0:
             raise UserError(f"data.fold={self.fold} has no meaning without data.folds; add e.g. data.folds=5.")
+
+    def _check_preparation(self) -> None:
+        if self.require is not None and (not self.require or not set(self.require) <= set(MODALITIES)):
+            raise UserError(f"data.require={self.require}: expected [text], [visual] or [text,visual].")
+        if self.workers is not None:
+            require_at_least("data.workers", self.workers, 1)
+        if self.shards is not None:
+            require_at_least("data.shards", self.shards, 1)
+            if self.shard is not None and not 0 <= self.shard < self.shards:
+                raise UserError(
+                    f"data.shard={self.shard}: expected 0 to {self.shards - 1}, since data.shards={self.shards}."
+                )
+        elif self.shard is not None:
+            raise UserError(f"data.shard={self.shard} has no meaning without data.shards; add e.g. data.shards=4.")
+
+
+@dataclass
+class ColumnsConfig:
+    """The columns of a table by what they hold; a table may lack those that keep these names, or they may be null."""
+
+    id: str | None = MISSING
+    title: str | None = MISSING
+    text: str | None = MISSING
+    label: str = MISSING
+    image: str | None = MISSING  # a path below data.images
+    caption: str | None = MISSING
+    source: str | None = MISSING
+    date: str | None = MISSING
+
+
+@dataclass
+class TableDataConfig(DataConfig):
+    columns: ColumnsConfig = MISSING
+    images: str | None = MISSING  # folder that the image column's paths start from; null: the table's own
 
 
 @dataclass

@@ -18,6 +18,11 @@ class Variant(str, Enum):
     no_similarity = "no_similarity"  # SAFE\S: β = 0
     similarity_only = "similarity_only"  # SAFE\W: M_s alone decides, α = 0
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The modalities that the variant reads."""
+        return {"text_only": ("text",), "visual_only": ("visual",)}.get(self.value, ("text", "visual"))
+
 
 class SimilarityLoss(str, Enum):
     real_only = "real_only"  # -(1-y) ln s, whose gradient is the printed Eq. (15)

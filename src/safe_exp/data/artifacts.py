@@ -1,9 +1,11 @@
 """What a run keeps of its data, so that it can be resumed, and can score other articles anywhere."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,14 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from safe_exp.config import CaptionerConfig, DataConfig
-from safe_exp.data.articles import Article
+from safe_exp.data.captioners.visual_words import Codebook
 from safe_exp.data.text import NORMALISATION
 from safe_exp.data.vectors import read_vector_tables, write_vector_tables
 from safe_exp.errors import UserError
 from safe_exp.files import whole_file, write_json
 
-TOKENIZER, VECTORS, MANIFEST = "tokenizer.json", "vectors.safetensors", "data_manifest.json"
+TOKENIZER, VECTORS, CODEBOOK = "tokenizer.json", "vectors.safetensors", "codebook.safetensors"
+MANIFEST = "data_manifest.json"
 # Of DataConfig: what decides which articles stand where, and how they are cut into words. data.root is not among them,
 # since a data set stays the same when it is moved, nor is the batch size, which leaves the data as they are.
 SHAPING = (
@@ -37,53 +40,61 @@ SHAPING = (
 class Artifacts:
     tokenizer: Tokenizer
     text_vectors: Tensor  # (V, E)
-    visual_vectors: Tensor  # the same tensor, where one table serves both encoders
+    visual_vectors: Tensor  # (V', E'); the same tensor, where one table serves both encoders
+    codebook: Codebook | None  # of the visual words; None where sentences describe the images
     manifest: dict[str, Any]  # counts, settings, split membership, fingerprint: see FakeNewsNetDataModule.manifest
 
     def save(self, folder: Path) -> None:
-        """Write three files; the manifest comes last and tells that the other two are complete."""
+        """Write the files; the manifest comes last and tells that the others are complete."""
         with whole_file(folder / TOKENIZER) as draft:
             self.tokenizer.save(str(draft))
         write_vector_tables(folder / VECTORS, self.text_vectors, self.visual_vectors)
+        if self.codebook is not None:
+            self.codebook.save(folder / CODEBOOK)
         write_json(folder / MANIFEST, self.manifest)
 
     @classmethod
-    def load(cls, folder: Path) -> "Artifacts":
+    def load(cls, folder: Path) -> Artifacts:
         """Read what `save` wrote.
 
         Raises:
             UserError: a file is missing or damaged.
         """
         for name in (TOKENIZER, VECTORS, MANIFEST):
-            if not (folder / name).is_file():
-                raise UserError(
-                    f"{folder / name} is missing. Expected the artifacts/ folder of a run of train, whole; "
-                    "copy it again."
-                )
+            _require_file(folder / name)
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-            return cls(tokenizer, *read_vector_tables(folder / VECTORS), manifest)
+            tables = read_vector_tables(folder / VECTORS)
+            has_codebook = manifest["settings"]["captioner"]["name"] == "visual_words"
         except (
             Exception
-        ) as error:  # tokenizers and safetensors have no common error, and tokenizers raises a bare Exception
+        ) as error:  # tokenizers and safetensors have no common error; tokenizers raises a bare Exception
             raise UserError(f"{folder}: the stored data cannot be read ({error}). Was the copy complete?") from error
+        if has_codebook:
+            _require_file(folder / CODEBOOK)
+        return cls(tokenizer, *tables, Codebook.load(folder / CODEBOOK) if has_codebook else None, manifest)
 
 
-def shaping_settings(data: DataConfig, captioner: CaptionerConfig) -> dict[str, Any]:
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"{path} is missing. Expected the artifacts/ folder of a run of train, whole; copy it again.")
+
+
+def shaping_settings(data: DataConfig, captioner: CaptionerConfig, required: Sequence[str]) -> dict[str, Any]:
     """The settings on which the data depend, as plain values."""
     values = {name: getattr(data, name) for name in SHAPING}
-    return {**values, "split": data.split.value, "captioner": asdict(captioner), "normalisation": NORMALISATION}
-
-
-def data_fingerprint(
-    articles: Sequence[Article], settings: Mapping[str, Any], sides: Mapping[str, Sequence[str]]
-) -> str:
-    """SHA-256 over every article, the settings and the split: the same on every machine and in every folder."""
-    content = {
-        "articles": [[getattr(article, field.name) for field in fields(article)] for article in articles],
-        "settings": settings,
-        "split": sides,
+    return {
+        **values,
+        "split": data.split.value,
+        "require": list(required),
+        "captioner": asdict(captioner),
+        "normalisation": NORMALISATION,
     }
+
+
+def data_fingerprint(prepared: str, settings: Mapping[str, Any], sides: Mapping[str, Sequence[str]]) -> str:
+    """SHA-256 over the prepared data's own fingerprint, the settings and the split: the same wherever they lie."""
+    content = {"prepared": prepared, "settings": settings, "split": sides}
     plain = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(plain.encode("ascii")).hexdigest()

@@ -1,42 +1,52 @@
-"""From a folder of articles to batches, for training and for scoring."""
+"""From prepared articles to batches, for training and for scoring."""
 
+from __future__ import annotations
+
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from safe_exp.config import CaptionerConfig, DataConfig, SyntheticDataConfig, VectorsConfig
-from safe_exp.data.articles import Article, LeftOut, count_reasons, read_articles
+from safe_exp.config import MODALITIES, CaptionerConfig, DataConfig, VectorsConfig
+from safe_exp.data.articles import LeftOut, count_reasons
 from safe_exp.data.artifacts import MANIFEST, Artifacts, data_fingerprint, shaping_settings
-from safe_exp.data.captions import build_captioner
-from safe_exp.data.encoded import EncodedArticles, encode_articles, news_loader
+from safe_exp.data.captioners.visual_words import fit_codebook
+from safe_exp.data.encoded import EncodedArticles, count_words, encode_prepared, news_loader
+from safe_exp.data.leakage import leakage_warning
+from safe_exp.data.prepared import PreparedArticles, prepare
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
+from safe_exp.data.selection import require_both_classes, split_columns, split_of_rows, unplaced, usable_rows
 from safe_exp.data.splits import Split, make_split
 from safe_exp.data.summary import summary_rows
-from safe_exp.data.synthetic import write_synthetic
-from safe_exp.data.text import build_tokenizer, vocabulary_words
+from safe_exp.data.text import build_tokenizer, frequent_words, vocabulary_words
 from safe_exp.data.vectors import load_vectors
 from safe_exp.errors import UserError
 
+log = logging.getLogger(__name__)
+
 
 class FakeNewsNetDataModule(pl.LightningDataModule):
-    """Reads FakeNewsNet-style folders, splits them, and turns words into numbers.
+    """Prepares articles, splits them, and numbers their words by the vocabulary of the training split.
 
-    After `setup`: `articles` and `left_out`; `split`, rows of `articles`; `encoded`, the same rows as integers;
-    `text_vectors` (V, E) and `visual_vectors` (V', E'), the same tensor while one table serves both; `fingerprint`.
+    After `setup`: `prepared`, every article; `rows`, those that are used; `left_out`, those that are not, and why;
+    `split`, rows on each side; `encoded`, the same rows as integers; `text_vectors` (V, E) and `visual_vectors`
+    (V', E'), the same tensor while one table serves both; `fingerprint`.
 
     Args:
         seed: orders the training articles, together with the epoch and with nothing else.
         artifacts: a folder in which an earlier start of this run may have left its tokenizer and vectors. They are then
             used, and the data must be the same as they were.
+        reads: the modalities that the model reads; an article must have them unless `data.require` says otherwise.
     """
 
-    articles: list[Article]
+    prepared: PreparedArticles
+    rows: np.ndarray  # (n,) ascending
     left_out: list[LeftOut]
     split: Split
     encoded: EncodedArticles
@@ -51,6 +61,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         vectors: VectorsConfig,
         seed: int,
         artifacts: Path | None = None,
+        reads: Sequence[str] = MODALITIES,
     ) -> None:
         super().__init__()
         self.data = data
@@ -58,28 +69,34 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         self.vectors = vectors
         self.seed = seed
         self.artifacts = artifacts
+        self.required = tuple(data.require or reads)
         self._stored: Artifacts | None = None
 
     def prepare_data(self) -> None:
-        articles_root(self.data)
+        prepare(self.data, self.captioner)
 
     def setup(self, stage: str | None = None) -> None:
-        """Read, split and encode, once, whatever the stage; refuses what cannot be trained on with a UserError."""
+        """Split and number, once, whatever the stage; refuses what cannot be trained on with a UserError."""
         if self._stored is not None:
             return
-        data = self.data
-        captioner = build_captioner(self.captioner)
-        self.articles, self.left_out = read_articles(articles_root(data), captioner, data.strict)
-        self.split = make_split(self.articles, data)
-        settings = shaping_settings(data, self.captioner)
-        self.fingerprint = data_fingerprint(self.articles, settings, self._side_ids())
+        self.prepared = prepare(self.data, self.captioner)
+        self.rows, lacking = usable_rows(self.prepared, self.required, self.data)
+        self.left_out = self.prepared.left_out + lacking
+        require_both_classes(self.prepared.labels[self.rows], self.data.root, self.left_out)
+        columns = split_columns(self.prepared, self.rows)
+        local = make_split(columns, self.data)
+        self.leakage = leakage_warning(columns, local, self.data)
+        self.split = split_of_rows(local, self.rows)
+        self.left_out += unplaced(self.prepared, self.split)
+        settings = shaping_settings(self.data, self.captioner, self.required)
+        self.fingerprint = data_fingerprint(self.prepared.fingerprint, settings, self._side_ids())
         if self.artifacts is not None and (self.artifacts / MANIFEST).exists():
             stored = Artifacts.load(self.artifacts)
             self._check_unchanged(stored)
         else:
             stored = self._build_artifacts(settings)
         self.text_vectors, self.visual_vectors = stored.text_vectors, stored.visual_vectors
-        self.encoded = encode_articles(self.articles, stored.tokenizer, data.max_text_tokens, data.max_visual_tokens)
+        self.encoded = encode_prepared(self.prepared, stored.tokenizer, stored.codebook)
         self._stored = stored
 
     def train_dataloader(self) -> DataLoader:
@@ -93,17 +110,22 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
     def test_dataloader(self) -> DataLoader:
         return self._loader(self.split.test)
 
+    @property
+    def ids(self) -> Sequence[str]:
+        """The id of each row."""
+        return self.prepared.ids
+
     def summary(self) -> list[tuple[str, str]]:
         """Lines to print before training."""
         vocabulary = self.manifest()["vocabulary"]
-        return summary_rows(self.data, self.articles, self.left_out, self.split, self.encoded, vocabulary)
+        return summary_rows(self.data, self.prepared, self.rows, self.left_out, self.split, vocabulary)
 
     def manifest(self) -> dict[str, Any]:
         """Plain values: counts, what was left out and why, settings, which article stands where, fingerprint."""
         return self._stored.manifest
 
     def save_artifacts(self, folder: Path) -> None:
-        """Write tokenizer.json, vectors.safetensors and data_manifest.json."""
+        """Write tokenizer.json, vectors.safetensors, data_manifest.json and, for visual words, codebook.safetensors."""
         self._stored.save(folder)
 
     def _loader(self, rows: np.ndarray, seed: int | None = None) -> DataLoader:
@@ -113,41 +135,48 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         )
 
     def _side_ids(self) -> dict[str, list[str]]:
-        return {name: [self.articles[row].id for row in rows] for name, rows in self.split.sides().items()}
+        return {name: [self.ids[row] for row in rows] for name, rows in self.split.sides().items()}
 
     def _build_artifacts(self, settings: dict[str, Any]) -> Artifacts:
-        training = [self.articles[row] for row in self.split.train]
-        tokenizer = build_tokenizer(
-            (text for article in training for text in (article.title_and_text, article.caption)),
-            self.data.min_frequency,
-        )
+        prepared, training = self.prepared, self.split.train
+        codebook = None
+        counts = count_words(prepared.text_tokens, training, len(prepared.words))
+        if prepared.descriptors is None:
+            counts += count_words(prepared.caption_tokens, training, len(prepared.words))
+        else:
+            described = prepared.descriptor_row[training]
+            codebook = fit_codebook(
+                prepared.descriptors, described[described >= 0], self.captioner, self.captioner.seed
+            )
+        tokenizer = build_tokenizer(frequent_words(prepared.words, counts, self.data.min_frequency))
         table, coverage = load_vectors(self.vectors, vocabulary_words(tokenizer))
         manifest = {
             "name": self.data.name,
             "fingerprint": self.fingerprint,
-            "counts": {"all": _counts(self.articles)}
-            | {name: _counts([self.articles[row] for row in rows]) for name, rows in self.split.sides().items()},
+            "prepared": {name: prepared.manifest[name] for name in ("fingerprint", "counts", "near_duplicates")},
+            "counts": {"all": _counts(prepared.labels[self.rows])}
+            | {name: _counts(prepared.labels[rows]) for name, rows in self.split.sides().items()},
             "left_out": {
                 "by_reason": count_reasons(self.left_out),
                 "articles": [vars(item) for item in self.left_out],
             },
-            "copies": self.split.copies,
-            "without_source": self.split.without_source,
             "settings": settings,
             "vocabulary": {
                 "words": coverage.words,
                 "with_vector": coverage.found,
                 "vectors": coverage.source,
                 "dim": table.shape[1],
+                "visual_words": None if codebook is None else len(codebook.vectors()) - 1,
             },
             "split": self._side_ids(),
         }
-        return Artifacts(tokenizer, table, table, manifest)
+        visual = table if codebook is None else torch.from_numpy(codebook.vectors())
+        return Artifacts(tokenizer, table, visual, codebook, manifest)
 
     def _check_unchanged(self, stored: Artifacts) -> None:
         if stored.manifest["fingerprint"] == self.fingerprint:
             return
-        then, now = stored.manifest["counts"]["all"], _counts(self.articles)
+        then, now = stored.manifest["counts"]["all"], _counts(self.prepared.labels[self.rows])
         raise UserError(
             f"data.root={self.data.root}: the articles or the data settings are not those with which "
             f"{self.artifacts} was made (then {then['fake']} fake and {then['real']} real articles, "
@@ -157,43 +186,6 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         )
 
 
-@dataclass(frozen=True)
-class ScoredFolder:
-    """A folder of labelled articles, ready to be scored by a stored run."""
-
-    articles: list[Article]
-    left_out: list[LeftOut]
-    loader: DataLoader  # of NewsBatch, over all articles in their order
-    text_vectors: Tensor
-    visual_vectors: Tensor
-    fingerprint: str
-    trained_on: int  # articles whose ids stand in the run's own training split
-
-
-def encode_folder(data: DataConfig, captioner: CaptionerConfig, artifacts: Path) -> ScoredFolder:
-    """Read a folder of articles and encode it as the run in `artifacts` encoded its own: its words, its cuts.
-
-    Of `data` only what concerns reading and batching is used. All articles may be of one class.
-
-    Raises:
-        UserError: nothing there to score, or the artifacts are not whole.
-    """
-    stored = Artifacts.load(artifacts)
-    settings = stored.manifest["settings"]
-    articles, left_out = read_articles(articles_root(data), build_captioner(captioner), data.strict, both_classes=False)
-    encoded = encode_articles(articles, stored.tokenizer, settings["max_text_tokens"], settings["max_visual_tokens"])
-    loader = news_loader(encoded, GlobalBatches(ArticleOrder(np.arange(len(articles))), data.batch_size))
-    fingerprint = data_fingerprint(articles, settings, {"scored": [article.id for article in articles]})
-    training = set(stored.manifest["split"]["train"])
-    trained_on = sum(article.id in training for article in articles)
-    return ScoredFolder(articles, left_out, loader, stored.text_vectors, stored.visual_vectors, fingerprint, trained_on)
-
-
-def articles_root(data: DataConfig) -> str | Path:
-    """The folder to read; the built-in data are made first, if they are not there."""
-    return write_synthetic(data) if isinstance(data, SyntheticDataConfig) else data.root
-
-
-def _counts(articles: Sequence[Article]) -> dict[str, int]:
-    fake = sum(article.label for article in articles)
-    return {"articles": len(articles), "fake": fake, "real": len(articles) - fake}
+def _counts(labels: np.ndarray) -> dict[str, int]:
+    fake = int(labels.sum())
+    return {"articles": len(labels), "fake": fake, "real": len(labels) - fake}

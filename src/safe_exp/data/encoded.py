@@ -1,25 +1,56 @@
-"""A whole data set as integer tensors, from which a batch is selected in one go."""
+"""A whole data set as integer matrices, from which a batch is selected in one go."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from safe_exp.data.articles import Article
 from safe_exp.data.batch import NewsBatch
+from safe_exp.data.captioners.visual_words import Codebook
+from safe_exp.data.prepared import PreparedArticles
 from safe_exp.data.sampler import GlobalBatches
-from safe_exp.data.text import EncodedTexts, encode_texts
+from safe_exp.data.text import UNKNOWN
+from safe_exp.errors import UserError
+
+CHUNK_ROWS = 16_384  # of a mapped matrix at a time: its pages need not stay
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """N sentences as rows of word numbers, as they lie on disk, and what each number is in the run's vocabulary."""
+
+    stored: Tensor  # (N, L) int32, 0 = padding; may be mapped from a file
+    lengths: Tensor  # (N,) int64
+    vocabulary: Tensor | None  # (W + 1,) int64: the vocabulary's number of each stored one; None: they are the same
+
+    @classmethod
+    def of(cls, stored: np.ndarray, vocabulary: np.ndarray | None = None) -> Sentences:
+        lengths = [np.count_nonzero(stored[i : i + CHUNK_ROWS], axis=1) for i in range(0, len(stored), CHUNK_ROWS)]
+        return cls(
+            torch.from_numpy(stored),
+            torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *lengths]).astype(np.int64)),
+            None if vocabulary is None else torch.from_numpy(vocabulary),
+        )
+
+    def rows(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Word numbers (B, L') and lengths (B,) of these rows; L': the longest of them."""
+        lengths = self.lengths[index]  # (B,)
+        stored = self.stored[index, : int(lengths.max())].long()  # (B, L')
+        return stored if self.vocabulary is None else self.vocabulary[stored], lengths
 
 
 @dataclass(frozen=True)
 class EncodedArticles(Dataset):
-    """N articles; row i is article i of the list they were made from."""
+    """N articles; row i is article i of the prepared data set."""
 
-    text: EncodedTexts
-    visual: EncodedTexts
+    text: Sentences
+    visual: Sentences
     label: Tensor  # (N,) int64, 1 = fake
 
     def __len__(self) -> int:
@@ -31,25 +62,35 @@ class EncodedArticles(Dataset):
     def __getitems__(self, rows: Sequence[int]) -> NewsBatch:
         """The batch of these rows, trimmed to its longest text and sentence. PyTorch's DataLoader sets the name."""
         index = torch.as_tensor(rows, dtype=torch.int64)  # (B,)
-        text_lengths, visual_lengths = self.text.lengths[index], self.visual.lengths[index]
-        return NewsBatch(
-            text_tokens=self.text.tokens[index, : text_lengths.max()],  # (B, L_text)
-            visual_tokens=self.visual.tokens[index, : visual_lengths.max()],  # (B, L_visual)
-            text_lengths=text_lengths,
-            visual_lengths=visual_lengths,
-            label=self.label[index],
-            index=index,
-        )
+        text, text_lengths = self.text.rows(index)
+        visual, visual_lengths = self.visual.rows(index)
+        return NewsBatch(text, visual, text_lengths, visual_lengths, self.label[index], index)
 
 
-def encode_articles(
-    articles: Sequence[Article], tokenizer: Tokenizer, max_text_tokens: int, max_visual_tokens: int
-) -> EncodedArticles:
-    return EncodedArticles(
-        text=encode_texts(tokenizer, [article.title_and_text for article in articles], max_text_tokens),
-        visual=encode_texts(tokenizer, [article.caption for article in articles], max_visual_tokens),
-        label=torch.tensor([article.label for article in articles], dtype=torch.int64),
-    )
+def encode_prepared(prepared: PreparedArticles, tokenizer: Tokenizer, codebook: Codebook | None) -> EncodedArticles:
+    """Every article as numbers of this vocabulary, and of these visual words if there are some."""
+    vocabulary = tokenizer.get_vocab()
+    unknown = vocabulary[UNKNOWN]
+    numbers = np.array([0, *(vocabulary.get(word, unknown) for word in prepared.words)], np.int64)  # (W + 1,)
+    if codebook is None:
+        visual = Sentences.of(prepared.caption_tokens, numbers)
+    else:
+        if prepared.descriptors is None:
+            raise UserError("The articles have no image that could be described, and the run reads visual words.")
+        words = np.zeros((len(prepared), prepared.descriptors.shape[1]), np.int32)  # (N, P)
+        described = prepared.descriptor_row >= 0
+        words[described] = codebook.encode(prepared.descriptors)[prepared.descriptor_row[described]]
+        visual = Sentences.of(words)
+    return EncodedArticles(Sentences.of(prepared.text_tokens, numbers), visual, torch.from_numpy(prepared.labels))
+
+
+def count_words(matrix: np.ndarray, rows: np.ndarray, words: int) -> np.ndarray:
+    """How often each stored number from 1 to `words` occurs in these rows, (words,) int64."""
+    counts = np.zeros(words + 1, np.int64)
+    for start in range(0, len(rows), CHUNK_ROWS):
+        part = matrix[rows[start : start + CHUNK_ROWS]]
+        counts += np.bincount(part.ravel(), minlength=words + 1)
+    return counts[1:]
 
 
 def news_loader(encoded: EncodedArticles, batches: GlobalBatches) -> DataLoader:

@@ -1,51 +1,56 @@
 """What a reader should know of the data before the first epoch, in a dozen lines."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from safe_exp.config import DataConfig, SplitMethod
-from safe_exp.data.articles import Article, LeftOut, count_reasons
-from safe_exp.data.encoded import EncodedArticles
+from safe_exp.data.articles import LeftOut, count_reasons
+from safe_exp.data.prepared import PreparedArticles
 from safe_exp.data.splits import Split
 
 
 def summary_rows(
     data: DataConfig,
-    articles: Sequence[Article],
+    prepared: PreparedArticles,
+    rows: np.ndarray,
     left_out: Sequence[LeftOut],
     split: Split,
-    encoded: EncodedArticles,
     vocabulary: Mapping[str, int | str | None],
 ) -> list[tuple[str, str]]:
-    """(name, text) for each line. `vocabulary`: the entry of that name in the manifest."""
-    labels = np.array([article.label for article in articles])
-    rows = [("articles", _by_class(labels))]
-    rows += [(name, _by_class(labels[side])) for name, side in split.sides().items()]
+    """(name, text) for each line.
+
+    Args:
+        rows: of the articles that are used.
+        vocabulary: the entry of that name in the manifest.
+    """
+    labels = prepared.labels
+    lines = [("articles", _by_class(labels[rows]))]
+    counts = prepared.manifest["counts"]["all"]
+    if counts["with_both"] < counts["articles"]:
+        lines.append(
+            ("modalities", f"of {counts['articles']:,}: {counts['with_text']:,} with text, {counts['with_visual']:,} "
+             f"with an image or caption, {counts['with_both']:,} with both")
+        )  # fmt: skip
+    lines += [(name, _by_class(labels[side])) for name, side in split.sides().items()]
     share = labels[split.test].mean()
-    rows.append(("majority rate", f"{max(share, 1 - share):.3f} of test: the accuracy of always giving one answer"))
-    rows.append(("split", _describe_split(data, split)))
+    lines.append(("majority rate", f"{max(share, 1 - share):.3f} of test: the accuracy of always giving one answer"))
+    lines.append(("split", _describe_split(data, split)))
     if left_out:
         reasons = "; ".join(f"{count} × {reason}" for reason, count in count_reasons(left_out).items())
-        rows.append(("left out", f"{len(left_out)}: {reasons}; the manifest lists them"))
-    if split.copies:
-        rows.append(("copies", f"{split.copies} articles share their text with another; copies stand on one side"))
-    rows.append(
-        (
-            "vocabulary",
-            f"{vocabulary['words']:,} words that the training split holds {data.min_frequency} times or more",
-        )
-    )
-    rows.append(("vectors", _describe_vectors(vocabulary)))
-    texts, sentences = encoded.text.cut / len(encoded), encoded.visual.cut / len(encoded)
-    rows.append(
-        (
-            "cut",
-            f"{texts:.1%} of texts after {data.max_text_tokens} tokens, "
-            f"{sentences:.1%} of captions after {data.max_visual_tokens}",
-        )
-    )
-    return rows
+        lines.append(("left out", f"{len(left_out)}: {reasons}; the manifest lists them"))
+    if split.near_duplicates:
+        lines.append(("near-duplicates", f"{split.near_duplicates} articles have one; they stand on one side together"))
+    if split.publishers:
+        lines.append(("publishers", f"{split.publishers}, {split.shared_publishers} of them on more than one side"))
+    lines.append(("vocabulary", _describe_vocabulary(data, vocabulary)))
+    lines.append(("vectors", _describe_vectors(vocabulary)))
+    texts = f"{prepared.text_cut[rows].mean():.1%} of texts after {data.max_text_tokens} tokens"
+    captions = f", {prepared.caption_cut[rows].mean():.1%} of captions after {data.max_visual_tokens}"
+    lines.append(("cut", texts + ("" if vocabulary["visual_words"] else captions)))
+    return lines
 
 
 def _by_class(labels: np.ndarray) -> str:
@@ -54,10 +59,18 @@ def _by_class(labels: np.ndarray) -> str:
 
 def _describe_split(data: DataConfig, split: Split) -> str:
     part = f"fold {data.fold} of {data.folds}" if data.folds else "one split"
+    if data.split is SplitMethod.date:
+        return "by date: trained on the oldest, tested on the newest"
     if data.split is SplitMethod.source:
         alone = f"; {split.without_source} articles name none and stand alone" if split.without_source else ""
         return f"by publisher, {part}, {split.groups} groups{alone}"
     return f"random, stratified by class, {part}"
+
+
+def _describe_vocabulary(data: DataConfig, vocabulary: Mapping[str, int | str | None]) -> str:
+    words = f"{vocabulary['words']:,} words that the training split holds {data.min_frequency} times or more"
+    visual = vocabulary["visual_words"]
+    return f"{words}; {visual} visual words, clustered from its images" if visual else words
 
 
 def _describe_vectors(vocabulary: Mapping[str, int | str | None]) -> str:

@@ -1,52 +1,51 @@
-"""Words and their numbers: the tokenizer, its vocabulary, and padded integer tensors.
+"""Words and their numbers: how a text is cut into words, and the vocabulary that numbers them.
 
 A text is normalised by Unicode NFKC (full-width letters, ligatures and the like become plain ones) and lower-cased, and
 cut into runs of letters, digits and underscores, and runs of anything else that is not white space: "It's 5pm!!!" gives
 it ' s 5pm !!!. Punctuation and emoji stay, since word vectors have entries for them and a text of nothing else still
-gives tokens. A text without any token has length 0, which the network reads as no window at all.
+gives words. A text without any word has length 0, which the network reads as no window at all.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from __future__ import annotations
 
-import torch
+from collections.abc import Iterable
+
+import numpy as np
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.normalizers import NFKC, Lowercase
 from tokenizers.normalizers import Sequence as NormalizerSequence
 from tokenizers.pre_tokenizers import Whitespace
-from tokenizers.trainers import WordLevelTrainer
-from torch import Tensor
 
 PADDING, UNKNOWN = "[PAD]", "[UNK]"  # 0 and 1
 NORMALISATION = "NFKC, lower case, split at white space and between words and punctuation"
-# Texts encoded at a time: an encoding holds far more than the numbers, so a collection is not encoded in one go.
-ENCODE_CHUNK = 1024
+# Characters looked at for each word wanted, at first; English has six. Texts are hundreds of times longer than the cut.
+CHARS_PER_WORD = 12
+
+_NORMALIZER = NormalizerSequence([NFKC(), Lowercase()])
+_PRE_TOKENIZER = Whitespace()
 
 
-@dataclass(frozen=True)
-class EncodedTexts:
-    tokens: Tensor  # (N, L) int64, 0 = padding; L: the longest text after the cut
-    lengths: Tensor  # (N,) int64
-    cut: int  # texts that lost their end
+def split_words(text: str, max_words: int) -> tuple[list[str], bool]:
+    """The first `max_words` words of a text, and whether there were more."""
+    chars = max(CHARS_PER_WORD * max_words, 256)
+    while True:
+        # The last word of a piece may be torn by the cut; two more than wanted make sure that it is not used.
+        words = [word for word, _ in _PRE_TOKENIZER.pre_tokenize_str(_NORMALIZER.normalize_str(text[:chars]))]
+        if len(words) >= max_words + 2 or chars >= len(text):
+            return words[:max_words], len(words) > max_words
+        chars *= 4
 
 
-def build_tokenizer(texts: Iterable[str], min_frequency: int) -> Tokenizer:
-    """A tokenizer whose vocabulary is every word that `texts`, the training split's, hold `min_frequency` times."""
-    counted = _tokenizer({UNKNOWN: 0})
-    # vocab_size: the default of 30,000 would drop words silently.
-    counted.train_from_iterator(
-        texts, WordLevelTrainer(min_frequency=min_frequency, vocab_size=2**31, show_progress=False)
-    )
-    # The trainer could number our two tokens itself, but as "special" ones they would be searched for inside the texts,
-    # and an article that holds the characters [PAD] would get padding in its middle.
-    return _tokenizer({word: number for number, word in enumerate([PADDING, UNKNOWN, *vocabulary_words(counted)])})
+def build_tokenizer(words: Iterable[str]) -> Tokenizer:
+    """A tokenizer that numbers `words` from 2 in their order; it cuts as `split_words` does.
 
-
-def _tokenizer(vocabulary: dict[str, int]) -> Tokenizer:
-    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=UNKNOWN))
-    tokenizer.normalizer = NormalizerSequence([NFKC(), Lowercase()])
-    tokenizer.pre_tokenizer = Whitespace()
+    [PAD] and [UNK] get their numbers by their place and not as special tokens: those would be searched for inside the
+    texts, and an article that holds the characters [PAD] would get padding in its middle.
+    """
+    numbers = {word: number for number, word in enumerate([PADDING, UNKNOWN, *words])}
+    tokenizer = Tokenizer(WordLevel(numbers, unk_token=UNKNOWN))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = _NORMALIZER, _PRE_TOKENIZER
     return tokenizer
 
 
@@ -56,23 +55,12 @@ def vocabulary_words(tokenizer: Tokenizer) -> list[str]:
     return sorted(vocabulary, key=vocabulary.__getitem__)
 
 
-def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> EncodedTexts:
-    """Texts as one padded matrix; longer ones are cut after `max_tokens`."""
-    rows: list[list[int]] = []
-    cut = 0
-    for start in range(0, len(texts), ENCODE_CHUNK):
-        for encoding in tokenizer.encode_batch(list(texts[start : start + ENCODE_CHUNK])):
-            ids = encoding.ids
-            cut += len(ids) > max_tokens
-            rows.append(ids[:max_tokens])
-    tokens, lengths = pad_tokens(rows)
-    return EncodedTexts(tokens, lengths, cut)
+def frequent_words(words: list[str], counts: np.ndarray, min_frequency: int) -> list[str]:
+    """The words that occur `min_frequency` times or more, the commonest first, equally common ones by the alphabet.
 
-
-def pad_tokens(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Lists of word numbers as (N, L) int64, filled up with 0, and their lengths (N,) int64."""
-    lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)  # (N,)
-    tokens = torch.zeros(len(rows), int(lengths.max()) if rows else 0, dtype=torch.int64)  # (N, L)
-    for i, row in enumerate(rows):
-        tokens[i, : len(row)] = torch.tensor(row, dtype=torch.int64)
-    return tokens, lengths
+    Args:
+        words: W words.
+        counts: how often each occurs, (W,).
+    """
+    kept = np.flatnonzero(counts >= min_frequency)
+    return [words[i] for i in sorted(kept, key=lambda i: (-counts[i], words[i]))]

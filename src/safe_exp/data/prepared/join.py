@@ -1,0 +1,236 @@
+"""Parts → one data set: articles as Parquet, words as numbers in one matrix, near-duplicates found, all of it counted.
+
+What is held in memory at a time: one part, the list of different words, and a few numbers for each article.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from safe_exp.data.articles import LABELS, LeftOut, count_reasons
+from safe_exp.data.duplicates import near_duplicate_groups
+from safe_exp.data.prepared.parts import DESCRIPTOR_SHAPE, LEFT_OUT
+from safe_exp.errors import UserError
+from safe_exp.files import write_json
+
+FORMAT = 1  # raised when prepared folders are written otherwise, so that older ones are made anew
+ARTICLES, WORDS, MANIFEST = "articles.parquet", "words.parquet", "manifest.json"
+TEXT_TOKENS, CAPTION_TOKENS, DESCRIPTORS = "text_tokens.npy", "caption_tokens.npy", "descriptors.npy"
+KEPT = (  # columns of a part that the data set keeps; the others become matrices or groups
+    "id", "label", "site", "source", "date", "title", "text", "caption", "image", "no_visual", "no_visual_detail",
+    "text_cut", "caption_cut",
+)  # fmt: skip
+
+
+def join_parts(
+    paths: Sequence[Path],
+    stray: Sequence[LeftOut],
+    settings: dict[str, Any],
+    folder: Path,
+    advance: Callable[[int], None],
+) -> dict[str, Any]:
+    """Write the data set of these parts, in their order, into `folder`; the manifest comes last. Returns it.
+
+    Args:
+        stray: what the listing left out, before any part was read.
+        settings: what shaped the parts, as plain values.
+        advance: called with the number of parts done, twice for each.
+    """
+    seen: set[str] = set()
+    columns = _Columns()
+    left_out = list(stray)
+    for path in paths:  # first pass: what is needed of all articles before anything can be written
+        part = pq.read_table(path)
+        fresh, repeated = _without_repeated_ids(part, seen)
+        left_out += [LeftOut(**item) for item in json.loads(part.schema.metadata[LEFT_OUT])] + repeated
+        columns.add(fresh, json.loads(part.schema.metadata[DESCRIPTOR_SHAPE]))
+        advance(1)
+    if not columns.ids:
+        raise UserError(no_article(left_out))
+    duplicates = near_duplicate_groups(
+        columns.text_keys, np.concatenate(columns.minhash), columns.image_hashes,
+        np.concatenate(columns.perceptual_hashes), np.array([h is not None for h in columns.image_hashes]),
+    )  # fmt: skip
+    _write_articles(paths, columns, duplicates.group, folder, advance)
+    left_out.sort(key=lambda item: item.path)
+    manifest = {
+        "format": FORMAT,
+        "fingerprint": fingerprint(columns.digests, settings),
+        "settings": settings,
+        "counts": _counts(columns),
+        "left_out": {"by_reason": count_reasons(left_out), "articles": [asdict(item) for item in left_out]},
+        "without_image_or_caption": columns.no_visual,
+        "near_duplicates": {name: value for name, value in asdict(duplicates).items() if isinstance(value, int)},
+        "words": len(columns.words),
+    }
+    write_json(folder / MANIFEST, manifest)
+    return manifest
+
+
+def fingerprint(digests: Sequence[str], settings: dict[str, Any]) -> str:
+    """SHA-256 over every article and the settings: the same on every machine, in every folder, however it was made."""
+    content = json.dumps([settings, list(digests)], sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(content.encode("ascii")).hexdigest()
+
+
+class _Columns:
+    """What is remembered of every article, a few hundred bytes each."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.digests: list[str] = []
+        self.text_keys: list[str] = []
+        self.image_hashes: list[str | None] = []
+        self.minhash: list[np.ndarray] = []
+        self.perceptual_hashes: list[np.ndarray] = []
+        self.kinds: list[tuple[str | None, int, bool, bool]] = []  # site, label, has text, has image or caption
+        self.no_visual: dict[str, int] = {}
+        self.words: dict[str, int] = {}  # from 1, in the order in which they first appear
+        self.text_width = self.caption_width = self.described = 0
+        self.descriptor_shape: list[int] | None = None
+
+    def add(self, part: pa.Table, descriptor_shape: list[int] | None) -> None:
+        self.descriptor_shape = self.descriptor_shape or descriptor_shape
+        self.ids += part["id"].to_pylist()
+        self.digests += part["digest"].to_pylist()
+        self.text_keys += part["text_key"].to_pylist()
+        self.image_hashes += part["image_hash"].to_pylist()
+        self.perceptual_hashes.append(part["perceptual_hash"].fill_null(0).to_numpy())
+        if len(part):
+            self.minhash.append(np.asarray(_flat(part["minhash"])).reshape(len(part), -1))
+        text, caption = _lengths(part["text_words"]), _lengths(part["caption_words"])
+        self.text_width = max(self.text_width, *text.tolist(), 0)
+        self.caption_width = max(self.caption_width, *caption.tolist(), 0)
+        reasons = part["no_visual"].to_pylist()
+        for site, label, words, reason in zip(
+            part["site"].to_pylist(), part["label"].to_pylist(), text.tolist(), reasons, strict=True
+        ):
+            self.kinds.append((site, label, words > 0, reason is None))
+            if reason is not None:
+                self.no_visual[reason] = self.no_visual.get(reason, 0) + 1
+        self.described += len(part) - part["descriptors"].null_count
+        for column in ("text_words", "caption_words"):
+            for word in _flat(part[column]).unique().to_pylist():
+                self.words.setdefault(word, len(self.words) + 1)
+
+
+def _write_articles(
+    paths: Sequence[Path], columns: _Columns, group: np.ndarray, folder: Path, advance: Callable[[int], None]
+) -> None:
+    """The second pass: every part's rows behind those of the part before it."""
+    count = len(columns.ids)
+    texts = _matrix(folder / TEXT_TOKENS, (count, columns.text_width), np.int32)
+    captions = _matrix(folder / CAPTION_TOKENS, (count, columns.caption_width), np.int32)
+    shape = columns.descriptor_shape
+    described = _matrix(folder / DESCRIPTORS, (columns.described, *shape), np.float32) if shape else None
+    seen: set[str] = set()
+    row = image_row = 0
+    schema = pa.schema(
+        [
+            *(pq.read_schema(paths[0]).field(name) for name in KEPT),
+            ("group", pa.int64()),
+            ("descriptor_row", pa.int64()),
+        ]
+    )
+    with pq.ParquetWriter(folder / ARTICLES, schema, compression="zstd") as writer:
+        for path in paths:
+            part, _ = _without_repeated_ids(pq.read_table(path), seen)
+            end = row + len(part)
+            texts[row:end] = _numbered(part["text_words"], columns.words, columns.text_width)
+            captions[row:end] = _numbered(part["caption_words"], columns.words, columns.caption_width)
+            has = ~part["descriptors"].is_null().to_numpy(zero_copy_only=False)
+            rows = np.where(has, image_row + np.cumsum(has) - 1, -1)
+            if described is not None and has.any():
+                described[image_row : image_row + has.sum()] = np.asarray(_flat(part["descriptors"])).reshape(
+                    -1, *shape
+                )
+            image_row += int(has.sum())
+            kept = part.select(KEPT).append_column("group", pa.array(group[row:end]))
+            writer.write_table(kept.append_column("descriptor_row", pa.array(rows)).cast(schema))
+            row = end
+            advance(1)
+    for matrix in (texts, captions, described):
+        if isinstance(matrix, np.memmap):
+            matrix.flush()
+    pq.write_table(pa.table({"word": list(columns.words)}), folder / WORDS, compression="zstd")
+
+
+def _without_repeated_ids(part: pa.Table, seen: set[str]) -> tuple[pa.Table, list[LeftOut]]:
+    """The rows whose ids no earlier row has; `seen` learns them."""
+    keep, repeated = [], []
+    for article_id in part["id"].to_pylist():
+        keep.append(article_id not in seen)
+        if article_id in seen:
+            repeated.append(LeftOut(article_id, "id occurs before", "the first article of this id is kept"))
+        seen.add(article_id)
+    return (part, []) if all(keep) else (part.filter(pa.array(keep)), repeated)
+
+
+def _matrix(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    if 0 in shape:  # nothing to map
+        matrix = np.zeros(shape, dtype)
+        np.save(path, matrix, allow_pickle=False)
+        return matrix
+    return np.lib.format.open_memmap(path, "w+", dtype, shape)
+
+
+def _numbered(words: pa.ChunkedArray, numbers: dict[str, int], width: int) -> np.ndarray:
+    """Lists of words as their numbers, (B, width) int32, filled up with 0."""
+    lengths = _lengths(words)
+    matrix = np.zeros((len(lengths), width), np.int32)
+    encoded = _flat(words).dictionary_encode()
+    dictionary = np.array([numbers[word] for word in encoded.dictionary.to_pylist()], np.int32)
+    columns = np.arange(width) < lengths[:, None]  # (B, width)
+    if len(dictionary):
+        matrix[columns] = dictionary[encoded.indices.to_numpy()]
+    return matrix
+
+
+def _flat(lists: pa.ChunkedArray) -> pa.Array:
+    flat = lists.combine_chunks()
+    return (flat.chunk(0) if isinstance(flat, pa.ChunkedArray) else flat).flatten()
+
+
+def _lengths(lists: pa.ChunkedArray) -> np.ndarray:
+    import pyarrow.compute as pc
+
+    return pc.list_value_length(lists).fill_null(0).to_numpy().astype(np.int64)
+
+
+def _counts(columns: _Columns) -> dict[str, Any]:
+    """Articles by site and class, and by what they have: as the paper's data table counts them."""
+    names = {label: name for name, label in LABELS.items()}
+
+    def count(kinds: Sequence[tuple[str | None, int, bool, bool]]) -> dict[str, Any]:
+        return {
+            name: {
+                "articles": len(of_class),
+                "with_text": sum(text for *_, text, _ in of_class),
+                "with_visual": sum(visual for *_, visual in of_class),
+                "with_both": sum(text and visual for *_, text, visual in of_class),
+            }
+            for name, of_class in (
+                ("all", kinds),
+                *((names[label], [kind for kind in kinds if kind[1] == label]) for label in (1, 0)),
+            )
+        }
+
+    sites = sorted({site for site, *_ in columns.kinds if site is not None})
+    return count(columns.kinds) | {
+        "by_site": {site: count([kind for kind in columns.kinds if kind[0] == site]) for site in sites}
+    }
+
+
+def no_article(left_out: Sequence[LeftOut]) -> str:
+    reasons = "; ".join(f"{count} × {reason}" for reason, count in count_reasons(left_out).items()) or "none"
+    example = f" (for example {left_out[0].path}: {left_out[0].detail})" if left_out else ""
+    return f"no usable article. Left out: {reasons}{example}."

@@ -1,0 +1,206 @@
+"""A part of the input: a few hundred articles read, cleaned, cut into words and described, in one file.
+
+A part depends on nothing but its own articles, so parts can be made by any process, on any machine, in any order, and
+what was made before an interruption is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from safe_exp.config import CaptionerConfig
+from safe_exp.data.articles import Article, LeftOut
+from safe_exp.data.captioners import build_image_captioner
+from safe_exp.data.captioners.cache import DescriptionCache, describe_all
+from safe_exp.data.duplicates import minhash_signature, text_key
+from safe_exp.data.images import UnusableImage, content_hash, decode_image, perceptual_hash, read_image_file
+from safe_exp.data.readers import Part, Reader
+from safe_exp.data.text import split_words
+from safe_exp.errors import UserError
+from safe_exp.files import whole_file
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("label", pa.int8()),  # 1 = fake
+        ("site", pa.string()),
+        ("source", pa.string()),  # publisher
+        ("date", pa.string()),  # YYYY-MM-DD
+        ("title", pa.string()),
+        ("text", pa.string()),
+        ("caption", pa.string()),  # the sentence that describes the image; empty where there is none
+        ("image", pa.string()),  # the file's path, for people; what was read of it is in the columns below
+        ("image_hash", pa.string()),  # SHA-256 of its content
+        ("perceptual_hash", pa.uint64()),
+        ("no_visual", pa.string()),  # why there is no image or caption: a reason to count by
+        ("no_visual_detail", pa.string()),
+        ("digest", pa.string()),  # SHA-256 of what this article contributes to the data set
+        ("text_key", pa.string()),  # the same for articles whose text is the same after normalisation
+        ("minhash", pa.list_(pa.uint32())),
+        ("text_words", pa.list_(pa.string())),
+        ("text_cut", pa.bool_()),
+        ("caption_words", pa.list_(pa.string())),
+        ("caption_cut", pa.bool_()),
+        ("descriptors", pa.list_(pa.float32())),  # of the image's patches, flattened; null but for visual words
+    ]
+)
+LEFT_OUT, DESCRIPTOR_SHAPE = b"left_out", b"descriptor_shape"  # in the file's metadata
+
+
+@dataclass(frozen=True)
+class PartMaker:
+    """All that a process needs to make parts; it is sent to each one.
+
+    Args:
+        cache: folder of the descriptions of images that were made before; they outlive the parts.
+    """
+
+    reader: Reader
+    captioner: CaptionerConfig
+    max_text_tokens: int
+    max_visual_tokens: int
+    strict: bool
+    cache: Path
+    folder: Path
+
+    def path(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.parquet"
+
+    def make(self, part: Part, advance: Callable[[int], None] = lambda _: None) -> int:
+        """Write the file of one part, whole or not at all; returns how many items it covers.
+
+        Args:
+            advance: called with the number of items done, as they are done.
+        Raises:
+            UserError: with `strict`, the first item that cannot be used; a captioner that cannot be loaded.
+        """
+        articles, left_out = [], []
+        for item in part.items:
+            found = self.reader.read(item)
+            (articles if isinstance(found, Article) else left_out).append(found)
+            if self.strict and isinstance(found, LeftOut):
+                raise UserError(refusal(found))
+        described = 0
+
+        def one_described(image: Any) -> Any:
+            nonlocal described
+            described += 1
+            advance(1)
+            return image
+
+        rows = list(self._rows(articles, left_out, one_described))
+        shape = next((row.pop("descriptor_shape") for row in rows if row.get("descriptor_shape")), None)
+        table = pa.Table.from_pylist(rows, SCHEMA).replace_schema_metadata(
+            {LEFT_OUT: json.dumps([asdict(item) for item in left_out]), DESCRIPTOR_SHAPE: json.dumps(shape)}
+        )
+        with whole_file(self.path(part.number)) as draft:
+            pq.write_table(table, draft, compression="zstd")
+        advance(len(part.items) - described)
+        return len(part.items)
+
+    def _rows(
+        self, articles: list[Article], left_out: list[LeftOut], seen: Callable[[Any], Any]
+    ) -> Iterator[dict[str, Any]]:
+        captioner = build_image_captioner(self.captioner)
+        images = _Images(articles, self.reader.image_root) if captioner else None
+        described = {}
+        if captioner:
+            described = dict(
+                describe_all(captioner, DescriptionCache(self.cache, captioner), map(seen, images.decoded()))
+            )
+        for article in articles:
+            row = {
+                "id": article.id,
+                "label": article.label,
+                "site": article.site,
+                "source": article.source,
+                "date": article.date,
+                "title": article.title,
+                "text": article.text,
+                "caption": article.caption,
+                "image": None if article.image is None else str(article.image),
+                "no_visual": article.no_visual and article.no_visual[0],
+                "no_visual_detail": article.no_visual and article.no_visual[1],
+            }
+            if images:
+                row |= images.facts(article)
+                description = described.get(row["image_hash"])
+                if isinstance(description, str):
+                    row["caption"] = description
+                elif description is not None:
+                    row["descriptors"] = np.ascontiguousarray(description, np.float32).ravel()
+                    row["descriptor_shape"] = description.shape
+                if self.strict and article.image is not None and row["no_visual"]:
+                    raise UserError(refusal(LeftOut(article.id, row["no_visual"], row["no_visual_detail"])))
+            row |= self._words(article.title_and_text, row["caption"])
+            if not row["no_visual"] and not row["caption_words"] and "descriptors" not in row:
+                row |= {"no_visual": "caption has no words", "no_visual_detail": row["caption"][:40]}
+            if row["no_visual"] and not row["text_words"]:
+                left_out.append(LeftOut(article.id, row["no_visual"], row["no_visual_detail"] + "; and no text"))
+                continue
+            yield row | {"digest": _digest(row)}
+
+    def _words(self, text: str, caption: str) -> dict[str, Any]:
+        text_words, text_cut = split_words(text, self.max_text_tokens)
+        caption_words, caption_cut = split_words(caption, self.max_visual_tokens)
+        return {
+            "text_key": text_key(text),
+            "minhash": minhash_signature(text),
+            "text_words": text_words,
+            "text_cut": text_cut,
+            "caption_words": caption_words,
+            "caption_cut": caption_cut,
+        }
+
+
+class _Images:
+    """The images of a part's articles: which can be decoded, and what identifies them."""
+
+    def __init__(self, articles: list[Article], root: Path) -> None:
+        self._root = root
+        self._articles = [article for article in articles if article.image is not None]
+        self._facts: dict[Path, dict[str, Any]] = {}
+
+    def decoded(self) -> Iterator[tuple[str, Any]]:
+        """(content hash, image) of each image that can be read, once, one in memory at a time."""
+        seen = set()
+        for article in self._articles:
+            try:
+                inside = article.image.is_relative_to(self._root)  # else it was downloaded, by us
+                content = read_image_file(article.image, self._root if inside else article.image.parent)
+                image_hash = content_hash(content)
+                image = decode_image(content, article.image.name)
+            except UnusableImage as error:
+                self._facts[article.image] = {"no_visual": error.reason, "no_visual_detail": error.detail}
+                continue
+            self._facts[article.image] = {"image_hash": image_hash, "perceptual_hash": perceptual_hash(image)}
+            if image_hash not in seen:
+                seen.add(image_hash)
+                yield image_hash, image
+
+    def facts(self, article: Article) -> dict[str, Any]:
+        return {"image_hash": None} | self._facts.get(article.image, {})
+
+
+def refusal(item: LeftOut) -> str:
+    """What strict=true says of the first article that cannot be used."""
+    return (
+        f"{item.path}: {item.reason} ({item.detail}). Repair or remove this article, or set data.strict=false to leave "
+        "such articles out and count them."
+    )
+
+
+def _digest(row: dict[str, Any]) -> str:
+    """SHA-256 over what the network and the splits can see of an article: the same on every machine."""
+    seen = ("id", "label", "site", "source", "date", "title", "text", "caption", "image_hash")
+    content = json.dumps([row.get(name) for name in seen], ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(content.encode("ascii")).hexdigest()

@@ -1,0 +1,111 @@
+"""A prepared data set, read back: columns in memory, words and descriptors mapped from disk, bodies only when asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from safe_exp.data.articles import LeftOut
+from safe_exp.data.prepared.join import ARTICLES, CAPTION_TOKENS, DESCRIPTORS, MANIFEST, TEXT_TOKENS, WORDS
+from safe_exp.errors import UserError
+
+COLUMNS = ("id", "label", "site", "source", "date", "no_visual", "no_visual_detail", "text_cut", "caption_cut", "group",
+           "descriptor_row")  # fmt: skip
+CONTENT = ("title", "text", "caption", "image")
+
+
+@dataclass(frozen=True)
+class PreparedArticles:
+    """N articles; row i is the same article in every column.
+
+    The matrices are mapped from their files, so that memory grows with what is read and not with the collection.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]  # counts, settings, what was left out, fingerprint: see join.join_parts
+    ids: Sequence[str]
+    labels: np.ndarray  # (N,) int64, 1 = fake
+    sources: Sequence[str | None]
+    dates: Sequence[str | None]  # YYYY-MM-DD
+    groups: np.ndarray  # (N,) int64: near-duplicates share one
+    no_visual: Sequence[str | None]  # why there is no image or caption
+    no_visual_detail: Sequence[str | None]
+    words: Sequence[str]  # word number w stands at w - 1
+    text_tokens: np.ndarray  # (N, L) int32 word numbers, 0 = padding; mapped
+    caption_tokens: np.ndarray  # (N, Lc) int32; mapped
+    text_cut: np.ndarray  # (N,) bool: the text was longer
+    caption_cut: np.ndarray
+    descriptors: np.ndarray | None  # (M, P, F) float32, of the M described images; mapped; None but for visual words
+    descriptor_row: np.ndarray  # (N,) row in `descriptors`, or -1
+
+    @classmethod
+    def open(cls, folder: Path) -> PreparedArticles:
+        """Read what `join_parts` wrote.
+
+        Raises:
+            UserError: a file is missing or damaged.
+        """
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            table = pq.read_table(folder / ARTICLES, columns=list(COLUMNS))
+            words = pq.read_table(folder / WORDS)["word"].to_pylist()
+            text_tokens, caption_tokens = (_mapped(folder / name) for name in (TEXT_TOKENS, CAPTION_TOKENS))
+            descriptors = _mapped(folder / DESCRIPTORS) if (folder / DESCRIPTORS).exists() else None
+        except (OSError, ValueError, KeyError, EOFError, pa.ArrowException) as error:
+            raise UserError(
+                f"{folder}: the prepared data cannot be read ({error}). Remove this folder; it is then made anew."
+            ) from error
+        plain = {name: table[name].to_pylist() for name in ("source", "date", "no_visual", "no_visual_detail")}
+        numbers = {
+            name: table[name].to_numpy() for name in ("label", "group", "text_cut", "caption_cut", "descriptor_row")
+        }
+        return cls(
+            folder, manifest, table["id"].to_pylist(), numbers["label"].astype(np.int64), plain["source"],
+            plain["date"], numbers["group"], plain["no_visual"], plain["no_visual_detail"], words, text_tokens,
+            caption_tokens, numbers["text_cut"], numbers["caption_cut"], descriptors, numbers["descriptor_row"],
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def fingerprint(self) -> str:
+        return self.manifest["fingerprint"]
+
+    @property
+    def left_out(self) -> list[LeftOut]:
+        return [LeftOut(**item) for item in self.manifest["left_out"]["articles"]]
+
+    def has_text(self) -> np.ndarray:
+        """Which articles have words, (N,) bool."""
+        return self.text_tokens[:, 0] > 0 if self.text_tokens.shape[1] else np.zeros(len(self), bool)
+
+    def has_visual(self) -> np.ndarray:
+        """Which articles have a caption or a described image, (N,) bool."""
+        return np.array([reason is None for reason in self.no_visual], bool)
+
+    def contents(self, rows: np.ndarray) -> Iterator[dict[str, str | None]]:
+        """Title, text, caption and image path of the articles in `rows`, ascending; read a batch at a time."""
+        wanted = np.asarray(rows)
+        start = 0
+        with pq.ParquetFile(self.folder / ARTICLES) as file:
+            for batch in file.iter_batches(batch_size=1024, columns=list(CONTENT)):
+                inside = wanted[(wanted >= start) & (wanted < start + len(batch))] - start
+                if len(inside):
+                    yield from batch.take(pa.array(inside)).to_pylist()
+                start += len(batch)
+
+
+def _mapped(path: Path) -> np.ndarray:
+    # Copy on write: PyTorch takes no array that it could not write to, and nothing is ever written.
+    try:
+        return np.load(path, mmap_mode="c", allow_pickle=False)
+    except ValueError:  # an empty matrix cannot be mapped
+        return np.load(path, allow_pickle=False)

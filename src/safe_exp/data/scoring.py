@@ -1,0 +1,61 @@
+"""Labelled articles from anywhere, encoded as a stored run encoded its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from safe_exp.config import DataConfig, captioner_from_plain
+from safe_exp.data.articles import LeftOut
+from safe_exp.data.artifacts import Artifacts, data_fingerprint
+from safe_exp.data.encoded import encode_prepared, news_loader
+from safe_exp.data.prepared import prepare
+from safe_exp.data.sampler import ArticleOrder, GlobalBatches
+from safe_exp.data.selection import usable_rows
+
+
+@dataclass(frozen=True)
+class ScoredFolder:
+    """Labelled articles, ready to be scored by a stored run."""
+
+    ids: Sequence[str]  # by row of the prepared data set
+    left_out: list[LeftOut]
+    loader: DataLoader  # of NewsBatch, over all articles that can be scored, in their order
+    fingerprint: str
+    scored: int
+    trained_on: int  # articles whose ids stand in the run's own training split
+    manifest: dict[str, Any]  # of the prepared data set
+
+
+def encode_folder(data: DataConfig, artifacts: Path, reads: Sequence[str]) -> ScoredFolder:
+    """Prepare articles as the run in `artifacts` prepared its own: its captioner, its words, its cuts.
+
+    Of `data` only what concerns reading and batching is used. All articles may be of one class.
+
+    Args:
+        reads: the modalities that the model reads.
+    Raises:
+        UserError: nothing there to score, or the artifacts are not whole.
+    """
+    stored = Artifacts.load(artifacts)
+    settings = stored.manifest["settings"]
+    captioner = captioner_from_plain(settings["captioner"])
+    prepared = prepare(data, captioner, settings["max_text_tokens"], settings["max_visual_tokens"])
+    rows, lacking = usable_rows(prepared, data.require or reads, data)
+    encoded = encode_prepared(prepared, stored.tokenizer, stored.codebook)
+    loader = news_loader(encoded, GlobalBatches(ArticleOrder(rows), data.batch_size))
+    ids = [prepared.ids[row] for row in rows]
+    training = set(stored.manifest["split"]["train"])
+    return ScoredFolder(
+        prepared.ids,
+        prepared.left_out + lacking,
+        loader,
+        data_fingerprint(prepared.fingerprint, settings, {"scored": ids}),
+        len(rows),
+        sum(article_id in training for article_id in ids),
+        prepared.manifest,
+    )

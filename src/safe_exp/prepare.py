@@ -1,0 +1,31 @@
+"""python -m safe_exp.prepare data=… data.root=…: raw articles → a prepared data set, once, in shares if wanted."""
+
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from safe_exp.config import CONF, register_schemas, typed_config
+from safe_exp.help import help_asked, print_help
+from safe_exp.job import recorded_job, register_resolvers
+
+register_schemas()
+register_resolvers()
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="prepare")
+def main(composed: DictConfig) -> int:
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with recorded_job(folder):
+        config = typed_config(composed)
+        from safe_exp.preparation import prepare_data_set  # its imports take a second; --help should not
+
+        return prepare_data_set(config, folder)
+
+
+if __name__ == "__main__":
+    if help_asked():
+        print_help("prepare", "Prepare articles once, for every run on them.", ["data", "captioner"])
+    else:
+        main()
