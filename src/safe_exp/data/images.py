@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import imagehash
@@ -138,7 +139,8 @@ def _check_size(width: int, height: int, name: str) -> None:
 
 def _decode(image: Image.Image, name: str) -> Image.Image:
     image.draft(None, (2 * WORKING_SIDE, 2 * WORKING_SIDE))  # JPEG is decoded at an 8th, 4th or half of its size
-    image.load()
+    with _silent_stderr() if image.format == "TIFF" else contextlib.nullcontext():
+        image.load()
     with contextlib.suppress(Exception):  # a picture whose EXIF block is damaged is taken as it lies
         image = ImageOps.exif_transpose(image)
     image = _plain_mode(image, name)
@@ -148,6 +150,24 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
         white.paste(image, mask=image.getchannel("A"))
         return white
     return image.convert("RGB")
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Send file descriptor 2 nowhere: libtiff complains there, past Python's warnings and logging."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # closed already
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _plain_mode(image: Image.Image, name: str) -> Image.Image:
