@@ -84,6 +84,16 @@ def test_gamma_is_the_learning_rate_and_each_optimizer_brings_its_own():
         (["callbacks.mode=up"], r"expected min or max"),
         (["trainer.gradient_clip_val=-1"], r"trainer.gradient_clip_val=-1.0: expected a number > 0"),
         (["trainer.accumulate_grad_batches=2"], r"one step for each mini-batch. Raise data.batch_size instead"),
+        (["captioner.file_name=../x"], r"captioner.file_name=../x: expected the bare name of a file"),
+        (["captioner=visual_words", "captioner.grids=[]"], r"captioner.grids=\[\]: expected at least one number"),
+        (["captioner=visual_words", "captioner.grids=[4,17]"], r"captioner.grids=\[4, 17\]: .* from 1 to 16"),
+        (["captioner=visual_words", "captioner.patch_pixels=31"], r"captioner.patch_pixels=31: .* even number from 8"),
+        (["captioner=visual_words", "captioner.words=1"], r"captioner.words=1: expected a number >= 2"),
+        (["captioner=visual_words", "captioner.sample_patches=255"], r"sample_patches=255: expected a number >= 256"),
+        (["captioner=blip", "captioner.revision=main"], r"captioner.revision=main: expected the 40 hex.* not a branch"),
+        (["captioner=blip", "captioner.device=gpu"], r"captioner.device=gpu: expected auto, cpu, cuda, cuda:N or mps"),
+        (["captioner=blip", "captioner.num_beams=0"], r"captioner.num_beams=0: expected a number >= 1"),
+        (["captioner=blip", "captioner.model=''"], r"captioner.model is empty"),
         (["seed=-1"], r"seed=-1: expected a number >= 0"),
     ],
 )
@@ -99,7 +109,8 @@ def test_alpha_zero_is_allowed_where_the_paper_s_grid_has_it():
 @pytest.mark.parametrize(
     "override",
     ["model.alpah=1", "model.update=by_hand", "trainer.max_epochs=many", "model.similarity_loss=fake_only",
-     "model=best", "data.split=half", "optimizer.momentun=0.9", "model.filter_sizes=3"],
+     "model=best", "data.split=half", "optimizer.momentun=0.9", "model.filter_sizes=3", "captioner=oracle",
+     "captioner.words=9"],
 )  # fmt: skip
 def test_a_wrong_name_or_type_is_refused_while_composing(override):
     """So that Hydra refuses it for every job of a sweep before the first one starts."""

@@ -5,6 +5,13 @@ YAML in conf/ holds the values, this file holds the types. Hydra refuses unknown
 `typed_config` turns the composed config into these classes, before anything is read or built.
 """
 
+from safe_exp.config.captioner import (
+    BlipConfig,
+    CaptionerConfig,
+    FileCaptionerConfig,
+    VisualWordsConfig,
+    captioner_from_plain,
+)
 from safe_exp.config.commands import (
     CONF,
     PACKAGE,
@@ -17,7 +24,6 @@ from safe_exp.config.commands import (
 )
 from safe_exp.config.data import (
     MODALITIES,
-    CaptionerConfig,
     DataConfig,
     SplitMethod,
     SyntheticDataConfig,
@@ -48,12 +54,14 @@ __all__ = [
     "MODALITIES",
     "PACKAGE",
     "AdamConfig",
+    "BlipConfig",
     "CallbacksConfig",
     "CaptionerConfig",
     "ConvergenceConfig",
     "DataConfig",
     "EarlyStoppingConfig",
     "EvaluateConfig",
+    "FileCaptionerConfig",
     "LoggerConfig",
     "ModelConfig",
     "OptimizerConfig",
@@ -69,6 +77,8 @@ __all__ = [
     "Update",
     "Variant",
     "VectorsConfig",
+    "VisualWordsConfig",
+    "captioner_from_plain",
     "plain_config",
     "register_schemas",
     "trainer_arguments",

@@ -7,8 +7,9 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from safe_exp.config.captioner import BlipConfig, CaptionerConfig, FileCaptionerConfig, VisualWordsConfig
 from safe_exp.config.checks import require_at_least
-from safe_exp.config.data import CaptionerConfig, DataConfig, SyntheticDataConfig, TableDataConfig, VectorsConfig
+from safe_exp.config.data import DataConfig, SyntheticDataConfig, TableDataConfig, VectorsConfig
 from safe_exp.config.model import AdamConfig, ModelConfig, OptimizerConfig, SgdConfig
 from safe_exp.config.trainer import CallbacksConfig, LoggerConfig, TrainerConfig
 from safe_exp.errors import UserError
@@ -63,6 +64,9 @@ def register_schemas() -> None:
         ("data", "folder_schema", DataConfig),
         ("data", "table_schema", TableDataConfig),
         ("data", "synthetic_schema", SyntheticDataConfig),
+        ("captioner", "file_schema", FileCaptionerConfig),
+        ("captioner", "visual_words_schema", VisualWordsConfig),
+        ("captioner", "blip_schema", BlipConfig),
         ("optimizer", "sgd_schema", SgdConfig),
         ("optimizer", "adam_schema", AdamConfig),
     ):

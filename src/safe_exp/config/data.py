@@ -1,4 +1,4 @@
-"""conf/data, conf/captioner, conf/vectors: which articles, how they are split, and how they become numbers."""
+"""conf/data, conf/vectors: which articles, how they are split, and how they become numbers."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -134,12 +134,6 @@ class SyntheticDataConfig(DataConfig):
         for key in ("cue_strength", "mismatch_strength"):
             if not 0 <= getattr(self, key) <= 1:
                 raise UserError(f"data.{key}={getattr(self, key)}: expected a number from 0 to 1.")
-
-
-@dataclass
-class CaptionerConfig:
-    name: str = MISSING  # how an image becomes a sentence
-    file_name: str = MISSING  # captioner=file: the sentence lies beside the article under this name
 
 
 @dataclass

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from safe_exp.config import CaptionerConfig, DataConfig
-from safe_exp.data.captioners.visual_words import Codebook
+from safe_exp.data.captioners.codebook import Codebook
 from safe_exp.data.text import NORMALISATION
 from safe_exp.data.vectors import read_vector_tables, write_vector_tables
 from safe_exp.errors import UserError

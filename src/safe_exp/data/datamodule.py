@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from safe_exp.config import MODALITIES, CaptionerConfig, DataConfig, VectorsConfig
 from safe_exp.data.articles import LeftOut, count_reasons
 from safe_exp.data.artifacts import MANIFEST, Artifacts, data_fingerprint, shaping_settings
-from safe_exp.data.captioners.visual_words import fit_codebook
+from safe_exp.data.captioners.codebook import fit_codebook
 from safe_exp.data.encoded import EncodedArticles, count_words, encode_prepared, news_loader
 from safe_exp.data.leakage import leakage_warning
 from safe_exp.data.prepared import PreparedArticles, prepare

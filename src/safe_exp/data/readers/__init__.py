@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from safe_exp.config import CaptionerConfig, DataConfig, TableDataConfig
+from safe_exp.config import CaptionerConfig, DataConfig, FileCaptionerConfig, TableDataConfig
 from safe_exp.data.articles import Article, LeftOut
 from safe_exp.data.readers.folders import FolderReader
 from safe_exp.data.readers.table import TableReader
@@ -53,9 +53,9 @@ class Reader(Protocol):
 def build_reader(data: DataConfig, captioner: CaptionerConfig, root: str) -> Reader:
     """The reader that `data=…` asks for, on `root`."""
     if isinstance(data, TableDataConfig):
-        return TableReader(root, data.columns, data.labels, data.images, reads_captions=captioner.name == "file")
-    file_name = getattr(captioner, "file_name", None)
-    return FolderReader(root, data.labels, caption_file=file_name)
+        return TableReader(root, data.columns, data.labels, data.images, isinstance(captioner, FileCaptionerConfig))
+    caption_file = captioner.file_name if isinstance(captioner, FileCaptionerConfig) else None
+    return FolderReader(root, data.labels, caption_file)
 
 
 def parts(reader: Reader) -> Iterator[Part]:
