@@ -1,16 +1,18 @@
 """A training that works can learn a handful of real articles by heart, whichever way its gradients are made."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from safe_exp.data.articles import read_articles
-from safe_exp.data.captions import build_captioner
-from safe_exp.data.encoded import encode_articles
-from safe_exp.data.text import build_tokenizer, vocabulary_words
+from safe_exp.data.encoded import count_words, encode_prepared
+from safe_exp.data.prepared import prepare
+from safe_exp.data.text import build_tokenizer, frequent_words, vocabulary_words
 from safe_exp.data.vectors import load_vectors
 from safe_exp.module import SafeModule
+from tests.data.folders import PREPARED
 from tests.made import compose_config
 from tests.test_module import fit
 
@@ -26,13 +28,16 @@ def test_every_update_mode_overfits_32_real_articles(update):
         "data=fakenewsnet", f"data.root={REAL / 'politifact78'}",
         f"vectors.path={REAL / 'vectors' / 'glove.twitter.27B.25d.subset.txt'}",
     )  # fmt: skip
-    articles, _ = read_articles(config.data.root, build_captioner(config.captioner), strict=True)
-    fake, real = ([a for a in articles if a.label == label][:16] for label in (1, 0))
-    articles = [article for pair in zip(fake, real, strict=True) for article in pair]
-    tokenizer = build_tokenizer([t for a in articles for t in (a.title_and_text, a.caption)], min_frequency=1)
+    prepared = prepare(replace(config.data, prepared=PREPARED), config.captioner)
+    fake, real = (np.flatnonzero(prepared.labels == label)[:16] for label in (1, 0))
+    rows = np.stack([fake, real], axis=1).ravel()
+    counts = sum(
+        count_words(tokens, rows, len(prepared.words)) for tokens in (prepared.text_tokens, prepared.caption_tokens)
+    )
+    tokenizer = build_tokenizer(frequent_words(prepared.words, counts, min_frequency=1))
     vectors, _ = load_vectors(config.vectors, vocabulary_words(tokenizer))
-    encoded = encode_articles(articles, tokenizer, config.data.max_text_tokens, config.data.max_visual_tokens)
-    batches = [encoded.__getitems__(range(start, start + 8)) for start in range(0, 32, 8)]
+    encoded = encode_prepared(prepared, tokenizer, None)
+    batches = [encoded.__getitems__(rows[start : start + 8]) for start in range(0, 32, 8)]
 
     torch.manual_seed(0)
     module = SafeModule(config.model, config.optimizer, vectors, vectors)

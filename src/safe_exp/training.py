@@ -36,7 +36,7 @@ def train(config: TrainConfig, folder: Path) -> float:
     start = time.perf_counter()
     quiet_libraries()
     datamodule = FakeNewsNetDataModule(
-        config.data, config.captioner, config.vectors, config.seed, artifacts=folder / "artifacts"
+        config.data, config.captioner, config.vectors, config.seed, folder / "artifacts", config.model.variant.reads
     )
     datamodule.prepare_data()
     datamodule.setup("fit")

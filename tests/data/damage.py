@@ -1,4 +1,4 @@
-"""Sixty and more ways in which an article or its image can be damaged, each as a function that does it to a good one."""
+"""Sixty and more ways in which an article or its image can be damaged, each as a function that damages a good one."""
 
 import io
 import json

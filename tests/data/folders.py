@@ -1,6 +1,9 @@
 """FakeNewsNet-style folders of a few made-up articles, and configs that point at them."""
 
+import atexit
 import json
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -15,6 +18,8 @@ from safe_exp.data.groups import numbered
 from safe_exp.data.splits import SplitColumns
 from tests.made import compose_config
 
+PREPARED = tempfile.mkdtemp(prefix="safe_exp-tests-")
+atexit.register(shutil.rmtree, PREPARED, ignore_errors=True)
 REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"  # beside the checkout, not part of it
 
 
@@ -40,7 +45,8 @@ def write_folder(root: Path, per_class: int = 20, sources: int | None = None) ->
 
 
 def folder_config(root: Path, *overrides: str) -> DataConfig:
-    return replace(_composed("data=fakenewsnet", "data.root=unused", *overrides).data, root=str(root))
+    config = _composed("data=fakenewsnet", "data.root=unused", *overrides).data
+    return replace(config, root=str(root), prepared=PREPARED)
 
 
 @cache  # composing takes longer than most of what is tested with it

@@ -8,14 +8,15 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from safe_exp.config import CaptionerConfig, VectorsConfig
-from safe_exp.data.datamodule import FakeNewsNetDataModule, encode_folder
+from safe_exp.config import FileCaptionerConfig, VectorsConfig
+from safe_exp.data.datamodule import FakeNewsNetDataModule
+from safe_exp.data.scoring import encode_folder
 from safe_exp.data.text import vocabulary_words
 from safe_exp.errors import UserError
 from tests.data.folders import REAL_DATA, folder_config, write_article, write_folder
 from tests.made import compose_config
 
-CAPTIONER = CaptionerConfig("file", "caption.txt")
+CAPTIONER = FileCaptionerConfig("file", "caption.txt")
 VECTORS = VectorsConfig(path=None, dim=32, seed=0)
 
 
@@ -23,8 +24,8 @@ def datamodule(root, *overrides, artifacts=None, seed=0, vectors=VECTORS):
     return set_up(folder_config(root, "data.batch_size=8", *overrides), vectors, seed, artifacts)
 
 
-def set_up(data, vectors=VECTORS, seed=0, artifacts=None):
-    module = FakeNewsNetDataModule(data, CAPTIONER, vectors, seed, artifacts)
+def set_up(data, vectors=VECTORS, seed=0, artifacts=None, **arguments):
+    module = FakeNewsNetDataModule(data, CAPTIONER, vectors, seed, artifacts, **arguments)
     module.prepare_data()
     module.setup("fit")
     return module
@@ -37,8 +38,7 @@ def root(tmp_path):
 
 def words_of(module, row):
     words = vocabulary_words(module._stored.tokenizer)
-    length = int(module.encoded.text.lengths[row])
-    return [words[number] for number in module.encoded.text.tokens[row, :length].tolist()]
+    return [words[number] for number in module.encoded[row].text_tokens[0].tolist()]
 
 
 def test_loaders_yield_each_article_of_their_side_once(root):
@@ -48,7 +48,7 @@ def test_loaders_yield_each_article_of_their_side_once(root):
         rows = torch.cat([batch.index for batch in batches]).tolist()
         assert sorted(rows) == getattr(module.split, name).tolist()
         for batch in batches:
-            assert batch.label.tolist() == [module.articles[row].label for row in batch.index.tolist()]
+            assert batch.label.tolist() == [module.prepared.labels[row] for row in batch.index.tolist()]
             assert batch.text_tokens.shape == (len(batch.label), int(batch.text_lengths.max()))
 
 
@@ -67,9 +67,9 @@ def test_the_vocabulary_comes_from_the_training_articles_alone(root):
 
 def test_setup_twice_changes_nothing(root):
     module = datamodule(root)
-    before = (module.articles, module.split, module.text_vectors)
+    before = (module.prepared, module.split, module.text_vectors)
     module.setup("test")
-    assert all(a is b for a, b in zip(before, (module.articles, module.split, module.text_vectors), strict=True))
+    assert all(a is b for a, b in zip(before, (module.prepared, module.split, module.text_vectors), strict=True))
 
 
 def test_the_fingerprint_knows_content_and_settings_but_not_the_place(root, tmp_path):
@@ -94,7 +94,8 @@ def test_a_second_start_uses_what_the_first_one_stored(root, tmp_path):
     second = datamodule(root, vectors=replace(VECTORS, seed=9), artifacts=tmp_path / "artifacts")
     assert torch.equal(second.text_vectors, first.text_vectors)
     assert second.visual_vectors is second.text_vectors
-    assert torch.equal(second.encoded.text.tokens, first.encoded.text.tokens)
+    rows = range(40)
+    assert torch.equal(second.encoded.__getitems__(rows).text_tokens, first.encoded.__getitems__(rows).text_tokens)
     assert second.manifest() == first.manifest()
     assert second.summary() == first.summary()
 
@@ -124,7 +125,7 @@ def test_the_manifest_accounts_for_every_article(root, tmp_path):
     assert manifest["left_out"]["by_reason"] == {"no caption file": 1}
     assert manifest["left_out"]["articles"][0]["path"] == "real/broken"
     ids = [article_id for side in manifest["split"].values() for article_id in side]
-    assert sorted(ids) == [article.id for article in module.articles]
+    assert sorted(ids) == [module.ids[row] for row in module.rows]
     assert manifest["counts"]["all"] == {"articles": 40, "fake": 20, "real": 20}
     assert str(tmp_path) not in json.dumps(manifest)
 
@@ -135,7 +136,7 @@ def test_the_summary_says_what_a_reader_must_know(root):
     rows = dict(datamodule(root, "data.max_text_tokens=6").summary())
     assert rows["articles"] == "41: 21 fake, 20 real"
     assert rows["left out"].startswith("1: 1 × no caption file")
-    assert rows["near-duplicates"].startswith("2 articles are nearly the same")
+    assert rows["near-duplicates"].startswith("2 articles have one")
     assert rows["majority rate"].startswith("0.5")
     assert rows["split"] == "random, stratified by class, one split"
     assert rows["vectors"] == "random, 32 numbers each"
@@ -144,8 +145,10 @@ def test_the_summary_says_what_a_reader_must_know(root):
 
 
 def test_the_built_in_articles_are_made_on_first_use(tmp_path):
-    module = set_up(compose_config("data=synthetic", f"data.root={tmp_path}", "data.articles=40").data)
-    assert len(module.articles) == 40
+    module = set_up(
+        compose_config("data=synthetic", f"data.root={tmp_path}", f"data.prepared={tmp_path}", "data.articles=40").data
+    )
+    assert len(module.prepared) == 40
     assert module.left_out == []
 
 
@@ -154,18 +157,17 @@ def test_a_stored_run_encodes_another_folder_with_its_own_words_and_cuts(root, t
     module.save_artifacts(tmp_path / "artifacts")
     other = tmp_path / "other"
     for article_id in ("fake/x", "fake/y"):
-        write_article(other, article_id, title="number unseen", text="word word word word", caption="boat unseen")
+        write_article(other, article_id, title="title unseen", text="word word word word", caption="boat unseen")
     write_article(other, "fake/z", caption=None)
     data = folder_config(other, "data.max_text_tokens=99", "data.batch_size=1")
-    scored = encode_folder(data, CAPTIONER, tmp_path / "artifacts")
-    assert [article.id for article in scored.articles] == ["fake/x", "fake/y"]
+    scored = encode_folder(data, tmp_path / "artifacts", ["text", "visual"])
+    assert [scored.ids[row] for batch in scored.loader for row in batch.index] == ["fake/x", "fake/y"]
     assert [item.path for item in scored.left_out] == ["fake/z"]
     batches = list(scored.loader)
     assert [batch.index.tolist() for batch in batches] == [[0], [1]]
     number = module._stored.tokenizer.token_to_id
-    assert batches[0].text_tokens.tolist() == [[number("number"), 1, *[number("word")] * 3]]
+    assert batches[0].text_tokens.tolist() == [[number("title"), 1, *[number("word")] * 3]]
     assert batches[0].visual_tokens.tolist() == [[number("boat"), 1]]
-    assert torch.equal(scored.text_vectors, module.text_vectors)
     assert len(scored.fingerprint) == 64
 
 
@@ -174,10 +176,10 @@ def test_incomplete_or_damaged_artifacts_are_refused(root, tmp_path):
     data = folder_config(root)
     (tmp_path / "artifacts" / "tokenizer.json").write_text("{")
     with pytest.raises(UserError, match=r"artifacts: the stored data cannot be read.*Was the copy complete"):
-        encode_folder(data, CAPTIONER, tmp_path / "artifacts")
+        encode_folder(data, tmp_path / "artifacts", ["text", "visual"])
     (tmp_path / "artifacts" / "vectors.safetensors").unlink()
     with pytest.raises(UserError, match=r"vectors\.safetensors is missing.*copy it again"):
-        encode_folder(data, CAPTIONER, tmp_path / "artifacts")
+        encode_folder(data, tmp_path / "artifacts", ["text", "visual"])
 
 
 class Recorder(pl.LightningModule):
@@ -236,5 +238,7 @@ def test_the_real_articles_go_through_with_real_vectors():
     assert module.manifest()["counts"]["all"] == {"articles": 78, "fake": 26, "real": 52}
     assert module.text_vectors.shape[1] == 25
     assert module.manifest()["vocabulary"]["with_vector"] > 0.7 * module.manifest()["vocabulary"]["words"]
-    with pytest.raises(UserError, match=r"fakenewsnet_v1: no usable article.*no caption file"):
+    with pytest.raises(
+        UserError, match=r"none of the 412 articles has text and visual \(412 × no caption file.*model=text_only"
+    ):
         datamodule(REAL_DATA / "fakenewsnet_v1")

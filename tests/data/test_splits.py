@@ -258,7 +258,7 @@ def test_folds_by_date_are_refused_with_the_way_out():
 
 
 def test_publishers_on_more_than_one_side_are_counted():
-    articles = balanced(100, sources=5) + [article(500, 0, source="once only")]
+    articles = [*balanced(100, sources=5), article(500, 0, source="once only")]
     split = make_split(articles, config())
     assert (split.publishers, split.shared_publishers) == (6, 5)
     by_source = make_split(balanced(100, sources=20), config("data.split=source"))

@@ -10,8 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
-from safe_exp.data.articles import read_articles
-from safe_exp.data.captions import FileCaptioner
+from safe_exp.data.readers.folders import FolderReader
 from safe_exp.data.synthetic import folder as folder_module
 from safe_exp.data.synthetic import synthetic_folder, write_synthetic
 from safe_exp.data.synthetic.plan import PUBLISHERS, plan_article
@@ -50,13 +49,15 @@ def test_words_are_the_same_on_every_machine():
 
 
 def test_the_folder_is_read_like_any_other(tmp_path):
-    root = write_synthetic(config_of(tmp_path))
-    articles, left_out = read_articles(root, FileCaptioner("caption.txt"), strict=True)
-    assert (len(articles), sum(a.label for a in articles), left_out) == (40, 20, [])
+    config = config_of(tmp_path)
+    root = write_synthetic(config)
+    reader = FolderReader(str(root), config.labels, "caption.txt")
+    articles = [reader.read(item) for item in reader.items()]
+    assert (len(articles), sum(a.label for a in articles), reader.stray()) == (40, 20, [])
     for article in articles:
         assert 40 <= len(article.title_and_text.split()) <= 120
         assert article.source in PUBLISHERS
-        assert article.publish_date[:2] == "20"
+        assert article.date[:2] == "20"
         assert "{" not in article.title_and_text + article.caption
         with Image.open(root / article.id / "image.png") as image:
             assert image.size == (160, 120)

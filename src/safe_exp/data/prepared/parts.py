@@ -20,9 +20,7 @@ import pyarrow.parquet as pq
 from safe_exp.config import CaptionerConfig
 from safe_exp.data.articles import Article, LeftOut
 from safe_exp.data.captioners import build_image_captioner
-from safe_exp.data.captioners.cache import DescriptionCache, describe_all
 from safe_exp.data.duplicates import minhash_signature, text_key
-from safe_exp.data.images import UnusableImage, content_hash, decode_image, perceptual_hash, read_image_file
 from safe_exp.data.readers import Part, Reader
 from safe_exp.data.text import split_words
 from safe_exp.errors import UserError
@@ -111,12 +109,13 @@ class PartMaker:
         self, articles: list[Article], left_out: list[LeftOut], seen: Callable[[Any], Any]
     ) -> Iterator[dict[str, Any]]:
         captioner = build_image_captioner(self.captioner)
-        images = _Images(articles, self.reader.image_root) if captioner else None
-        described = {}
+        images = None
+        described: dict[str, Any] = {}
         if captioner:
-            described = dict(
-                describe_all(captioner, DescriptionCache(self.cache, captioner), map(seen, images.decoded()))
-            )
+            from safe_exp.data.prepared.pictures import PartImages, describe_images  # a second of imports
+
+            images = PartImages(articles, self.reader.image_root)
+            described = describe_images(captioner, self.cache, map(seen, images.decoded()))
         for article in articles:
             row = {
                 "id": article.id,
@@ -160,35 +159,6 @@ class PartMaker:
             "caption_words": caption_words,
             "caption_cut": caption_cut,
         }
-
-
-class _Images:
-    """The images of a part's articles: which can be decoded, and what identifies them."""
-
-    def __init__(self, articles: list[Article], root: Path) -> None:
-        self._root = root
-        self._articles = [article for article in articles if article.image is not None]
-        self._facts: dict[Path, dict[str, Any]] = {}
-
-    def decoded(self) -> Iterator[tuple[str, Any]]:
-        """(content hash, image) of each image that can be read, once, one in memory at a time."""
-        seen = set()
-        for article in self._articles:
-            try:
-                inside = article.image.is_relative_to(self._root)  # else it was downloaded, by us
-                content = read_image_file(article.image, self._root if inside else article.image.parent)
-                image_hash = content_hash(content)
-                image = decode_image(content, article.image.name)
-            except UnusableImage as error:
-                self._facts[article.image] = {"no_visual": error.reason, "no_visual_detail": error.detail}
-                continue
-            self._facts[article.image] = {"image_hash": image_hash, "perceptual_hash": perceptual_hash(image)}
-            if image_hash not in seen:
-                seen.add(image_hash)
-                yield image_hash, image
-
-    def facts(self, article: Article) -> dict[str, Any]:
-        return {"image_hash": None} | self._facts.get(article.image, {})
 
 
 def refusal(item: LeftOut) -> str:

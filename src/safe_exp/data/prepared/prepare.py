@@ -99,7 +99,8 @@ class Preparation:
         root = Path(self.root).expanduser().resolve()
         key = _digest([FORMAT, str(root), self.settings, self.signature])[:12]
         self.folder = home / f"{root.name}-{key}"
-        self.draft = home / f".{root.name}-{key}.parts"
+        self.draft = home / f".{root.name}-{key}.parts-of-{PART_ARTICLES}"  # parts of another size are not ours
+        self._lock = home / ".locks" / f"{self.folder.name}.lock"
         self.maker = PartMaker(
             self.reader, captioner, max_text, max_visual, data.strict, home / "descriptions", self.draft
         )
@@ -119,8 +120,8 @@ class Preparation:
     def locked(self) -> Iterator[None]:
         """Keep other processes from doing the same work; where no lock can be had it is done twice, no worse."""
         with _writing(self.data.prepared):
-            self.draft.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.draft / "lock")
+            self._lock.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self._lock)
         try:
             try:
                 lock.acquire(timeout=0.2)
@@ -128,7 +129,7 @@ class Preparation:
                 log.info("Another process is preparing these articles; waiting for it.")
                 lock.acquire()
         except (OSError, NotImplementedError):
-            log.debug("No lock could be taken on %s.", self.draft, exc_info=True)
+            log.debug("No lock could be taken on %s.", self._lock, exc_info=True)
         try:
             yield
         finally:
@@ -205,7 +206,8 @@ def _listed(reader: Reader) -> tuple[str, int, int]:
     number_of_parts = items = 0
     with counting("Looking through the articles", None) as advance:
         for part in parts(reader):
-            digest.update(_digest([reader.signature(item) for item in part.items]).encode())
+            for item in part.items:
+                digest.update(_digest(reader.signature(item)).encode())
             number_of_parts += 1
             items += len(part.items)
             advance(len(part.items))
