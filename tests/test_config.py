@@ -89,7 +89,7 @@ def test_gamma_is_the_learning_rate_and_each_optimizer_brings_its_own():
         (["captioner=visual_words", "captioner.grids=[4,17]"], r"captioner.grids=\[4, 17\]: .* from 1 to 16"),
         (["captioner=visual_words", "captioner.patch_pixels=31"], r"captioner.patch_pixels=31: .* even number from 8"),
         (["captioner=visual_words", "captioner.words=1"], r"captioner.words=1: expected a number >= 2"),
-        (["captioner=visual_words", "captioner.sample_patches=255"], r"sample_patches=255: expected a number >= 256"),
+        (["captioner=visual_words", "captioner.sample_patches=127"], r"sample_patches=127: expected a number >= 128"),
         (["captioner=blip", "captioner.revision=main"], r"captioner.revision=main: expected the 40 hex.* not a branch"),
         (["captioner=blip", "captioner.device=gpu"], r"captioner.device=gpu: expected auto, cpu, cuda, cuda:N or mps"),
         (["captioner=blip", "captioner.num_beams=0"], r"captioner.num_beams=0: expected a number >= 1"),

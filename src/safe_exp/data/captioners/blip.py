@@ -1,0 +1,224 @@
+"""BLIP (Li et al. 2022) writes a sentence about a picture, through Hugging Face transformers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from safe_exp.config.captioner import BlipConfig
+from safe_exp.errors import UserError
+
+log = logging.getLogger(__name__)
+
+WEIGHTS = "model.safetensors"
+NEEDED = ("config.json", "preprocessor_config.json", "tokenizer_config.json", WEIGHTS)
+FILES = [*NEEDED, "generation_config.json", "tokenizer.json", "special_tokens_map.json", "vocab.txt"]  # no pickle
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+OTHERS = "captioner=visual_words needs no download, and captioner=file reads sentences made elsewhere."
+
+
+class BlipCaptioner:
+    """Sentences by beam search without sampling: the same picture gives the same sentence on the same machine.
+
+    The model is loaded, and if need be downloaded, with the first picture: a run whose sentences are all in the cache
+    needs neither the model nor transformers.
+
+    Raises:
+        UserError: the folder is missing or lacks a file, or a model on the hub is named without its commit.
+    """
+
+    def __init__(self, config: BlipConfig) -> None:
+        self.batch_size = config.batch_size
+        self._config = config
+        self._folder = _local_folder(config)  # None: on the hub
+        self._loaded: tuple[Any, Any, Any] | None = None
+        # A folder counts by its content: it may be moved without losing the cache, and not be changed and keep it.
+        source = {"model": config.model, "revision": config.revision}
+        if self._folder is not None:
+            source = {"content": _folder_hash(self._folder)}
+        self.settings: dict[str, Any] = {
+            "name": config.name,
+            **source,
+            "num_beams": config.num_beams,
+            "max_words": config.max_words,
+        }
+
+    def describe(self, images: Sequence[Image.Image]) -> list[str]:
+        """One sentence for each picture, possibly empty, since a model may have nothing to say."""
+        processor, tokenizer, model = self._load()
+        with torch.inference_mode(), _quiet():
+            pixels = processor(images=list(images), return_tensors="pt")["pixel_values"].to(
+                model.device
+            )  # (B, 3, H, W)
+            tokens = model.generate(
+                pixel_values=pixels,
+                do_sample=False,
+                num_beams=self._config.num_beams,
+                max_new_tokens=self._config.max_words,
+            )  # (B, L)
+        return [sentence.strip() for sentence in tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+
+    def _load(self) -> tuple[Any, Any, Any]:
+        if self._loaded is None:
+            device = _pick_device(self._config.device)
+            transformers = _transformers()
+            folder = self._folder or _downloaded(self._config)  # not quiet: a download shows its progress
+            with _quiet():
+                self._loaded = _load_model(transformers, folder, device)
+        return self._loaded
+
+
+def _local_folder(config: BlipConfig) -> Path | None:
+    folder = Path(config.model).expanduser()
+    if folder.is_dir():
+        missing = [name for name in NEEDED if not (folder / name).is_file()]
+        if missing:
+            raise UserError(
+                f"captioner.model={config.model}: the folder lacks {', '.join(missing)}. Expected a BLIP model with "
+                f"its image processor and tokenizer, each saved by save_pretrained. {_conversion(missing)}{OTHERS}"
+            )
+        return folder
+    if not HUB_ID.fullmatch(config.model):
+        raise UserError(
+            f"captioner.model={config.model}: there is no such folder, and an id on the Hugging Face hub looks like "
+            f"Salesforce/blip-image-captioning-large. {OTHERS}"
+        )
+    if config.revision is None:
+        raise UserError(
+            f"captioner.model={config.model}: a model on the hub needs captioner.revision=COMMIT, since it may change "
+            "there from one day to the next. Its page lists the commits under Files, History."
+        )
+    return None
+
+
+def _conversion(missing: Sequence[str]) -> str:
+    if WEIGHTS not in missing:
+        return ""
+    return f"Weights are read from {WEIGHTS} only, never from a pickle; transformers' save_pretrained writes it. "
+
+
+def _downloaded(config: BlipConfig) -> Path:
+    """The folder of a model from the hub, downloaded unless it lies in the hub's cache already."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(config.model, revision=config.revision, local_files_only=True))
+        if all((folder / name).is_file() for name in NEEDED):  # an earlier download may have been broken off
+            return folder
+    except Exception:  # not there, or a cache that cannot be read: the download says what is wrong
+        pass
+    log.info("Downloading %s (about 2 GB, once)", config.model)
+    try:
+        folder = Path(snapshot_download(config.model, revision=config.revision, allow_patterns=FILES))
+    except Exception as error:  # OSError, and the hub's and the network library's own
+        raise UserError(
+            f"captioner.model={config.model}: the model is not on this machine and cannot be downloaded "
+            f"({_first_line(error)}). On a machine with network run\n"
+            f"  hf download {config.model} --revision {config.revision} --local-dir FOLDER\n"
+            f"copy FOLDER here and set captioner.model=FOLDER captioner.revision=null. {OTHERS}"
+        ) from error
+    missing = [name for name in NEEDED if not (folder / name).is_file()]
+    if missing:
+        raise UserError(
+            f"captioner.model={config.model}: this commit has no {', '.join(missing)}. {_conversion(missing)}"
+            f"Take another captioner.revision or captioner.model. {OTHERS}"
+        )
+    return folder
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise UserError(
+            f'captioner=blip needs transformers ({_first_line(error)}): pip install "safe-exp[blip]". {OTHERS}'
+        ) from error
+    return transformers
+
+
+def _load_model(transformers: Any, folder: Path, device: torch.device) -> tuple[Any, Any, Any]:
+    """Image processor, tokenizer and model, each from `folder` alone.
+
+    Raises:
+        UserError: the files are no BLIP captioning model, or not all of one.
+    """
+    log.info("Loading the captioner from %s", folder)
+    try:
+        # The processor on Pillow: the usual one needs torchvision.
+        processor = transformers.BlipImageProcessorPil.from_pretrained(folder, local_files_only=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model, report = transformers.BlipForConditionalGeneration.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except Exception as error:  # what transformers raises depends on the file that is wrong
+        raise UserError(
+            f"{folder}: no BLIP model can be loaded from it ({_first_line(error)}). Was the copy complete? {OTHERS}"
+        ) from error
+    # transformers fills up what is missing with random numbers, and the sentences would be random too.
+    incomplete = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
+    if kind != "blip" or incomplete:
+        found = f"model_type {kind}" if kind != "blip" else f"{len(incomplete)} weights missing, as {incomplete[0]}"
+        raise UserError(f"{folder}: expected a whole BLIP captioning model, found {found}. {OTHERS}")
+    return processor, tokenizer, model.to(device).eval()
+
+
+def _pick_device(wanted: str) -> torch.device:
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(wanted)
+    there = {
+        "cpu": True,
+        "cuda": (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }[device.type]
+    if not there:
+        raise UserError(
+            f"captioner.device={wanted}: there is no such device here. captioner.device=auto takes what is."
+        )
+    return device
+
+
+def _folder_hash(folder: Path) -> str:
+    """SHA-256 over the files that shape the sentences; a second for a gigabyte."""
+    digest = hashlib.sha256()
+    for name in sorted(FILES):
+        if (folder / name).is_file():
+            digest.update(f"{name}\n{(folder / name).stat().st_size}\n".encode())
+            with (folder / name).open("rb") as file:
+                while block := file.read(2**20):
+                    digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what transformers says of itself; nothing in it is the user's to change."""
+    from transformers.utils import logging as transformers_logging
+
+    level = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

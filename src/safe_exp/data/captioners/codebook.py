@@ -1,0 +1,159 @@
+"""The vocabulary of visual words: typical patches of the training pictures, found by k-means."""
+
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
+from scipy.spatial.distance import cdist
+from sklearn.cluster import MiniBatchKMeans
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
+
+from safe_exp.config.captioner import VisualWordsConfig
+from safe_exp.data.vectors import RANDOM_LENGTH
+from safe_exp.errors import UserError
+from safe_exp.files import whole_file
+
+ENCODE_CHUNK = 256  # pictures at a time; with 20 patches and 256 words 10 MB of distances
+KMEANS_BATCH = 2048  # patches in a step of MiniBatchKMeans
+PATIENCE = 10  # of its steps without an improvement that end it
+STORED = ("centroids", "mean", "scale")
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """Visual words 1 to V, each the centre of a cluster of standardised descriptors; 0 stays padding."""
+
+    centroids: np.ndarray  # (V, F) float32, standardised
+    mean: np.ndarray  # (F,) float32, of the training patches
+    scale: np.ndarray  # (F,) float32, their standard deviation; 1 for a feature that never changes
+    settings: dict[str, Any]  # plain values: how the descriptors were made and the codebook was fitted
+
+    def encode(self, descriptors: np.ndarray) -> np.ndarray:
+        """The number of the nearest word for each patch, (N, P) int32 from 1 to V; of equally near ones the first.
+
+        Args:
+            descriptors: (N, P, F), possibly a memory map; read a few pictures at a time.
+        """
+        if descriptors.ndim != 3 or descriptors.shape[2] != len(self.mean):
+            raise ValueError(f"descriptors {descriptors.shape}: expected (N, P, {len(self.mean)}).")
+        words = np.empty(descriptors.shape[:2], dtype=np.int32)  # (N, P)
+        for start in range(0, len(descriptors), ENCODE_CHUNK):
+            chunk = np.asarray(descriptors[start : start + ENCODE_CHUNK])
+            # Not by a matrix product, whose rounding depends on the number of rows: a picture near the border of two
+            # words would change its sentence with the pictures that happen to be encoded beside it.
+            distances = cdist(self._standardise(chunk.reshape(-1, chunk.shape[2])), self.centroids, "sqeuclidean")
+            words[start : start + ENCODE_CHUNK] = distances.argmin(1).reshape(chunk.shape[:2]) + 1
+        return words
+
+    def vectors(self) -> np.ndarray:
+        """The words' vectors (V + 1, F) float32: row 0, padding, is zero, the others are the centroids.
+
+        One factor for all brings them to a root-mean-square length of 1, as data/vectors.py explains at RANDOM_LENGTH,
+        and keeps the ratios between their distances.
+        """
+        length = np.sqrt(np.square(self.centroids, dtype=np.float64).sum(1).mean())
+        table = np.zeros((len(self.centroids) + 1, len(self.mean)), dtype=np.float32)
+        table[1:] = self.centroids * (RANDOM_LENGTH / length if length else 1.0)  # one word alone sits at the mean: 0
+        return table
+
+    def save(self, path: Path) -> None:
+        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in STORED}
+        with whole_file(path) as draft:
+            save_file(arrays, draft, metadata={"settings": json.dumps(self.settings, sort_keys=True)})
+
+    @classmethod
+    def load(cls, path: Path) -> "Codebook":
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: the file is missing, damaged, or no codebook.
+        """
+        if not Path(path).is_file():
+            raise UserError(f"{path} is missing. Expected the codebook of a run of train; copy its artifacts/ again.")
+        try:
+            with safe_open(path, framework="numpy") as file:
+                arrays = {name: file.get_tensor(name) for name in STORED}
+                settings = json.loads(file.metadata()["settings"])
+            _check_arrays(**arrays)
+        except Exception as error:  # safetensors has an error of its own; a missing key or bad JSON is as bad
+            raise UserError(f"{path}: the codebook cannot be read ({error}). Was the copy complete?") from error
+        return cls(**arrays, settings=settings)
+
+    def _standardise(self, patches: np.ndarray) -> np.ndarray:
+        return (patches - self.mean) / self.scale
+
+
+def fit_codebook(descriptors: np.ndarray, rows: np.ndarray, config: VisualWordsConfig, seed: int) -> Codebook:
+    """Fit the words to the patches of training pictures; the same pictures and seed give the same words, bit for bit.
+
+    Args:
+        descriptors: (N, P, F) of all pictures, possibly a memory map, of which only the sampled patches are read.
+        rows: indices of the training pictures, in any order; a repeated one counts once.
+    """
+    rows = np.unique(rows)
+    if not len(rows):
+        raise UserError("captioner=visual_words: there is no training picture to find visual words in.")
+    random = np.random.default_rng(seed)
+    sample = _sample_patches(descriptors, rows, config.sample_patches, random)  # (M, F)
+    mean, scale = sample.mean(0, dtype=np.float64), sample.std(0, dtype=np.float64)
+    scale[scale < 1e-6] = 1.0
+    mean, scale = mean.astype(np.float32), scale.astype(np.float32)
+    sample = (sample - mean) / scale
+    kmeans = MiniBatchKMeans(
+        n_clusters=min(config.words, _count_distinct(sample, config.words)),
+        n_init=config.n_init,
+        batch_size=KMEANS_BATCH,
+        max_no_improvement=PATIENCE,
+        random_state=int(random.integers(2**31)),
+    )
+    # One thread: with several, sums are formed in whatever order these end, and another start may win.
+    with threadpool_limits(limits=1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", message="MiniBatchKMeans is known to have a memory leak")
+        kmeans.fit(sample)
+        used = np.unique(kmeans.predict(sample))  # a cluster that no patch is in would be a word that never occurs
+    settings = {
+        "grids": list(config.grids),
+        "patch_pixels": config.patch_pixels,
+        "words": config.words,
+        "sample_patches": config.sample_patches,
+        "n_init": config.n_init,
+        "seed": seed,
+    }
+    return Codebook(kmeans.cluster_centers_[used].astype(np.float32), mean, scale, settings)
+
+
+def _sample_patches(descriptors: np.ndarray, rows: np.ndarray, limit: int, random: np.random.Generator) -> np.ndarray:
+    """At most `limit` patches of the pictures `rows`, (M, F) float32, in the order in which they lie on the disk."""
+    patches = descriptors.shape[1]
+    total = len(rows) * patches
+    picked = np.arange(total)
+    if total > limit:
+        picked = np.sort(random.choice(total, limit, replace=False))
+    return np.asarray(descriptors[rows[picked // patches], picked % patches], dtype=np.float32)
+
+
+def _count_distinct(sample: np.ndarray, enough: int) -> int:
+    """How many different patches there are, counted no further than needed."""
+    distinct: set[bytes] = set()
+    for patch in sample:
+        distinct.add(patch.tobytes())
+        if len(distinct) >= enough:
+            break
+    return len(distinct)
+
+
+def _check_arrays(centroids: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> None:
+    if centroids.ndim != 2 or not len(centroids) or mean.shape != (centroids.shape[1],) or scale.shape != mean.shape:
+        raise ValueError(f"sizes {centroids.shape}, {mean.shape} and {scale.shape} do not belong together")
+    for array in (centroids, mean, scale):
+        if array.dtype != np.float32 or not np.isfinite(array).all():
+            raise ValueError("expected finite float32 numbers")
+    if not (scale > 0).all():
+        raise ValueError("expected scales above 0")
