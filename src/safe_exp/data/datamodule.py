@@ -145,9 +145,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
             counts += count_words(prepared.caption_tokens, training, len(prepared.words))
         else:
             described = prepared.descriptor_row[training]
-            codebook = fit_codebook(
-                prepared.descriptors, described[described >= 0], self.captioner, self.captioner.seed
-            )
+            codebook = fit_codebook(prepared.descriptors, described[described >= 0], self.captioner, self.data.seed)
         tokenizer = build_tokenizer(frequent_words(prepared.words, counts, self.data.min_frequency))
         table, coverage = load_vectors(self.vectors, vocabulary_words(tokenizer))
         manifest = {

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from safe_exp.config import CaptionerConfig
+from safe_exp.config import CaptionerConfig, FileCaptionerConfig
 from safe_exp.data.articles import Article, LeftOut
-from safe_exp.data.captioners import build_image_captioner
 from safe_exp.data.duplicates import minhash_signature, text_key
 from safe_exp.data.readers import Part, Reader
 from safe_exp.data.text import split_words
@@ -81,72 +79,65 @@ class PartMaker:
         Raises:
             UserError: with `strict`, the first item that cannot be used; a captioner that cannot be loaded.
         """
-        articles, left_out = [], []
-        for item in part.items:
-            found = self.reader.read(item)
-            (articles if isinstance(found, Article) else left_out).append(found)
-            if self.strict and isinstance(found, LeftOut):
-                raise UserError(refusal(found))
-        described = 0
-
-        def one_described(image: Any) -> Any:
-            nonlocal described
-            described += 1
-            advance(1)
-            return image
-
-        rows = list(self._rows(articles, left_out, one_described))
-        shape = next((row.pop("descriptor_shape") for row in rows if row.get("descriptor_shape")), None)
+        found = [self.reader.read(item) for item in part.items]
+        articles = [item for item in found if isinstance(item, Article)]
+        pictures = self._pictures(articles, advance)
+        rows, left_out, faults = [], [], []
+        for item in found:
+            if isinstance(item, LeftOut):
+                left_out.append(item)
+                faults.append(item)
+                continue
+            row = self._row(item, pictures.get(item.image, {}))
+            problem = row["no_visual"] and LeftOut(item.id, row["no_visual"], row["no_visual_detail"])
+            if problem and not row["text_words"]:
+                left_out.append(problem)
+            else:
+                rows.append(row | {"digest": _digest(row)})
+            if problem and (item.image or not row["text_words"]):  # no image at all is no fault; a model may need none
+                faults.append(problem)
+        if self.strict and faults:
+            raise UserError(refusal(faults[0]))
+        shape = next((row["descriptors"].shape for row in rows if "descriptors" in row), None)
+        for row in rows:
+            if "descriptors" in row:
+                row["descriptors"] = row["descriptors"].ravel()
         table = pa.Table.from_pylist(rows, SCHEMA).replace_schema_metadata(
             {LEFT_OUT: json.dumps([asdict(item) for item in left_out]), DESCRIPTOR_SHAPE: json.dumps(shape)}
         )
         with whole_file(self.path(part.number)) as draft:
             pq.write_table(table, draft, compression="zstd")
-        advance(len(part.items) - described)
+        advance(len(part.items) - len(pictures))
         return len(part.items)
 
-    def _rows(
-        self, articles: list[Article], left_out: list[LeftOut], seen: Callable[[Any], Any]
-    ) -> Iterator[dict[str, Any]]:
-        captioner = build_image_captioner(self.captioner)
-        images = None
-        described: dict[str, Any] = {}
-        if captioner:
-            from safe_exp.data.prepared.pictures import PartImages, describe_images  # a second of imports
+    def _pictures(self, articles: list[Article], advance: Callable[[int], None]) -> dict[Path, dict[str, Any]]:
+        """What is known of each image, if images are read at all."""
+        if isinstance(self.captioner, FileCaptionerConfig):
+            return {}
+        from safe_exp.data.prepared.pictures import describe_pictures  # a second of imports
 
-            images = PartImages(articles, self.reader.image_root)
-            described = describe_images(captioner, self.cache, map(seen, images.decoded()))
-        for article in articles:
-            row = {
-                "id": article.id,
-                "label": article.label,
-                "site": article.site,
-                "source": article.source,
-                "date": article.date,
-                "title": article.title,
-                "text": article.text,
-                "caption": article.caption,
-                "image": None if article.image is None else str(article.image),
-                "no_visual": article.no_visual and article.no_visual[0],
-                "no_visual_detail": article.no_visual and article.no_visual[1],
-            }
-            if images:
-                row |= images.facts(article)
-                description = described.get(row["image_hash"])
-                if isinstance(description, str):
-                    row["caption"] = description
-                elif description is not None:
-                    row["descriptors"] = np.ascontiguousarray(description, np.float32).ravel()
-                    row["descriptor_shape"] = description.shape
-                if self.strict and article.image is not None and row["no_visual"]:
-                    raise UserError(refusal(LeftOut(article.id, row["no_visual"], row["no_visual_detail"])))
-            row |= self._words(article.title_and_text, row["caption"])
-            if not row["no_visual"] and not row["caption_words"] and "descriptors" not in row:
-                row |= {"no_visual": "caption has no words", "no_visual_detail": row["caption"][:40]}
-            if row["no_visual"] and not row["text_words"]:
-                left_out.append(LeftOut(article.id, row["no_visual"], row["no_visual_detail"] + "; and no text"))
-                continue
-            yield row | {"digest": _digest(row)}
+        files = list(dict.fromkeys(article.image for article in articles if article.image is not None))
+        return describe_pictures(files, self.reader.image_root, self.captioner, self.cache, advance)
+
+    def _row(self, article: Article, picture: dict[str, Any]) -> dict[str, Any]:
+        row = {
+            "id": article.id,
+            "label": article.label,
+            "site": article.site,
+            "source": article.source,
+            "date": article.date,
+            "title": article.title,
+            "text": article.text,
+            "caption": article.caption,
+            "image": None if article.image is None else str(article.image),
+            "no_visual": article.no_visual and article.no_visual[0],
+            "no_visual_detail": article.no_visual and article.no_visual[1],
+        }
+        row |= picture
+        row |= self._words(article.title_and_text, row["caption"])
+        if not row["no_visual"] and not row["caption_words"] and "descriptors" not in row:
+            row |= {"no_visual": "caption has no words", "no_visual_detail": row["caption"][:40]}
+        return row
 
     def _words(self, text: str, caption: str) -> dict[str, Any]:
         text_words, text_cut = split_words(text, self.max_text_tokens)

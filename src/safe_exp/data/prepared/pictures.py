@@ -1,50 +1,65 @@
-"""The images of a part's articles: which can be read, what identifies them, and what a captioner says of them."""
+"""The images of a part: which can be read, what identifies them, and what a captioner says of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from safe_exp.data.articles import Article
-from safe_exp.data.captioners import ImageCaptioner
+from PIL import Image
+
+from safe_exp.config import CaptionerConfig, captioner_from_plain
+from safe_exp.data.captioners import ImageCaptioner, build_image_captioner
 from safe_exp.data.captioners.cache import DescriptionCache, describe_all
 from safe_exp.data.images import UnusableImage, content_hash, decode_image, perceptual_hash, read_image_file
 
 
-class PartImages:
-    """Reads the images of some articles, none twice.
+def describe_pictures(
+    files: Sequence[Path], root: Path, config: CaptionerConfig, cache: Path, advance: Callable[[int], None]
+) -> dict[Path, dict[str, Any]]:
+    """What is known of each file, as columns of a part; only what the cache does not know is described.
 
     Args:
+        files: each once.
         root: no image outside of it is read, but for those that we have downloaded.
+        advance: called with 1 for each file, as they are done.
+    Returns:
+        `image_hash`, `perceptual_hash`, and `caption` (a sentence) or `descriptors` (P, F); or `no_visual` and
+        `no_visual_detail`, why the file cannot be used.
     """
+    captioner, known = _opened(json.dumps(asdict(config)), cache)
+    facts: dict[Path, dict[str, Any]] = {}
 
-    def __init__(self, articles: Sequence[Article], root: Path) -> None:
-        self._root = root
-        self._articles = [article for article in articles if article.image is not None]
-        self._facts: dict[Path, dict[str, Any]] = {}
-
-    def decoded(self) -> Iterator[tuple[str, Any]]:
-        """(content hash, image) of each image that can be read, once, one in memory at a time."""
+    def decoded() -> Iterator[tuple[str, Image.Image]]:
+        """One image in memory at a time, besides the captioner's batch; copies of a file are described once."""
         seen = set()
-        for article in self._articles:
+        for file in files:
             try:
-                inside = article.image.is_relative_to(self._root)  # else it was downloaded, by us
-                content = read_image_file(article.image, self._root if inside else article.image.parent)
+                # A link inside the root may be followed; what was downloaded lies elsewhere and holds no links.
+                content = read_image_file(file, root if file.is_relative_to(root) else file.parent)
                 image_hash = content_hash(content)
-                image = decode_image(content, article.image.name)
+                image = decode_image(content, file.name)
             except UnusableImage as error:
-                self._facts[article.image] = {"no_visual": error.reason, "no_visual_detail": error.detail}
-                continue
-            self._facts[article.image] = {"image_hash": image_hash, "perceptual_hash": perceptual_hash(image)}
-            if image_hash not in seen:
-                seen.add(image_hash)
-                yield image_hash, image
+                facts[file] = {"no_visual": error.reason, "no_visual_detail": error.detail}
+            else:
+                facts[file] = {"image_hash": image_hash, "perceptual_hash": perceptual_hash(image)}
+                if image_hash not in seen:
+                    seen.add(image_hash)
+                    yield image_hash, image
+            advance(1)
 
-    def facts(self, article: Article) -> dict[str, Any]:
-        return {"image_hash": None} | self._facts.get(article.image, {})
+    described = dict(describe_all(captioner, known, decoded()))
+    for fact in facts.values():
+        if "image_hash" in fact:
+            description = described[fact["image_hash"]]
+            fact["caption" if isinstance(description, str) else "descriptors"] = description
+    return facts
 
 
-def describe_images(captioner: ImageCaptioner, cache: Path, images: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """What the captioner says of each image, by content hash; only what the cache does not know is looked at."""
-    return dict(describe_all(captioner, DescriptionCache(cache, captioner), iter(images)))
+@lru_cache(maxsize=1)  # once a process, not once a part: a model takes seconds to load, and a cache to look through
+def _opened(config: str, cache: Path) -> tuple[ImageCaptioner, DescriptionCache]:
+    captioner = build_image_captioner(captioner_from_plain(json.loads(config)))
+    return captioner, DescriptionCache(cache, captioner)
