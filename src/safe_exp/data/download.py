@@ -1,0 +1,176 @@
+"""From image addresses to images in a folder: many at once, few from one host, and never the same one twice.
+
+The folder holds `<SHA-256 of the address>.<kind>` for each image, and `failures.jsonl`: the addresses that are not
+worth another try, one JSON object a line. Delete a line, or the file, to have them asked again.
+
+download_folder.py     what lies on disk          fetch.py          one image from one address
+download_progress.py   what is shown meanwhile    addresses.py      which addresses may be asked
+"""
+
+import asyncio
+import logging
+import operator
+import urllib.request
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from safe_exp.config.download import DownloadConfig
+from safe_exp.data.download_folder import Downloaded, DownloadFolder, Failed
+from safe_exp.data.download_progress import DownloadProgress
+from safe_exp.data.fetch import Again, Fetcher, NotFetched, host_of
+from safe_exp.files import short_path
+
+__all__ = ["Downloaded", "Failed", "ImageRequest", "download_images"]
+
+log = logging.getLogger(__name__)
+
+READ_AHEAD = 1_000  # addresses that wait for a free place; more than one host's backlog, so that others go on meanwhile
+READ_AT_ONCE = 100  # requests; what is in flight has to be attended to in between
+TICK_SECONDS = 0.25  # how long the progress may stand still while nothing arrives
+
+
+@dataclass(frozen=True)
+class ImageRequest:
+    key: str  # the article's id
+    url: str
+
+
+def download_images(
+    requests: Iterable[ImageRequest], folder: Path, config: DownloadConfig
+) -> dict[str, Downloaded | Failed]:
+    """Fetch what is not in `folder` yet, and say for each key where its image lies or why there is none.
+
+    A run that is stopped at any moment loses only what was in flight; the same call goes on from there. The requests
+    are read as places become free, so they may come from a generator. One process at a time works on a folder; a second
+    one waits.
+
+    Returns:
+        One entry for each key, in the order of the requests. An address that several keys name is fetched once.
+    Raises:
+        UserError: the folder cannot be written to.
+        ValueError: two requests have one key.
+    """
+    _warn_of_proxies()
+    folder = Path(folder)
+    with DownloadFolder(folder, config.max_bytes) as store:
+        try:
+            return asyncio.run(_Download(store, config, operator.length_hint(requests) or None).run(iter(requests)))
+        except KeyboardInterrupt:
+            log.info("Stopped. The images in %s are kept; the same command goes on from there.", short_path(folder))
+            raise
+
+
+def _warn_of_proxies() -> None:
+    if proxies := [name for name in ("http", "https", "all") if name in urllib.request.getproxies()]:
+        log.warning(
+            "The environment names a proxy for %s. It is not used: images are fetched directly, since a proxy would "
+            "look up names itself and addresses inside this network could not be told from others.",
+            ", ".join(proxies),
+        )
+
+
+class _Download:
+    """The bookkeeping between requests, which are read as needed, and the few tasks that run at a time."""
+
+    def __init__(self, store: DownloadFolder, config: DownloadConfig, total: int | None) -> None:
+        self.store, self.config = store, config
+        self.progress = DownloadProgress(total)
+        self.urls: dict[str, str] = {}  # by key
+        self.outcomes: dict[str, Downloaded | Failed | None] = {}  # by address; None while it waits or is in flight
+        self.queues: dict[str, deque[str]] = {}  # addresses that wait, by host
+        self.waiting = 0  # in all queues together
+        self.in_flight: Counter[str] = Counter()  # by host
+        self.running: set[asyncio.Task[None]] = set()
+
+    async def run(self, requests: Iterator[ImageRequest]) -> dict[str, Downloaded | Failed]:
+        # Names are looked up in threads. The default is a few for each core, so slow name servers would hold up all.
+        pool = ThreadPoolExecutor(max_workers=self.config.concurrency, thread_name_prefix="download")
+        asyncio.get_running_loop().set_default_executor(pool)
+        more = True
+        with self.progress:
+            async with Fetcher(self.config) as fetcher:
+                try:
+                    while more or self.waiting or self.running:
+                        more = more and self._read(requests)
+                        self._start(fetcher)
+                        self.progress.show_if_due()
+                        await self._settle(0 if more and self.waiting < READ_AHEAD else TICK_SECONDS)
+                finally:
+                    for task in self.running:
+                        task.cancel()
+                    await asyncio.gather(*self.running, return_exceptions=True)
+        return {key: self.outcomes[url] for key, url in self.urls.items()}
+
+    def _read(self, requests: Iterator[ImageRequest]) -> bool:
+        """Sort a few more requests into what is settled and what waits; whether there may be more."""
+        for _ in range(READ_AT_ONCE):
+            if self.waiting >= READ_AHEAD:
+                return True
+            request = next(requests, None)
+            if request is None:
+                return False
+            if request.key in self.urls:
+                raise ValueError(f"two requests have the key {request.key}")
+            url = request.url.strip()
+            self.urls[request.key] = url
+            if url in self.outcomes:
+                self.progress.count_repeated()
+            else:
+                self._take(url)
+        return True
+
+    def _take(self, url: str) -> None:
+        self.outcomes[url] = None
+        try:
+            host = host_of(url)
+        except NotFetched as error:
+            self._record(url, Failed(url, error.reason, error.detail, final=True))
+            return
+        if (settled := self.store.look_up(url)) is not None:
+            self._record(url, settled)
+            return
+        self.queues.setdefault(host, deque()).append(url)
+        self.waiting += 1
+
+    def _start(self, fetcher: Fetcher) -> None:
+        """Begin with what waits, host by host, as far as the bounds allow."""
+        for host, queue in list(self.queues.items()):
+            while queue and len(self.running) < self.config.concurrency and self._has_place(host):
+                self.in_flight[host] += 1
+                self.waiting -= 1
+                self.running.add(asyncio.create_task(self._fetch(queue.popleft(), host, fetcher)))
+            if not queue:
+                del self.queues[host]
+            if len(self.running) >= self.config.concurrency:
+                return
+
+    def _has_place(self, host: str) -> bool:
+        return self.in_flight[host] < self.config.per_host
+
+    async def _settle(self, seconds: float) -> None:
+        """Wait until something is done, but no longer than `seconds`."""
+        if not self.running:
+            await asyncio.sleep(0)  # where Ctrl-C gets through
+            return
+        done, self.running = await asyncio.wait(self.running, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()  # an error of ours, or of the disk, ends the run
+
+    async def _fetch(self, url: str, host: str, fetcher: Fetcher) -> None:
+        try:
+            content = await fetcher.fetch(url)
+            self._record(url, await asyncio.to_thread(self.store.add, url, content), len(content))
+        except NotFetched as error:
+            failed = Failed(url, error.reason, error.detail, final=error.again is Again.never)
+            if failed.final:
+                self.store.remember(failed)
+            self._record(url, failed)
+        finally:
+            self.in_flight[host] -= 1
+
+    def _record(self, url: str, outcome: Downloaded | Failed, size: int = 0) -> None:
+        self.outcomes[url] = outcome
+        self.progress.count(outcome, size)

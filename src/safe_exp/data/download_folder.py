@@ -1,0 +1,146 @@
+"""What lies on disk of a download: each image whole or not at all, and the addresses that need not be asked again."""
+
+import hashlib
+import json
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from safe_exp.data.image_kinds import HEAD_BYTES, KINDS, image_kind
+from safe_exp.errors import UserError
+from safe_exp.files import short_path, whole_file
+
+log = logging.getLogger(__name__)
+
+FAILURES = "failures.jsonl"
+LOCK = ".lock"
+DRAFT = re.compile(r"\.([0-9a-f]{64}|failures)\.\d+\.\w+")  # as files.whole_file names it
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    path: Path
+    fresh: bool  # fetched in this run; else it was there already
+
+
+@dataclass(frozen=True)
+class Failed:
+    url: str
+    reason: str  # one of few fixed phrases, to count by
+    detail: str
+    final: bool  # remembered: the next run does not ask again
+
+
+class DownloadFolder:
+    """A folder of images for one process at a time; a second one waits. Every method may raise UserError: the disk is
+    full, or access is denied."""
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self.folder, self.max_bytes = folder, max_bytes
+
+    def __enter__(self) -> "DownloadFolder":
+        with ExitStack() as stack, self._usable():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock(stack)
+            self._kinds = self._stored_images()
+            self._failed = self._read_failures()
+            self._log = stack.enter_context(open(self.folder / FAILURES, "a", encoding="utf-8"))
+            self._exit = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._exit.close()
+
+    def look_up(self, url: str) -> Downloaded | Failed | None:
+        """What an earlier run has settled."""
+        digest = url_digest(url)
+        if kind := self._kinds.get(digest):
+            return Downloaded(self.folder / f"{digest}.{kind}", fresh=False)
+        return self._failed.get(url)
+
+    def add(self, url: str, content: bytes) -> Downloaded:
+        path = self.folder / f"{url_digest(url)}.{image_kind(content[:HEAD_BYTES])}"
+        with self._usable(), whole_file(path) as draft:
+            draft.write_bytes(content)
+        return Downloaded(path, fresh=True)
+
+    def remember(self, failed: Failed) -> None:
+        entry = {"url": failed.url, "reason": failed.reason, "detail": failed.detail, "max_bytes": self.max_bytes}
+        with self._usable():
+            self._log.write(_line(entry))
+            self._log.flush()
+
+    def __len__(self) -> int:
+        """The images that were there at the start."""
+        return len(self._kinds)
+
+    def _lock(self, stack: ExitStack) -> None:
+        lock = FileLock(self.folder / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("Another process is downloading into %s; waiting until it is done.", short_path(self.folder))
+            lock.acquire()
+        stack.callback(lock.release)
+
+    def _stored_images(self) -> dict[str, str]:
+        """The kind of each stored image by the digest in its name; drafts that a killed run left are removed."""
+        found = {}
+        with os.scandir(self.folder) as entries:
+            for entry in entries:
+                digest, _, kind = entry.name.partition(".")
+                if kind in KINDS and len(digest) == 64:
+                    found[digest] = kind
+                elif DRAFT.fullmatch(entry.name):  # no one else is writing it: we hold the lock
+                    os.unlink(entry.path)
+        return found
+
+    def _read_failures(self) -> dict[str, Failed]:
+        """The remembered failures. A line that a killed run left unfinished is dropped, and so is an image that was too
+        large for a lower limit than today's."""
+        path = self.folder / FAILURES
+        if not path.exists():
+            return {}
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        entries = [entry for entry in map(_parse, lines) if entry is not None and self._still_holds(entry)]
+        with whole_file(path) as draft:
+            draft.write_text("".join(map(_line, entries)), encoding="utf-8")
+        return {e["url"]: Failed(e["url"], e["reason"], e["detail"], final=True) for e in entries}
+
+    def _still_holds(self, entry: dict[str, Any]) -> bool:
+        return entry["reason"] != "image is too large" or self.max_bytes <= entry["max_bytes"]
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(
+                f"{short_path(self.folder)}: images cannot be stored here ({error.strerror or error}). Make room or "
+                "give access, then start the same command again; what is stored already is kept."
+            ) from error
+
+
+def url_digest(url: str) -> str:
+    """The name, without its suffix, under which the image of an address is stored."""
+    return hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _line(entry: dict[str, Any]) -> str:
+    return json.dumps(entry) + "\n"  # ASCII, so that half of a surrogate pair in an address does no harm
+
+
+def _parse(line: str) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+        typed = all(isinstance(entry[key], str) for key in ("url", "reason", "detail"))
+        return entry if typed and isinstance(entry["max_bytes"], int) else None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
