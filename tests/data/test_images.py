@@ -145,6 +145,13 @@ def test_of_an_animation_the_first_frame_counts(file_format):
     assert colours(content) == (RED, RED)
 
 
+def test_of_a_phone_s_double_jpeg_the_first_picture_counts():
+    first, second = Image.new("RGB", (32, 32), RED), Image.new("RGB", (32, 32), BLUE)
+    content = encoded(first, "MPO", save_all=True, append_images=[second])
+    assert Image.open(io.BytesIO(content)).n_frames == 2
+    assert np.abs(np.subtract(colours(content)[0], RED)).max() <= 4
+
+
 @pytest.mark.parametrize(
     ("orientation", "corners"), [(1, (RED, BLUE)), (3, (BLUE, RED)), (6, (RED, BLUE)), (8, (BLUE, RED))]
 )

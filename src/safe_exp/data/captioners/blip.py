@@ -57,11 +57,9 @@ class BlipCaptioner:
         """One sentence for each picture, possibly empty, since a model may have nothing to say."""
         processor, tokenizer, model = self._load()
         with torch.inference_mode(), _quiet():
-            pixels = processor(images=list(images), return_tensors="pt")["pixel_values"].to(
-                model.device
-            )  # (B, 3, H, W)
+            pixels = processor(images=list(images), return_tensors="pt")["pixel_values"]  # (B, 3, H, W)
             tokens = model.generate(
-                pixel_values=pixels,
+                pixel_values=pixels.to(model.device),
                 do_sample=False,
                 num_beams=self._config.num_beams,
                 max_new_tokens=self._config.max_words,
