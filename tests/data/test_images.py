@@ -61,6 +61,13 @@ def lzw_tiff_with_a_hole() -> bytes:
     return bytes(content)
 
 
+def tiff_of_255_samples() -> bytes:
+    content = encoded(noise(), "TIFF")
+    tag = struct.pack("<HHI", 277, 3, 1)  # SamplesPerPixel, one 16-bit number
+    assert content.count(tag) == 1
+    return content.replace(tag + b"\x03", tag + b"\xff")
+
+
 def png_header(width: int, height: int) -> bytes:
     """A PNG that promises so many pixels and holds hardly any data."""
 
@@ -138,6 +145,13 @@ def test_of_an_animation_the_first_frame_counts(file_format):
     assert colours(content) == (RED, RED)
 
 
+def test_of_a_phone_s_double_jpeg_the_first_picture_counts():
+    first, second = Image.new("RGB", (32, 32), RED), Image.new("RGB", (32, 32), BLUE)
+    content = encoded(first, "MPO", save_all=True, append_images=[second])
+    assert Image.open(io.BytesIO(content)).n_frames == 2
+    assert np.abs(np.subtract(colours(content)[0], RED)).max() <= 4
+
+
 @pytest.mark.parametrize(
     ("orientation", "corners"), [(1, (RED, BLUE)), (3, (BLUE, RED)), (6, (RED, BLUE)), (8, (BLUE, RED))]
 )
@@ -179,6 +193,7 @@ def test_a_large_picture_is_decoded_to_the_working_size():
         (encoded(noise(), "WEBP")[:1000], "image is damaged|not an image", "."),
         (encoded(noise(), "BMP")[:5000], "image is damaged", "."),
         (encoded(noise(), "TIFF")[:5000], "image is damaged", "."),
+        (tiff_of_255_samples(), "image is damaged", "."),
         (lzw_tiff_with_a_hole(), "image is damaged", "."),
         (encoded(Image.new("RGB", (1, 1))), "image is too small or too narrow", "1 x 1"),
         (encoded(Image.new("RGB", (5000, 20))), "image is too small or too narrow", "5000 x 20"),

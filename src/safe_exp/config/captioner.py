@@ -67,7 +67,7 @@ class BlipConfig(CaptionerConfig):
     """BLIP (Li et al. 2022), a neural captioner, through Hugging Face transformers."""
 
     model: str = MISSING  # id on the Hugging Face hub, or a folder that holds a saved model
-    revision: str | None = MISSING  # commit of the model on the hub; null for a folder
+    revision: str | None = MISSING  # commit of the model on the hub; a folder needs none
     num_beams: int = MISSING  # beams of the search for a sentence; 1: greedy
     max_words: int = MISSING  # longest sentence, in the model's word pieces; a word is one or more of them
     device: str = MISSING  # auto (a GPU if there is one), cpu, cuda, cuda:N or mps
@@ -80,7 +80,7 @@ class BlipConfig(CaptionerConfig):
             # A branch moves, and with it every sentence and every result that rests on them.
             raise UserError(
                 f"captioner.revision={self.revision}: expected the 40 hexadecimal digits of a commit, not a branch, "
-                "or null for a folder."
+                "or null with a folder."
             )
         for key in ("num_beams", "max_words", "batch_size"):
             require_at_least(f"captioner.{key}", getattr(self, key), 1)

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import logging
 import os
 import stat
 import warnings
@@ -19,12 +20,13 @@ from safe_exp.data.untrusted import UnusableArticle, leads_outside
 # and that of EPS starts Ghostscript.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
 MAX_FILE_BYTES = 32 * 2**20  # far above a press photograph; what is larger is no picture made for a web page
-MAX_PIXELS = 2**26  # 67 million: cameras' largest but a few; as RGBA 268 MB while it is scaled down
+MAX_PIXELS = 2**26  # 67 million: cameras' largest but a few; a PNG of them takes up to 0.8 GB while it is scaled down
 WORKING_SIDE = 512  # pixels of the longer side after decoding; the captioners look at 384 and fewer
 MIN_SIDE = 8  # pixels of the shorter side after that; below lie tracking pixels, spacers and rules, which show nothing
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\x00", b"MM\x00*")  # how FORMATS start
 OTHER_FORMATS = {b"%!PS": "EPS", b"%PDF": "PDF", b"8BPS": "PSD", b"SIMPLE": "FITS", b"\x00\x00\x01\x00": "ICO"}
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it logs what it raises, and UnusableImage says it already
 
 
 class UnusableImage(UnusableArticle):

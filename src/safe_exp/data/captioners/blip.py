@@ -57,11 +57,9 @@ class BlipCaptioner:
         """One sentence for each picture, possibly empty, since a model may have nothing to say."""
         processor, tokenizer, model = self._load()
         with torch.inference_mode(), _quiet():
-            pixels = processor(images=list(images), return_tensors="pt")["pixel_values"].to(
-                model.device
-            )  # (B, 3, H, W)
+            pixels = processor(images=list(images), return_tensors="pt")["pixel_values"]  # (B, 3, H, W)
             tokens = model.generate(
-                pixel_values=pixels,
+                pixel_values=pixels.to(model.device),
                 do_sample=False,
                 num_beams=self._config.num_beams,
                 max_new_tokens=self._config.max_words,
@@ -117,7 +115,7 @@ def _downloaded(config: BlipConfig) -> Path:
             return folder
     except Exception:  # not there, or a cache that cannot be read: the download says what is wrong
         pass
-    log.info("Downloading %s (about 2 GB, once)", config.model)
+    log.info("Downloading %s, once; the default model has 1.9 GB", config.model)
     try:
         folder = Path(snapshot_download(config.model, revision=config.revision, allow_patterns=FILES))
     except Exception as error:  # OSError, and the hub's and the network library's own
@@ -125,7 +123,7 @@ def _downloaded(config: BlipConfig) -> Path:
             f"captioner.model={config.model}: the model is not on this machine and cannot be downloaded "
             f"({_first_line(error)}). On a machine with network run\n"
             f"  hf download {config.model} --revision {config.revision} --local-dir FOLDER\n"
-            f"copy FOLDER here and set captioner.model=FOLDER captioner.revision=null. {OTHERS}"
+            f"copy FOLDER here and set captioner.model=FOLDER. {OTHERS}"
         ) from error
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
@@ -154,22 +152,26 @@ def _load_model(transformers: Any, folder: Path, device: torch.device) -> tuple[
     """
     log.info("Loading the captioner from %s", folder)
     try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+        if kind != "blip":  # transformers would build a BLIP model all the same, with random weights
+            raise ValueError(f"its config.json says model_type={kind}, expected blip")
         # The processor on Pillow: the usual one needs torchvision.
         processor = transformers.BlipImageProcessorPil.from_pretrained(folder, local_files_only=True)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model, report = transformers.BlipForConditionalGeneration.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     except Exception as error:  # what transformers raises depends on the file that is wrong
         raise UserError(
             f"{folder}: no BLIP model can be loaded from it ({_first_line(error)}). Was the copy complete? {OTHERS}"
         ) from error
     # transformers fills up what is missing with random numbers, and the sentences would be random too.
     incomplete = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
-    if kind != "blip" or incomplete:
-        found = f"model_type {kind}" if kind != "blip" else f"{len(incomplete)} weights missing, as {incomplete[0]}"
-        raise UserError(f"{folder}: expected a whole BLIP captioning model, found {found}. {OTHERS}")
+    if incomplete:
+        raise UserError(
+            f"{folder}: {len(incomplete)} weights of the model are missing from {WEIGHTS} or of another size, such as "
+            f"{incomplete[0]}. Expected a whole BLIP captioning model. {OTHERS}"
+        )
     return processor, tokenizer, model.to(device).eval()
 
 

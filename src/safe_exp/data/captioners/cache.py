@@ -32,7 +32,7 @@ SENTENCES, ARRAYS = ".jsonl", ".safetensors"
 class DescriptionCache:
     """The results of one captioner with one set of settings, by the hash of the image file's content.
 
-    Only an index is held in memory, about 250 bytes for each picture; results are read when they are asked for.
+    Only an index is held in memory, about 200 bytes for each picture; results are read when they are asked for.
     """
 
     def __init__(self, folder: Path, captioner: ImageCaptioner) -> None:
