@@ -39,7 +39,7 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     scores = SplitScores()
     for batch in scored.loader:
         scores.update(batch, module.network(**module.embed(batch)))
-    columns = scores.compute()
+    columns = scores.columns()
     predictions = split_predictions("test", scored.ids, columns)
     metrics = {
         "test": split_figures(columns, **module.loss_settings),

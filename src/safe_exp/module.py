@@ -244,7 +244,7 @@ class SafeModule(pl.LightningModule):
         self.log_split("test")
 
     def log_split(self, split: str) -> None:
-        self.columns = self.scores.compute()
+        self.columns = self.scores.columns()
         self.figures = split_figures(self.columns, **self.loss_settings)
         logged = log_names(self.figures)
         if self.columns["similarity"] is not None:

@@ -34,7 +34,7 @@ def prepare_data_set(config: PrepareConfig, folder: Path) -> int:
             preparation.join()
         prepared = PreparedArticles.open(preparation.folder)
     else:
-        prepared = prepare(data, config.captioner)
+        prepared = prepare(data, config.captioner, fetch=True)
     manifest = prepared.manifest | {
         "folder": str(prepared.folder),
         "seconds": round(time.perf_counter() - start, 3),

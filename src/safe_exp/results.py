@@ -47,7 +47,7 @@ class Predictions:
 
 
 def split_predictions(split: str, ids: Sequence[str], columns: Mapping[str, Tensor | None]) -> Predictions:
-    """Join what `SplitScores.compute` returned with the ids that its `index` points at."""
+    """Join what `SplitScores.columns` returned with the ids that its `index` points at."""
     similarity = columns["similarity"]
     return Predictions(
         split,

@@ -42,8 +42,13 @@ class SplitScores(torchmetrics.Metric):
         if output.similarity is not None:
             self.similarity.append(output.similarity)
 
-    def compute(self) -> dict[str, Tensor | None]:
+    def columns(self) -> dict[str, Tensor | None]:
         """Columns of equal length on the CPU, in the order of `index`; `similarity` may be None."""
+        # torchmetrics makes a scalar of whatever `compute` returns with one element: a split of one article.
+        return {name: None if column is None else torch.atleast_1d(column) for name, column in self.compute().items()}
+
+    def compute(self) -> dict[str, Tensor | None]:
+        """What `columns` returns; called by torchmetrics, which gathers the states of all processes first."""
         columns = {
             name: _joined(getattr(self, name)) for name in ("index", "label", "logits", "probability", "similarity")
         }
@@ -55,7 +60,7 @@ def split_figures(columns: dict[str, Tensor | None], alpha: float, beta: float, 
     """What metrics.json says of a split: its losses, and for each scorer the figures named in FIGURES.
 
     Args:
-        columns: what `SplitScores.compute` returned.
+        columns: what `SplitScores.columns` returned.
         alpha, beta, similarity_loss: of the loss that was trained.
     Returns:
         {"loss", "loss_prediction", "loss_similarity": float, "prediction": {...}, "similarity": {...}}; a variant that

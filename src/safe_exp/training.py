@@ -175,6 +175,8 @@ def print_start(
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         log.info("%s  %s", name.ljust(width), value)
+    if datamodule.leakage is not None:
+        log.warning("%s", datamodule.leakage)
 
 
 def quiet_libraries() -> None:

@@ -6,6 +6,7 @@ from enum import Enum
 from omegaconf import MISSING
 
 from safe_exp.config.checks import require_at_least
+from safe_exp.config.download import DownloadConfig
 from safe_exp.errors import UserError
 
 
@@ -43,6 +44,8 @@ class DataConfig:
     prepared: str = MISSING  # where prepared data sets are kept, one folder for each input and its settings
     labels: LabelsConfig = MISSING
     require: list[str] | None = MISSING  # what an article must have to be used; null: what the model reads
+    download_images: bool = MISSING  # fetch images that a crawl stored as addresses (captioners that read images)
+    download: DownloadConfig = MISSING
     workers: int | None = MISSING  # processes that prepare; null: one for each core
     shards: int | None = MISSING  # prepare in so many shares, on as many machines; null: all at once
     shard: int | None = MISSING  # which share this job prepares, from 0; null: join the shares
@@ -118,6 +121,14 @@ class ColumnsConfig:
 class TableDataConfig(DataConfig):
     columns: ColumnsConfig = MISSING
     images: str | None = MISSING  # folder that the image column's paths start from; null: the table's own
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.download_images:
+            raise UserError(
+                "data.download_images=true: image addresses are read from FakeNewsNet-style folders, not from tables. "
+                "Download the images first and name their files in the column data.columns.image."
+            )
 
 
 @dataclass

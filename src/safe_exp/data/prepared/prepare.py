@@ -28,11 +28,13 @@ from safe_exp.config import CaptionerConfig, DataConfig, SyntheticDataConfig
 from safe_exp.data.captioners import build_image_captioner
 from safe_exp.data.cleaning import CLEANING
 from safe_exp.data.duplicates import SIGNATURE_RECIPE
+from safe_exp.data.prepared.downloads import attach_downloads
 from safe_exp.data.prepared.join import FORMAT, MANIFEST, join_parts
 from safe_exp.data.prepared.parts import PartMaker, refusal
 from safe_exp.data.prepared.progress import counting
 from safe_exp.data.prepared.store import PreparedArticles
 from safe_exp.data.readers import PART_ARTICLES, Part, Reader, build_reader, parts
+from safe_exp.data.readers.folders import FolderReader
 from safe_exp.data.synthetic import write_synthetic
 from safe_exp.data.text import NORMALISATION
 from safe_exp.errors import UserError
@@ -50,15 +52,17 @@ def prepare(
     captioner: CaptionerConfig,
     max_text_tokens: int | None = None,
     max_visual_tokens: int | None = None,
+    fetch: bool = False,
 ) -> PreparedArticles:
     """The prepared data set of the articles at `data.root`, made now if it is not there.
 
     Args:
         max_text_tokens, max_visual_tokens: instead of those of `data`; a stored run brings its own.
+        fetch: with `data.download_images`, ask again for images that an earlier download did not get.
     Raises:
         UserError: no input, no usable article, (strict) an article that cannot be used, or no room to write.
     """
-    preparation = Preparation(data, captioner, max_text_tokens, max_visual_tokens)
+    preparation = Preparation(data, captioner, max_text_tokens, max_visual_tokens, fetch)
     if not preparation.done():
         with preparation.locked():
             if not preparation.done():  # else another process was faster
@@ -79,12 +83,15 @@ class Preparation:
         captioner: CaptionerConfig,
         max_text_tokens: int | None = None,
         max_visual_tokens: int | None = None,
+        fetch: bool = False,
     ) -> None:
         self.data = data
         # The built-in data are made first, if they are not there.
         self.root = str(write_synthetic(data)) if isinstance(data, SyntheticDataConfig) else data.root
         self.reader: Reader = build_reader(data, captioner, self.root)
         image_captioner = build_image_captioner(captioner)
+        if data.download_images and image_captioner and isinstance(self.reader, FolderReader):
+            attach_downloads(self.reader, data, fetch)
         max_text = max_text_tokens or data.max_text_tokens
         max_visual = max_visual_tokens or data.max_visual_tokens
         self.settings = {

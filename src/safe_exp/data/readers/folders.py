@@ -33,7 +33,8 @@ class FolderReader:
     root: str
     labels: LabelsConfig
     caption_file: str | None
-    downloaded: dict[str, str] = field(default_factory=dict)  # article id: image file elsewhere, where none lies beside
+    downloaded: dict[str, str] = field(default_factory=dict)  # image file elsewhere, for items that have none beside
+    not_downloaded: dict[str, tuple[str, str]] = field(default_factory=dict)  # why there is no such file, and a detail
 
     def __post_init__(self) -> None:
         self._root = Path(self.root).expanduser().resolve()
@@ -67,7 +68,7 @@ class FolderReader:
                         found.append([entry.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns])
         except OSError as error:  # gone since the listing, or not ours to read: reading it will say so
             found.append(error.errno)
-        return [item, sorted(found, key=str), self.downloaded.get(item)]
+        return [item, sorted(found, key=str), self.downloaded.get(item), self.not_downloaded.get(item)]
 
     def read(self, item: str) -> Article | LeftOut:
         try:
@@ -115,7 +116,7 @@ class FolderReader:
             return "", found[0], None
         if item in self.downloaded:
             return "", Path(self.downloaded[item]), None
-        return "", None, ("no image file", f"expected {IMAGE_STEM}.jpg or the like")
+        return "", None, self.not_downloaded.get(item, ("no image file", f"expected {IMAGE_STEM}.jpg or the like"))
 
     def _article_folders(self) -> Iterator[Path]:
         root, given = self._root, self.root

@@ -1,0 +1,49 @@
+"""Images that a crawl stored as addresses: which articles want one, and where it lies after the download."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from safe_exp.config import DataConfig
+from safe_exp.data.articles import Article
+from safe_exp.data.readers.folders import FolderReader
+
+DOWNLOADS = "downloads"  # below data.prepared; shared by every data set whose articles name the same addresses
+
+
+def attach_downloads(reader: FolderReader, data: DataConfig, fetch: bool) -> None:
+    """Tell `reader` where the images of articles lie that have none beside them, or why there is none.
+
+    Args:
+        fetch: ask for the images that are not there; else only what earlier downloads left is used, so that a run does
+            not wait for servers that were silent before.
+    """
+    from safe_exp.data.download import (  # only for those who use it
+        DownloadFolder,
+        Failed,
+        ImageRequest,
+        download_images,
+    )
+
+    folder = Path(data.prepared).expanduser() / DOWNLOADS
+    if fetch or not folder.is_dir():
+        outcomes = download_images((ImageRequest(item, url) for item, url in _wanted(reader)), folder, data.download)
+    else:
+        with DownloadFolder(folder, data.download.max_bytes) as store:
+            outcomes = {item: store.look_up(url) for item, url in _wanted(reader)}
+    for item, outcome in outcomes.items():
+        if outcome is None:
+            reader.not_downloaded[item] = ("image not downloaded", "python -m safe_exp.prepare tries again")
+        elif isinstance(outcome, Failed):
+            reader.not_downloaded[item] = (outcome.reason, f"{outcome.url}: {outcome.detail}")
+        else:
+            reader.downloaded[item] = str(outcome.path.absolute())
+
+
+def _wanted(reader: FolderReader) -> Iterator[tuple[str, str]]:
+    """(item, address) of every article that has no image beside it and names one."""
+    for item in reader.items():
+        article = reader.read(item)
+        if isinstance(article, Article) and article.image is None and article.image_url:
+            yield item, article.image_url
