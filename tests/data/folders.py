@@ -1,12 +1,18 @@
 """FakeNewsNet-style folders of a few made-up articles, and configs that point at them."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from safe_exp.config import DataConfig, TrainConfig
 from safe_exp.data.articles import Article
+from safe_exp.data.duplicates import text_key
+from safe_exp.data.groups import numbered
+from safe_exp.data.splits import SplitColumns
 from tests.made import compose_config
 
 REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"  # beside the checkout, not part of it
@@ -42,6 +48,19 @@ def _composed(*overrides: str) -> TrainConfig:
     return compose_config(*overrides)
 
 
-def article(number: int, label: int, text: str | None = None, source: str | None = None) -> Article:
+def columns_of(articles: Sequence[Article]) -> SplitColumns:
+    """What the split looks at, exact copies being the only duplicates."""
+    return SplitColumns(
+        ids=[item.id for item in articles],
+        labels=np.array([item.label for item in articles]),
+        groups=numbered(text_key(item.title_and_text) for item in articles),
+        sources=[item.source for item in articles],
+        dates=[item.publish_date for item in articles],
+    )
+
+
+def article(
+    number: int, label: int, text: str | None = None, source: str | None = None, date: str | None = None
+) -> Article:
     text = f"body {number}" if text is None else text
-    return Article(f"{label}/{number:04d}", label, "", text, "a caption", None, source, None)
+    return Article(f"{label}/{number:04d}", label, "", text, "a caption", None, source, date)

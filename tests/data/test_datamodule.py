@@ -135,7 +135,7 @@ def test_the_summary_says_what_a_reader_must_know(root):
     rows = dict(datamodule(root, "data.max_text_tokens=6").summary())
     assert rows["articles"] == "41: 21 fake, 20 real"
     assert rows["left out"].startswith("1: 1 × no caption file")
-    assert rows["copies"].startswith("2 articles share their text")
+    assert rows["near-duplicates"].startswith("2 articles are nearly the same")
     assert rows["majority rate"].startswith("0.5")
     assert rows["split"] == "random, stratified by class, one split"
     assert rows["vectors"] == "random, 32 numbers each"

@@ -12,6 +12,7 @@ from safe_exp.errors import UserError
 class SplitMethod(str, Enum):
     random = "random"  # stratified by label
     source = "source"  # whole publishers on one side
+    date = "date"  # train on the past, validate on the next, test on the newest
 
 
 @dataclass
@@ -45,6 +46,12 @@ class DataConfig:
             )
         if self.folds is not None:
             require_at_least("data.folds", self.folds, 2)
+            if self.split is SplitMethod.date:
+                raise UserError(
+                    f"data.folds={self.folds} with data.split=date: there is one newest part only. Leave out "
+                    "data.folds (data.folds=null) and give its size as data.test_fraction, or use data.split=random or "
+                    "data.split=source."
+                )
             if not 0 <= self.fold < self.folds:
                 raise UserError(
                     f"data.fold={self.fold}: expected 0 to {self.folds - 1}, since data.folds={self.folds}."

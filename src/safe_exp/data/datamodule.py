@@ -14,9 +14,11 @@ from safe_exp.config import CaptionerConfig, DataConfig, SyntheticDataConfig, Ve
 from safe_exp.data.articles import Article, LeftOut, count_reasons, read_articles
 from safe_exp.data.artifacts import MANIFEST, Artifacts, data_fingerprint, shaping_settings
 from safe_exp.data.captions import build_captioner
+from safe_exp.data.duplicates import minhash_signature, near_duplicate_groups, text_key
 from safe_exp.data.encoded import EncodedArticles, encode_articles, news_loader
+from safe_exp.data.leakage import leakage_warning
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
-from safe_exp.data.splits import Split, make_split
+from safe_exp.data.splits import Split, SplitColumns, make_split
 from safe_exp.data.summary import summary_rows
 from safe_exp.data.synthetic import write_synthetic
 from safe_exp.data.text import build_tokenizer, vocabulary_words
@@ -43,6 +45,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
     text_vectors: Tensor
     visual_vectors: Tensor
     fingerprint: str
+    warning: str | None
 
     def __init__(
         self,
@@ -70,7 +73,9 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         data = self.data
         captioner = build_captioner(self.captioner)
         self.articles, self.left_out = read_articles(articles_root(data), captioner, data.strict)
-        self.split = make_split(self.articles, data)
+        columns = split_columns(self.articles)
+        self.split = make_split(columns, data)
+        self.warning = leakage_warning(columns, self.split, data)
         settings = shaping_settings(data, self.captioner)
         self.fingerprint = data_fingerprint(self.articles, settings, self._side_ids())
         if self.artifacts is not None and (self.artifacts / MANIFEST).exists():
@@ -96,7 +101,8 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
     def summary(self) -> list[tuple[str, str]]:
         """Lines to print before training."""
         vocabulary = self.manifest()["vocabulary"]
-        return summary_rows(self.data, self.articles, self.left_out, self.split, self.encoded, vocabulary)
+        rows = summary_rows(self.data, self.articles, self.left_out, self.split, self.encoded, vocabulary)
+        return rows + ([("caution", self.warning)] if self.warning else [])
 
     def manifest(self) -> dict[str, Any]:
         """Plain values: counts, what was left out and why, settings, which article stands where, fingerprint."""
@@ -131,7 +137,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
                 "by_reason": count_reasons(self.left_out),
                 "articles": [vars(item) for item in self.left_out],
             },
-            "copies": self.split.copies,
+            "near_duplicates": self.split.near_duplicates,
             "without_source": self.split.without_source,
             "settings": settings,
             "vocabulary": {
@@ -192,6 +198,23 @@ def encode_folder(data: DataConfig, captioner: CaptionerConfig, artifacts: Path)
 def articles_root(data: DataConfig) -> str | Path:
     """The folder to read; the built-in data are made first, if they are not there."""
     return write_synthetic(data) if isinstance(data, SyntheticDataConfig) else data.root
+
+
+def split_columns(articles: Sequence[Article]) -> SplitColumns:
+    """What the split looks at; near-duplicates are found by their texts."""
+    texts = [article.title_and_text for article in articles]
+    no_images = np.zeros(len(articles), dtype=np.uint64)
+    groups = near_duplicate_groups(
+        [text_key(text) for text in texts], np.stack([minhash_signature(text) for text in texts]),
+        [None] * len(articles), no_images, no_images > 0,
+    ).group  # fmt: skip
+    return SplitColumns(
+        ids=[article.id for article in articles],
+        labels=np.array([article.label for article in articles]),
+        groups=groups,
+        sources=[article.source for article in articles],
+        dates=[article.publish_date for article in articles],
+    )
 
 
 def _counts(articles: Sequence[Article]) -> dict[str, int]:

@@ -28,8 +28,13 @@ def summary_rows(
     if left_out:
         reasons = "; ".join(f"{count} × {reason}" for reason, count in count_reasons(left_out).items())
         rows.append(("left out", f"{len(left_out)}: {reasons}; the manifest lists them"))
-    if split.copies:
-        rows.append(("copies", f"{split.copies} articles share their text with another; copies stand on one side"))
+    if split.near_duplicates:
+        near = f"{split.near_duplicates} articles are nearly the same as another; such articles stand on one side"
+        rows.append(("near-duplicates", near))
+    if split.shared_publishers:
+        rows.append(("publishers", f"{split.shared_publishers} of {split.publishers} stand on more than one side"))
+    for reason, left in split.unplaced.items():
+        rows.append(("on no side", f"{len(left)} × {reason}"))
     rows.append(
         (
             "vocabulary",
@@ -57,6 +62,8 @@ def _describe_split(data: DataConfig, split: Split) -> str:
     if data.split is SplitMethod.source:
         alone = f"; {split.without_source} articles name none and stand alone" if split.without_source else ""
         return f"by publisher, {part}, {split.groups} groups{alone}"
+    if data.split is SplitMethod.date:
+        return "by date: trained on the oldest, validated on the next, tested on the newest"
     return f"random, stratified by class, {part}"
 
 
