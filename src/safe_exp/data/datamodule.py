@@ -139,6 +139,9 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
             },
             "near_duplicates": self.split.near_duplicates,
             "without_source": self.split.without_source,
+            "unplaced": {
+                reason: [self.articles[row].id for row in rows] for reason, rows in self.split.unplaced.items()
+            },
             "settings": settings,
             "vocabulary": {
                 "words": coverage.words,
