@@ -5,6 +5,7 @@ YAML in conf/ holds the values, this file holds the types. Hydra refuses unknown
 `typed_config` turns the composed config into these classes, before anything is read or built.
 """
 
+from safe_exp.config.baseline import BaselineConfig, MethodConfig, TfidfConfig
 from safe_exp.config.commands import (
     CONF,
     PACKAGE,
@@ -41,8 +42,9 @@ from safe_exp.config.trainer import (
 )
 
 __all__ = [
-    "CONF", "PACKAGE", "AdamConfig", "CallbacksConfig", "CaptionerConfig", "ConvergenceConfig", "DataConfig",
-    "EarlyStoppingConfig", "EvaluateConfig", "LoggerConfig", "ModelConfig", "OptimizerConfig", "Order", "SgdConfig",
-    "SimilarityLoss", "SplitMethod", "SyntheticDataConfig", "TrainConfig", "TrainerConfig", "Update", "Variant",
-    "VectorsConfig", "plain_config", "register_schemas", "trainer_arguments", "typed_config",
+    "CONF", "PACKAGE", "AdamConfig", "BaselineConfig", "CallbacksConfig", "CaptionerConfig", "ConvergenceConfig",
+    "DataConfig", "EarlyStoppingConfig", "EvaluateConfig", "LoggerConfig", "MethodConfig", "ModelConfig",
+    "OptimizerConfig", "Order", "SgdConfig", "SimilarityLoss", "SplitMethod", "SyntheticDataConfig", "TfidfConfig",
+    "TrainConfig", "TrainerConfig", "Update", "Variant", "VectorsConfig",
+    "plain_config", "register_schemas", "trainer_arguments", "typed_config",
 ]  # fmt: skip

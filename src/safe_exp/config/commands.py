@@ -7,6 +7,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from safe_exp.config.baseline import BaselineConfig, MethodConfig, TfidfConfig
 from safe_exp.config.checks import require_at_least
 from safe_exp.config.data import CaptionerConfig, DataConfig, SyntheticDataConfig, VectorsConfig
 from safe_exp.config.model import AdamConfig, ModelConfig, OptimizerConfig, SgdConfig
@@ -53,9 +54,12 @@ def register_schemas() -> None:
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)
+    store.store(name="baseline_schema", node=BaselineConfig)
     for group, name, node in (
         ("data", "folder_schema", DataConfig),
         ("data", "synthetic_schema", SyntheticDataConfig),
+        ("baseline", "majority_schema", MethodConfig),
+        ("baseline", "tfidf_schema", TfidfConfig),
         ("optimizer", "sgd_schema", SgdConfig),
         ("optimizer", "adam_schema", AdamConfig),
     ):
