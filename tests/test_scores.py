@@ -64,7 +64,7 @@ def test_scores_of_several_batches_come_back_as_one_split_in_order():
         logits = torch.stack([probability.logit(), torch.zeros(len(rows))], dim=1)
         scores.update(batch, SafeOutput(None, None, logits, probability, 1 - probability))
         expected += rows
-    columns = scores.compute()
+    columns = scores.columns()
     assert columns["index"].tolist() == [0, 1, 2, 3]
     assert columns["probability"].tolist() == pytest.approx([0.0, 0.1, 0.2, 0.3])
     figures = split_figures({**columns, "logits": torch.zeros(4, 2)}, 0.6, 0.4, "real_only")

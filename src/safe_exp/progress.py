@@ -192,7 +192,11 @@ class TrainingProgress(ProgressBar):  # Lightning adds a bar of its own beside a
             self._bar = None
 
 
-def results_table(metrics: Mapping[str, Any], majority_rates: Mapping[str, float] | None = None) -> Table:
+def results_table(
+    metrics: Mapping[str, Any],
+    majority_rates: Mapping[str, float] | None = None,
+    title: str = "Results of the best checkpoint",
+) -> Table:
     """The content of metrics.json as a table: a row for each figure, a column for each split and scorer.
 
     Args:
@@ -201,7 +205,7 @@ def results_table(metrics: Mapping[str, Any], majority_rates: Mapping[str, float
     splits = {name: metrics[name] for name in ("val", "test") if isinstance(metrics.get(name), Mapping)}
     scorers = [name for name in SCORERS if any(isinstance(split.get(name), Mapping) for split in splits.values())]
     columns = [(split, scorer) for split in splits for scorer in scorers or [None]]
-    table = Table(title="Results of the best checkpoint", caption="↓ lower is better; fake is the positive class")
+    table = Table(title=title, caption="↓ lower is better; fake is the positive class")
     table.add_column("", no_wrap=True)
     for split, scorer in columns:
         table.add_column(f"{split}\n{scorer}" if scorer else split, justify="right", no_wrap=True)
@@ -222,9 +226,12 @@ def results_table(metrics: Mapping[str, Any], majority_rates: Mapping[str, float
 
 
 def print_results(
-    metrics: Mapping[str, Any], console: Console, majority_rates: Mapping[str, float] | None = None
+    metrics: Mapping[str, Any],
+    console: Console,
+    majority_rates: Mapping[str, float] | None = None,
+    title: str = "Results of the best checkpoint",
 ) -> None:
-    console.print(results_table(metrics, majority_rates))
+    console.print(results_table(metrics, majority_rates, title))
 
 
 def _epoch_of(trainer: Trainer) -> str:

@@ -1,5 +1,7 @@
 """Near-duplicates against brute force: exact Jaccard similarities and all pairs of hashes."""
 
+import json
+import re
 import string
 import zlib
 from itertools import combinations
@@ -11,6 +13,7 @@ from datasketch import MinHash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from safe_exp.data import duplicates
 from safe_exp.data.duplicates import (
     MAX_STORIES,
     PERCEPTUAL_BITS,
@@ -20,6 +23,7 @@ from safe_exp.data.duplicates import (
     near_duplicate_groups,
     text_key,
 )
+from tests.data.folders import REAL_DATA
 
 COPIES = ("A b, c", "a  B c!", "A-B\nC", "a b c")
 
@@ -36,8 +40,12 @@ def edited(rng, words, changes):
     return words
 
 
+def threes(words):
+    return {tuple(words[k : k + 3]) for k in range(len(words) - 2)}
+
+
 def exact_jaccard(left, right):
-    left, right = ({tuple(words[k : k + 3]) for k in range(len(words) - 2)} for words in (left, right))
+    left, right = threes(left), threes(right)
     return len(left & right) / len(left | right)
 
 
@@ -196,18 +204,54 @@ def test_groups_are_numbered_by_first_appearance_and_keep_every_copy_together(dr
             assert numbers[left] == numbers[right]
 
 
-def test_big_buckets_of_alike_texts_stay_near_linear():
-    """Signatures of 20,000 texts, half of which share a third of their shingles: all pairs would be 50 million."""
+def test_the_work_grows_with_the_articles_and_not_with_their_pairs(monkeypatch):
+    """Half of the texts share a quarter of their shingles, so that their buckets are big and nearly all pairs vain."""
+    compared = {}
+    compare = duplicates._similarity_at_least
+
+    def counting(signatures, left, right):
+        compared[len(signatures)] = compared.get(len(signatures), 0) + len(left)
+        return compare(signatures, left, right)
+
+    monkeypatch.setattr(duplicates, "_similarity_at_least", counting)
+    monkeypatch.setattr(duplicates, "WINDOW", 8)  # so that the smaller set has buckets beyond it as well
     rng = np.random.default_rng(6)
-    signatures = rng.integers(0, 2**32, (20_000, PERMUTATIONS), dtype=np.uint32)
-    template = rng.random((10_000, PERMUTATIONS)) < 0.5
-    signatures[:10_000] = np.where(template, signatures[0], signatures[:10_000])
-    signatures[15_000:] = signatures[10_000:15_000]  # the same words in another order of paragraphs
-    count = len(signatures)
-    found = near_duplicate_groups(
-        [str(n) for n in range(count)], signatures, [None] * count, np.zeros(count), np.zeros(count)
-    )
-    assert (found.group[10_000:15_000] == found.group[15_000:]).all()
+    for count in (2_000, 16_000):
+        signatures = rng.integers(0, 2**32, (count, PERMUTATIONS), dtype=np.uint32)
+        half, quarter = count // 2, count // 4
+        template = rng.random((half, PERMUTATIONS)) < 0.5
+        signatures[:half] = np.where(template, signatures[0], signatures[:half])
+        signatures[half + quarter :] = signatures[half : half + quarter]  # the same words in another order
+        found = near_duplicate_groups(
+            [str(n) for n in range(count)], signatures, [None] * count, np.zeros(count), np.zeros(count)
+        )
+        assert (found.group[half : half + quarter] == found.group[half + quarter :]).all()
+    assert compared[2_000] > 2_000
+    assert compared[16_000] < 12 * compared[2_000]  # 8 times the articles, 64 times the pairs
+
+
+@pytest.mark.skipif(not REAL_DATA.is_dir(), reason="needs the real articles, which are not part of the project")
+def test_near_duplicates_among_real_articles_are_those_of_exact_similarities():
+    texts = []
+    for path in sorted((REAL_DATA / "fakenewsnet_v1").glob("*/*/*/news content.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        texts.append(f"{content['title']} {content['text']}".strip())
+    words = [re.sub(r"[\W_]+", " ", text.casefold()).split() for text in texts]
+    long = [n for n in range(len(texts)) if len(words[n]) >= 3]
+    shingles = {n: threes(words[n]) for n in long}
+    similar = {}
+    for left, right in combinations(long, 2):
+        both = len(shingles[left] & shingles[right])
+        similar[left, right] = both / (len(shingles[left]) + len(shingles[right]) - both)
+    found = groups_of([texts[n] for n in long]).group
+    number = dict(zip(long, found.tolist(), strict=True))
+    sure = [pair for pair, similarity in similar.items() if similarity > SIMILAR + 0.15]  # beyond three deviations
+    assert len(sure) > 30
+    assert all(number[left] == number[right] for left, right in sure)
+    possible = networkx.Graph([pair for pair, similarity in similar.items() if similarity > SIMILAR - 0.15])
+    for group in as_sets(found):
+        members = [long[place] for place in group]
+        assert len(members) == 1 or set(members) <= networkx.node_connected_component(possible, members[0])
 
 
 def test_signatures_may_lie_in_a_file(tmp_path):

@@ -1,6 +1,7 @@
 """The warning that labels follow publishers, on made and on real articles."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,8 +63,9 @@ def test_labels_that_follow_publishers_are_said_with_figures_and_the_way_out():
 def test_publishers_without_regard_to_label_are_no_cause_for_a_warning():
     rng = np.random.default_rng(1)
     for seed in range(50):
-        sources = [f"paper {n}" for n in rng.integers(0, 12, 800)]
-        assert warning(columns([n % 2 for n in range(800)], sources), f"data.seed={seed}") is None
+        config = replace(folder_config("unused"), seed=seed)
+        articles = columns([n % 2 for n in range(800)], [f"paper {n}" for n in rng.integers(0, 12, 800)])
+        assert leakage_warning(articles, make_split(articles, config), config) is None
 
 
 def test_articles_that_name_no_publisher_are_no_cause_for_a_warning():

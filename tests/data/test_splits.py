@@ -113,6 +113,7 @@ def test_articles_without_a_publisher_stand_alone_and_are_counted():
     split = make_split(articles, config("data.split=source"))
     assert split.without_source == 30
     assert split.groups == 10 + 30
+    assert split.largest_group == 6
 
 
 def test_a_split_by_publishers_without_any_publisher_is_refused():
@@ -215,7 +216,7 @@ def test_by_date_articles_without_a_date_stand_on_no_side_and_are_listed_by_reas
 
 def test_the_time_of_day_and_the_zone_play_no_part():
     plain = dated(range(40))
-    timed = [article(n, n % 2, date=f"{item.publish_date}T23:59:00-08:00") for n, item in enumerate(plain)]
+    timed = [article(n, n % 2, date=f"{item.date}T23:59:00-08:00") for n, item in enumerate(plain)]
     for left, right in zip(
         *(make_split(each, config(*BY_DATE)).sides().values() for each in (plain, timed)), strict=True
     ):
@@ -266,11 +267,11 @@ def test_publishers_on_more_than_one_side_are_counted():
 
 
 def drawn_columns(count, publishers):
-    """Columns of `count` articles, one in ten a near-duplicate, half without a publisher."""
+    """Columns of `count` articles, half without a publisher; one in ten of those is a near-duplicate of another."""
     rng = np.random.default_rng(count)
     groups = np.arange(count)
-    copies = rng.choice(count, count // 10, replace=False)
-    groups[copies] = copies // 2
+    copies = rng.choice(count // 2, count // 20, replace=False) * 2 + 1
+    groups[copies] = (copies // 2) | 1
     number = rng.integers(0, publishers, count)
     return SplitColumns(
         ids=[str(n) for n in range(count)],

@@ -5,6 +5,7 @@ YAML in conf/ holds the values, this file holds the types. Hydra refuses unknown
 `typed_config` turns the composed config into these classes, before anything is read or built.
 """
 
+from safe_exp.config.baseline import BaselineConfig, MethodConfig, TfidfConfig
 from safe_exp.config.captioner import (
     BlipConfig,
     CaptionerConfig,
@@ -54,6 +55,7 @@ __all__ = [
     "MODALITIES",
     "PACKAGE",
     "AdamConfig",
+    "BaselineConfig",
     "BlipConfig",
     "CallbacksConfig",
     "CaptionerConfig",
@@ -63,6 +65,7 @@ __all__ = [
     "EvaluateConfig",
     "FileCaptionerConfig",
     "LoggerConfig",
+    "MethodConfig",
     "ModelConfig",
     "OptimizerConfig",
     "Order",
@@ -72,6 +75,7 @@ __all__ = [
     "SplitMethod",
     "SyntheticDataConfig",
     "TableDataConfig",
+    "TfidfConfig",
     "TrainConfig",
     "TrainerConfig",
     "Update",

@@ -7,6 +7,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from safe_exp.config.baseline import BaselineConfig, MethodConfig, TfidfConfig
 from safe_exp.config.captioner import BlipConfig, CaptionerConfig, FileCaptionerConfig, VisualWordsConfig
 from safe_exp.config.checks import require_at_least
 from safe_exp.config.data import DataConfig, SyntheticDataConfig, TableDataConfig, VectorsConfig
@@ -60,6 +61,7 @@ def register_schemas() -> None:
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)
     store.store(name="prepare_schema", node=PrepareConfig)
+    store.store(name="baseline_schema", node=BaselineConfig)
     for group, name, node in (
         ("data", "folder_schema", DataConfig),
         ("data", "table_schema", TableDataConfig),
@@ -67,6 +69,8 @@ def register_schemas() -> None:
         ("captioner", "file_schema", FileCaptionerConfig),
         ("captioner", "visual_words_schema", VisualWordsConfig),
         ("captioner", "blip_schema", BlipConfig),
+        ("baseline", "majority_schema", MethodConfig),
+        ("baseline", "tfidf_schema", TfidfConfig),
         ("optimizer", "sgd_schema", SgdConfig),
         ("optimizer", "adam_schema", AdamConfig),
     ):

@@ -36,6 +36,7 @@ class Split:
     test: np.ndarray
     unplaced: dict[str, np.ndarray]  # rows on no side, by reason; every other article stands on exactly one
     groups: int  # what was dealt out: groups of near-duplicates, under split=source joined by publisher
+    largest_group: int  # its articles; publishers that share near-duplicates can grow into one that fills a side
     near_duplicates: int  # articles whose group holds another article as well
     publishers: int
     shared_publishers: int  # publishers with articles on more than one side
@@ -77,6 +78,7 @@ def make_split(columns: SplitColumns, config: DataConfig) -> Split:
         **sides,
         unplaced=unplaced,
         groups=len(np.unique(groups[np.concatenate(list(sides.values()))])),
+        largest_group=int(np.bincount(groups).max()),
         near_duplicates=int((sizes(numbered(np.asarray(columns.groups).tolist())) > 1).sum()),
         publishers=int(publishers.max(initial=-1)) + 1,
         shared_publishers=int((np.bincount(standing[standing >= 0]) > 1).sum()),

@@ -63,7 +63,7 @@ def _describe_split(data: DataConfig, split: Split) -> str:
         return "by date: trained on the oldest, tested on the newest"
     if data.split is SplitMethod.source:
         alone = f"; {split.without_source} articles name none and stand alone" if split.without_source else ""
-        return f"by publisher, {part}, {split.groups} groups{alone}"
+        return f"by publisher, {part}, {split.groups} groups, the largest of {split.largest_group} articles{alone}"
     return f"random, stratified by class, {part}"
 
 

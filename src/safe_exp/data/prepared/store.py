@@ -102,6 +102,13 @@ class PreparedArticles:
                     yield from batch.take(pa.array(inside)).to_pylist()
                 start += len(batch)
 
+    def texts(self, rows: np.ndarray) -> dict[int, str]:
+        """Title and body of the articles in `rows`, ascending, by row."""
+        return {
+            int(row): f"{content['title']} {content['text']}".strip()
+            for row, content in zip(rows, self.contents(rows), strict=True)
+        }
+
 
 def _mapped(path: Path) -> np.ndarray:
     # Copy on write: PyTorch takes no array that it could not write to, and nothing is ever written.

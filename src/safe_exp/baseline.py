@@ -1,0 +1,35 @@
+"""python -m safe_exp.baseline data=… baseline=majority|tfidf: what a simple reader reaches on the split of train."""
+
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from safe_exp.config import CONF, register_schemas, typed_config
+from safe_exp.help import help_asked, print_help
+from safe_exp.job import recorded_job, register_resolvers
+
+register_schemas()
+register_resolvers()
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="baseline")
+def main(composed: DictConfig) -> float:
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with recorded_job(folder):
+        config = typed_config(composed)
+        from safe_exp.baselines import (
+            score_baseline,  # scikit-learn and torch take seconds to import; --help should not
+        )
+
+        return score_baseline(config, folder)
+
+
+if __name__ == "__main__":
+    if help_asked():
+        print_help(
+            "baseline", "Score a simple reader on the split that train would use.", ["baseline", "data", "captioner"]
+        )
+    else:
+        main()
