@@ -9,6 +9,7 @@ from safe_exp.config.commands import (
     CONF,
     PACKAGE,
     EvaluateConfig,
+    ReportConfig,
     TrainConfig,
     plain_config,
     register_schemas,
@@ -42,7 +43,7 @@ from safe_exp.config.trainer import (
 
 __all__ = [
     "CONF", "PACKAGE", "AdamConfig", "CallbacksConfig", "CaptionerConfig", "ConvergenceConfig", "DataConfig",
-    "EarlyStoppingConfig", "EvaluateConfig", "LoggerConfig", "ModelConfig", "OptimizerConfig", "Order", "SgdConfig",
-    "SimilarityLoss", "SplitMethod", "SyntheticDataConfig", "TrainConfig", "TrainerConfig", "Update", "Variant",
-    "VectorsConfig", "plain_config", "register_schemas", "trainer_arguments", "typed_config",
+    "EarlyStoppingConfig", "EvaluateConfig", "LoggerConfig", "ModelConfig", "OptimizerConfig", "Order", "ReportConfig",
+    "SgdConfig", "SimilarityLoss", "SplitMethod", "SyntheticDataConfig", "TrainConfig", "TrainerConfig", "Update",
+    "Variant", "VectorsConfig", "plain_config", "register_schemas", "trainer_arguments", "typed_config",
 ]  # fmt: skip
