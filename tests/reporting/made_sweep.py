@@ -21,7 +21,7 @@ def write_multirun(sweep: Path, *overrides: str, **sweeper) -> Path:
     """DIR/multirun.yaml of a command line with these overrides."""
     sweep.mkdir(parents=True, exist_ok=True)
     settings = {"sweeper": HYDRA["sweeper"] | sweeper, "overrides": {"task": list(overrides)}}
-    (sweep / "multirun.yaml").write_text(yaml.safe_dump({"hydra": settings}), encoding="utf-8")
+    write_yaml(sweep / "multirun.yaml", {"hydra": settings})
     return sweep
 
 
@@ -80,7 +80,7 @@ def write_job(
 
 
 def write_yaml(path: Path, content) -> None:
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    path.write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML, and written in no time
 
 
 def _config(overrides: tuple[str, ...], root: Path | None) -> dict:
@@ -92,7 +92,7 @@ def _config(overrides: tuple[str, ...], root: Path | None) -> dict:
         key, _, value = override.partition("=")
         section, _, name = key.partition(".")
         if name:
-            config[section][name] = yaml.safe_load(value)
+            config.setdefault(section, {})[name] = yaml.safe_load(value)
         elif section != "model":
             config[section] = yaml.safe_load(value)
     return config
@@ -108,7 +108,7 @@ def _write_predictions(job: Path, articles, similarity: bool) -> None:
 
 
 def _write_log(job: Path, losses) -> None:
-    """As Lightning's CSVLogger does: validation and training in rows of their own, at last the best checkpoint again."""
+    """As Lightning's CSVLogger does: validation and training in rows of their own, last the best checkpoint again."""
     with open(job / "logs" / "version_0" / "metrics.csv", "w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle)
         writer.writerow(["epoch", "step", "train/loss", "val/loss_prediction", "test/loss"])

@@ -124,8 +124,10 @@ def thumbnail(path: Path) -> str | None:
             image.draft("RGB", (2 * THUMBNAIL_PIXELS, 2 * THUMBNAIL_PIXELS))  # a JPEG is then decoded small
             small = ImageOps.exif_transpose(image).convert("RGB")
             small.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+            bare = Image.new("RGB", small.size)  # a copy would take the file's comments along
+            bare.paste(small)
             buffer = io.BytesIO()
-            small.save(buffer, "JPEG", quality=80)
+            bare.save(buffer, "JPEG", quality=80)
     except Exception:  # decoders raise whatever a damaged file leads them to, SyntaxError included
         return None
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

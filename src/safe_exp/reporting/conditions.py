@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +64,11 @@ class Study:
         """The values of a swept key among the conditions, numbers in their order, others as first seen."""
         values = list({show(condition.values[key]): condition.values[key] for condition in self.conditions}.values())
         return sorted(values) if all(is_number(value) for value in values) else values
+
+    def rank(self, condition: Condition) -> float:
+        """What orders the conditions from the best to the worst on the validation articles."""
+        mean = condition.summary("val", self.monitor).mean
+        return math.inf if mean is None else mean if self.lowest_wins else -mean
 
     def along(self, *keys: str) -> list[Condition]:
         """The conditions that agree with the winner in every swept key but these."""

@@ -19,6 +19,8 @@ PAPER = {  # Zhou, Wu & Zafarani 2020, SAFE on FakeNewsNet; the site's name in t
     "politifact": {"accuracy": 0.874, "precision": 0.889, "recall": 0.903, "f1": 0.896},
     "gossipcop": {"accuracy": 0.838, "precision": 0.857, "recall": 0.937, "f1": 0.895},
 }
+WON = "won"  # in a row of the conditions: whether it is the winner's; no column shows it
+SMALLEST_P = 0.0001
 SITE_TITLES = {"politifact": "PolitiFact", "gossipcop": "GossipCop"}
 
 
@@ -29,6 +31,7 @@ def sweep_tables(study: Study, score: str) -> list[Table]:
 
 
 def conditions_table(study: Study) -> Table:
+    """One row for each condition, the best on the validation articles first."""
     monitored = f"val_{study.monitor}"
     columns = [Column(key, symbol(key)) for key in study.swept] or [Column("condition", "condition")]
     columns += [Column("finished", "jobs finished"), Column(monitored, f"{label_of(study.monitor)}, validation")]
@@ -36,10 +39,11 @@ def conditions_table(study: Study) -> Table:
     columns += [Column(name, label_of(name) + (" ↓" if lower_is_better(name) else "")) for name in names]
     columns.insert(columns.index(next(c for c in columns if c.key == "accuracy")) + 1, Column("majority", "majority"))
     rows = []
-    for condition in study.conditions:
+    for condition in sorted(study.conditions, key=study.rank):
         row: dict[str, Any] = {key: show(value) for key, value in condition.values.items()} or {
             "condition": condition.label
         }
+        row[WON] = condition is study.winner
         row["finished"] = f"{len(condition.jobs)} of {condition.of}"
         row[monitored] = condition.summary("val", study.monitor)
         row["majority"] = majority_rate(condition)
@@ -68,7 +72,7 @@ def comparisons_table(study: Study, score: str) -> Table | None:
     columns = [
         Column("condition", "condition"), Column("pairs", "pairs"),
         Column("difference", f"difference in {label_of(score)}"), Column("t", "t", 2),
-        Column("p", "p", 4), Column("p_holm", "p, Holm", 4),
+        Column("p", "p", 4, SMALLEST_P), Column("p_holm", "p, Holm", 4, SMALLEST_P),
     ]  # fmt: skip
     note = (
         f"Each condition minus {study.reference.label} ({study.reference_reason}), in pairs of equal seed and fold. "

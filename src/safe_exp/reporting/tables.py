@@ -25,6 +25,7 @@ class Column:
     key: str  # in the rows, and at the head of the CSV
     label: str  # what people read
     decimals: int = 3
+    smallest: float | None = None  # a smaller number is shown as "< smallest": no p-value is 0
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Table:
         value = row.get(column.key)
         if isinstance(value, Summary):
             return _summary_text(value, column.decimals)
+        if column.smallest is not None and isinstance(value, float) and value < column.smallest:
+            return f"< {column.smallest:g}"
         if isinstance(value, float):
             return f"{value:.{column.decimals}f}"
         return NOTHING if value is None else str(value)

@@ -22,6 +22,7 @@ from safe_exp.reporting.collect import Job
 from safe_exp.reporting.conditions import Study
 from safe_exp.reporting.statistics import Summary
 from safe_exp.reporting.sweep_figures import Drawing
+from safe_exp.reporting.sweep_tables import WON
 from safe_exp.reporting.tables import Column, Table
 
 HERE = Path(__file__).parent
@@ -63,7 +64,7 @@ def render_page(
         counts=study.sweep.counts,
         total=len(study.sweep.jobs),
         sentences=sentences,
-        tables=[_table(table, study) for table in tables],
+        tables=[_table(table) for table in tables],
         figures=[
             {
                 "title": _sentence(drawing.title),
@@ -83,13 +84,12 @@ def render_page(
     )
 
 
-def _table(table: Table, study: Study) -> dict[str, Any]:
-    won = [study.conditions.index(study.winner)] if table.name == "conditions" else []
+def _table(table: Table) -> dict[str, Any]:
     rows = [
-        {"marked": place in won, "cells": [_cell(table, row, column) for column in table.columns]}
-        for place, row in enumerate(table.rows)
+        {"marked": row.get(WON, False), "cells": [_cell(table, row, column) for column in table.columns]}
+        for row in table.rows
     ]
-    note = table.note + (" The shaded row won." if won and len(table.rows) > 1 else "")
+    note = table.note + (" The shaded row won." if any(row["marked"] for row in rows) and len(rows) > 1 else "")
     columns = [
         {"label": column.label or "whose", "number": any(row["cells"][place]["number"] is not None for row in rows)}
         for place, column in enumerate(table.columns)
