@@ -9,7 +9,7 @@ import pytest
 from safe_exp.errors import UserError
 from safe_exp.reporting.collect import read_sweep
 from safe_exp.reporting.planned import planned_jobs
-from tests.reporting.made_sweep import write_job, write_multirun
+from tests.reporting.made_sweep import ARTICLES, write_job, write_multirun
 
 
 def states(sweep):
@@ -144,3 +144,20 @@ def test_a_sweep_without_a_finished_job_is_refused_with_the_first_reason(tmp_pat
     write_job(tmp_path, 0, "seed=0", state="failed", reason="out of memory")
     with pytest.raises(UserError, match=r"no job has finished \(1 failed, 1 missing\).* Job 0: out of memory"):
         read_sweep(tmp_path)
+
+
+def test_damaged_predictions_and_those_of_an_exploded_run_are_left_out(tmp_path, caplog):
+    for number, probability in enumerate(("nan", "a lot")):
+        job = write_job(tmp_path, number, f"seed={number}")
+        with open(job / "predictions.csv", "a", encoding="utf-8") as handle:
+            handle.write(f"fake/odd,test,1,{probability},0.5,1\n")
+    jobs = read_sweep(tmp_path).jobs
+    assert [article.id for article in jobs[0].test_predictions] == [article[0] for article in ARTICLES]
+    assert jobs[1].test_predictions == []
+    assert f"{tmp_path / '1' / 'predictions.csv'} is damaged" in caplog.text
+
+
+def test_a_log_that_was_cut_off_gives_the_epochs_before(tmp_path):
+    log = write_job(tmp_path, 0, "seed=0") / "logs" / "version_0" / "metrics.csv"
+    log.write_text("epoch,step,train/loss\n0,0,0.7\n1,1,0.6\n2,2,0.\nx,3,0.5\n4")
+    assert read_sweep(tmp_path).jobs[0].epochs["train/loss"] == {0: 0.7, 1: 0.6, 2: 0.0}

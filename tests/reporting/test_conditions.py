@@ -71,7 +71,9 @@ def test_a_condition_with_fewer_finished_jobs_cannot_win(tmp_path):
     study = study_of(tmp_path)
     assert study.winner.label == "α = 0.4"
     assert [(c.label, len(c.jobs), c.of) for c in study.left_aside] == [("α = 0.6", 1, 2)]
-    assert "1 condition has fewer finished jobs than the 2 of the others and could not win" in words(tmp_path)
+    assert "1 condition has fewer jobs with a validation figure than the 2 of the others and could not win" in words(
+        tmp_path
+    )
 
 
 def test_a_missing_job_counts_for_its_condition(tmp_path):
@@ -122,3 +124,17 @@ def test_a_whole_loss_is_not_compared_between_weights_in_silence(tmp_path):
     for path in tmp_path.glob("*/.hydra/config.yaml"):
         path.write_text(path.read_text().replace("val/loss_prediction", "val/loss"))
     assert "between different α and β it is not the same measure" in words(tmp_path)
+
+
+def test_a_condition_whose_losses_exploded_in_some_jobs_cannot_win_by_the_others(tmp_path):
+    write_two_conditions(tmp_path, val=((0.1, None), (0.3, 0.4)))
+    study = study_of(tmp_path)
+    assert study.winner.label == "α = 0.4"
+    assert [condition.label for condition in study.left_aside] == ["α = 0.2"]
+
+
+def test_without_any_finite_validation_figure_nothing_wins(tmp_path):
+    write_two_conditions(tmp_path, val=((None, None), (None, None)))
+    text = words(tmp_path)
+    assert "so no condition is chosen" in text
+    assert " won" not in text

@@ -45,8 +45,8 @@ def test_intervals_overlap_or_not_or_nobody_knows():
 
 
 def test_the_paired_test_is_scipy_s_where_replicates_share_no_training_articles():
-    ours = {seed: value for seed, value in enumerate([0.81, 0.84, 0.79, 0.86, 0.80])}
-    reference = {seed: value for seed, value in enumerate([0.80, 0.80, 0.80, 0.81, 0.78])}
+    ours = dict(enumerate([0.81, 0.84, 0.79, 0.86, 0.80]))
+    reference = dict(enumerate([0.80, 0.80, 0.80, 0.81, 0.78]))
     expected = scipy.stats.ttest_rel(list(ours.values()), list(reference.values()))
     found = compare(ours, reference)
     assert found.pairs == 5
@@ -68,9 +68,9 @@ def test_only_replicates_that_both_have_are_compared():
 
 
 def test_equal_differences_leave_nothing_to_test():
-    same = {seed: 0.5 for seed in range(4)}
+    same = dict.fromkeys(range(4), 0.5)
     assert compare(same, same).p == 1
-    assert compare({seed: 0.6 for seed in range(4)}, same).p is None
+    assert compare(dict.fromkeys(range(4), 0.6), same).p is None
 
 
 def test_holm_by_hand():

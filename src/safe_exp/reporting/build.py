@@ -21,7 +21,7 @@ from safe_exp.reporting.publish import publish
 from safe_exp.reporting.summary import summary_sentences
 from safe_exp.reporting.sweep_figures import Drawing, sweep_drawings, with_similarity
 from safe_exp.reporting.sweep_tables import sweep_tables
-from safe_exp.reporting.tables import write_table
+from safe_exp.reporting.tables import Table, write_table
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -31,7 +31,7 @@ def report(config: ReportConfig) -> Path:
     """Write DIR/report/: index.html, tables/ and figures/; return the page's path.
 
     Raises:
-        UserError: `sweep` is no sweep with a finished job, or `score` is none of its figures.
+        UserError: `sweep` is no sweep with a finished job, `score` is none of its figures, or DIR cannot be written to.
     """
     start = time.perf_counter()
     study = group(read_sweep(config.sweep, lambda numbers: progress(numbers, "Reading jobs")))
@@ -39,20 +39,41 @@ def report(config: ReportConfig) -> Path:
     folder = study.sweep.folder / "report"
     sentences = summary_sentences(study, config.score)
     tables = sweep_tables(study, config.score)
-    for table in tables:
-        write_table(table, folder / "tables")
+    try:
+        figures = write_report(folder, study, config, sentences, tables)
+    except OSError as error:
+        raise UserError(
+            f"sweep={config.sweep}: the report cannot be written to {folder} ({error.strerror}). "
+            "Copy the sweep to where you may write, with some megabytes to spare, and report on the copy."
+        ) from error
+    if config.wandb and not publish(folder, study, config.score, sentences, tables, figures):
+        log.warning("No W&B run was recorded: WANDB_MODE=disabled, or W&B could not be started.")
+    for sentence in sentences:
+        log.info("%s", sentence)
+    log.info("%.0f s. Open %s", time.perf_counter() - start, short_path(folder / "index.html"))
+    return folder / "index.html"
+
+
+def write_report(
+    folder: Path, study: Study, config: ReportConfig, sentences: list[str], tables: list[Table]
+) -> dict[str, Path]:
+    """Write everything, the page last; return the figures' PNG files by name."""
+    written = [path for table in tables for path in write_table(table, folder / "tables")]
     figures = [draw(drawing, folder) for drawing in progress(sweep_drawings(study, config.score), "Drawing figures")]
     condition = with_similarity(study)
     cases = choose_cases(condition, config.cases) if condition else {}
     page = render_page(study, sentences, tables, figures, cases, condition.label if condition else "", footer())
     with whole_file(folder / "index.html") as draft:
         draft.write_text(page, encoding="utf-8")
-    if config.wandb:
-        publish(folder, study, config.score, sentences, tables, {drawing.name: png for drawing, png, _ in figures})
-    for sentence in sentences:
-        log.info("%s", sentence)
-    log.info("%.0f s. Open %s", time.perf_counter() - start, short_path(folder / "index.html"))
-    return folder / "index.html"
+    remove_stale(folder, {*written, *(path for _, *paths in figures for path in paths)})
+    return {drawing.name: png for drawing, png, _ in figures}
+
+
+def remove_stale(folder: Path, written: set[Path]) -> None:
+    """Of an earlier report: tables and figures that this one does not have."""
+    for path in (*folder.glob("tables/*.*"), *folder.glob("figures/*.*")):
+        if path.suffix in (".csv", ".md", ".tex", ".png", ".svg") and path not in written:
+            path.unlink()
 
 
 def draw(drawing: Drawing, folder: Path) -> tuple[Drawing, Path, Path]:

@@ -68,10 +68,10 @@ def choose_cases(condition: Condition, count: int) -> dict[str, list[Case]]:
     labels: dict[str, int] = {}
     jobs: dict[str, Job] = {}
     for job in condition.jobs:
-        for row in job.test_predictions:
-            if row.get("similarity"):
-                scored.setdefault(row["id"], []).append((float(row["similarity"]), float(row["probability"])))
-                labels[row["id"]], jobs[row["id"]] = int(row["label"]), job
+        for article in job.test_predictions:
+            if article.similarity is not None:
+                scored.setdefault(article.id, []).append((article.similarity, article.probability))
+                labels[article.id], jobs[article.id] = article.label, job
     means = {article: tuple(map(fmean, zip(*found, strict=True))) for article, found in scored.items()}
     cases: dict[str, list[Case]] = {}
     taken: set[str] = set()

@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import math
 import os
 import shlex
 import socket
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from safe_exp.errors import UserError
 from safe_exp.figure_names import log_names
@@ -23,6 +25,15 @@ log = logging.getLogger(__name__)
 
 STATES = ("finished", "failed", "interrupted", "running", "missing")
 MULTIRUN = "multirun.yaml"
+
+
+class ScoredArticle(NamedTuple):
+    """A row of predictions.csv."""
+
+    id: str
+    label: int  # 1 = fake
+    probability: float  # of fake
+    similarity: float | None  # M_s; None for a variant that compares nothing
 
 
 @dataclass
@@ -52,9 +63,18 @@ class Job:
         return _read_json(self.folder / "artifacts" / "data_manifest.json") or {}
 
     @cached_property
-    def test_predictions(self) -> list[dict[str, str]]:
-        """The rows of predictions.csv about test articles; empty when there is no such file."""
-        return [row for row in _read_csv(self.folder / "predictions.csv") if row.get("split") == "test"]
+    def test_predictions(self) -> list[ScoredArticle]:
+        """The test articles of predictions.csv; empty when the file is missing or damaged.
+
+        Articles without a finite probability, as a run leaves them whose loss has exploded, are not among them.
+        """
+        rows = [row for row in _read_csv(self.folder / "predictions.csv") if row.get("split") == "test"]
+        try:
+            articles = [_scored_article(row) for row in rows]
+        except (KeyError, TypeError, ValueError):
+            log.warning("%s is damaged and left out.", self.folder / "predictions.csv")
+            return []
+        return [article for article in articles if math.isfinite(article.probability)]
 
     @cached_property
     def epochs(self) -> dict[str, dict[int, float]]:
@@ -63,8 +83,9 @@ class Job:
         for path in sorted(self.folder.glob("logs/version_*/metrics.csv"), key=lambda path: path.stat().st_mtime):
             for row in _read_csv(path):
                 for name, text in row.items():
-                    if text and name and name.startswith(("train/loss", "val/")) and row.get("epoch"):
-                        series.setdefault(name, {})[int(float(row["epoch"]))] = float(text)
+                    if text and name and name.startswith(("train/loss", "val/")):
+                        with suppress(KeyError, TypeError, ValueError):  # a row that was cut off
+                            series.setdefault(name, {})[int(float(row["epoch"]))] = float(text)
         if self.state == "finished":  # the best checkpoint is scored once more, after the last epoch
             for name in series:
                 if name.startswith("val/"):
@@ -208,6 +229,13 @@ def _usable_metrics(folder: Path) -> dict[str, Any]:
 def _split_overrides(overrides: list[str]) -> dict[str, str]:
     pairs = (override.lstrip("+").partition("=") for override in overrides)
     return {key: value for key, _, value in pairs if not key.startswith("hydra.")}
+
+
+def _scored_article(row: dict[str, str]) -> ScoredArticle:
+    similarity = float(row["similarity"]) if row["similarity"] else math.nan
+    return ScoredArticle(
+        row["id"], int(row["label"]), float(row["probability"]), similarity if math.isfinite(similarity) else None
+    )
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

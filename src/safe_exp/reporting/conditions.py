@@ -57,7 +57,7 @@ class Study:
     runner_up: Condition | None
     reference: Condition  # what the others are compared with
     reference_reason: str
-    left_aside: list[Condition]  # too few finished jobs to be chosen
+    left_aside: list[Condition]  # too few jobs with a validation figure to be chosen
     variants: list[str]  # values of `model`, if it was swept
 
     def values_of(self, key: str) -> list[Any]:
@@ -83,8 +83,9 @@ def group(sweep: Sweep) -> Study:
     swept = [key for key in varying if key not in REPLICATES]
     conditions = [c for c in _conditions(sweep.jobs, swept) if c.jobs]
     monitor, mode = _monitor(sweep.finished)
-    most = max(len(condition.jobs) for condition in conditions)
-    ranked = [c for c in conditions if len(c.jobs) == most and c.summary("val", monitor).mean is not None]
+    # A mean of fewer jobs is easier to be lucky with, be it that the others failed or that their losses exploded.
+    most = max(condition.summary("val", monitor).n for condition in conditions)
+    ranked = [c for c in conditions if most and c.summary("val", monitor).n == most]
     sign = 1 if mode == "min" else -1
     ranked.sort(key=lambda condition: sign * condition.summary("val", monitor).mean)
     ranked = ranked or conditions  # no job has the monitored figure: the first one stands for the rest

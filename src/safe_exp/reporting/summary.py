@@ -33,7 +33,7 @@ def _jobs(study: Study) -> str:
 
 def _winner(study: Study, score: str) -> list[str]:
     winner, monitored = study.winner, study.winner.summary("val", study.monitor)
-    if monitored.mean is None:
+    if not study.decided:
         return [f"No job has a finite {label_of(study.monitor)} on its validation articles, so no condition is chosen."]
     side = "lowest" if study.lowest_wins else "highest"
     chosen = (
@@ -79,8 +79,9 @@ def _certainty(study: Study) -> list[str]:
             )
     if study.left_aside:
         sentences.append(
-            f"{len(study.left_aside)} condition{'s have' if len(study.left_aside) > 1 else ' has'} fewer finished jobs "
-            f"than the {len(winner.jobs)} of the others and could not win: a mean of fewer is easier to be lucky with."
+            f"{len(study.left_aside)} condition{'s have' if len(study.left_aside) > 1 else ' has'} fewer jobs with a "
+            f"validation figure than the {winner.summary('val', study.monitor).n} of the others and could not win: a "
+            "mean of fewer is easier to be lucky with."
         )
     if study.monitor == "loss" and {"model.alpha", "model.beta", VARIANTS} & set(study.swept):
         sentences.append(

@@ -45,7 +45,7 @@ def sweep_drawings(study: Study, score: str) -> list[Drawing]:
         elif len(values) <= MOST_BARS:
             drawings.append(_bars(study, key, score))
     drawings += _of_the_winner(study)
-    if any(job.epochs for job in study.sweep.jobs):
+    if any(job.epochs for job in study.sweep.finished):
         text = (
             f"One line for each of the {len(study.sweep.finished)} finished jobs; those of the winning condition, "
             f"{study.winner.label}, are thick."
@@ -56,9 +56,9 @@ def sweep_drawings(study: Study, score: str) -> list[Drawing]:
 
 def reliability_figure(condition: Condition) -> Figure:
     """Among articles that were given about this probability of fake, how many are fake."""
-    rows = [row for job in condition.jobs for row in job.test_predictions]
-    probability = np.array([float(row["probability"]) for row in rows])
-    fake = np.array([int(row["label"]) for row in rows])
+    scored = [article for job in condition.jobs for article in job.test_predictions]
+    probability = np.array([article.probability for article in scored])
+    fake = np.array([article.label for article in scored])
     said, found, counts = reliability(probability, fake)
     figure = Figure(figsize=(5, 5.4))
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
@@ -66,7 +66,7 @@ def reliability_figure(condition: Condition) -> Figure:
     above.plot(said, found, "-", color=BLUE, marker="o", ms=6, label="test articles, by tenths", clip_on=False)
     above.set(xlim=(0, 1), ylim=(0, 1), ylabel="share that is fake")
     jobs = f"{len(condition.jobs)} job{'s' * (len(condition.jobs) != 1)}"
-    above.set_title(f"Reliability of the probabilities: {len(rows)} scores, {jobs}")
+    above.set_title(f"Reliability of the probabilities: {len(scored)} scores, {jobs}")
     above.legend(loc="upper left")
     edges = np.linspace(0, 1, BINS + 1)
     below.bar(edges[:-1], counts, width=1 / BINS, align="edge", color=PALE_BLUE, edgecolor=BLUE)
@@ -115,10 +115,10 @@ def mean_similarity(condition: Condition) -> SimpleNamespace:
     values: dict[str, list[float]] = {}
     labels: dict[str, int] = {}
     for job in condition.jobs:
-        for row in job.test_predictions:
-            if row.get("similarity"):
-                values.setdefault(row["id"], []).append(float(row["similarity"]))
-                labels[row["id"]] = int(row["label"])
+        for article in job.test_predictions:
+            if article.similarity is not None:
+                values.setdefault(article.id, []).append(article.similarity)
+                labels[article.id] = article.label
     return SimpleNamespace(
         ids=list(values),
         label=np.array(list(labels.values()), dtype=int),

@@ -130,16 +130,16 @@ def jobs_table(study: Study, score: str) -> Table:
 
 
 def paper_table(study: Study) -> Table | None:
-    """The paper's figures beside the winner's, where the articles come from one of the paper's two sites."""
+    """The paper's figures beside those of winner and reference, where the articles come from one of its two sites."""
     site, articles = site_of(study.winner.jobs[0])
     if site not in PAPER:
         return None
     names = list(PAPER[site])
-    ours = {name: study.winner.summary("test", name) for name in names}
-    rows = [
-        {"who": "theirs: SAFE as printed (Zhou et al. 2020)", "articles": None} | PAPER[site],
-        {"who": f"ours: {study.winner.label}", "articles": articles, "majority": majority_rate(study.winner)} | ours,
-    ]
+    rows: list[dict[str, Any]] = [{"who": "theirs: SAFE as printed (Zhou et al. 2020)"} | PAPER[site]]
+    for condition in dict.fromkeys([study.winner, study.reference]):
+        ours = {name: condition.summary("test", name) for name in names}
+        about = {"who": f"ours: {condition.label}", "articles": articles, "majority": majority_rate(condition)}
+        rows.append(about | ours)
     columns = [Column("who", ""), Column("articles", "articles"), *(Column(name, LABELS[name]) for name in names)]
     columns.insert(3, Column("majority", "majority"))
     note = (
@@ -171,6 +171,10 @@ def majority_rate(condition: Condition) -> float | None:
     rates = []
     for job in condition.jobs:
         counts = (job.manifest.get("counts") or {}).get("test") or {}
-        if counts.get("articles"):
-            rates.append(max(counts["fake"], counts["real"]) / counts["articles"])
+        fake, real = counts.get("fake"), counts.get("real")
+        if fake is None or real is None:
+            labels = [article.label for article in job.test_predictions]
+            fake, real = labels.count(1), labels.count(0)
+        if fake + real:
+            rates.append(max(fake, real) / (fake + real))
     return fmean(rates) if rates else None

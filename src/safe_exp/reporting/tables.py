@@ -12,6 +12,7 @@ from safe_exp.files import whole_file
 from safe_exp.reporting.statistics import Summary
 
 NOTHING = "–"
+SUMMARY_PARTS = ("mean", "sd", "low", "high", "n")
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -71,16 +72,15 @@ def write_table(table: Table, folder: Path) -> list[Path]:
 def to_csv_rows(table: Table) -> list[list[Any]]:
     """Full precision; a column of Summary becomes <key>_mean, _sd, _low, _high, _n; what is not known stays empty."""
     header: list[Any] = []
-    parts = ("mean", "sd", "low", "high", "n")
     wide = [any(isinstance(row.get(column.key), Summary) for row in table.rows) for column in table.columns]
     for column, is_summary in zip(table.columns, wide, strict=True):
-        header += [f"{column.key}_{part}" for part in parts] if is_summary else [column.key]
+        header += [f"{column.key}_{part}" for part in SUMMARY_PARTS] if is_summary else [column.key]
     rows = [header]
     for row in table.rows:
         cells: list[Any] = []
         for column, is_summary in zip(table.columns, wide, strict=True):
             value = row.get(column.key)
-            cells += [getattr(value, part, None) for part in parts] if is_summary else [value]
+            cells += _summary_cells(value) if is_summary else [value]
         rows.append(["" if cell is None else cell for cell in cells])
     return rows
 
@@ -132,6 +132,12 @@ def _markdown_row(cells: list[str]) -> str:
 
 def _is_numeric(table: Table, column: Column) -> bool:
     return any(table.number(row, column) is not None for row in table.rows)
+
+
+def _summary_cells(value: Any) -> list[Any]:
+    if not isinstance(value, Summary):  # one number among summaries, as the paper's, stands for a mean
+        return [value, *[None] * (len(SUMMARY_PARTS) - 1)]
+    return [getattr(value, part) for part in SUMMARY_PARTS]
 
 
 def _summary_text(summary: Summary, decimals: int) -> str:

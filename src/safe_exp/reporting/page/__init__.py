@@ -75,6 +75,7 @@ def render_page(
             for drawing, png, svg in figures
         ],
         unfinished=[_unfinished(job) for job in unfinished[:MOST_UNFINISHED]],
+        unlisted=max(0, len(unfinished) - MOST_UNFINISHED),
         started_in=str(study.sweep.finished[0].started_in),
         cases={heading: [_case(case) for case in found] for heading, found in cases.items()},
         cases_of=cases_of,
