@@ -136,5 +136,6 @@ def test_a_condition_whose_losses_exploded_in_some_jobs_cannot_win_by_the_others
 def test_without_any_finite_validation_figure_nothing_wins(tmp_path):
     write_two_conditions(tmp_path, val=((None, None), (None, None)))
     text = words(tmp_path)
+    assert study_of(tmp_path).reference_reason == "the first condition"
     assert "so no condition is chosen" in text
     assert " won" not in text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,12 +57,16 @@ class Study:
     reference: Condition  # what the others are compared with
     reference_reason: str
     left_aside: list[Condition]  # too few jobs with a validation figure to be chosen
-    variants: list[str]  # values of `model`, if it was swept
 
     def values_of(self, key: str) -> list[Any]:
         """The values of a swept key among the conditions, numbers in their order, others as first seen."""
         values = list({show(condition.values[key]): condition.values[key] for condition in self.conditions}.values())
         return sorted(values) if all(is_number(value) for value in values) else values
+
+    @property
+    def decided(self) -> bool:
+        """False when no job has a finite validation figure; the first condition then stands where a winner would."""
+        return self.winner.summary("val", self.monitor).mean is not None
 
     def rank(self, condition: Condition) -> float:
         """What orders the conditions from the best to the worst on the validation articles."""
@@ -88,8 +91,9 @@ def group(sweep: Sweep) -> Study:
     ranked = [c for c in conditions if most and c.summary("val", monitor).n == most]
     sign = 1 if mode == "min" else -1
     ranked.sort(key=lambda condition: sign * condition.summary("val", monitor).mean)
-    ranked = ranked or conditions  # no job has the monitored figure: the first one stands for the rest
-    reference, reason = _reference(ranked, conditions, swept)
+    best_reason = "the condition that won on the validation articles" if ranked else "the first condition"
+    ranked = ranked or conditions
+    reference, reason = _reference(ranked, conditions, swept, best_reason)
     return Study(
         sweep=sweep,
         swept=swept,
@@ -102,9 +106,6 @@ def group(sweep: Sweep) -> Study:
         reference=reference,
         reference_reason=reason,
         left_aside=[c for c in conditions if c not in ranked],
-        variants=[show(v) for v in dict.fromkeys(str(c.values[VARIANTS]) for c in conditions)]
-        if VARIANTS in swept
-        else [],
     )
 
 
@@ -172,10 +173,11 @@ def _monitor(finished: list[Job]) -> tuple[str, str]:
     return name, str(callbacks.get("mode") or "min")
 
 
-def _reference(ranked: list[Condition], conditions: list[Condition], swept: list[str]) -> tuple[Condition, str]:
+def _reference(
+    ranked: list[Condition], conditions: list[Condition], swept: list[str], best_reason: str
+) -> tuple[Condition, str]:
     if VARIANTS in swept:
-        is_safe: Callable[[Condition], bool] = lambda c: c.values[VARIANTS] == REFERENCE_VARIANT  # noqa: E731
-        safe = [c for c in ranked if is_safe(c)] or [c for c in conditions if is_safe(c)]
-        if safe:
-            return safe[0], "the whole model, of which the others leave something out"
-    return ranked[0], "the condition that won on the validation articles"
+        for condition in (*ranked, *conditions):
+            if condition.values[VARIANTS] == REFERENCE_VARIANT:
+                return condition, "the whole model, of which the others leave something out"
+    return ranked[0], best_reason

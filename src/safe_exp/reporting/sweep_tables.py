@@ -43,7 +43,7 @@ def conditions_table(study: Study) -> Table:
         row: dict[str, Any] = {key: show(value) for key, value in condition.values.items()} or {
             "condition": condition.label
         }
-        row[WON] = condition is study.winner
+        row[WON] = study.decided and condition is study.winner
         row["finished"] = f"{len(condition.jobs)} of {condition.of}"
         row[monitored] = condition.summary("val", study.monitor)
         row["majority"] = majority_rate(condition)
