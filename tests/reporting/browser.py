@@ -6,6 +6,7 @@ import itertools
 import re
 import shutil
 import subprocess
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -99,8 +100,6 @@ def _browser(profile: Path):
 
 
 def _port(path: Path, process: subprocess.Popen) -> int:
-    import time
-
     deadline = time.monotonic() + START_SECONDS
     while not (path.exists() and re.match(r"\d+\n", path.read_text())):
         assert process.poll() is None, "the browser ended at once"
