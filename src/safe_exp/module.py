@@ -15,8 +15,9 @@ from safe_exp.config import ModelConfig, OptimizerConfig, Update, Variant, plain
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import SafeLosses, SafeOutput, algorithm1_epoch, closed_form_step, safe_loss
 from safe_exp.errors import UserError
+from safe_exp.figure_names import log_names
 from safe_exp.network import SafeNetwork
-from safe_exp.scores import SplitScores, log_names, split_figures
+from safe_exp.scores import SplitScores, split_figures
 
 
 class SafeModule(pl.LightningModule):

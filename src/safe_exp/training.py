@@ -16,13 +16,13 @@ from safe_exp.callbacks import EpochHistory, WholeCheckpointIO, build_callbacks,
 from safe_exp.config import TrainConfig, plain_config, trainer_arguments
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.errors import UserError
+from safe_exp.figure_names import log_names
 from safe_exp.files import short_path
 from safe_exp.job import is_first_process, job_name, sweep_name
 from safe_exp.module import SafeModule
 from safe_exp.progress import print_results, progress_callbacks
 from safe_exp.reporting.figures import draw_run_figures
 from safe_exp.results import Predictions, split_predictions, write_metrics, write_predictions
-from safe_exp.scores import log_names
 from safe_exp.tracking import close_loggers, log_results, open_loggers
 
 log = logging.getLogger(__name__)

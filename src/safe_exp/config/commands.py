@@ -20,6 +20,9 @@ PACKAGE = Path(__file__).resolve().parents[1]
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
 
 
+MOST_CASES = 25  # each with a thumbnail inside the page
+
+
 @dataclass
 class TrainConfig:
     model: ModelConfig = MISSING
@@ -55,6 +58,19 @@ class PrepareConfig:
     captioner: CaptionerConfig = MISSING
 
 
+@dataclass
+class ReportConfig:
+    sweep: str = MISSING  # folder of a multirun of train
+    score: str = MISSING  # test figure that figures, bars and tests of significance are about, as in metrics.json
+    cases: int = MISSING  # articles of each kind in the case study; 0: none
+    wandb: bool = MISSING  # also a W&B run of its own, in the sweep's group
+
+    def __post_init__(self) -> None:
+        require_at_least("cases", self.cases, 0)
+        if self.cases > MOST_CASES:
+            raise UserError(f"cases={self.cases}: expected at most {MOST_CASES}; the page holds four times as many.")
+
+
 def register_schemas() -> None:
     """Tell Hydra the shapes above; conf/*.yaml and conf/<group>/*.yaml name them in their defaults lists."""
     store = ConfigStore.instance()
@@ -62,6 +78,7 @@ def register_schemas() -> None:
     store.store(name="evaluate_schema", node=EvaluateConfig)
     store.store(name="prepare_schema", node=PrepareConfig)
     store.store(name="baseline_schema", node=BaselineConfig)
+    store.store(name="report_schema", node=ReportConfig)
     for group, name, node in (
         ("data", "folder_schema", DataConfig),
         ("data", "table_schema", TableDataConfig),
