@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from rich.console import Console
 
-from safe_exp.callbacks import EpochHistory, WholeCheckpointIO, build_callbacks, stopped_by
+from safe_exp.callbacks import EpochHistory, WholeCheckpointIO, build_callbacks
 from safe_exp.config import TrainConfig, plain_config, trainer_arguments
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.errors import UserError
@@ -23,6 +23,7 @@ from safe_exp.progress import print_results, progress_callbacks
 from safe_exp.reporting.figures import draw_run_figures
 from safe_exp.results import Predictions, split_predictions, write_metrics, write_predictions
 from safe_exp.scores import log_names
+from safe_exp.stopping import stopped_by
 from safe_exp.tracking import close_loggers, log_results, open_loggers
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ def train(config: TrainConfig, folder: Path) -> float:
             raise KeyboardInterrupt
         best_epoch, metrics, predictions = score_best(trainer, module, datamodule)
         metrics |= {
-            "epochs": trainer.current_epoch,
+            "epochs": len(history_of(trainer)),  # with a last one that was cut short
             "best_epoch": None if best_epoch is None else best_epoch + 1,
             "stopped_by": stopped_by(trainer),
             "seconds": round(time.perf_counter() - start, 3),
