@@ -32,9 +32,9 @@ class KeepWeights(pl.Callback):
         torch.save(pl_module.state_dict(), self.path)
 
 
-def train(tmp_path, *overrides, resume=False, **arguments):
+def train(tmp_path, *overrides, resume=False, max_steps=None, **arguments):
     config = compose_config(*overrides)
-    callbacks = build_callbacks(config.callbacks, tmp_path) + [KeepWeights(tmp_path)] + [AnHourPasses()]
+    callbacks = [*build_callbacks(config.callbacks, tmp_path, max_steps), KeepWeights(tmp_path), AnHourPasses()]
     trainer = pl.Trainer(
         max_epochs=config.trainer.max_epochs, accelerator="cpu", logger=False, callbacks=callbacks,
         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, plugins=[WholeCheckpointIO()],
@@ -160,6 +160,19 @@ def test_a_step_limit_at_the_end_of_an_epoch_can_be_raised(tmp_path):
     assert extended.global_step == 8
     for name, value in whole.lightning_module.state_dict().items():
         assert torch.equal(extended.lightning_module.state_dict()[name], value)
+
+
+@pytest.mark.parametrize("max_steps", [None, 11])
+def test_a_resumed_run_goes_through_each_epoch_s_end_once(max_steps, tmp_path):
+    """As if killed after its second epoch."""
+    overrides = "callbacks.convergence.patience=0", "scheduler=cosine", "scheduler.T_max=6"
+    whole = train(tmp_path / "whole", *overrides, "trainer.max_epochs=6", max_steps=max_steps)
+    train(tmp_path / "killed", *overrides, "trainer.max_epochs=2")
+    resumed = train(tmp_path / "killed", *overrides, "trainer.max_epochs=6", max_steps=max_steps, resume=True)
+    assert [epoch["epoch"] for epoch in resumed.callbacks[0].epochs] == list(range(6))
+    assert resumed.global_step == whole.global_step == (max_steps or 12)
+    for name, value in whole.lightning_module.state_dict().items():
+        assert torch.equal(resumed.lightning_module.state_dict()[name], value)
 
 
 def test_a_run_ends_at_its_limit_and_says_so(tmp_path):

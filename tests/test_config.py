@@ -84,6 +84,8 @@ def test_gamma_is_the_learning_rate_and_each_optimizer_brings_its_own():
         (["callbacks.mode=up"], r"expected min or max"),
         (["trainer.gradient_clip_val=-1"], r"trainer.gradient_clip_val=-1.0: expected a number > 0"),
         (["trainer.accumulate_grad_batches=2"], r"one step for each mini-batch. Raise data.batch_size instead"),
+        (["trainer.max_steps=0"], r"trainer.max_steps=0: expected a number >= 1"),
+        (["trainer.max_steps=9", "trainer.min_epochs=2"], r"the two may contradict. Leave one of them out"),
         (["seed=-1"], r"seed=-1: expected a number >= 0"),
     ],
 )
@@ -114,7 +116,10 @@ def test_every_argument_of_the_trainer_can_be_given_but_those_that_the_framework
 
 
 def test_only_what_is_set_reaches_the_trainer_and_clipping_never_does():
-    config = compose_config("trainer.max_epochs=3", "trainer.gradient_clip_val=1.0", "trainer.precision=bf16-mixed")
+    assert trainer_arguments(compose_config("trainer.max_epochs=null").trainer)["max_epochs"] == -1
+    config = compose_config(
+        "trainer.max_epochs=3", "trainer.max_steps=9", "trainer.gradient_clip_val=1.0", "trainer.precision=bf16-mixed"
+    )
     arguments = trainer_arguments(config.trainer)
     assert arguments["max_epochs"] == 3
     assert arguments["precision"] == "bf16-mixed"

@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
 from safe_exp.config import CallbacksConfig
 from safe_exp.files import whole_file
-from safe_exp.stopping import Convergence, EndWithinEpoch, LastingEarlyStopping
+from safe_exp.stopping import Convergence, LastingEarlyStopping, StepLimit
 
 
 class EpochHistory(Callback):
@@ -56,12 +56,12 @@ class WholeCheckpointIO(TorchCheckpointIO):
         return torch.load(path, map_location=map_location or "cpu", weights_only=True)
 
 
-def build_callbacks(config: CallbacksConfig, folder: Path) -> list[Callback]:
+def build_callbacks(config: CallbacksConfig, folder: Path, max_steps: int | None = None) -> list[Callback]:
     """The run's own callbacks; checkpoints go to `folder`/checkpoints."""
     callbacks: list[Callback] = [
         EpochHistory(),
-        EndWithinEpoch(),
         Convergence(config.convergence.tolerance, config.convergence.patience),
+        StepLimit(max_steps),
         MovableCheckpoint(
             dirpath=folder / "checkpoints",
             filename="best",
@@ -84,7 +84,7 @@ def build_callbacks(config: CallbacksConfig, folder: Path) -> list[Callback]:
     ]
     if config.early_stopping.patience:
         callbacks.insert(
-            3,
+            2,
             LastingEarlyStopping(
                 config.monitor,
                 min_delta=config.early_stopping.min_delta,

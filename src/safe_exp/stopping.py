@@ -96,47 +96,52 @@ class LastingEarlyStopping(LastingStop, EarlyStopping):
         self.ended_under = state_dict["ended_under"]
 
 
-class EndWithinEpoch(Callback):
-    """Gives an epoch that trainer.max_steps cuts short its validation, and remembers that the run ended within one.
+class StepLimit(Callback):
+    """Ends the training after `max_steps` updates, within an epoch if need be, and remembers where it ended.
 
-    Such a run cannot be trained further: the rest of its epoch is gone, and with it the weights that a run without the
-    limit would have reached.
+    Lightning's own max_steps is not used: it leaves out the last validation, and when such a run is resumed it does the
+    end of an epoch twice. A run that ended within an epoch, here or by trainer.max_time, cannot be trained further: the
+    rest of its epoch is gone, and with it the weights that a run without the limit would have reached.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_steps: int | None) -> None:
+        self.max_steps = math.inf if max_steps in (None, -1) else max_steps
+        self.steps = 0
         self.ended_within = False
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
-        if trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps:
-            trainer.should_stop = True  # at max_steps alone Lightning ends without a validation
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.ended_within = not trainer.is_last_batch
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.should_stop |= self.steps >= self.max_steps
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.ended_within:
             raise UserError(WITHIN_EPOCH)
 
+    def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        self.steps += 1
+        trainer.should_stop |= self.steps >= self.max_steps
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.ended_within = not trainer.is_last_batch
+
     def state_dict(self) -> dict[str, Any]:
-        return {"ended_within": self.ended_within}
+        return {"steps": self.steps, "ended_within": self.ended_within}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.ended_within = state_dict["ended_within"]
+        self.steps, self.ended_within = state_dict["steps"], state_dict["ended_within"]
 
 
 WITHIN_EPOCH = (
-    "This run was ended within an epoch (trainer.max_steps or trainer.max_time), so it cannot be trained further. Start "
-    "a new run with the higher limit: under the same seed it takes the same steps."
+    "This run was ended within an epoch (trainer.max_steps or trainer.max_time), so it cannot be trained further. "
+    "Start a new run with the higher limit: under the same seed it takes the same steps."
 )
 
 
 def limits(trainer: pl.Trainer) -> list[float]:
     """The most epochs, steps and seconds that training may take; infinite where nothing is set."""
+    epochs = math.inf if trainer.max_epochs in (None, -1) else trainer.max_epochs
+    steps = [callback.max_steps for callback in trainer.callbacks if isinstance(callback, StepLimit)]
     seconds = [callback._duration for callback in trainer.callbacks if isinstance(callback, Timer)]
-    return [
-        math.inf if limit in (None, -1) else float(limit)
-        for limit in (trainer.max_epochs, trainer.max_steps, *(seconds or [None]))
-    ]
+    return [float(epochs), float(min(steps, default=math.inf)), float(min(seconds, default=math.inf))]
 
 
 def stopped_by(trainer: pl.Trainer) -> str:
@@ -144,8 +149,8 @@ def stopped_by(trainer: pl.Trainer) -> str:
     for callback in trainer.callbacks:
         if isinstance(callback, LastingStop) and callback.ended_under is not None:
             return "converged" if isinstance(callback, Convergence) else "early_stopping"
-    if trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps:
-        return "max_steps"
+        if isinstance(callback, StepLimit) and callback.steps >= callback.max_steps:
+            return "max_steps"
     epochs = trainer.fit_loop.epoch_progress.current.processed  # current_epoch lags behind in a run resumed at its end
     if trainer.max_epochs not in (None, -1) and epochs >= trainer.max_epochs:
         return "max_epochs"

@@ -95,7 +95,7 @@ def build_module(config: TrainConfig, datamodule: FakeNewsNetDataModule) -> Safe
 
 def build_trainer(config: TrainConfig, folder: Path, loggers: list[Any]) -> pl.Trainer:
     arguments = trainer_arguments(config.trainer)
-    callbacks = build_callbacks(config.callbacks, folder) + progress_callbacks(config.trainer)
+    callbacks = build_callbacks(config.callbacks, folder, config.trainer.max_steps) + progress_callbacks(config.trainer)
     try:
         return pl.Trainer(
             **arguments,

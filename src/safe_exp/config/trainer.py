@@ -99,6 +99,14 @@ class TrainerConfig:
                 f"trainer.accumulate_grad_batches={self.accumulate_grad_batches}: the update by hand takes one step "
                 "for each mini-batch. Raise data.batch_size instead."
             )
+        for name in ("max_epochs", "max_steps"):
+            if getattr(self, name) not in (None, -1):
+                require_at_least(f"trainer.{name}", getattr(self, name), 1)
+        if self.max_steps not in (None, -1) and (self.min_epochs or self.min_steps):
+            raise UserError(
+                f"trainer.max_steps={self.max_steps} beside trainer.min_epochs or trainer.min_steps: the two may "
+                "contradict. Leave one of them out."
+            )
         if self.gradient_clip_val is not None:
             require_positive("trainer.gradient_clip_val", self.gradient_clip_val)
         if self.gradient_clip_algorithm not in (None, "norm", "value"):
@@ -106,7 +114,11 @@ class TrainerConfig:
 
 
 def trainer_arguments(config: TrainerConfig) -> dict[str, Any]:
-    """What goes to pytorch_lightning.Trainer: all that is set, but for clipping, which a manual update does itself."""
-    ours = ("gradient_clip_val", "gradient_clip_algorithm")
+    """What goes to pytorch_lightning.Trainer: all that is set, but for what we do ourselves.
+
+    That is clipping, which the Trainer refuses beside a manual update, and max_steps (see StepLimit).
+    """
+    ours = ("gradient_clip_val", "gradient_clip_algorithm", "max_steps")
     values = {f.name: getattr(config, f.name) for f in fields(config)}
-    return {name: value for name, value in values.items() if value is not None and name not in ours}
+    arguments = {name: value for name, value in values.items() if value is not None and name not in ours}
+    return {"max_epochs": -1} | arguments  # without a limit Lightning would take 1000
