@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
 from safe_exp.config import CallbacksConfig
 from safe_exp.files import whole_file
+from safe_exp.job import train_further
 from safe_exp.stopping import Convergence, LastingEarlyStopping, StepLimit
 
 
@@ -30,6 +31,17 @@ class EpochHistory(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.epochs = state_dict["epochs"]
+
+
+class TrainedFurther(Callback):
+    """Tells a resumed run's folder when the training goes on: not before Lightning has accepted the new limit."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            train_further(self.folder)
 
 
 class MovableCheckpoint(ModelCheckpoint):

@@ -11,6 +11,7 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, Timer
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 
 from safe_exp.errors import UserError
+from safe_exp.job import ENDED_WITHIN_EPOCH
 
 
 class LastingStop(Callback):
@@ -114,7 +115,7 @@ class StepLimit(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.ended_within:
-            raise UserError(WITHIN_EPOCH)
+            raise UserError(f"This run {ENDED_WITHIN_EPOCH}")
 
     def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
         self.steps += 1
@@ -128,12 +129,6 @@ class StepLimit(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.steps, self.ended_within = state_dict["steps"], state_dict["ended_within"]
-
-
-WITHIN_EPOCH = (
-    "This run was ended within an epoch (trainer.max_steps or trainer.max_time), so it cannot be trained further. "
-    "Start a new run with the higher limit: under the same seed it takes the same steps."
-)
 
 
 def limits(trainer: pl.Trainer) -> list[float]:
@@ -155,3 +150,8 @@ def stopped_by(trainer: pl.Trainer) -> str:
     if trainer.max_epochs not in (None, -1) and epochs >= trainer.max_epochs:
         return "max_epochs"
     return "max_time" if any(isinstance(callback, Timer) for callback in trainer.callbacks) else "stopped"
+
+
+def ended_within_epoch(trainer: pl.Trainer) -> bool:
+    """Whether the last epoch was cut short, after which a run cannot be trained further."""
+    return any(isinstance(callback, StepLimit) and callback.ended_within for callback in trainer.callbacks)

@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from rich.console import Console
 
-from safe_exp.callbacks import EpochHistory, WholeCheckpointIO, build_callbacks
+from safe_exp.callbacks import EpochHistory, TrainedFurther, WholeCheckpointIO, build_callbacks
 from safe_exp.config import TrainConfig, plain_config, trainer_arguments
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.errors import UserError
@@ -23,7 +23,7 @@ from safe_exp.progress import print_results, progress_callbacks
 from safe_exp.reporting.figures import draw_run_figures
 from safe_exp.results import Predictions, split_predictions, write_metrics, write_predictions
 from safe_exp.scores import log_names
-from safe_exp.stopping import stopped_by
+from safe_exp.stopping import ended_within_epoch, stopped_by
 from safe_exp.tracking import close_loggers, log_results, open_loggers
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def train(config: TrainConfig, folder: Path) -> float:
     if is_first_process():
         print_start(config, datamodule, module, folder, resumed=last.exists())
 
-    loggers = open_loggers(config.logger, folder, job_name(), sweep_name(), plain_config(config))
+    loggers = open_loggers(config.logger, folder, job_name(folder), sweep_name(folder), plain_config(config))
     exit_code = 1
     try:
         trainer = build_trainer(config, folder, loggers)
@@ -61,6 +61,7 @@ def train(config: TrainConfig, folder: Path) -> float:
             "epochs": len(history_of(trainer)),  # with a last one that was cut short
             "best_epoch": None if best_epoch is None else best_epoch + 1,
             "stopped_by": stopped_by(trainer),
+            "ended_within_epoch": ended_within_epoch(trainer),
             "seconds": round(time.perf_counter() - start, 3),
             "data": {
                 **{name: len(getattr(datamodule.split, name)) for name in ("train", "val", "test")},
@@ -96,6 +97,8 @@ def build_module(config: TrainConfig, datamodule: FakeNewsNetDataModule) -> Safe
 def build_trainer(config: TrainConfig, folder: Path, loggers: list[Any]) -> pl.Trainer:
     arguments = trainer_arguments(config.trainer)
     callbacks = build_callbacks(config.callbacks, folder, config.trainer.max_steps) + progress_callbacks(config.trainer)
+    if config.resume is not None:
+        callbacks.append(TrainedFurther(folder))  # last, after the callbacks that may refuse to go on
     try:
         return pl.Trainer(
             **arguments,
