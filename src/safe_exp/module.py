@@ -15,8 +15,9 @@ from safe_exp.data.batch import NewsBatch
 from safe_exp.epoch import EpochSums, gradient_norms
 from safe_exp.equations import SafeLosses, SafeOutput, algorithm1_epoch, closed_form_step, safe_loss
 from safe_exp.errors import UserError
+from safe_exp.figure_names import log_names
 from safe_exp.network import SafeNetwork
-from safe_exp.scores import SplitScores, log_names, split_figures
+from safe_exp.scores import SplitScores, split_figures
 
 
 class SafeModule(pl.LightningModule):
@@ -66,6 +67,7 @@ class SafeModule(pl.LightningModule):
         }
         self.scores = SplitScores()
         self.figures: dict[str, Any] = {}  # of the split that was scored last, as in metrics.json
+        self.logged: dict[str, float] = {}  # the same under the names they are logged by, as in val/similarity_auroc
         self.columns: dict[str, Tensor | None] = {}  # its articles' scores
 
     @property
@@ -112,6 +114,8 @@ class SafeModule(pl.LightningModule):
         optimizer=sgd the parameters end where Algorithm 1 leaves them.
         """
         gamma = self.optimizers().param_groups[0]["lr"]
+        if gamma == 0:  # a scheduler's last value; the walk stands still, and its direction tends to the gradient
+            return self.backward_closed_form(batch)
         articles = {**self.embed(batch), "label": batch.label}
         with torch.no_grad():
             output = self.network(**{name: value for name, value in articles.items() if name != "label"})
@@ -216,7 +220,8 @@ class SafeModule(pl.LightningModule):
                 of_class = self.columns["similarity"][self.columns["label"] == label]
                 logged[f"similarity_{name}"] = of_class.mean().item()
         # Every process has gathered the same articles, so there is nothing left to reduce.
-        self.log_dict({f"{split}/{name}": value for name, value in logged.items()}, rank_zero_only=False)
+        self.logged = {f"{split}/{name}": value for name, value in logged.items()}
+        self.log_dict(self.logged, rank_zero_only=False)
 
     # ── the optimiser ─────────────────────────────────────────────────────────────────────────────────────────────────
 
