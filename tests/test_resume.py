@@ -117,24 +117,42 @@ def test_a_run_that_is_told_to_stop_says_how_to_go_on(how, code, tmp_path):
     assert "Traceback" not in printed
 
 
-BREAK = """
+IN_PROCESS_1 = """
 import os
 if os.environ.get("LOCAL_RANK") == "1":  # Lightning sets it for the processes that it starts
-    import safe_exp.module
+    import torch
     from safe_exp.errors import UserError
+    from safe_exp.module import SafeModule
 
     def broken(self):
         raise UserError("the disk is gone; mount it again.")
 
-    safe_exp.module.SafeModule.on_validation_epoch_start = broken
+    def drifting(self):
+        with torch.no_grad():
+            next(self.network.parameters()).mul_(1 + 1e-6)
+
 """
+
+
+def run_two_processes(folder: Path, change: str) -> subprocess.CompletedProcess:
+    (folder / "sitecustomize.py").write_text(f"{IN_PROCESS_1}    {change}\n")
+    paths = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return run("train", *SMALL, "trainer=ddp", "trainer.accelerator=cpu", cwd=folder, timeout=120, PYTHONPATH=paths)
+
+
+@pytest.mark.slow
+def test_processes_whose_weights_drift_apart_are_an_error(tmp_path):
+    done = run_two_processes(tmp_path, "SafeModule.on_train_epoch_end = drifting")
+    assert done.returncode != 0
+    status = read_json(only_run(tmp_path) / "status.json")
+    assert status["state"] == "failed"
+    assert "The processes have drifted apart: their weights differ" in status["reason"]
+    assert not (only_run(tmp_path) / "metrics.json").exists()
 
 
 @pytest.mark.slow
 def test_a_process_that_fails_ends_the_job_as_failed_with_its_reason(tmp_path):
-    (tmp_path / "sitecustomize.py").write_text(BREAK)
-    paths = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = run("train", *SMALL, "trainer=ddp", "trainer.accelerator=cpu", cwd=tmp_path, timeout=120, PYTHONPATH=paths)
+    done = run_two_processes(tmp_path, "SafeModule.on_validation_epoch_start = broken")
     assert done.returncode != 0
     status = read_json(only_run(tmp_path) / "status.json")
     assert status["state"] == "failed"

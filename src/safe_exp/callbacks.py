@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,22 @@ class EpochHistory(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.epochs = state_dict["epochs"]
+
+
+class RanksAgree(Callback):
+    """At the end of the training all processes must hold the same weights, bit for bit.
+
+    Were one gradient left out of the exchange, each process would train a model of its own, without an error and with
+    plausible losses; only the first one's would be scored.
+    """
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        digest = hashlib.sha256()
+        for value in pl_module.state_dict().values():
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        agrees = trainer.strategy.broadcast(digest.hexdigest()) == digest.hexdigest()
+        if not trainer.strategy.reduce_boolean_decision(agrees, all=True):
+            raise RuntimeError("The processes have drifted apart: their weights differ. This is a fault of safe_exp.")
 
 
 class TrainedFurther(Callback):
@@ -74,6 +91,7 @@ def build_callbacks(config: CallbacksConfig, folder: Path, max_steps: int | None
         EpochHistory(),
         Convergence(config.convergence.tolerance, config.convergence.patience),
         StepLimit(max_steps),
+        RanksAgree(),
         MovableCheckpoint(
             dirpath=folder / "checkpoints",
             filename="best",

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from safe_exp.callbacks import EpochHistory, TrainedFurther, WholeCheckpointIO, build_callbacks
 from safe_exp.config import TrainConfig, Update, plain_config, trainer_arguments
+from safe_exp.data.artifacts import share_artifacts
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.errors import UserError
 from safe_exp.files import short_path
@@ -44,6 +45,8 @@ def train(config: TrainConfig, folder: Path) -> float:
     datamodule.setup("fit")
     if is_first_process():
         datamodule.save_artifacts(folder / "artifacts")
+        if sweep_name(folder):
+            share_artifacts(folder / "artifacts", sorted(folder.parent.glob("*/artifacts")))
     pl.seed_everything(config.seed, workers=True, verbose=False)
     module = build_module(config, datamodule)
     last = folder / "checkpoints" / "last.ckpt"
