@@ -86,6 +86,16 @@ def test_a_run_that_ended_within_an_epoch_is_refused_and_left_as_it_is(tmp_path)
 
 
 @pytest.mark.slow
+def test_a_limit_on_which_the_course_of_gamma_depends_is_not_raised(tmp_path):
+    assert run("train", *SMALL, "scheduler=cosine", cwd=tmp_path).returncode == 0
+    folder = only_run(tmp_path)
+    refused = run("train", f"resume={folder}", "trainer.max_epochs=9", cwd=tmp_path)
+    assert "scheduler.T_max was 2 and would become 9" in refused.stderr
+    assert "Start a new run with the new limit" in refused.stderr
+    assert (folder / "metrics.json").exists()
+
+
+@pytest.mark.slow
 def test_a_job_of_a_sweep_keeps_its_name_and_group_in_wandb_when_it_is_resumed(tmp_path):
     started = run("train", "-m", *SMALL, "model.alpha=0.2", cwd=tmp_path, WANDB_MODE="offline")
     assert started.returncode == 0, started.stderr

@@ -132,9 +132,10 @@ def resumed_config(run: Path, config_name: str) -> DictConfig:
         )
     overrides, kept = list(OmegaConf.load(hydra_folder / "overrides.yaml")), _kept_additions(run)
     now = _merged(kept, added)
-    composed = compose(config_name, overrides=[*overrides, *now])
+    before, composed = (compose(config_name, overrides=[*overrides, *later]) for later in (kept, now))
     if (run / "metrics.json").exists():
-        _require_raised_limit(run, compose(config_name, overrides=[*overrides, *kept]), composed)
+        _require_raised_limit(run, before, composed)
+    _require_same_schedule(run, before, composed)
     _require_same_values(run, composed, OmegaConf.load(hydra_folder / "config.yaml"), now)
     _root_paths(composed, Path(OmegaConf.load(hydra_folder / "hydra.yaml").hydra.runtime.cwd))
     composed.resume = str(run)
@@ -178,6 +179,17 @@ def _require_raised_limit(run: Path, before: DictConfig, now: DictConfig) -> Non
         )
     if json.loads((run / "metrics.json").read_text(encoding="utf-8")).get("ended_within_epoch"):
         raise UserError(f"resume={run}: this run {ENDED_WITHIN_EPOCH}")
+
+
+def _require_same_schedule(run: Path, before: DictConfig, now: DictConfig) -> None:
+    """scheduler=cosine falls to 0 at trainer.max_epochs; past that epoch it would rise again."""
+    then, later = ((OmegaConf.to_container(c, resolve=True) if c else {}) for c in (before.scheduler, now.scheduler))
+    if then != later:
+        changed = next(key for key in later if then.get(key) != later[key])
+        raise UserError(
+            f"resume={run}: scheduler.{changed} was {then.get(changed)} and would become {later[changed]}: the run has "
+            "followed another course of γ from its first epoch on. Start a new run with the new limit."
+        )
 
 
 def _require_same_values(run: Path, composed: DictConfig, stored: DictConfig, added: list[str]) -> None:
