@@ -44,11 +44,7 @@ FIGURES = {
 
 def progress_callbacks(config: TrainerConfig) -> list[Callback]:
     """The progress display, unless the config turns it off; Lightning refuses to be given one that is turned off."""
-    return (
-        []
-        if config.enable_progress_bar is False or config.barebones
-        else [TrainingProgress(max_steps=config.max_steps)]
-    )
+    return [] if config.enable_progress_bar is False else [TrainingProgress(max_steps=config.max_steps)]
 
 
 class TrainingProgress(ProgressBar):  # Lightning adds a bar of its own beside any other kind of callback
