@@ -44,14 +44,15 @@ FIGURES = {
 
 def progress_callbacks(config: TrainerConfig) -> list[Callback]:
     """The progress display, unless the config turns it off; Lightning refuses to be given one that is turned off."""
-    return [] if config.enable_progress_bar is False or config.barebones else [TrainingProgress()]
+    return [] if config.enable_progress_bar is False else [TrainingProgress(max_steps=config.max_steps)]
 
 
 class TrainingProgress(ProgressBar):  # Lightning adds a bar of its own beside any other kind of callback
     """One bar over max_epochs times the batches of an epoch, or log lines; shorter ones for validation and test."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, max_steps: int | None = None) -> None:
         super().__init__()
+        self.max_steps = None if max_steps == -1 else max_steps
         self.console = console or Console(stderr=True)
         self._enabled = True
         self._bar: Progress | None = None
@@ -78,8 +79,7 @@ class TrainingProgress(ProgressBar):  # Lightning adds a bar of its own beside a
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         batches = trainer.num_training_batches
         total = batches * trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else math.inf
-        if trainer.max_steps and trainer.max_steps > 0:
-            total = min(total, trainer.max_steps)
+        total = min(total, self.max_steps or math.inf)
         self._epochs_reported, self._unreported_epoch = 0, False
         done = trainer.current_epoch * batches if trainer.current_epoch else 0  # a resumed run
         self._start(_epoch_of(trainer), total, done)

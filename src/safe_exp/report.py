@@ -4,7 +4,7 @@ import hydra
 from omegaconf import DictConfig
 
 from safe_exp.config import CONF, register_schemas, typed_config
-from safe_exp.help import help_asked, print_help
+from safe_exp.help import run_command
 
 register_schemas()
 
@@ -18,7 +18,4 @@ def main(composed: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    if help_asked():
-        print_help("report", "Tables, figures and one HTML page about a sweep, in DIR/report/.", [])
-    else:
-        main()
+    run_command(main, "report", "Tables, figures and one HTML page about a sweep, in DIR/report/.", [])

@@ -11,7 +11,8 @@ from safe_exp.config.baseline import BaselineConfig, MethodConfig, TfidfConfig
 from safe_exp.config.captioner import BlipConfig, CaptionerConfig, FileCaptionerConfig, VisualWordsConfig
 from safe_exp.config.checks import require_at_least
 from safe_exp.config.data import DataConfig, SyntheticDataConfig, TableDataConfig, VectorsConfig
-from safe_exp.config.model import AdamConfig, ModelConfig, OptimizerConfig, SgdConfig
+from safe_exp.config.model import AdamConfig, ModelConfig, OptimizerConfig, SgdConfig, Update
+from safe_exp.config.monitor import check_monitor
 from safe_exp.config.trainer import CallbacksConfig, LoggerConfig, TrainerConfig
 from safe_exp.errors import UserError
 
@@ -39,6 +40,14 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         require_at_least("seed", self.seed, 0)
+        check_monitor(self.callbacks.monitor, self.callbacks.mode, self.model.variant)
+        precision = str(self.trainer.precision)
+        if precision in ("16", "16-mixed") and self.model.update is not Update.autograd:
+            raise UserError(
+                f"trainer.precision={precision} scales the loss and expects autograd's backward pass, which "
+                f"model.update={self.model.update.value} does without. Take trainer.precision=bf16-mixed, or "
+                "model.update=autograd."
+            )
 
 
 @dataclass
