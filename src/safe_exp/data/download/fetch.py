@@ -13,8 +13,8 @@ import aiohttp
 from yarl import URL
 
 from safe_exp.config.download import DownloadConfig
-from safe_exp.data.addresses import AddressRefused, public_socket
-from safe_exp.data.image_kinds import HEAD_BYTES, image_kind
+from safe_exp.data.download.addresses import AddressRefused, public_socket
+from safe_exp.data.download.kinds import HEAD_BYTES, image_kind
 
 HEADERS = {
     "User-Agent": "safe_exp (research on news and their images; asks for each image once)",
