@@ -161,7 +161,8 @@ def host_of(url: str) -> str:
         raise NotFetched("address is not a valid URL", f"{url}: {error}", Again.never) from error
     if parsed.scheme not in ("http", "https"):
         raise NotFetched("address is not http or https", url, Again.never)
-    if not host or len(host) > 253:
+    labels = host.removesuffix(".").split(".") if host else [""]
+    if len(host or "") > 253 or not all(0 < len(label) < 64 for label in labels):  # no name server could know it
         raise NotFetched("address is not a valid URL", f"{url}: no usable host", Again.never)
     return host
 
