@@ -6,9 +6,14 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
+
+from safe_exp.config.download import DownloadConfig
+from safe_exp.data.download import ImageRequest, download_images
 
 Answer = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
 
@@ -119,3 +124,19 @@ class Internet:
     def _go(self, sock, address):
         self.tried.append(address[0])
         return self._connect(sock, ("127.0.0.1", address[1]) if address[0] in self.public else address)
+
+
+GOOD = answer(picture(), Content_Type="image/png")
+
+
+def config(**values: Any) -> DownloadConfig:
+    given = dict(concurrency=8, per_host=8, timeout_seconds=0.3, max_bytes=50_000, retries=0, allow_private=True)
+    return DownloadConfig(**given | values)
+
+
+def fetch_one(server: ImageServer, folder: Path, path="/a", url=None, **values):
+    return download_images([ImageRequest("a", server.url(path) if url is None else url)], folder, config(**values))["a"]
+
+
+def images_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if len(path.stem) == 64)
