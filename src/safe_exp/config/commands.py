@@ -37,6 +37,7 @@ class TrainConfig:
     logger: LoggerConfig = MISSING
     seed: int = MISSING  # initial weights and the order of the articles
     resume: str | None = None  # a run folder whose stopped run is to be continued
+    resume_sweep: str | None = None  # a sweep's folder whose unfinished jobs are to be run; see sweep/resume.py
 
     def __post_init__(self) -> None:
         require_at_least("seed", self.seed, 0)
