@@ -13,7 +13,7 @@ from torch import Tensor
 
 from safe_exp.config import ModelConfig, OptimizerConfig, Update, Variant, plain_config
 from safe_exp.data.batch import NewsBatch
-from safe_exp.equations import SafeLosses, SafeOutput, algorithm1_epoch, closed_form_step, safe_loss
+from safe_exp.equations import SafeLosses, SafeOutput, Words, algorithm1_epoch, closed_form_step, safe_loss
 from safe_exp.errors import UserError
 from safe_exp.network import SafeNetwork
 from safe_exp.scores import SplitScores, log_names, split_figures
@@ -72,12 +72,24 @@ class SafeModule(pl.LightningModule):
     def visual_vectors(self) -> Tensor:
         return self.text_vectors if self.own_visual_vectors is None else self.own_visual_vectors
 
-    def embed(self, batch: NewsBatch) -> dict[str, Tensor | None]:
-        """Look the words of one batch up: what SafeNetwork takes, (B, L, E) and (B, Lv, Ev) with their lengths."""
-        has_text, has_visual = self.network.text_encoder is not None, self.network.visual_encoder is not None
+    def embed(self, batch: NewsBatch) -> dict[str, Tensor | Words | None]:
+        """The batch as the network computes it fastest: on a processor by word, so that one is multiplied once."""
+        if self.device.type != "cpu":
+            return self.look_up(batch)
+        reads = self.model.variant.reads
         return {
-            "text": F.embedding(batch.text_tokens, self.text_vectors) if has_text else None,
-            "visual": F.embedding(batch.visual_tokens, self.visual_vectors) if has_visual else None,
+            "text": Words(self.text_vectors, batch.text_tokens) if "text" in reads else None,
+            "visual": Words(self.visual_vectors, batch.visual_tokens) if "visual" in reads else None,
+            "text_lengths": batch.text_lengths,
+            "visual_lengths": batch.visual_lengths,
+        }
+
+    def look_up(self, batch: NewsBatch) -> dict[str, Tensor | None]:
+        """The batch's word vectors, (B, L, E) and (B, Lv, Ev), with their lengths."""
+        reads = self.model.variant.reads
+        return {
+            "text": F.embedding(batch.text_tokens, self.text_vectors) if "text" in reads else None,
+            "visual": F.embedding(batch.visual_tokens, self.visual_vectors) if "visual" in reads else None,
             "text_lengths": batch.text_lengths,
             "visual_lengths": batch.visual_lengths,
         }
@@ -115,7 +127,7 @@ class SafeModule(pl.LightningModule):
         optimizer=sgd the parameters end where Algorithm 1 leaves them.
         """
         gamma = self.optimizers().param_groups[0]["lr"]
-        articles = {**self.embed(batch), "label": batch.label}
+        articles = {**self.look_up(batch), "label": batch.label}
         with torch.no_grad():
             output = self.network(**{name: value for name, value in articles.items() if name != "label"})
             losses = safe_loss(output, batch.label, **self.loss_settings)
@@ -136,7 +148,7 @@ class SafeModule(pl.LightningModule):
 
     def backward_autograd(self, batch: NewsBatch) -> tuple[SafeOutput, SafeLosses]:
         """The independent twin: PyTorch derives the gradients, and averages them over processes by itself."""
-        output = self.network(**self.embed(batch))
+        output = self.network(**self.look_up(batch))
         losses = safe_loss(output, batch.label, **self.loss_settings)
         self.manual_backward(losses.total * self.share_of_articles(batch))
         return SafeOutput(*(None if value is None else value.detach() for value in output)), SafeLosses(

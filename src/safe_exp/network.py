@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from safe_exp.equations.prediction import PredictorWeights
 from safe_exp.equations.safe import SafeOutput, SafeWeights, safe_forward
-from safe_exp.equations.text_cnn import FilterBank, TextCnnWeights
+from safe_exp.equations.text_cnn import TextCnnWeights
+from safe_exp.equations.windows import FilterBank, Words
 
 VARIANTS = ("safe", "text_only", "visual_only", "no_similarity", "similarity_only")
 
@@ -77,16 +78,17 @@ class SafeNetwork(nn.Module):
 
     def forward(
         self,
-        text: Tensor | None,
-        visual: Tensor | None,
+        text: Tensor | Words | None,
+        visual: Tensor | Words | None,
         text_lengths: Tensor | None = None,
         visual_lengths: Tensor | None = None,
     ) -> SafeOutput:
         """Features, verdict and similarity of a batch of articles; differentiable by autograd.
 
         Args:
-            text: word vectors of title and body (B, L, E); not read by `visual_only`.
-            visual: word vectors of the image's sentence (B, Lv, Ev); not read by `text_only`.
+            text: title and body as word vectors (B, L, E), or as `Words`, their numbers and a table; not read by
+                `visual_only`.
+            visual: the image's sentence (B, Lv, Ev) alike; not read by `text_only`.
             text_lengths, visual_lengths: words before the padding (B,), or None for all of L.
         Raises:
             ValueError: a shape does not fit; the message gives both.

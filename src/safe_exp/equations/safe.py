@@ -11,6 +11,7 @@ from .loss import SIMILARITY_FLOOR, combine_feature_gradients, similarity_loss_b
 from .prediction import PredictorWeights, prediction_backward, prediction_error, prediction_forward
 from .similarity import SimilarityCache, similarity_backward, similarity_forward
 from .text_cnn import TextCnnCache, TextCnnWeights, text_cnn_backward, text_cnn_forward
+from .windows import Words
 
 
 class SafeWeights(NamedTuple):
@@ -41,8 +42,8 @@ class SafeCache(NamedTuple):
 
 def safe_forward(
     weights: SafeWeights,
-    text: Tensor | None,
-    visual: Tensor | None,
+    text: Tensor | Words | None,
+    visual: Tensor | Words | None,
     text_lengths: Tensor | None = None,
     visual_lengths: Tensor | None = None,
 ) -> tuple[SafeOutput, SafeCache]:
@@ -50,8 +51,8 @@ def safe_forward(
 
     Args:
         weights: the parameters.
-        text, visual: word vectors (B, L, E) and (B, Lv, Ev); not read, and possibly None, where the variant
-            has no such encoder.
+        text, visual: word vectors (B, L, E) and (B, Lv, Ev), or `Words`, their numbers and a table; not read, and
+            possibly None, where the variant has no such encoder.
         text_lengths, visual_lengths: (B,), or None for all of L.
     Returns:
         The output, and what `safe_backward` needs.
