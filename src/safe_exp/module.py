@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import hydra.utils
@@ -11,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from safe_exp.architecture import build_network, closed_form_of, sentences
 from safe_exp.config import ModelConfig, OptimizerConfig, Update, Variant, plain_config
 from safe_exp.data.batch import NewsBatch
-from safe_exp.equations import SafeLosses, SafeOutput, Words, algorithm1_epoch, closed_form_step, safe_loss
+from safe_exp.equations import SafeLosses, SafeOutput, Words, algorithm1_epoch, safe_loss
 from safe_exp.errors import UserError
-from safe_exp.network import SafeNetwork
 from safe_exp.scores import SplitScores, log_names, split_figures
 
 
@@ -47,14 +48,7 @@ class SafeModule(pl.LightningModule):
         self.model, self.optimizer_config, self.scheduler_config = model, optimizer, scheduler
         self.gradient_clip_val, self.gradient_clip_algorithm = gradient_clip_val, gradient_clip_algorithm
         self.monitor = monitor
-        self.network = SafeNetwork(
-            text_vectors.shape[1],
-            visual_vectors.shape[1],
-            list(model.filter_sizes),
-            model.num_filters,
-            model.feature_dim,
-            variant=model.variant.value,
-        )
+        self.network = build_network(model, text_vectors.shape[1], visual_vectors.shape[1])
         # Not in the checkpoint: the vectors lie in artifacts/, and an epoch should not write them again.
         self.register_buffer("text_vectors", text_vectors, persistent=False)
         shared = visual_vectors is text_vectors  # one table for both then stays one table on the device
@@ -73,26 +67,20 @@ class SafeModule(pl.LightningModule):
         return self.text_vectors if self.own_visual_vectors is None else self.own_visual_vectors
 
     def embed(self, batch: NewsBatch) -> dict[str, Tensor | Words | None]:
-        """The batch as the network computes it fastest: on a processor by word, so that one is multiplied once."""
-        if self.device.type != "cpu":
-            return self.look_up(batch)
-        reads = self.model.variant.reads
-        return {
-            "text": Words(self.text_vectors, batch.text_tokens) if "text" in reads else None,
-            "visual": Words(self.visual_vectors, batch.visual_tokens) if "visual" in reads else None,
-            "text_lengths": batch.text_lengths,
-            "visual_lengths": batch.visual_lengths,
-        }
+        """What the network takes of a batch, as it computes it fastest: on a processor each word is multiplied once."""
+        return self.with_vectors(batch, Words if self.device.type == "cpu" else _look_up)
 
     def look_up(self, batch: NewsBatch) -> dict[str, Tensor | None]:
-        """The batch's word vectors, (B, L, E) and (B, Lv, Ev), with their lengths."""
-        reads = self.model.variant.reads
-        return {
-            "text": F.embedding(batch.text_tokens, self.text_vectors) if "text" in reads else None,
-            "visual": F.embedding(batch.visual_tokens, self.visual_vectors) if "visual" in reads else None,
-            "text_lengths": batch.text_lengths,
-            "visual_lengths": batch.visual_lengths,
-        }
+        """What the network takes of a batch, as word vectors (B, L, E) with their lengths."""
+        return self.with_vectors(batch, _look_up)
+
+    def with_vectors(self, batch: NewsBatch, join: Callable[[Tensor, Tensor], Any]) -> dict[str, Any]:
+        """The batch's sentences, each joined with its table of word vectors."""
+        arguments = sentences(self.model, batch)
+        for name, tokens in arguments.items():
+            if tokens is not None and not name.endswith("_lengths"):
+                arguments[name] = join(self.visual_vectors if name == "visual" else self.text_vectors, tokens)
+        return arguments
 
     # ── training ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -114,9 +102,8 @@ class SafeModule(pl.LightningModule):
 
     def backward_closed_form(self, batch: NewsBatch) -> tuple[SafeOutput, SafeLosses]:
         """Eqs. (12)-(18) over the mini-batch."""
-        output, losses, gradients = closed_form_step(
-            self.network, label=batch.label, **self.embed(batch), **self.loss_settings
-        )
+        step = closed_form_of(self.model)
+        output, losses, gradients = step(self.network, label=batch.label, **self.embed(batch), **self.loss_settings)
         self.assign_gradients(gradients, batch)
         return output, losses
 
@@ -185,7 +172,11 @@ class SafeModule(pl.LightningModule):
         norms = []
         for part in (self.network.predictor, self.network.text_encoder, self.network.visual_encoder):
             gradients = [] if part is None else [p.grad for p in part.parameters() if p.grad is not None]
-            norm = torch.nn.utils.get_total_norm(gradients) if gradients else torch.tensor(0.0, device=self.device)
+            norm = (
+                torch.nn.utils.get_total_norm(gradients, foreach=True)
+                if gradients
+                else torch.tensor(0.0, device=self.device)
+            )
             norms.append(norm.float() if part is not None else norm.new_full((), torch.nan))
         return torch.stack(norms)
 
@@ -270,8 +261,14 @@ class SafeModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         settings = plain_config(self.optimizer_config)
+        if self.gradient_clip_val is not None:
+            settings.pop("fused", None)  # Lightning refuses to clip for a fused optimiser under mixed precision
         optimizer = hydra.utils.instantiate(settings, params=self.network.parameters())
         if self.scheduler_config is None:
             return optimizer
         scheduler = hydra.utils.instantiate(self.scheduler_config, optimizer=optimizer)
         return [optimizer], [scheduler]
+
+
+def _look_up(vectors: Tensor, tokens: Tensor) -> Tensor:
+    return F.embedding(tokens, vectors)  # (B, L, E)

@@ -22,7 +22,7 @@ class Filters(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(num_filters, width, dim))
         self.bias = nn.Parameter(torch.empty(num_filters))
-        _initialise(self.weight, self.bias, fan_in=width * dim)
+        initialise(self.weight, self.bias, fan_in=width * dim)
 
 
 class TextCnn(nn.Module):
@@ -32,7 +32,7 @@ class TextCnn(nn.Module):
         super().__init__()
         self.filters = nn.ModuleList(Filters(num_filters, width, dim) for width in filter_sizes)
         self.project = nn.Linear(len(filter_sizes) * num_filters, feature_dim)
-        _initialise(self.project.weight, self.project.bias, fan_in=self.project.in_features)
+        initialise(self.project.weight, self.project.bias, fan_in=self.project.in_features)
 
     def weights(self) -> TextCnnWeights:
         banks = tuple(FilterBank(bank.weight, bank.bias) for bank in self.filters)
@@ -66,7 +66,11 @@ class SafeNetwork(nn.Module):
         variant: str = "safe",
     ) -> None:
         super().__init__()
-        _check_sizes(text_dim, visual_dim, filter_sizes, num_filters, feature_dim, variant)
+        if variant not in VARIANTS:
+            raise ValueError(f"variant={variant!r}: expected one of {', '.join(VARIANTS)}.")
+        check_sizes(
+            filter_sizes, text_dim=text_dim, visual_dim=visual_dim, num_filters=num_filters, feature_dim=feature_dim
+        )
         self.variant = variant
         has_text, has_visual = variant != "visual_only", variant != "text_only"
         self.text_encoder = TextCnn(text_dim, filter_sizes, num_filters, feature_dim) if has_text else None
@@ -74,7 +78,7 @@ class SafeNetwork(nn.Module):
         self.predictor = None
         if variant != "similarity_only":
             self.predictor = nn.Linear((has_text + has_visual) * feature_dim, 2)
-            _initialise(self.predictor.weight, self.predictor.bias, fan_in=self.predictor.in_features)
+            initialise(self.predictor.weight, self.predictor.bias, fan_in=self.predictor.in_features)
 
     def forward(
         self,
@@ -107,19 +111,16 @@ class SafeNetwork(nn.Module):
         )
 
 
-def _initialise(weight: Tensor, bias: Tensor, fan_in: int) -> None:
+def initialise(weight: Tensor, bias: Tensor, fan_in: int) -> None:
     # Algorithm 1 says "randomly initialize" and no more; we take PyTorch's default for convolutions and linear maps.
     bound = fan_in**-0.5
     nn.init.uniform_(weight, -bound, bound)
     nn.init.uniform_(bias, -bound, bound)
 
 
-def _check_sizes(text_dim, visual_dim, filter_sizes, num_filters, feature_dim, variant) -> None:
-    if variant not in VARIANTS:
-        raise ValueError(f"variant={variant!r}: expected one of {', '.join(VARIANTS)}.")
+def check_sizes(filter_sizes: Sequence[int], **sizes: int) -> None:
     if not filter_sizes:
         raise ValueError("filter_sizes is empty; give at least one window width, such as [3, 4].")
-    sizes = {"text_dim": text_dim, "visual_dim": visual_dim, "num_filters": num_filters, "feature_dim": feature_dim}
     for name, size in (*sizes.items(), *(("filter_sizes", width) for width in filter_sizes)):
         if size < 1:
             raise ValueError(f"{name}={size}: expected at least 1.")

@@ -118,16 +118,24 @@ def safe_backward(
 
 def name_gradients(gradients: SafeWeights) -> dict[str, Tensor]:
     """The gradients under the names that the parameters have in a state dict."""
+    return (
+        name_encoder("text_encoder", gradients.text)
+        | name_encoder("visual_encoder", gradients.visual)
+        | name_predictor(gradients.predictor)
+    )
+
+
+def name_encoder(name: str, weights: TextCnnWeights | None) -> dict[str, Tensor]:
+    """The parameters of one Text-CNN, or their gradients, as a state dict names them; of a missing one, none."""
     named = {}
-    for encoder, weights in (("text_encoder", gradients.text), ("visual_encoder", gradients.visual)):
-        if weights is None:
-            continue
+    if weights is not None:
         for i, bank in enumerate(weights.filters):
-            named[f"{encoder}.filters.{i}.weight"] = bank.weight
-            named[f"{encoder}.filters.{i}.bias"] = bank.bias
-        named[f"{encoder}.project.weight"] = weights.project_weight
-        named[f"{encoder}.project.bias"] = weights.project_bias
-    if gradients.predictor is not None:
-        named["predictor.weight"] = gradients.predictor.weight
-        named["predictor.bias"] = gradients.predictor.bias
+            named[f"{name}.filters.{i}.weight"] = bank.weight
+            named[f"{name}.filters.{i}.bias"] = bank.bias
+        named[f"{name}.project.weight"] = weights.project_weight
+        named[f"{name}.project.bias"] = weights.project_bias
     return named
+
+
+def name_predictor(weights: PredictorWeights | None) -> dict[str, Tensor]:
+    return {} if weights is None else {"predictor.weight": weights.weight, "predictor.bias": weights.bias}

@@ -54,14 +54,14 @@ def text_cnn_forward(
     """
     _check_shapes(sentences, weights, lengths)
     widest = max(bank.weight.shape[1] for bank in weights.filters)
-    tokens_or_vectors, lengths = _padded(
+    tokens_or_vectors, lengths = padded(
         sentences.tokens if isinstance(sentences, Words) else sentences, lengths, least=widest
     )
     if isinstance(sentences, Words):
         words = distinct_words(Words(sentences.vectors, tokens_or_vectors))
         scores_of_widths = convolve_words(words, weights.filters)
     else:
-        words = _as_table(tokens_or_vectors)
+        words = as_table(tokens_or_vectors)
         scores_of_widths = convolve(tokens_or_vectors, weights.filters)
     values, positions = [], []
     for bank, scores in zip(weights.filters, scores_of_widths, strict=True):  # scores: (B, L - h + 1, K)
@@ -153,7 +153,7 @@ def _check_shapes(sentences: Tensor | Words, weights: TextCnnWeights, lengths: T
         raise ValueError(f"lengths have shape {tuple(lengths.shape)}; expected ({batch},), one per article.")
 
 
-def _padded(sentences: Tensor, lengths: Tensor | None, least: int) -> tuple[Tensor, Tensor | None]:
+def padded(sentences: Tensor, lengths: Tensor | None, least: int) -> tuple[Tensor, Tensor | None]:
     """Make L at least `least`, so that the widest window fits once, and zero what stands past each length.
 
     Args:
@@ -177,7 +177,7 @@ def _padded(sentences: Tensor, lengths: Tensor | None, least: int) -> tuple[Tens
     return sentences, lengths
 
 
-def _as_table(embedded: Tensor) -> Words:
+def as_table(embedded: Tensor) -> Words:
     """Word vectors (B, L, E) as a table in which each position is a row of its own."""
     batch, length = embedded.shape[:2]
     return Words(embedded.flatten(0, 1), torch.arange(batch * length, device=embedded.device).view(batch, length))

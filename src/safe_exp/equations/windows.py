@@ -63,8 +63,10 @@ def best_windows(scores: Tensor, lengths: Tensor | None, width: int) -> tuple[Te
     """
     if lengths is not None:
         windows = (lengths - width + 1).clamp(min=1)  # (B,)
-        starts = torch.arange(scores.shape[1], device=scores.device)
-        scores = scores.masked_fill_((starts >= windows[:, None])[:, :, None], -torch.inf)
+        missing = torch.arange(scores.shape[1], device=scores.device) >= windows[:, None]  # (B, L - h + 1)
+        # Added and not filled in: of the two only the sum runs vectorised along the filters, 3 times as fast.
+        never = torch.zeros_like(missing, dtype=scores.dtype).masked_fill_(missing, -torch.inf)
+        scores = scores.add_(never[:, :, None])
     if scores.is_cuda:  # the pooling's derivative has no deterministic kernel there
         return scores.max(dim=1)
     # Pooling finds value and place in one vectorised pass; `max` with its indices takes several times as long.
