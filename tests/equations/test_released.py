@@ -112,7 +112,7 @@ def test_every_gradient_matches_central_differences(similarity_loss):
     assert_same_gradients(ours, by_central_differences(net, label, articles, **loss), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("vocabulary", [10, 400])  # smaller and larger than the batch
+@pytest.mark.parametrize("vocabulary", [7, 400])  # taken as it is, or made smaller
 def test_word_numbers_give_the_gradients_of_word_vectors(vocabulary):
     net = draw_released(3)
     vectors = torch.randn(vocabulary, 6, dtype=torch.float64)

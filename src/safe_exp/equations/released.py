@@ -19,8 +19,8 @@ from .loss import SafeLosses, combine_feature_gradients, safe_loss, similarity_l
 from .prediction import PredictorWeights, prediction_backward, prediction_error, prediction_forward
 from .safe import SafeOutput, name_encoder, name_predictor
 from .similarity import SimilarityCache, similarity_backward, similarity_forward
-from .text_cnn import TextCnnCache, TextCnnWeights, as_table, padded, text_cnn_backward, text_cnn_forward
-from .windows import FilterBank, Words, distinct_words
+from .text_cnn import TextCnnCache, TextCnnWeights, as_table, check_shapes, encode, prepare, text_cnn_backward
+from .windows import FilterBank, Words
 
 Sentences = Tensor | Words
 
@@ -107,16 +107,15 @@ def channel_forward(
     sentences: Sentences, word_map: Tensor, weights: TextCnnWeights, lengths: Tensor | None
 ) -> tuple[Tensor, TextCnnCache]:
     """A Text-CNN on mapped words, features (B, D); the words in its cache are those before the map."""
-    widest = max(bank.weight.shape[1] for bank in weights.filters)
+    check_shapes(sentences, word_map.shape[1], lengths)
+    sentences, lengths = prepare(sentences, lengths, weights)
     if isinstance(sentences, Words):
-        tokens, lengths = padded(sentences.tokens, lengths, least=widest)
-        words = distinct_words(Words(sentences.vectors, tokens))
+        words = sentences
         mapped = Words(F.linear(words.vectors, word_map), words.tokens)  # each word is mapped once
     else:
-        embedded, lengths = padded(sentences, lengths, least=widest)
-        words = as_table(embedded)
-        mapped = F.linear(embedded, word_map)  # (B, L, M)
-    features, cache = text_cnn_forward(mapped, weights, lengths)
+        words = as_table(sentences)
+        mapped = F.linear(sentences, word_map)  # (B, L, M)
+    features, cache = encode(mapped, lengths, weights)
     return features, cache._replace(words=words)
 
 

@@ -52,17 +52,27 @@ def text_cnn_forward(
     Raises:
         ValueError: the word vectors are not (B, L, E) with the filters' E, or `lengths` is not (B,).
     """
-    _check_shapes(sentences, weights, lengths)
+    check_shapes(sentences, weights.filters[0].weight.shape[2], lengths)
+    return encode(*prepare(sentences, lengths, weights), weights)
+
+
+def prepare(
+    sentences: Tensor | Words, lengths: Tensor | None, weights: TextCnnWeights
+) -> tuple[Tensor | Words, Tensor | None]:
+    """The sentences with padding that changes nothing, as `encode` takes them; each word number once in its table."""
     widest = max(bank.weight.shape[1] for bank in weights.filters)
-    tokens_or_vectors, lengths = padded(
-        sentences.tokens if isinstance(sentences, Words) else sentences, lengths, least=widest
-    )
+    if not isinstance(sentences, Words):
+        return _padded(sentences, lengths, least=widest)
+    tokens, lengths = _padded(sentences.tokens, lengths, least=widest)
+    return distinct_words(Words(sentences.vectors, tokens)), lengths
+
+
+def encode(sentences: Tensor | Words, lengths: Tensor | None, weights: TextCnnWeights) -> tuple[Tensor, TextCnnCache]:
+    """`text_cnn_forward` after `prepare`."""
     if isinstance(sentences, Words):
-        words = distinct_words(Words(sentences.vectors, tokens_or_vectors))
-        scores_of_widths = convolve_words(words, weights.filters)
+        words, scores_of_widths = sentences, convolve_words(sentences, weights.filters)
     else:
-        words = as_table(tokens_or_vectors)
-        scores_of_widths = convolve(tokens_or_vectors, weights.filters)
+        words, scores_of_widths = as_table(sentences), convolve(sentences, weights.filters)
     values, positions = [], []
     for bank, scores in zip(weights.filters, scores_of_widths, strict=True):  # scores: (B, L - h + 1, K)
         value, position = best_windows(scores, lengths, width=bank.weight.shape[1])  # (B, K), (B, K)
@@ -141,8 +151,8 @@ def filters_backward(
     )
 
 
-def _check_shapes(sentences: Tensor | Words, weights: TextCnnWeights, lengths: Tensor | None) -> None:
-    dim = weights.filters[0].weight.shape[2]
+def check_shapes(sentences: Tensor | Words, dim: int, lengths: Tensor | None) -> None:
+    """Refuse word vectors that are not (B, L, `dim`), and lengths that are not (B,)."""
     if isinstance(sentences, Words):
         batch, found = len(sentences.tokens), (*sentences.tokens.shape, sentences.vectors.shape[-1])
     else:
@@ -153,7 +163,7 @@ def _check_shapes(sentences: Tensor | Words, weights: TextCnnWeights, lengths: T
         raise ValueError(f"lengths have shape {tuple(lengths.shape)}; expected ({batch},), one per article.")
 
 
-def padded(sentences: Tensor, lengths: Tensor | None, least: int) -> tuple[Tensor, Tensor | None]:
+def _padded(sentences: Tensor, lengths: Tensor | None, least: int) -> tuple[Tensor, Tensor | None]:
     """Make L at least `least`, so that the widest window fits once, and zero what stands past each length.
 
     Args:

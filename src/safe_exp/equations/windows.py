@@ -77,9 +77,9 @@ def best_windows(scores: Tensor, lengths: Tensor | None, width: int) -> tuple[Te
 
 
 def distinct_words(words: Words) -> Words:
-    """The same sentences over a table of their own words alone, where that is the smaller one."""
+    """The same sentences over a table of their own words alone, unless the one there is is small already."""
     vectors, tokens = words
-    if len(vectors) <= tokens.numel():
+    if 4 * len(vectors) <= tokens.numel():  # as many different words would be expected; to look for them costs as much
         return words
     occurs = torch.zeros(len(vectors), dtype=torch.bool, device=tokens.device)
     occurs[tokens.flatten()] = True
