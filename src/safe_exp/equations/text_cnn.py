@@ -126,15 +126,18 @@ def filters_backward(
     """
     (batch, length), dim = words.tokens.shape, words.vectors.shape[1]
     num_filters = positions[0].shape[1]
-    # Where word j of a window stands among all B·L, less î: sentence b begins at b·L.
-    places = torch.arange(max(widths), device=d_scores.device)[:, None] + torch.arange(
-        0, batch * length, length, device=d_scores.device
-    )  # (h of the widest, B)
+    # Integers of 32 bits, and sentences side by side before anything is repeated: at E = 32 finding the rows takes
+    # longer than summing them.
+    starts = torch.cat(positions, dim=1).T.int().contiguous()  # (g·K, B)
+    d_scores_of = d_scores.T.contiguous()  # (g·K, B)
+    place = torch.arange(max(widths), device=starts.device, dtype=torch.int32)[:, None]
+    begin = torch.arange(0, batch * length, length, device=starts.device, dtype=torch.int32)  # of each sentence
+    places = place + begin  # (h of the widest, B): word j of a window stands there among all B·L, plus î
     rows, row_weights = [], []
-    for width, position, d_bank in zip(widths, positions, d_scores.split(num_filters, dim=1), strict=True):
-        rows.append((position.T[:, None] + places[:width]).flatten())  # (K·h·B,)
-        row_weights.append(d_bank.T[:, None].expand(num_filters, width, batch).flatten(0, 1))  # (K·h, B)
-    rows = words.tokens.flatten().index_select(0, torch.cat(rows))  # (Σ K·h·B,)
+    for width, start, d_bank in zip(widths, starts.split(num_filters), d_scores_of.split(num_filters), strict=True):
+        rows.append((start[:, None] + places[:width]).flatten())  # (K·h·B,)
+        row_weights.append(d_bank[:, None].expand(num_filters, width, batch).flatten(0, 1))  # (K·h, B)
+    rows = words.tokens.flatten().int().index_select(0, torch.cat(rows))  # (Σ K·h·B,)
     # Sums of bfloat16 terms are kept in float32; float32 and float64 stay what they are.
     dtype = torch.promote_types(d_scores.dtype, torch.float32)
     d_rows = F.embedding_bag(
