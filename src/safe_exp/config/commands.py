@@ -33,9 +33,12 @@ class TrainConfig:
     logger: LoggerConfig = MISSING
     seed: int = MISSING  # initial weights and the order of the articles
     resume: str | None = None  # a run folder whose stopped run is to be continued
+    threads: int | None = None  # of a processor; null: one where a step is too small for more
 
     def __post_init__(self) -> None:
         require_at_least("seed", self.seed, 0)
+        if self.threads is not None:
+            require_at_least("threads", self.threads, 1)
 
 
 @dataclass
