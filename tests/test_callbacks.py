@@ -3,21 +3,46 @@
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Timer
 
-from safe_exp.callbacks import Convergence, WholeCheckpointIO, build_callbacks, stopped_by
+from safe_exp.callbacks import WholeCheckpointIO, build_callbacks
+from safe_exp.equations import safe_loss
+from safe_exp.errors import UserError
+from safe_exp.stopping import Convergence, stopped_by
 from tests.made import compose_config, draw_batch, draw_module, loader
 
 
-def train(tmp_path, *overrides, **arguments):
+class AnHourPasses(pl.Callback):
+    """During the third batch, for trainer.max_time."""
+
+    def on_train_batch_start(self, trainer, *arguments):
+        if trainer.global_step == 2:
+            for timer in (callback for callback in trainer.callbacks if isinstance(callback, Timer)):
+                timer._offset += 3600
+
+
+class KeepWeights(pl.Callback):
+    """Writes the weights with which each epoch starts."""
+
+    def __init__(self, folder):
+        self.path = folder / "before.ckpt"
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        self.path.parent.mkdir(exist_ok=True)
+        torch.save(pl_module.state_dict(), self.path)
+
+
+def train(tmp_path, *overrides, resume=False, max_steps=None, **arguments):
     config = compose_config(*overrides)
-    callbacks = build_callbacks(config.callbacks, tmp_path)
+    callbacks = [*build_callbacks(config.callbacks, tmp_path, max_steps), KeepWeights(tmp_path), AnHourPasses()]
     trainer = pl.Trainer(
         max_epochs=config.trainer.max_epochs, accelerator="cpu", logger=False, callbacks=callbacks,
         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, plugins=[WholeCheckpointIO()],
         **arguments,
     )  # fmt: skip
     batches = [draw_batch(seed=seed) for seed in range(2)]
-    trainer.fit(draw_module(*overrides), loader(*batches), loader(*batches))
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    trainer.fit(draw_module(*overrides), loader(*batches), loader(*batches), ckpt_path=last if resume else None)
     return trainer
 
 
@@ -32,7 +57,7 @@ def train(tmp_path, *overrides, **arguments):
 )
 def test_convergence_counts_still_epochs(losses, tolerance, patience, ends_after):
     class Trainer:
-        should_stop = False
+        should_stop, is_last_batch, callbacks, max_epochs, max_steps = False, True, [], 9, -1
 
     callback, trainer, ended = Convergence(tolerance, patience), Trainer(), None
     for epoch, loss in enumerate(losses, start=1):
@@ -56,6 +81,98 @@ def test_a_run_ends_when_validation_stops_improving_and_says_so(tmp_path):
     )  # fmt: skip
     assert stopped_by(trainer) == "early_stopping"
     assert trainer.current_epoch == 3
+
+
+ENDS = {
+    "converged": ["model.gamma=1e-9"],
+    "early_stopping": [
+        "callbacks.early_stopping.patience=2", "callbacks.early_stopping.min_delta=100",
+        "callbacks.convergence.patience=0",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reason", ENDS)
+def test_a_run_that_had_ended_takes_no_further_step_when_it_is_resumed(reason, tmp_path):
+    """It was killed after its last checkpoint and before metrics.json."""
+    ended = train(tmp_path, *ENDS[reason], "trainer.max_epochs=50")
+    resumed = train(tmp_path, *ENDS[reason], "trainer.max_epochs=50", resume=True)
+    assert ended.global_step == resumed.global_step > 0
+    assert stopped_by(resumed) == reason
+    for name, value in ended.lightning_module.state_dict().items():
+        assert torch.equal(resumed.lightning_module.state_dict()[name], value)
+    assert resumed.callbacks[0].epochs == ended.callbacks[0].epochs
+
+
+@pytest.mark.parametrize("reason", ENDS)
+def test_under_a_raised_limit_a_run_that_had_ended_trains_on_and_says_what_ends_it_then(reason, tmp_path):
+    ended = train(tmp_path, *ENDS[reason], "trainer.max_epochs=50")
+    extended = train(tmp_path, *ENDS[reason], f"trainer.max_epochs={ended.current_epoch + 50}", resume=True)
+    assert extended.current_epoch == ended.current_epoch + (3 if reason == "converged" else 2)  # counted anew
+    assert stopped_by(extended) == reason
+    once_more = train(tmp_path, *ENDS[reason], f"trainer.max_epochs={ended.current_epoch + 50}", resume=True)
+    assert once_more.global_step == extended.global_step
+
+
+def test_a_converged_run_that_is_extended_to_its_new_limit_says_max_epochs(tmp_path):
+    ended = train(tmp_path, "model.gamma=1e-9", "trainer.max_epochs=4")
+    assert stopped_by(ended) == "converged"
+    assert stopped_by(train(tmp_path, "model.gamma=1e-9", "trainer.max_epochs=5", resume=True)) == "max_epochs"
+
+
+CUT_SHORT = {
+    "max_steps": dict(max_steps=3),  # of two batches an epoch
+    "max_time": dict(max_time="00:00:30:00"),
+}
+
+
+@pytest.mark.parametrize("reason", CUT_SHORT)
+def test_a_run_that_ends_within_an_epoch_has_that_part_s_figures_validation_and_checkpoints(reason, tmp_path):
+    trainer = train(tmp_path, "trainer.max_epochs=9", **CUT_SHORT[reason])
+    assert stopped_by(trainer) == reason
+    assert trainer.global_step == 3
+    whole, part = trainer.callbacks[0].epochs
+    first = draw_batch(seed=0)
+    with torch.no_grad():  # the last epoch's figures are those of its only batch, at the weights before it
+        module = draw_module()
+        before = torch.load(tmp_path / "before.ckpt", weights_only=True)
+        module.load_state_dict(before)
+        loss = safe_loss(module.network(**module.embed(first)), first.label, **module.loss_settings).total
+    assert part["train/loss"] == pytest.approx(float(loss), rel=1e-6)
+    assert part["val/loss"] != whole["val/loss"]  # not the value of the epoch before
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 3
+    resumed = train(tmp_path, "trainer.max_epochs=9", resume=True, **CUT_SHORT[reason])
+    assert (resumed.global_step, stopped_by(resumed)) == (3, reason)
+
+
+@pytest.mark.parametrize("reason", CUT_SHORT)
+def test_a_run_that_ended_within_an_epoch_is_not_trained_further(reason, tmp_path):
+    train(tmp_path, "trainer.max_epochs=9", **CUT_SHORT[reason])
+    with pytest.raises(UserError, match=r"ended within an epoch .* Start a new run with the higher limit"):
+        train(tmp_path, "trainer.max_epochs=9", resume=True)
+
+
+def test_a_step_limit_at_the_end_of_an_epoch_can_be_raised(tmp_path):
+    overrides = "trainer.max_epochs=9", "callbacks.convergence.patience=0"
+    assert stopped_by(train(tmp_path / "a", *overrides, max_steps=4)) == "max_steps"
+    extended = train(tmp_path / "a", *overrides, max_steps=8, resume=True)
+    whole = train(tmp_path / "b", *overrides, max_steps=8)
+    assert extended.global_step == 8
+    for name, value in whole.lightning_module.state_dict().items():
+        assert torch.equal(extended.lightning_module.state_dict()[name], value)
+
+
+@pytest.mark.parametrize("max_steps", [None, 11])
+def test_a_resumed_run_goes_through_each_epoch_s_end_once(max_steps, tmp_path):
+    """As if killed after its second epoch."""
+    overrides = "callbacks.convergence.patience=0", "scheduler=cosine", "scheduler.T_max=6"
+    whole = train(tmp_path / "whole", *overrides, "trainer.max_epochs=6", max_steps=max_steps)
+    train(tmp_path / "killed", *overrides, "trainer.max_epochs=2")
+    resumed = train(tmp_path / "killed", *overrides, "trainer.max_epochs=6", max_steps=max_steps, resume=True)
+    assert [epoch["epoch"] for epoch in resumed.callbacks[0].epochs] == list(range(6))
+    assert resumed.global_step == whole.global_step == (max_steps or 12)
+    for name, value in whole.lightning_module.state_dict().items():
+        assert torch.equal(resumed.lightning_module.state_dict()[name], value)
 
 
 def test_a_run_ends_at_its_limit_and_says_so(tmp_path):
@@ -86,8 +203,8 @@ def test_a_moved_run_folder_remembers_its_best_checkpoint(tmp_path):
 
 
 def test_the_last_checkpoint_is_written_every_epoch_whatever_validation_says(tmp_path):
-    """Under mode=max the first epoch's loss stays the best one while training lowers it."""
-    train(tmp_path, "trainer.max_epochs=5", "callbacks.mode=max", "callbacks.convergence.patience=0")
+    """Training pulls text and image together, also of fake articles, so that the first epoch stays the best by this."""
+    train(tmp_path, "trainer.max_epochs=5", "callbacks.monitor=val/similarity_fake", "callbacks.convergence.patience=0")
     epochs = {name: torch.load(tmp_path / "checkpoints" / f"{name}.ckpt", weights_only=True)["epoch"]
               for name in ("best", "last")}  # fmt: skip
     assert epochs["best"] < 4

@@ -109,6 +109,27 @@ def test_gamma_is_the_learning_rate_and_each_optimizer_brings_its_own():
         (["captioner=blip", "captioner.device=gpu"], r"captioner.device=gpu: expected auto, cpu, cuda, cuda:N or mps"),
         (["captioner=blip", "captioner.num_beams=0"], r"captioner.num_beams=0: expected a number >= 1"),
         (["captioner=blip", "captioner.model=''"], r"captioner.model is empty"),
+        (["trainer.max_steps=0"], r"trainer.max_steps=0: expected a number >= 1"),
+        (["trainer.max_steps=9", "trainer.min_epochs=2"], r"the two may contradict. Leave one of them out"),
+        (
+            ["callbacks.monitor=val/accurracy", "callbacks.mode=max"],
+            r"is not logged with model=safe. Choose one of val/acc",
+        ),
+        (["model=text_only", "callbacks.monitor=val/similarity_auroc"], r"is not logged with model=text_only"),
+        (
+            ["callbacks.monitor=val/auroc"],
+            r"mode=min would pick the worst checkpoint by val/auroc. Set callbacks.mode=max",
+        ),
+        (["callbacks.mode=max"], r"would pick the worst checkpoint by val/loss_prediction"),
+        (["trainer.limit_val_batches=0"], r"limit_val_batches=0: a run .* picks its checkpoint by validation"),
+        (["trainer.limit_test_batches=0.0"], r"each needs articles"),
+        (["trainer.check_val_every_n_epoch=2"], r"check_val_every_n_epoch=2: every epoch is validated once"),
+        (["trainer.val_check_interval=0.3"], r"every epoch is validated once, at its end"),
+        (["trainer.enable_checkpointing=false"], r"enable_checkpointing=false: a run is scored from checkpoints/best"),
+        (["trainer.barebones=true"], r"there must be checkpoints"),
+        (["trainer.precision=16-mixed"], r"Take trainer.precision=bf16-mixed, or model.update=autograd"),
+        (["trainer.precision=16", "model.update=algorithm1"], r"which model.update=algorithm1 does without"),
+        (["trainer.precision=16-true"], r"Take bf16-true"),
         (["seed=-1"], r"seed=-1: expected a number >= 0"),
     ],
 )
@@ -140,7 +161,10 @@ def test_every_argument_of_the_trainer_can_be_given_but_those_that_the_framework
 
 
 def test_only_what_is_set_reaches_the_trainer_and_clipping_never_does():
-    config = compose_config("trainer.max_epochs=3", "trainer.gradient_clip_val=1.0", "trainer.precision=bf16-mixed")
+    assert trainer_arguments(compose_config("trainer.max_epochs=null").trainer)["max_epochs"] == -1
+    config = compose_config(
+        "trainer.max_epochs=3", "trainer.max_steps=9", "trainer.gradient_clip_val=1.0", "trainer.precision=bf16-mixed"
+    )
     arguments = trainer_arguments(config.trainer)
     assert arguments["max_epochs"] == 3
     assert arguments["precision"] == "bf16-mixed"

@@ -6,6 +6,8 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
+from safe_exp.config import Variant
+from safe_exp.config.monitor import legal_monitors
 from safe_exp.equations import safe_loss
 from safe_exp.errors import UserError
 from safe_exp.module import SafeModule
@@ -107,6 +109,30 @@ def test_learning_rate_schedules_move_gamma_once_an_epoch(update, scheduler, exp
     assert seen == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("order", ["sequential", "simultaneous"])
+def test_algorithm1_stands_still_where_a_schedule_has_brought_gamma_to_zero(order):
+    module = draw_module("model.update=algorithm1", f"model.order={order}", "model.gamma=0.1",
+                         "scheduler=step", "scheduler.step_size=1", "scheduler.gamma=0.0")  # fmt: skip
+    after_one = fit(module, epochs=1).lightning_module.state_dict()
+    after_one = {name: value.clone() for name, value in after_one.items()}
+    module = draw_module("model.update=algorithm1", f"model.order={order}", "model.gamma=0.1",
+                         "scheduler=step", "scheduler.step_size=1", "scheduler.gamma=0.0")  # fmt: skip
+    trainer = fit(module, epochs=3)
+    assert all(torch.equal(value, after_one[name]) for name, value in module.state_dict().items())
+    assert all(math.isfinite(value) for value in trainer.callback_metrics.values())
+    assert trainer.callback_metrics["train/gradient_norm_predictor"] > 0
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_legal_monitor_is_logged_and_every_figure_that_is_logged_is_legal(variant):
+    module = draw_module(f"model={variant}")
+    metrics = fit(module, epochs=1).callback_metrics
+    logged = {name for name in metrics if name.startswith("val/")}
+    assert set(legal_monitors(Variant(variant))) == logged == set(module.logged)
+    for name in logged:  # what a sweep compares is what picked the checkpoint
+        assert float(metrics[name]) == pytest.approx(module.logged[name], rel=1e-6)
+
+
 def test_every_step_counts_once():
     assert fit(draw_module(), epochs=2).global_step == 6
 
@@ -145,7 +171,7 @@ def test_the_epoch_s_loss_is_the_mean_over_its_articles_not_over_its_batches():
 
 
 @pytest.mark.parametrize("update", ["closed_form", "algorithm1", "autograd"])
-@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
+@pytest.mark.parametrize("precision", ["32-true", "64-true", "bf16-true", "bf16-mixed"])
 def test_every_precision_trains(update, precision):
     metrics = fit(draw_module(f"model.update={update}", "model.gamma=0.05"), precision=precision).callback_metrics
     assert all(torch.isfinite(value) for value in metrics.values())

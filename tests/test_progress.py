@@ -161,7 +161,7 @@ def test_other_processes_than_the_first_are_silent(lines):
     assert lines() == []
 
 
-@pytest.mark.parametrize(("off", "count"), [({"enable_progress_bar": False}, 0), ({"barebones": True}, 0), ({}, 1)])
+@pytest.mark.parametrize(("off", "count"), [({"enable_progress_bar": False}, 0), ({}, 1)])
 def test_the_display_can_be_turned_off(off, count):
     config = TrainerConfig(accelerator="cpu", strategy="auto", devices=1, **off)
     assert len(progress_callbacks(config)) == count

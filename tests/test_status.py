@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from safe_exp.errors import UserError
-from safe_exp.status import JobRecord, git_commit
+from safe_exp.status import JobRecord, git_commit, record_process_failure
 
 
 def read_status(folder: Path) -> dict:
@@ -98,6 +98,36 @@ def test_lightnings_own_sigterm_exception_is_an_interruption(tmp_path):
     record = JobRecord(tmp_path, "command")
     record.failed(SIGTERMException())
     assert record.state == "interrupted"
+
+
+GONE = RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:1")
+
+
+@pytest.mark.parametrize("first_process_notices", ["before", "after"])
+def test_the_reason_is_that_of_the_process_that_failed_not_of_the_one_that_missed_it(first_process_notices, tmp_path):
+    record = JobRecord(tmp_path, "command")
+    if first_process_notices == "before":
+        record.failed(GONE)
+    record_process_failure(tmp_path, UserError("the disk is gone."), process=1)
+    if first_process_notices == "after":
+        record.failed(GONE)
+        assert record.reason == "in process 1: the disk is gone."
+    status = read_status(tmp_path)
+    assert (status["state"], status["reason"]) == ("failed", "in process 1: the disk is gone.")
+    assert status["command"] == "command"
+
+
+def test_what_fails_in_the_first_process_stays_the_reason(tmp_path):
+    record = JobRecord(tmp_path, "command")
+    record.failed(UserError("data.root=/x: no such folder."))
+    record_process_failure(tmp_path, UserError("data.root=/x: no such folder."), process=1)
+    record_process_failure(tmp_path, GONE, process=2)
+    assert read_status(tmp_path)["reason"] == "data.root=/x: no such folder."
+
+
+def test_a_process_that_was_killed_outright_is_named_as_gone(tmp_path):
+    JobRecord(tmp_path, "command").failed(GONE)
+    assert read_status(tmp_path)["reason"].startswith("another process of this job is gone (RuntimeError: [gloo")
 
 
 def test_any_other_exit_is_a_failure(tmp_path):

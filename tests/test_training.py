@@ -1,13 +1,15 @@
-"""The score that a sweep compares."""
+"""How the parts of a training job are put together."""
 
 import pytest
 
-from safe_exp.training import validation_score
+from safe_exp.errors import UserError
+from safe_exp.training import build_trainer
+from tests.made import compose_config
 
 
-@pytest.mark.parametrize(
-    ("monitor", "expected"), [("val/loss", 0.3), ("val/auroc", 0.9), ("val/similarity_auroc", 0.8)]
-)
-def test_a_sweep_compares_the_monitored_figure(monitor, expected):
-    figures = {"loss": 0.3, "prediction": {"auroc": 0.9}, "similarity": {"auroc": 0.8}}
-    assert validation_score(figures, monitor) == expected
+def test_algorithm1_is_not_shared_between_processes(tmp_path):
+    """Each would walk over its own articles from the same weights, and the mean of two walks is no walk."""
+    overrides = "trainer=ddp", "trainer.accelerator=cpu", "model.update=algorithm1"
+    with pytest.raises(UserError, match=r"2 processes cannot share it. Set trainer.devices=1, or model.update=closed"):
+        build_trainer(compose_config(*overrides), tmp_path, [])
+    build_trainer(compose_config(*overrides, "trainer.devices=1"), tmp_path, [])

@@ -7,7 +7,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from safe_exp.config import CONF, register_schemas, typed_config
-from safe_exp.help import help_asked, print_help
+from safe_exp.help import run_command
 from safe_exp.job import recorded_job, register_resolvers
 
 register_schemas()
@@ -27,9 +27,6 @@ def main(composed: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    if help_asked():
-        print_help(
-            "baseline", "Score a simple reader on the split that train would use.", ["baseline", "data", "captioner"]
-        )
-    else:
-        main()
+    run_command(
+        main, "baseline", "Score a simple reader on the split that train would use.", ["baseline", "data", "captioner"]
+    )

@@ -1,46 +1,20 @@
-"""What happens around the epochs: when to stop, what to keep, what to remember."""
+"""What happens around the epochs: what to keep, what to remember; when to stop is in stopping.py."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, Timer
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
 from safe_exp.config import CallbacksConfig
 from safe_exp.files import whole_file
-
-
-class Convergence(Callback):
-    """The paper's "while not convergence": end when the epoch's training loss stands still.
-
-    It stands still when it has changed by less than `tolerance`, relative to its value, for `patience` epochs in a row.
-    """
-
-    def __init__(self, tolerance: float, patience: int) -> None:
-        self.tolerance, self.patience = tolerance, patience
-        self.last_loss: float | None = None
-        self.still_epochs = 0
-        self.converged = False
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        loss = float(trainer.callback_metrics["train/loss"])
-        if self.last_loss is not None:
-            change = abs(loss - self.last_loss) / max(abs(self.last_loss), torch.finfo(torch.float32).tiny)
-            self.still_epochs = self.still_epochs + 1 if change < self.tolerance else 0
-        self.last_loss = loss
-        if self.patience and self.still_epochs >= self.patience:
-            self.converged = trainer.should_stop = True
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"last_loss": self.last_loss, "still_epochs": self.still_epochs, "converged": self.converged}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.last_loss, self.still_epochs = state_dict["last_loss"], state_dict["still_epochs"]
-        self.converged = state_dict["converged"]
+from safe_exp.job import train_further
+from safe_exp.stopping import Convergence, LastingEarlyStopping, StepLimit
 
 
 class EpochHistory(Callback):
@@ -58,6 +32,33 @@ class EpochHistory(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.epochs = state_dict["epochs"]
+
+
+class RanksAgree(Callback):
+    """At the end of the training all processes must hold the same weights, bit for bit.
+
+    Were one gradient left out of the exchange, each process would train a model of its own, without an error and with
+    plausible losses; only the first one's would be scored.
+    """
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        digest = hashlib.sha256()
+        for value in pl_module.state_dict().values():
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        agrees = trainer.strategy.broadcast(digest.hexdigest()) == digest.hexdigest()
+        if not trainer.strategy.reduce_boolean_decision(agrees, all=True):
+            raise RuntimeError("The processes have drifted apart: their weights differ. This is a fault of safe_exp.")
+
+
+class TrainedFurther(Callback):
+    """Tells a resumed run's folder when the training goes on: not before Lightning has accepted the new limit."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            train_further(self.folder)
 
 
 class MovableCheckpoint(ModelCheckpoint):
@@ -84,11 +85,13 @@ class WholeCheckpointIO(TorchCheckpointIO):
         return torch.load(path, map_location=map_location or "cpu", weights_only=True)
 
 
-def build_callbacks(config: CallbacksConfig, folder: Path) -> list[Callback]:
+def build_callbacks(config: CallbacksConfig, folder: Path, max_steps: int | None = None) -> list[Callback]:
     """The run's own callbacks; checkpoints go to `folder`/checkpoints."""
     callbacks: list[Callback] = [
         EpochHistory(),
         Convergence(config.convergence.tolerance, config.convergence.patience),
+        StepLimit(max_steps),
+        RanksAgree(),
         MovableCheckpoint(
             dirpath=folder / "checkpoints",
             filename="best",
@@ -112,7 +115,7 @@ def build_callbacks(config: CallbacksConfig, folder: Path) -> list[Callback]:
     if config.early_stopping.patience:
         callbacks.insert(
             2,
-            EarlyStopping(
+            LastingEarlyStopping(
                 config.monitor,
                 min_delta=config.early_stopping.min_delta,
                 patience=config.early_stopping.patience,
@@ -121,17 +124,3 @@ def build_callbacks(config: CallbacksConfig, folder: Path) -> list[Callback]:
             ),
         )
     return callbacks
-
-
-def stopped_by(trainer: pl.Trainer) -> str:
-    """Which condition ended the training, in the words of metrics.json."""
-    for callback in trainer.callbacks:
-        if isinstance(callback, Convergence) and callback.converged:
-            return "converged"
-        if isinstance(callback, EarlyStopping) and callback.stopped_epoch > 0:
-            return "early_stopping"
-    if trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps:
-        return "max_steps"
-    if trainer.max_epochs not in (None, -1) and trainer.current_epoch >= trainer.max_epochs:
-        return "max_epochs"
-    return "max_time" if any(isinstance(callback, Timer) for callback in trainer.callbacks) else "stopped"

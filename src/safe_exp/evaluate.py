@@ -7,7 +7,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from safe_exp.config import CONF, register_schemas, typed_config
-from safe_exp.help import help_asked, print_help
+from safe_exp.help import run_command
 from safe_exp.job import recorded_job, register_resolvers
 
 register_schemas()
@@ -25,7 +25,4 @@ def main(composed: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    if help_asked():
-        print_help("evaluate", "Score a stored run on a folder of labelled articles.", ["data"])
-    else:
-        main()
+    run_command(main, "evaluate", "Score a stored run on a folder of labelled articles.", ["data"])

@@ -10,8 +10,9 @@ import torch
 from rich.console import Console
 
 from safe_exp.config import EvaluateConfig
+from safe_exp.data.articles import count_reasons
 from safe_exp.data.scoring import encode_folder
-from safe_exp.files import short_path
+from safe_exp.files import short_path, write_json
 from safe_exp.job import is_first_process
 from safe_exp.progress import print_results
 from safe_exp.results import split_predictions, write_metrics, write_predictions
@@ -50,13 +51,12 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     }
     if is_first_process():
         write_predictions(folder / "predictions.csv", [predictions])
+        write_json(folder / "data_manifest.json", scored.manifest())
         write_metrics(folder / "metrics.json", metrics)
         fake = float(predictions.label.mean())
         print_results(metrics, Console(), {"test": max(fake, 1 - fake)})
-        log.info(
-            "Scored %d articles, left out %d. Everything is in %s",
-            scored.scored,
-            len(scored.left_out),
-            short_path(folder),
-        )
+        if scored.left_out:
+            reasons = "; ".join(f"{count} × {reason}" for reason, count in count_reasons(scored.left_out).items())
+            log.info("Left out %d: %s; data_manifest.json lists them.", len(scored.left_out), reasons)
+        log.info("Scored %d articles. Everything is in %s", scored.scored, short_path(folder))
     return metrics["test"]["prediction"]["auroc"]

@@ -1,6 +1,10 @@
-"""--help of every command. Hydra's own copies all configs 120 times to list its groups, which takes a second."""
+"""How every command begins: its --help, or Hydra.
+
+Hydra's own --help copies all configs 120 times to list its groups, which takes a second.
+"""
 
 import sys
+from collections.abc import Callable
 
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
@@ -20,6 +24,22 @@ Groups (group=option)
 
 Keys and what they are set to now (key=value); conf/ says what each one means
 {config}"""
+
+
+def run_command(main: Callable[[], None], command: str, summary: str, groups: list[str]) -> None:
+    """Print the command's help if it is asked for, else run `main`, which Hydra has wrapped."""
+    if help_asked():
+        print_help(command, summary, groups)
+        return
+    sys.argv[1:] = multirun_first(sys.argv[1:])
+    main()
+
+
+def multirun_first(arguments: list[str]) -> list[str]:
+    """The arguments with -m in front: argparse takes no overrides after a flag that stands behind overrides."""
+    flags = ("-m", "--multirun")
+    asked = any(argument in flags for argument in arguments)
+    return ["-m"] * asked + [argument for argument in arguments if argument not in flags]
 
 
 def help_asked() -> bool:

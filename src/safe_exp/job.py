@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 import os
 import shlex
 import signal
@@ -15,12 +17,22 @@ from typing import Any
 
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from safe_exp.errors import UserError
-from safe_exp.status import SIGTERM_EXIT, JobRecord
+from safe_exp.files import short_path, whole_file
+from safe_exp.status import SIGTERM_EXIT, JobRecord, is_lost_peer, record_process_failure
 
+log = logging.getLogger(__name__)
+
+ADDITIONS = Path(".hydra", "added.yaml")  # what later resumes have added to the overrides, trainer.max_epochs=… say
 RESUME_FOLDER = ".hydra/resumed"  # where Hydra notes the command that resumed a run; .hydra itself stays as it was
+
+ENDED_WITHIN_EPOCH = (
+    "was ended within an epoch (by trainer.max_steps or trainer.max_time), so it cannot be trained further. "
+    "Start a new run with the higher limit: under the same seed it takes the same steps."
+)
 
 
 def register_resolvers() -> None:
@@ -45,7 +57,11 @@ def is_first_process() -> bool:
 def recorded_job(folder: Path) -> Iterator[None]:
     """Keep status.json and logs/ of a job: running from the first second, then finished, failed or interrupted."""
     if not is_first_process():
-        yield
+        try:
+            yield
+        except BaseException as error:
+            record_process_failure(folder, error, int(os.environ.get("LOCAL_RANK") or os.environ["SLURM_PROCID"]))
+            raise
         return
     record = JobRecord(folder, command=shlex.join([sys.executable, "-m", *_command()]))
     with _log_file(folder / "logs" / "run.log"), _sigterm_as_exit():
@@ -53,21 +69,45 @@ def recorded_job(folder: Path) -> Iterator[None]:
             yield
         except BaseException as error:  # Ctrl-C is a verdict too
             record.failed(error)  # Hydra prints only a sweep's first error, and only at its end
-            logging.getLogger(__name__).debug("The job ended early.", exc_info=not isinstance(error, UserError))
+            log.debug("The job ended early.", exc_info=not isinstance(error, UserError))
+            if record.state == "interrupted":
+                log.warning("%s", _interruption_note(folder, record))
+            if isinstance(error, KeyboardInterrupt):
+                raise SystemExit(record.exit_code) from None  # a traceback would only hide the line above
+            if is_lost_peer(error):
+                raise UserError(f"Stopped: {record.reason}.") from error  # the traceback is in logs/run.log
             raise
         record.finished()
 
 
-def job_name() -> str:
-    """What tells this job from its neighbours: its overrides, or the date and time of its folder."""
-    overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith(("data.root=", "resume="))]
-    return " ".join(overrides) or "-".join(Path(HydraConfig.get().runtime.output_dir).parts[-2:])
+def _interruption_note(folder: Path, record: JobRecord) -> str:
+    command = _command()[0]
+    if command != "safe_exp.train":
+        return f"Stopped ({record.reason})."
+    run = shlex.quote(str(short_path(folder)))
+    return f"Stopped ({record.reason}). To go on from the last epoch:  python -m {command} resume={run}"
 
 
-def sweep_name() -> str | None:
-    """The sweep's folder name for a job of a multirun, else None."""
-    config = HydraConfig.get()
-    return "-".join(Path(config.sweep.dir).parts[-2:]) if config.mode.name == "MULTIRUN" else None
+def job_name(folder: Path) -> str:
+    """What tells this job from its neighbours: the overrides it started with, or the date and time of its folder."""
+    start = _start(folder)
+    overrides = [o for o in start.overrides.task if not o.startswith(("data.root=", "resume="))]
+    return " ".join(overrides) or "-".join(Path(start.runtime.output_dir).parts[-2:])
+
+
+def sweep_name(folder: Path) -> str | None:
+    """The sweep's folder name for a job that started in a multirun, else None."""
+    start = _start(folder)
+    if start.mode not in ("MULTIRUN", RunMode.MULTIRUN):
+        return None
+    depth = len(Path(OmegaConf.to_container(start.sweep, resolve=False)["subdir"]).parts)
+    return "-".join(Path(start.runtime.output_dir).parents[depth - 1].parts[-2:])
+
+
+def _start(folder: Path) -> DictConfig:
+    """Hydra's own config as it was when the run in `folder` was started, whatever command resumes it now."""
+    stored = folder / ".hydra" / "hydra.yaml"
+    return OmegaConf.load(stored).hydra if stored.exists() else HydraConfig.get()
 
 
 def resumed_config(run: Path, config_name: str) -> DictConfig:
@@ -83,24 +123,73 @@ def resumed_config(run: Path, config_name: str) -> DictConfig:
     hydra_folder = run / ".hydra"
     if not _is_run(str(run)):
         raise UserError(f"resume={run}: there is no run in this folder (.hydra/overrides.yaml is missing).")
-    added = [override for override in config.overrides.task if not override.lstrip("+").startswith("resume=")]
+    added = _additions()
     changes = [override for override in added if not override.startswith("trainer.")]
     if changes:
         raise UserError(
             f"resume={run} goes on with the run's own settings, so {' '.join(changes)} cannot be given with it; only "
             "trainer.… can (more epochs, say). Start a new run instead."
         )
-    if not added and (run / "metrics.json").exists():
-        raise UserError(
-            f"resume={run}: this run has finished, its figures are in metrics.json. To train it further raise its "
-            "limit, as in trainer.max_epochs=100."
-        )
-    overrides = [*OmegaConf.load(hydra_folder / "overrides.yaml"), *added]
-    composed = compose(config_name, overrides=list(overrides))
-    _require_same_values(run, composed, OmegaConf.load(hydra_folder / "config.yaml"), added)
+    overrides, kept = list(OmegaConf.load(hydra_folder / "overrides.yaml")), _kept_additions(run)
+    now = _merged(kept, added)
+    before, composed = (compose(config_name, overrides=[*overrides, *later]) for later in (kept, now))
+    if (run / "metrics.json").exists():
+        _require_raised_limit(run, before, composed)
+    _require_same_schedule(run, before, composed)
+    _require_same_values(run, composed, OmegaConf.load(hydra_folder / "config.yaml"), now)
     _root_paths(composed, Path(OmegaConf.load(hydra_folder / "hydra.yaml").hydra.runtime.cwd))
     composed.resume = str(run)
     return composed
+
+
+def train_further(run: Path) -> None:
+    """From here on the resumed run is one that trains: what this command added holds for later resumes too."""
+    # The figures of a run that had finished go first. Killed between the two, it is a run that has ended.
+    (run / "metrics.json").unlink(missing_ok=True)
+    if _additions():
+        with whole_file(run / ADDITIONS) as draft:
+            OmegaConf.save(OmegaConf.create(_merged(_kept_additions(run), _additions())), draft)
+
+
+def _additions() -> list[str]:
+    return [o for o in HydraConfig.get().overrides.task if not o.lstrip("+").startswith("resume=")]
+
+
+def _kept_additions(run: Path) -> list[str]:
+    return list(OmegaConf.load(run / ADDITIONS)) if (run / ADDITIONS).exists() else []
+
+
+def _merged(kept: list[str], added: list[str]) -> list[str]:
+    """One override for each key, the later one."""
+    return list({override.partition("=")[0]: override for override in [*kept, *added]}.values())
+
+
+def _require_raised_limit(run: Path, before: DictConfig, now: DictConfig) -> None:
+    """A run that has finished is trained further only when there is something to train."""
+
+    def limit(config: DictConfig, key: str) -> float:
+        value = config.trainer[key]
+        return math.inf if value in (None, -1) else value
+
+    raised = any(limit(now, key) > limit(before, key) for key in ("max_epochs", "max_steps"))
+    if not raised and now.trainer.max_time == before.trainer.max_time:
+        raise UserError(
+            f"resume={run}: this run has finished, its figures are in metrics.json. To train it further raise its "
+            f"limit, as in trainer.max_epochs={2 * (before.trainer.max_epochs or 50)}."
+        )
+    if json.loads((run / "metrics.json").read_text(encoding="utf-8")).get("ended_within_epoch"):
+        raise UserError(f"resume={run}: this run {ENDED_WITHIN_EPOCH}")
+
+
+def _require_same_schedule(run: Path, before: DictConfig, now: DictConfig) -> None:
+    """scheduler=cosine falls to 0 at trainer.max_epochs; past that epoch it would rise again."""
+    then, later = ((OmegaConf.to_container(c, resolve=True) if c else {}) for c in (before.scheduler, now.scheduler))
+    if then != later:
+        changed = next(key for key in later if then.get(key) != later[key])
+        raise UserError(
+            f"resume={run}: scheduler.{changed} was {then.get(changed)} and would become {later[changed]}: the run has "
+            "followed another course of γ from its first epoch on. Start a new run with the new limit."
+        )
 
 
 def _require_same_values(run: Path, composed: DictConfig, stored: DictConfig, added: list[str]) -> None:
@@ -128,9 +217,12 @@ def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
 
 def _root_paths(composed: DictConfig, started_in: Path) -> None:
     """Paths were given relative to where the run was started, which need not be where it is resumed."""
-    composed.data.root = str(started_in / composed.data.root)
-    if composed.vectors.path is not None:
-        composed.vectors.path = str(started_in / composed.vectors.path)
+    for section, key in (("data", "root"), ("data", "prepared"), ("data", "images"), ("vectors", "path")):
+        if composed[section].get(key) is not None:
+            composed[section][key] = str(started_in / composed[section][key])
+    model = composed.captioner.get("model")
+    if model is not None and (started_in / model).is_dir():  # else an id on the model hub
+        composed.captioner.model = str(started_in / model)
 
 
 def _command() -> list[str]:

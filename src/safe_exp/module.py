@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,9 +14,11 @@ from torch import Tensor
 from safe_exp.architecture import build_network, closed_form_of, sentences
 from safe_exp.config import ModelConfig, OptimizerConfig, Update, Variant, plain_config
 from safe_exp.data.batch import NewsBatch
+from safe_exp.epoch import EpochSums, gradient_norms
 from safe_exp.equations import SafeLosses, SafeOutput, Words, algorithm1_epoch, safe_loss
 from safe_exp.errors import UserError
-from safe_exp.scores import SplitScores, log_names, split_figures
+from safe_exp.figure_names import log_names
+from safe_exp.scores import SplitScores, split_figures
 
 
 class SafeModule(pl.LightningModule):
@@ -60,6 +61,7 @@ class SafeModule(pl.LightningModule):
         }
         self.scores = SplitScores()
         self.figures: dict[str, Any] = {}  # of the split that was scored last, as in metrics.json
+        self.logged: dict[str, float] = {}  # the same under the names they are logged by, as in val/similarity_auroc
         self.columns: dict[str, Tensor | None] = {}  # its articles' scores
 
     @property
@@ -85,20 +87,17 @@ class SafeModule(pl.LightningModule):
     # ── training ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def on_train_epoch_start(self) -> None:
-        self.epoch_sums = None
-        self.epoch_start = time.perf_counter()
+        self.epoch = EpochSums()
 
     def training_step(self, batch: NewsBatch, batch_idx: int) -> None:
         optimizer = self.optimizers()
         optimizer.zero_grad()
         output, losses = self.backward_by[self.model.update](self, batch)
-        norms = self.gradient_norms()
+        norms = gradient_norms(self.network)  # before clipping
         if self.gradient_clip_val is not None:
             self.clip_gradients(optimizer, self.gradient_clip_val, self.gradient_clip_algorithm or "norm")
         optimizer.step()
-        self.add_to_epoch(batch, output, losses, norms)
-        if self.trainer.is_last_batch:
-            self.log_dict(self.epoch_figures(), on_step=False, on_epoch=True, batch_size=1)
+        self.epoch.add(batch, output, losses, norms)
 
     def backward_closed_form(self, batch: NewsBatch) -> tuple[SafeOutput, SafeLosses]:
         """Eqs. (12)-(18) over the mini-batch."""
@@ -114,6 +113,8 @@ class SafeModule(pl.LightningModule):
         optimizer=sgd the parameters end where Algorithm 1 leaves them.
         """
         gamma = self.optimizers().param_groups[0]["lr"]
+        if gamma == 0:  # a scheduler's last value; the walk stands still, and its direction tends to the gradient
+            return self.backward_closed_form(batch)
         articles = {**self.look_up(batch), "label": batch.label}
         with torch.no_grad():
             output = self.network(**{name: value for name, value in articles.items() if name != "label"})
@@ -167,59 +168,22 @@ class SafeModule(pl.LightningModule):
         count = torch.tensor(float(len(batch.label)), device=self.device)
         return count / self.trainer.strategy.reduce(count.clone(), reduce_op="mean")
 
-    def gradient_norms(self) -> Tensor:
-        """‖∂L/∂θ‖ of θ_p, θ_t, θ_v before clipping, (3,); NaN for a part that the variant lacks."""
-        norms = []
-        for part in (self.network.predictor, self.network.text_encoder, self.network.visual_encoder):
-            gradients = [] if part is None else [p.grad for p in part.parameters() if p.grad is not None]
-            norm = (
-                torch.nn.utils.get_total_norm(gradients, foreach=True)
-                if gradients
-                else torch.tensor(0.0, device=self.device)
-            )
-            norms.append(norm.float() if part is not None else norm.new_full((), torch.nan))
-        return torch.stack(norms)
-
-    def add_to_epoch(self, batch: NewsBatch, output: SafeOutput, losses: SafeLosses, norms: Tensor) -> None:
-        """Sum what the epoch's figures need, on the device and without waiting for it."""
-        count = len(batch.label)
-        similarity = torch.zeros_like(output.probability) if output.similarity is None else output.similarity
-        fake = batch.label.to(similarity.dtype)
-        sums = torch.cat(
-            [
-                torch.stack([value.float() for value in losses]) * count,
-                torch.stack([similarity @ (1 - fake), similarity @ fake, fake.sum()]).float(),
-                norms,
-                torch.tensor([count, 1.0], device=norms.device),
-            ]
-        )
-        self.epoch_sums = sums if self.epoch_sums is None else self.epoch_sums + sums
+    def on_train_batch_end(self, *arguments: Any) -> None:
+        # Here and not in the step: only now is it known that trainer.max_time ends the epoch with this batch.
+        if self.trainer.is_last_batch or self.trainer.fit_loop.epoch_loop.done:
+            self.log_dict(self.epoch_figures(), on_step=False, on_epoch=True, batch_size=1)
 
     def epoch_figures(self) -> dict[str, float]:
-        """Means over the epoch's articles (losses, similarity) and steps (gradient norms)."""
-        sums = self.epoch_sums
+        sums = self.epoch.sums
         if self.trainer.world_size > 1:
             sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
-        loss, loss_prediction, loss_similarity, s_real, s_fake, fake, *norms, count, steps = sums.tolist()
-        if not loss < float("inf"):  # also NaN
+        figures = self.epoch.figures(sums, self.model.variant not in (Variant.text_only, Variant.visual_only))
+        if not figures["train/loss"] < float("inf"):  # also NaN
             raise UserError(
-                f"The training loss became {loss} in epoch {self.current_epoch}: the updates are too large. "
-                f"Try model.gamma={self.model.gamma / 10:g}, or trainer.gradient_clip_val=1."
+                f"The training loss became {figures['train/loss']} in epoch {self.current_epoch}: the updates are too "
+                f"large. Try model.gamma={self.model.gamma / 10:g}, or trainer.gradient_clip_val=1."
             )
-        figures = {
-            "train/loss": loss / count,
-            "train/loss_prediction": loss_prediction / count,
-            "train/loss_similarity": loss_similarity / count,
-            "train/gamma": self.optimizers().param_groups[0]["lr"],
-            "train/articles_per_second": count / (time.perf_counter() - self.epoch_start),
-        }
-        if self.model.variant not in (Variant.text_only, Variant.visual_only):
-            figures["train/similarity_real"] = s_real / max(count - fake, 1)
-            figures["train/similarity_fake"] = s_fake / max(fake, 1)
-        for part, norm in zip(("predictor", "text_encoder", "visual_encoder"), norms, strict=True):
-            if norm == norm:  # NaN: the variant lacks this part
-                figures[f"train/gradient_norm_{part}"] = norm / steps
-        return figures
+        return figures | {"train/gamma": self.optimizers().param_groups[0]["lr"]}
 
     def on_train_epoch_end(self) -> None:
         scheduler = self.lr_schedulers()
@@ -255,7 +219,8 @@ class SafeModule(pl.LightningModule):
                 of_class = self.columns["similarity"][self.columns["label"] == label]
                 logged[f"similarity_{name}"] = of_class.mean().item()
         # Every process has gathered the same articles, so there is nothing left to reduce.
-        self.log_dict({f"{split}/{name}": value for name, value in logged.items()}, rank_zero_only=False)
+        self.logged = {f"{split}/{name}": value for name, value in logged.items()}
+        self.log_dict(self.logged, rank_zero_only=False)
 
     # ── the optimiser ─────────────────────────────────────────────────────────────────────────────────────────────────
 

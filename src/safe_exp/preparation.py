@@ -76,5 +76,6 @@ def counts_table(counts: dict[str, Any]) -> Table:
     for site, of_site in groups:
         for kind in ("fake", "real", "all"):
             numbers = [f"{of_site[kind][key]:,}" for key in ("articles", "with_text", "with_visual", "with_both")]
-            table.add_row(f"{site} {kind}" if len(groups) > 1 else kind, *numbers, end_section=kind == "all")
+            named = f"{site} {kind}" if len(groups) > 1 and site != "all" else kind
+            table.add_row(named, *numbers, end_section=kind == "all")
     return table

@@ -7,7 +7,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from safe_exp.config import CONF, register_schemas, typed_config
-from safe_exp.help import help_asked, print_help
+from safe_exp.help import run_command
 from safe_exp.job import recorded_job, register_resolvers
 
 register_schemas()
@@ -25,7 +25,4 @@ def main(composed: DictConfig) -> int:
 
 
 if __name__ == "__main__":
-    if help_asked():
-        print_help("prepare", "Prepare articles once, for every run on them.", ["data", "captioner"])
-    else:
-        main()
+    run_command(main, "prepare", "Prepare articles once, for every run on them.", ["data", "captioner"])

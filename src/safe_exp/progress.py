@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from safe_exp.config import TrainerConfig
+from safe_exp.figure_names import LABELS, lower_is_better
 
 log = logging.getLogger(__name__)
 
@@ -24,34 +25,20 @@ BAR_SECONDS = 0.25  # between two redraws
 LINE_SECONDS = 5.0  # between two log lines
 SHOWN = {"train/loss": "loss", "val/loss": "val", "val/auroc": "AUROC"}
 SCORERS = ("prediction", "similarity")
-LOSSES = {  # row, and the scorer whose column it stands in
-    "loss": ("loss L ↓", None),
-    "loss_prediction": ("loss L_p ↓", "prediction"),
-    "loss_similarity": ("loss L_s ↓", "similarity"),
-}
-FIGURES = {
-    "accuracy": "accuracy",
-    "precision": "precision of fake",
-    "recall": "recall of fake",
-    "f1": "F1 of fake",
-    "f1_macro": "F1, macro",
-    "auroc": "AUROC",
-    "average_precision": "average precision",
-    "brier": "Brier score ↓",
-    "ece": "calibration error ↓",
-}
+LOSSES = {"loss": None, "loss_prediction": "prediction", "loss_similarity": "similarity"}  # the scorer of each
 
 
 def progress_callbacks(config: TrainerConfig) -> list[Callback]:
     """The progress display, unless the config turns it off; Lightning refuses to be given one that is turned off."""
-    return [] if config.enable_progress_bar is False or config.barebones else [TrainingProgress()]
+    return [] if config.enable_progress_bar is False else [TrainingProgress(max_steps=config.max_steps)]
 
 
 class TrainingProgress(ProgressBar):  # Lightning adds a bar of its own beside any other kind of callback
     """One bar over max_epochs times the batches of an epoch, or log lines; shorter ones for validation and test."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, max_steps: int | None = None) -> None:
         super().__init__()
+        self.max_steps = None if max_steps == -1 else max_steps
         self.console = console or Console(stderr=True)
         self._enabled = True
         self._bar: Progress | None = None
@@ -78,8 +65,7 @@ class TrainingProgress(ProgressBar):  # Lightning adds a bar of its own beside a
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         batches = trainer.num_training_batches
         total = batches * trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else math.inf
-        if trainer.max_steps and trainer.max_steps > 0:
-            total = min(total, trainer.max_steps)
+        total = min(total, self.max_steps or math.inf)
         self._epochs_reported, self._unreported_epoch = 0, False
         done = trainer.current_epoch * batches if trainer.current_epoch else 0  # a resumed run
         self._start(_epoch_of(trainer), total, done)
@@ -214,12 +200,12 @@ def results_table(
         if any(value is not None for value in values):
             table.add_row(label, *(_three_decimals(value) for value in values), style=style)
 
-    for key, (label, owner) in LOSSES.items():
+    for key, owner in LOSSES.items():
         home = owner if owner in scorers else next(iter(scorers), None)  # L belongs to both; it stands in the first
-        add_row(label, [splits[split].get(key) if scorer == home else None for split, scorer in columns])
+        add_row(_row_name(key), [splits[split].get(key) if scorer == home else None for split, scorer in columns])
     table.add_section()
-    for key, label in FIGURES.items():
-        add_row(label, [(splits[split].get(scorer) or {}).get(key) for split, scorer in columns])
+    for key in (key for key in LABELS if key not in LOSSES):
+        add_row(_row_name(key), [(splits[split].get(scorer) or {}).get(key) for split, scorer in columns])
         if key == "accuracy" and majority_rates:
             add_row("  majority rate", [majority_rates.get(split) for split, _ in columns], style="dim")
     return table
@@ -237,6 +223,10 @@ def print_results(
 def _epoch_of(trainer: Trainer) -> str:
     most = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else "∞"
     return f"Epoch {trainer.current_epoch + 1}/{most}"
+
+
+def _row_name(figure: str) -> str:
+    return f"{LABELS[figure]} ↓" if lower_is_better(figure) else LABELS[figure]
 
 
 def _three_decimals(value: float | None) -> str:

@@ -80,12 +80,6 @@ def split_figures(columns: dict[str, Tensor | None], alpha: float, beta: float, 
     return figures
 
 
-def log_names(figures: dict) -> dict[str, float]:
-    """The figures of a split under the names they are logged by: f1 is the verdict's, similarity_f1 that of M_s."""
-    named = {name: value for name, value in figures.items() if isinstance(value, float)} | figures["prediction"]
-    return named | {f"similarity_{name}": value for name, value in figures.get("similarity", {}).items()}
-
-
 def scorer_figures(score: Tensor, label: Tensor) -> dict[str, float]:
     """Every figure of one scorer, fake being the positive class.
 

@@ -24,6 +24,7 @@ DISTRIBUTIONS = ("torch", "pytorch-lightning", "hydra-core", "torchmetrics")
 EXIT_CODES = {"finished": 0, "failed": 1, "running": 1, "interrupted": 130}  # 130: what a shell reports after Ctrl-C
 SIGTERM_EXIT = 143  # 128 + 15
 GIT_TIMEOUT_SECONDS = 5
+LOST_PEER = "another process of this job is gone"
 
 
 class JobRecord:
@@ -57,25 +58,64 @@ class JobRecord:
         """0 for a finished job and for no other: one that was never closed counts as failed."""
         return EXIT_CODES[self.state]
 
+    @property
+    def reason(self) -> str | None:
+        return self._content["reason"]
+
     def finished(self) -> None:
         self._content |= {"state": "finished", "ended": _now()}
         write_json(self.path, self._content)
 
     def failed(self, error: BaseException) -> None:
         """Record why the job ended early: a user's message, an interruption, or a fault with its traceback."""
-        if _is_interruption(error):
-            ending = {"state": "interrupted", "reason": _interruption_reason(error)}
-        elif isinstance(error, UserError):
-            ending = {"state": "failed", "reason": _printable(str(error))}
-        else:
-            ending = {
-                "state": "failed",
-                "reason": _printable("".join(traceback.format_exception_only(error)).strip()),
-                "traceback": _printable("".join(traceback.format_exception(error))),
-            }
-        self._content |= ending | {"ended": _now()}
+        self._content |= _ending(error)
+        stored = _read(self.path)
+        if is_lost_peer(error) and stored.get("process"):
+            self._content = stored  # the other process has told why; that it is gone is no news
+            return
         with suppress(OSError):  # a full disk may be the very error; raising here would hide it
             write_json(self.path, self._content)
+
+
+def record_process_failure(folder: Path, error: BaseException, process: int) -> None:
+    """Record why a further process of a job failed: the first one only sees that it is gone, or is killed meanwhile."""
+    path = Path(folder) / "status.json"
+    content = _read(path)
+    waits_for_a_cause = content.get("state") == "running" or str(content.get("reason")).startswith(LOST_PEER)
+    if _is_interruption(error) or is_lost_peer(error) or not waits_for_a_cause:
+        return
+    ending = _ending(error)
+    with suppress(OSError):
+        write_json(path, content | ending | {"reason": f"in process {process}: {ending['reason']}", "process": process})
+
+
+def _ending(error: BaseException) -> dict[str, Any]:
+    if _is_interruption(error):
+        ending = {"state": "interrupted", "reason": _interruption_reason(error)}
+    elif isinstance(error, UserError):
+        ending = {"state": "failed", "reason": _printable(str(error))}
+    else:
+        reason = _printable("".join(traceback.format_exception_only(error)).strip())
+        ending = {
+            "state": "failed",
+            "reason": f"{LOST_PEER} ({reason})" if is_lost_peer(error) else reason,
+            "traceback": _printable("".join(traceback.format_exception(error))),
+        }
+    return ending | {"ended": _now()}
+
+
+def is_lost_peer(error: BaseException) -> bool:
+    """Whether an exchange between processes failed, which is the echo of what happened in another one."""
+    # gloo raises a bare RuntimeError, so that only its words tell.
+    text = f"{type(error).__name__} {error}".lower()
+    return isinstance(error, RuntimeError) and any(word in text for word in ("gloo", "nccl", "distbackend", "by peer"))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 def git_commit(checkout: Path) -> str | None:

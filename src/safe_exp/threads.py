@@ -11,9 +11,10 @@ from safe_exp.config import TrainConfig
 
 log = logging.getLogger(__name__)
 
-# Multiply-adds of a forward pass on word vectors, below which one thread does a step as fast as several. Measured on two
-# cores: at 2e7 (B = 16, E = 32, K = 32) two threads gain nothing, and take twice as long as one, or many times, when
-# something else runs on one of the cores; at 3e8 (B = 64, E = 32, K = 128) they gain a fifth, at 3e9 (E = 300) two fifths.
+# Multiply-adds of a forward pass on word vectors, below which one thread does a step as fast as several. Measured on
+# two cores: at 2e7 (B = 16, E = 32, K = 32) two threads gain nothing, and take twice as long as one, or many times,
+# when something else runs on one of the cores; at 3e8 (B = 64, E = 32, K = 128) they gain a fifth, at 3e9 (E = 300)
+# two fifths.
 WORTH_THREADS = 1e8
 
 _at_start: int | None = None  # what PyTorch chose, before any job of this process changed it

@@ -7,7 +7,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from safe_exp.config import CONF, register_schemas, typed_config
-from safe_exp.help import help_asked, print_help
+from safe_exp.help import run_command
 from safe_exp.job import recorded_job, register_resolvers, resumed_config
 
 register_schemas()
@@ -29,7 +29,4 @@ def main(composed: DictConfig) -> float:
 GROUPS = ["model", "data", "captioner", "vectors", "optimizer", "scheduler", "trainer", "logger", "experiment"]
 
 if __name__ == "__main__":
-    if help_asked():
-        print_help("train", "Train SAFE, once or as a sweep; with no arguments on built-in articles.", GROUPS)
-    else:
-        main()
+    run_command(main, "train", "Train SAFE, once or as a sweep; with no arguments on built-in articles.", GROUPS)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ import pytorch_lightning as pl
 import torch
 from rich.console import Console
 
-from safe_exp.callbacks import EpochHistory, WholeCheckpointIO, build_callbacks, stopped_by
-from safe_exp.config import TrainConfig, plain_config, trainer_arguments
+from safe_exp.callbacks import EpochHistory, TrainedFurther, WholeCheckpointIO, build_callbacks
+from safe_exp.config import TrainConfig, Update, plain_config, trainer_arguments
+from safe_exp.data.artifacts import share_artifacts
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.errors import UserError
 from safe_exp.files import short_path
@@ -22,7 +25,7 @@ from safe_exp.module import SafeModule
 from safe_exp.progress import print_results, progress_callbacks
 from safe_exp.reporting.figures import draw_run_figures
 from safe_exp.results import Predictions, split_predictions, write_metrics, write_predictions
-from safe_exp.scores import log_names
+from safe_exp.stopping import ended_within_epoch, stopped_by
 from safe_exp.tracking import close_loggers, log_results, open_loggers
 
 log = logging.getLogger(__name__)
@@ -38,28 +41,31 @@ def train(config: TrainConfig, folder: Path) -> float:
     datamodule = FakeNewsNetDataModule(
         config.data, config.captioner, config.vectors, config.seed, folder / "artifacts", config.model.variant.reads
     )
-    datamodule.prepare_data()
     datamodule.setup("fit")
     if is_first_process():
         datamodule.save_artifacts(folder / "artifacts")
+        if sweep_name(folder):
+            share_artifacts(folder / "artifacts", sorted(folder.parent.glob("*/artifacts")))
     pl.seed_everything(config.seed, workers=True, verbose=False)
     module = build_module(config, datamodule)
     last = folder / "checkpoints" / "last.ckpt"
     if is_first_process():
         print_start(config, datamodule, module, folder, resumed=last.exists())
 
-    loggers = open_loggers(config.logger, folder, job_name(), sweep_name(), plain_config(config))
+    loggers = open_loggers(config.logger, folder, job_name(folder), sweep_name(folder), plain_config(config))
     exit_code = 1
     try:
         trainer = build_trainer(config, folder, loggers)
-        trainer.fit(module, datamodule, ckpt_path=last if last.exists() else None)
+        with lightning_refusals():
+            trainer.fit(module, datamodule, ckpt_path=last if last.exists() else None)
         if trainer.interrupted:
             raise KeyboardInterrupt
-        best_epoch, metrics, predictions = score_best(trainer, module, datamodule)
+        best_epoch, metrics, predictions, validated = score_best(trainer, module, datamodule)
         metrics |= {
-            "epochs": trainer.current_epoch,
+            "epochs": len(history_of(trainer)),  # with a last one that was cut short
             "best_epoch": None if best_epoch is None else best_epoch + 1,
             "stopped_by": stopped_by(trainer),
+            "ended_within_epoch": ended_within_epoch(trainer),
             "seconds": round(time.perf_counter() - start, 3),
             "data": {
                 **{name: len(getattr(datamodule.split, name)) for name in ("train", "val", "test")},
@@ -71,12 +77,7 @@ def train(config: TrainConfig, folder: Path) -> float:
         exit_code = 0
     finally:
         close_loggers(loggers, exit_code)
-    return validation_score(metrics["val"], config.callbacks.monitor)
-
-
-def validation_score(figures: dict[str, Any], monitor: str) -> float:
-    """The figure that is logged as `monitor`: val/auroc is the verdict's, val/similarity_auroc that of M_s."""
-    return log_names(figures)[monitor.removeprefix("val/")]
+    return validated[config.callbacks.monitor]
 
 
 def build_module(config: TrainConfig, datamodule: FakeNewsNetDataModule) -> SafeModule:
@@ -94,9 +95,11 @@ def build_module(config: TrainConfig, datamodule: FakeNewsNetDataModule) -> Safe
 
 def build_trainer(config: TrainConfig, folder: Path, loggers: list[Any]) -> pl.Trainer:
     arguments = trainer_arguments(config.trainer)
-    callbacks = build_callbacks(config.callbacks, folder) + progress_callbacks(config.trainer)
-    try:
-        return pl.Trainer(
+    callbacks = build_callbacks(config.callbacks, folder, config.trainer.max_steps) + progress_callbacks(config.trainer)
+    if config.resume is not None:
+        callbacks.append(TrainedFurther(folder))  # last, after the callbacks that may refuse to go on
+    with lightning_refusals(ValueError, TypeError):
+        trainer = pl.Trainer(
             **arguments,
             logger=loggers or False,
             callbacks=callbacks,
@@ -104,26 +107,44 @@ def build_trainer(config: TrainConfig, folder: Path, loggers: list[Any]) -> pl.T
             default_root_dir=folder,
             use_distributed_sampler=False,  # the data module shares every batch out itself
         )
-    except (pl.utilities.exceptions.MisconfigurationException, ValueError, TypeError) as error:
+    processes = trainer.num_devices * trainer.num_nodes
+    if config.model.update is Update.algorithm1 and processes > 1:
+        raise UserError(
+            f"model.update=algorithm1 goes from article to article, each step at the weights that the last one left, "
+            f"so {processes} processes cannot share it. Set trainer.devices=1, or model.update=closed_form."
+        )
+    return trainer
+
+
+@contextmanager
+def lightning_refusals(*more: type[Exception]) -> Iterator[None]:
+    """What Lightning says of settings that it cannot use, as one message."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (pl.utilities.exceptions.MisconfigurationException, *more) as error:
         raise UserError(f"Lightning refuses trainer.…: {error}") from error
 
 
 def score_best(
     trainer: pl.Trainer, module: SafeModule, datamodule: FakeNewsNetDataModule
-) -> tuple[int | None, dict[str, Any], list[Predictions]]:
-    """Of the checkpoint that validation picked: its epoch from 0, its figures, and every article's scores."""
+) -> tuple[int | None, dict[str, Any], list[Predictions], dict[str, float]]:
+    """Of the checkpoint that validation picked: its epoch from 0, its figures, every article's scores, and the figures
+    of validation by the names they are logged by."""
     epoch = None
     best = trainer.checkpoint_callback.best_model_path if trainer.checkpoint_callback else ""
     if best:  # there is none after a fast_dev_run
         checkpoint = torch.load(best, map_location=module.device, weights_only=True)
         module.load_state_dict(checkpoint["state_dict"])
         epoch = checkpoint["epoch"]
-    metrics, predictions = {}, []
+    metrics, predictions, logged = {}, [], {}
     for split, score in (("val", trainer.validate), ("test", trainer.test)):
         score(module, datamodule=datamodule, verbose=False)
         metrics[split] = module.figures
+        logged |= module.logged
         predictions.append(split_predictions(split, datamodule.ids, module.columns))
-    return epoch, metrics, predictions
+    return epoch, metrics, predictions, logged
 
 
 def write_run(

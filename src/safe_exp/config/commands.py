@@ -11,13 +11,17 @@ from safe_exp.config.baseline import BaselineConfig, MethodConfig, TfidfConfig
 from safe_exp.config.captioner import BlipConfig, CaptionerConfig, FileCaptionerConfig, VisualWordsConfig
 from safe_exp.config.checks import require_at_least
 from safe_exp.config.data import DataConfig, SyntheticDataConfig, TableDataConfig, VectorsConfig
-from safe_exp.config.model import AdamConfig, ModelConfig, OptimizerConfig, SgdConfig
+from safe_exp.config.model import AdamConfig, ModelConfig, OptimizerConfig, SgdConfig, Update
+from safe_exp.config.monitor import check_monitor
 from safe_exp.config.trainer import CallbacksConfig, LoggerConfig, TrainerConfig
 from safe_exp.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # In a wheel conf/ lies inside the package; in a checkout it stands at the top, where a researcher looks for it.
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
+
+
+MOST_CASES = 25  # each with a thumbnail inside the page
 
 
 @dataclass
@@ -39,6 +43,14 @@ class TrainConfig:
         require_at_least("seed", self.seed, 0)
         if self.threads is not None:
             require_at_least("threads", self.threads, 1)
+        check_monitor(self.callbacks.monitor, self.callbacks.mode, self.model.variant)
+        precision = str(self.trainer.precision)
+        if precision in ("16", "16-mixed") and self.model.update is not Update.autograd:
+            raise UserError(
+                f"trainer.precision={precision} scales the loss and expects autograd's backward pass, which "
+                f"model.update={self.model.update.value} does without. Take trainer.precision=bf16-mixed, or "
+                "model.update=autograd."
+            )
 
 
 @dataclass
@@ -58,6 +70,19 @@ class PrepareConfig:
     captioner: CaptionerConfig = MISSING
 
 
+@dataclass
+class ReportConfig:
+    sweep: str = MISSING  # folder of a multirun of train
+    score: str = MISSING  # test figure that figures, bars and tests of significance are about, as in metrics.json
+    cases: int = MISSING  # articles of each kind in the case study; 0: none
+    wandb: bool = MISSING  # also a W&B run of its own, in the sweep's group
+
+    def __post_init__(self) -> None:
+        require_at_least("cases", self.cases, 0)
+        if self.cases > MOST_CASES:
+            raise UserError(f"cases={self.cases}: expected at most {MOST_CASES}; the page holds four times as many.")
+
+
 def register_schemas() -> None:
     """Tell Hydra the shapes above; conf/*.yaml and conf/<group>/*.yaml name them in their defaults lists."""
     store = ConfigStore.instance()
@@ -65,6 +90,7 @@ def register_schemas() -> None:
     store.store(name="evaluate_schema", node=EvaluateConfig)
     store.store(name="prepare_schema", node=PrepareConfig)
     store.store(name="baseline_schema", node=BaselineConfig)
+    store.store(name="report_schema", node=ReportConfig)
     for group, name, node in (
         ("data", "folder_schema", DataConfig),
         ("data", "table_schema", TableDataConfig),

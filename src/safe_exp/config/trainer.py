@@ -99,14 +99,49 @@ class TrainerConfig:
                 f"trainer.accumulate_grad_batches={self.accumulate_grad_batches}: the update by hand takes one step "
                 "for each mini-batch. Raise data.batch_size instead."
             )
+        self._check_that_every_epoch_is_validated_and_kept()
+        if str(self.precision) == "16-true":
+            raise UserError("trainer.precision=16-true: float16 is too coarse for the losses. Take bf16-true.")
+        for name in ("max_epochs", "max_steps"):
+            if getattr(self, name) not in (None, -1):
+                require_at_least(f"trainer.{name}", getattr(self, name), 1)
+        if self.max_steps not in (None, -1) and (self.min_epochs or self.min_steps):
+            raise UserError(
+                f"trainer.max_steps={self.max_steps} beside trainer.min_epochs or trainer.min_steps: the two may "
+                "contradict. Leave one of them out."
+            )
         if self.gradient_clip_val is not None:
             require_positive("trainer.gradient_clip_val", self.gradient_clip_val)
         if self.gradient_clip_algorithm not in (None, "norm", "value"):
             raise UserError(f"trainer.gradient_clip_algorithm={self.gradient_clip_algorithm}: expected norm or value.")
 
+    def _check_that_every_epoch_is_validated_and_kept(self) -> None:
+        for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
+            if getattr(self, name) == 0:
+                raise UserError(
+                    f"trainer.{name}=0: a run trains, picks its checkpoint by validation and scores it on the test "
+                    "split; each needs articles. For a quick look take trainer.fast_dev_run=true."
+                )
+        for name in ("check_val_every_n_epoch", "val_check_interval"):
+            if getattr(self, name) not in (None, 1):
+                raise UserError(
+                    f"trainer.{name}={getattr(self, name)}: every epoch is validated once, at its end, since "
+                    "best.ckpt, early stopping and the plateau scheduler go by it. Leave it out."
+                )
+        for name, wrong in (("enable_checkpointing", False), ("barebones", True)):
+            if getattr(self, name) is wrong:
+                raise UserError(
+                    f"trainer.{name}={str(wrong).lower()}: a run is scored from checkpoints/best.ckpt and resumed from "
+                    "last.ckpt, so there must be checkpoints. Leave it out."
+                )
+
 
 def trainer_arguments(config: TrainerConfig) -> dict[str, Any]:
-    """What goes to pytorch_lightning.Trainer: all that is set, but for clipping, which a manual update does itself."""
-    ours = ("gradient_clip_val", "gradient_clip_algorithm")
+    """What goes to pytorch_lightning.Trainer: all that is set, but for what we do ourselves.
+
+    That is clipping, which the Trainer refuses beside a manual update, and max_steps (see StepLimit).
+    """
+    ours = ("gradient_clip_val", "gradient_clip_algorithm", "max_steps")
     values = {f.name: getattr(config, f.name) for f in fields(config)}
-    return {name: value for name, value in values.items() if value is not None and name not in ours}
+    arguments = {name: value for name, value in values.items() if value is not None and name not in ours}
+    return {"max_epochs": -1} | arguments  # without a limit Lightning would take 1000

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +81,36 @@ class Artifacts:
 def _require_file(path: Path) -> None:
     if not path.is_file():
         raise UserError(f"{path} is missing. Expected the artifacts/ folder of a run of train, whole; copy it again.")
+
+
+def share_artifacts(folder: Path, others: Iterable[Path]) -> None:
+    """Let files that are alike in the artifacts of several jobs be one file on the disk, by hard links.
+
+    Only whole files of the same content are joined, and they become read-only: we replace files and never write into
+    them, and an editor that would is to ask first. Where the file system has no links, `folder` keeps its copies.
+
+    Args:
+        folder: the artifacts of one job, complete.
+        others: those of the other jobs of its sweep, as far as they exist.
+    """
+    for other in (other for other in others if other != folder):
+        for path in folder.iterdir():
+            if path.stat().st_nlink == 1:  # the others are shared already
+                _link_if_alike(path, other / path.name)
+
+
+def _link_if_alike(path: Path, other: Path) -> None:
+    link = path.with_name(f".{path.stem}.{os.getpid()}.link")
+    try:
+        os.link(other, link)  # before the comparison: the name `other` may be given to a new file meanwhile
+        filecmp.clear_cache()
+        if filecmp.cmp(link, path, shallow=False):
+            link.chmod(0o444)
+            os.replace(link, path)
+    except OSError:
+        pass  # no such file there, no links on this file system, or too many of them: a copy is as good
+    finally:
+        link.unlink(missing_ok=True)
 
 
 def shaping_settings(data: DataConfig, captioner: CaptionerConfig, required: Sequence[str]) -> dict[str, Any]:

@@ -73,7 +73,8 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         self._stored: Artifacts | None = None
 
     def prepare_data(self) -> None:
-        prepare(self.data, self.captioner)
+        if self._stored is None:  # Lightning asks before every fit, validation and test
+            prepare(self.data, self.captioner)
 
     def setup(self, stage: str | None = None) -> None:
         """Split and number, once, whatever the stage; refuses what cannot be trained on with a UserError."""

@@ -7,8 +7,8 @@ from torch.utils.data import Sampler
 
 from safe_exp.errors import UserError
 
-# A last batch of one or two articles would take a full step on their account. The bound is a constant, and no smaller
-# than the processes of one machine, so that up to 8 processes see exactly the batches that one process sees.
+# A last batch of one or two articles would take a full step on their account. The bound does not depend on the number
+# of processes and is no smaller than those of one machine, so that up to 8 processes see exactly the batches of one.
 SMALLEST_LAST_BATCH = 8
 
 
@@ -42,8 +42,8 @@ class GlobalBatches(Sampler[list[int]]):
 
     Every process computes the same global batches and takes every `world_size`-th article of each, so nothing is
     repeated and nothing dropped. All processes must get a share of each batch (one without would wait for ever in the
-    next exchange of gradients), so a last batch with fewer articles than processes joins the one before. So do last
-    batches below half a batch or `SMALLEST_LAST_BATCH`, whichever is less, for any number of processes.
+    next exchange of gradients), so a last batch with fewer articles than processes joins the one before. So does a last
+    batch below `SMALLEST_LAST_BATCH` or `batch_size`, whichever is less, for any number of processes.
 
     Raises:
         UserError: fewer articles, or a smaller batch, than there are processes.
@@ -65,7 +65,7 @@ class GlobalBatches(Sampler[list[int]]):
         """Start and end of each global batch in the order of the epoch."""
         starts = list(range(0, len(self.sampler), self.batch_size))
         last = len(self.sampler) - starts[-1]
-        if len(starts) > 1 and last < max(self.world_size, min(SMALLEST_LAST_BATCH, self.batch_size // 2)):
+        if len(starts) > 1 and last < max(self.world_size, min(SMALLEST_LAST_BATCH, self.batch_size)):
             starts.pop()
         return list(zip(starts, [*starts[1:], len(self.sampler)], strict=True))
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from safe_exp.config import DataConfig, captioner_from_plain
-from safe_exp.data.articles import LeftOut
+from safe_exp.data.articles import LeftOut, count_reasons
 from safe_exp.data.artifacts import Artifacts, data_fingerprint
 from safe_exp.data.encoded import encode_prepared, news_loader
 from safe_exp.data.prepared import prepare
@@ -28,7 +28,19 @@ class ScoredFolder:
     fingerprint: str
     scored: int
     trained_on: int  # articles whose ids stand in the run's own training split
-    manifest: dict[str, Any]  # of the prepared data set
+    counts: dict[str, Any]  # of the prepared data set, by class and by what the articles have
+
+    def manifest(self) -> dict[str, Any]:
+        """Plain values: what was scored, and what was left out and why."""
+        return {
+            "fingerprint": self.fingerprint,
+            "counts": self.counts,
+            "scored": self.scored,
+            "left_out": {
+                "by_reason": count_reasons(self.left_out),
+                "articles": [vars(item) for item in self.left_out],
+            },
+        }
 
 
 def encode_folder(data: DataConfig, artifacts: Path, reads: Sequence[str]) -> ScoredFolder:
@@ -57,5 +69,5 @@ def encode_folder(data: DataConfig, artifacts: Path, reads: Sequence[str]) -> Sc
         data_fingerprint(prepared.fingerprint, settings, {"scored": ids}),
         len(rows),
         sum(article_id in training for article_id in ids),
-        prepared.manifest,
+        prepared.manifest["counts"],
     )

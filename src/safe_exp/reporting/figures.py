@@ -30,6 +30,7 @@ STYLE = {
     "legend.fontsize": 9,
     "hatch.linewidth": 0.6,
     "figure.constrained_layout.use": True,
+    "svg.hashsalt": "safe_exp",
 }
 LOSSES = {
     "loss": r"$L = \alpha L_p + \beta L_s$",
@@ -79,10 +80,20 @@ def draw_run_figures(
     paths = {}
     for name, build in builders.items():
         paths[name] = Path(folder) / "figures" / f"{name}.png"
-        # From matplotlib's defaults, so that a personal matplotlibrc changes nothing; no pyplot, so no global figures.
-        with matplotlib.style.context(["default", STYLE]), whole_file(paths[name]) as draft:
-            build().savefig(draft, dpi=DPI)
+        save_figure(build, paths[name])
     return paths
+
+
+def save_figure(build: Callable[[], Figure], *paths: Path) -> None:
+    """Draw once in the house style and write each file in the format of its suffix."""
+    # From matplotlib's defaults, so that a personal matplotlibrc changes nothing; no pyplot, so no global figures.
+    with matplotlib.style.context(["default", STYLE]):
+        figure = build()
+        for path in paths:
+            # Without a date and with a fixed salt the same content gives the same file.
+            metadata = {"Date": None} if path.suffix == ".svg" else None
+            with whole_file(path) as draft:
+                figure.savefig(draft, dpi=DPI, metadata=metadata)
 
 
 def loss_figure(history: list[dict[str, float]], best_epoch: int | None) -> Figure:
@@ -90,7 +101,7 @@ def loss_figure(history: list[dict[str, float]], best_epoch: int | None) -> Figu
     shown = [key for key in LOSSES if any(np.isfinite(_series(history, f"{s}/{key}")).any() for s in ("train", "val"))]
     figure = Figure(figsize=(1.2 + 3.4 * max(len(shown), 1), 3.4))
     if not shown:
-        _say(figure.subplots(), "No epoch was completed: there are no losses to show.")
+        say(figure.subplots(), "No epoch was completed: there are no losses to show.")
         return figure
     epochs = np.arange(1, len(history) + 1)
     for key, axes in zip(shown, figure.subplots(1, len(shown), squeeze=False)[0], strict=True):
@@ -118,7 +129,7 @@ def similarity_figure(predictions: Predictions) -> Figure:
     figure = Figure(figsize=(6.4, 4.2))
     finite = similarity[np.isfinite(similarity)]
     if not len(finite):
-        _say(figure.subplots(), "No test article has a similarity.")
+        say(figure.subplots(), "No test article has a similarity.")
         return figure
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
     middle, half = (finite.max() + finite.min()) / 2, max(np.ptp(finite) / 2, 0.025)  # equal scores still get a width
@@ -175,7 +186,7 @@ def ranking_figure(predictions: Predictions) -> Figure:
     precision_recall.set(xlabel="recall (fakes found)", ylabel="precision (called fake that are)")
     if not fakes or not reals:
         for axes in figure.axes:
-            _say(axes, f"Undefined: there are {fakes} fake and\n{reals} real articles in the test split.")
+            say(axes, f"Undefined: there are {fakes} fake and\n{reals} real articles in the test split.")
     else:
         roc.plot([0, 1], [0, 1], ":", color=GREY, label="chance: AUC 0.500")
         precision_recall.axhline(fakes / len(label), ls=":", color=GREY, label=f"chance: {fakes / len(label):.3f}")
@@ -225,7 +236,7 @@ def _series(history: list[dict[str, float]], key: str) -> np.ndarray:
     return np.array([row[key] if row.get(key) is not None else np.nan for row in history], dtype=float)
 
 
-def _say(axes: Axes, text: str) -> None:
+def say(axes: Axes, text: str) -> None:
     """Words in the place of a plot that cannot be drawn."""
     axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, color=GREY)
     axes.set(xticks=[], yticks=[])

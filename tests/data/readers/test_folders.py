@@ -59,6 +59,22 @@ def test_label_folders_are_known_in_any_case_and_by_any_word_that_is_named(tmp_p
     assert [(a.id, a.label) for a in articles] == [("REAL/b", 0), ("Unreliable/c", 1)]
 
 
+@pytest.mark.parametrize(
+    ("content", "url"),
+    [
+        ({"top_img": "/a.jpg", "url": "http://x/news/1"}, "http://x/a.jpg"),
+        ({"top_img": "//cdn/a.jpg", "url": "https://x/1"}, "https://cdn/a.jpg"),
+        ({"top_img": "", "images": ["http://x/b.png", "c"]}, "http://x/b.png"),
+        ({"top_img": "http://[", "url": "http://x"}, "http://["),
+        ({"images": []}, None),
+    ],
+)
+def test_the_address_of_an_image_is_made_whole(tmp_path, content, url):
+    write_article(tmp_path, "fake/a", **content)
+    (article,), _ = read(tmp_path)
+    assert article.image_url == url
+
+
 def test_an_image_captioner_gets_the_image_and_the_file_captioner_the_sentence(tmp_path):
     folder = write_article(tmp_path, "fake/a")
     (folder / "image.jpeg").write_bytes(b"\xff\xd8\xff")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 from safe_exp.config.data import LabelsConfig
 from safe_exp.data.articles import Article, LeftOut, label_words, require_words
@@ -85,7 +86,6 @@ class FolderReader:
         caption, image, no_visual = self._visual(item, folder)
         require_words(item, title, text, has_visual=no_visual is None)
         *site, label, _ = item.split("/")
-        images = content.get("images")
         return Article(
             id=_printable(item),
             label=self._words[label.casefold()],
@@ -97,8 +97,7 @@ class FolderReader:
             site=site[0] if site else None,
             source=as_text(content.get("source")) or None,
             date=iso_date(content.get("publish_date")),
-            image_url=as_text(content.get("top_img") or (images[0] if isinstance(images, list) and images else None))
-            or None,
+            image_url=_image_url(content),
         )
 
     def _visual(self, item: str, folder: Path) -> tuple[str, Path | None, tuple[str, str] | None]:
@@ -170,6 +169,16 @@ class FolderReader:
                     self._stray.append(link)
             elif entry.is_dir():
                 found.append(path)
+        return found
+
+
+def _image_url(content: dict[str, Any]) -> str | None:
+    """The address of the article's image, in full: the one it leads with, else the first of its list."""
+    images = content.get("images")
+    found = as_text(content.get("top_img")) or (as_text(images[0]) if isinstance(images, list) and images else "")
+    try:
+        return urljoin(as_text(content.get("url")), found) if found else None
+    except ValueError:  # brackets that are no IPv6 address; whoever fetches it will say so
         return found
 
 

@@ -1,11 +1,4 @@
-"""From image addresses to images in a folder: many at once, few from one host, and never the same one twice.
-
-The folder holds `<SHA-256 of the address>.<kind>` for each image, and `failures.jsonl`: the addresses that are not
-worth another try, one JSON object a line. Delete a line, or the file, to have them asked again.
-
-download_folder.py     what lies on disk          fetch.py          one image from one address
-download_progress.py   what is shown meanwhile    addresses.py      which addresses may be asked
-"""
+"""Many addresses at once, few from one host, and never the same one twice."""
 
 import asyncio
 import logging
@@ -18,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safe_exp.config.download import DownloadConfig
-from safe_exp.data.download_folder import Downloaded, DownloadFolder, Failed
-from safe_exp.data.download_progress import DownloadProgress
-from safe_exp.data.fetch import Again, Fetcher, NotFetched, host_of
+from safe_exp.data.download.fetch import Again, Fetcher, NotFetched, host_of
+from safe_exp.data.download.folder import Downloaded, DownloadFolder, Failed
+from safe_exp.data.download.progress import DownloadProgress
 from safe_exp.files import short_path
-
-__all__ = ["Downloaded", "Failed", "ImageRequest", "download_images"]
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ import aiohttp
 from yarl import URL
 
 from safe_exp.config.download import DownloadConfig
-from safe_exp.data.addresses import AddressRefused, public_socket
-from safe_exp.data.image_kinds import HEAD_BYTES, image_kind
+from safe_exp.data.download.addresses import AddressRefused, public_socket
+from safe_exp.data.download.kinds import HEAD_BYTES, image_kind
 
 HEADERS = {
     "User-Agent": "safe_exp (research on news and their images; asks for each image once)",
@@ -161,7 +161,8 @@ def host_of(url: str) -> str:
         raise NotFetched("address is not a valid URL", f"{url}: {error}", Again.never) from error
     if parsed.scheme not in ("http", "https"):
         raise NotFetched("address is not http or https", url, Again.never)
-    if not host or len(host) > 253:
+    labels = host.removesuffix(".").split(".") if host else [""]
+    if len(host or "") > 253 or not all(0 < len(label) < 64 for label in labels):  # no name server could know it
         raise NotFetched("address is not a valid URL", f"{url}: no usable host", Again.never)
     return host
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from safe_exp.data.download_folder import Downloaded, Failed
+from safe_exp.data.download.folder import Downloaded, Failed
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from safe_exp.data.image_kinds import HEAD_BYTES, KINDS, image_kind
+from safe_exp.data.download.kinds import HEAD_BYTES, KINDS, image_kind
 from safe_exp.errors import UserError
 from safe_exp.files import short_path, whole_file
 

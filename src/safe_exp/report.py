@@ -1,0 +1,21 @@
+"""python -m safe_exp.report sweep=DIR: a sweep as tables, figures and one HTML page."""
+
+import hydra
+from omegaconf import DictConfig
+
+from safe_exp.config import CONF, register_schemas, typed_config
+from safe_exp.help import run_command
+
+register_schemas()
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="report")
+def main(composed: DictConfig) -> None:
+    config = typed_config(composed)
+    from safe_exp.reporting.build import report  # matplotlib takes a second to import; --help and a typo should not
+
+    report(config)
+
+
+if __name__ == "__main__":
+    run_command(main, "report", "Tables, figures and one HTML page about a sweep, in DIR/report/.", [])

@@ -1,0 +1,173 @@
+"""Articles to look at, as in the paper's case study: real and fake, whose text and image are most and least alike.
+
+Articles are untrusted: their files are read from inside the data root only, their images are drawn anew, small.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from statistics import fmean
+from types import SimpleNamespace
+from typing import Any
+
+from PIL import Image
+
+from safe_exp.config.data import ColumnsConfig, LabelsConfig
+from safe_exp.data.articles import Article
+from safe_exp.data.images import UnusableImage, decode_image, read_image_file
+from safe_exp.data.readers.folders import FolderReader
+from safe_exp.data.readers.table import TableReader
+from safe_exp.data.synthetic import synthetic_folder
+from safe_exp.errors import UserError
+from safe_exp.reporting.collect import Job
+from safe_exp.reporting.conditions import Condition
+
+THUMBNAIL_PIXELS = 320  # the longer side
+MOST_CHARACTERS = 700  # of a text that is shown
+KINDS = {  # (label, whether the most similar come first) → heading
+    (1, False): "Fake, text and image least alike",
+    (1, True): "Fake, text and image most alike",
+    (0, False): "Real, text and image least alike",
+    (0, True): "Real, text and image most alike",
+}
+
+
+@dataclass(frozen=True)
+class ArticleContent:
+    title: str
+    text: str
+    caption: str | None  # the sentence that describes the image
+    image: Path | None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One article and what a condition's jobs made of it, averaged over those that tested it."""
+
+    id: str
+    label: int  # 1 = fake
+    similarity: float
+    probability: float  # of fake
+    content: ArticleContent | None  # None where the articles are not at hand
+
+    @property
+    def right(self) -> bool:
+        return (self.probability > 0.5) == bool(self.label)
+
+
+def choose_cases(condition: Condition, count: int) -> dict[str, list[Case]]:
+    """`count` test articles of each kind, heading → cases; no kinds where nothing has a similarity.
+
+    No article stands under two headings: of few, the least alike are taken first.
+    """
+    scored: dict[str, list[tuple[float, float]]] = {}
+    labels: dict[str, int] = {}
+    jobs: dict[str, Job] = {}
+    for job in condition.jobs:
+        for article in job.test_predictions:
+            if article.similarity is not None:
+                scored.setdefault(article.id, []).append((article.similarity, article.probability))
+                labels[article.id], jobs[article.id] = article.label, job
+    means = {article: tuple(map(fmean, zip(*found, strict=True))) for article, found in scored.items()}
+    cases: dict[str, list[Case]] = {}
+    taken: set[str] = set()
+    for (label, most), heading in KINDS.items():
+        ordered = sorted((a for a in means if labels[a] == label), key=lambda a: (means[a][0], a), reverse=most)
+        chosen = [article for article in ordered if article not in taken][:count]
+        taken.update(chosen)
+        cases[heading] = [
+            Case(article, label, *means[article], article_content(jobs[article], article)) for article in chosen
+        ]
+    return {heading: found for heading, found in cases.items() if found}
+
+
+def article_content(run: Job, article_id: str) -> ArticleContent | None:
+    """Title, text, caption and image of an article, from the data root that the run's config records.
+
+    Returns:
+        None when the articles are no longer there, the id leads out of their root, or it holds no readable article.
+    """
+    root = _data_root(run)
+    if root is None:
+        return None
+    if root.is_file():
+        return _table_contents(root, json.dumps(run.config["data"])).get(article_id)
+    try:
+        # An id is read from a file too, so it must not be able to name another place, by dots or by a link.
+        if not (root / article_id).resolve().is_relative_to(root):
+            return None
+        labels = _labels(run.config["data"])
+        caption_file = (run.config.get("captioner") or {}).get("file_name") or "caption.txt"
+        told = FolderReader(str(root), labels, str(caption_file)).read(article_id)
+        seen = FolderReader(str(root), labels, None).read(article_id)
+    except (OSError, RuntimeError, ValueError, KeyError):
+        return None
+    if not isinstance(told, Article) or not isinstance(seen, Article):
+        return None
+    return ArticleContent(told.title, told.text, told.caption or None, seen.image)
+
+
+@lru_cache(maxsize=1)  # one table holds all the articles of a sweep
+def _table_contents(path: Path, data: str) -> dict[str, ArticleContent]:
+    settings = json.loads(data)
+    columns, labels, images = ColumnsConfig(**settings["columns"]), _labels(settings), settings.get("images")
+    contents = {}
+    try:
+        told, seen = (TableReader(str(path), columns, labels, images, reads_captions=flag) for flag in (True, False))
+        for row in told.items():
+            article, looked_at = told.read(row), seen.read(row)
+            if isinstance(article, Article) and isinstance(looked_at, Article) and article.id not in contents:
+                contents[article.id] = ArticleContent(
+                    article.title, shortened(article.text), article.caption or None, looked_at.image
+                )
+    except (UserError, OSError):
+        return {}
+    return contents
+
+
+def _labels(data: dict[str, Any]) -> LabelsConfig:
+    return LabelsConfig(**(data.get("labels") or {"fake": ["fake"], "real": ["real"]}))
+
+
+def thumbnail(path: Path) -> str | None:
+    """The image drawn anew as a small JPEG, as a data URI; None when it cannot be read or is far too large.
+
+    What comes out holds pixels alone: no metadata, and nothing else that the file may have carried.
+    """
+    try:
+        small = decode_image(read_image_file(path, path.parent.resolve()), path.name)
+    except UnusableImage:
+        return None
+    small.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+    bare = Image.new("RGB", small.size)  # a copy would take the file's comments along
+    bare.paste(small)
+    buffer = io.BytesIO()
+    bare.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def shortened(text: str) -> str:
+    """The beginning of a text, cut between words."""
+    text = " ".join(text.split())
+    if len(text) <= MOST_CHARACTERS:
+        return text
+    return text[:MOST_CHARACTERS].rsplit(" ", 1)[0] + " …"
+
+
+def _data_root(run: Job) -> Path | None:
+    data = run.config.get("data") or {}
+    if not data.get("root"):
+        return None
+    root = run.started_in / Path(str(data["root"])).expanduser()
+    try:
+        if data.get("name") == "synthetic":
+            root = synthetic_folder(SimpleNamespace(**{**data, "root": str(root)}))
+        root = root.resolve()
+    except (OSError, RuntimeError, AttributeError, TypeError, ValueError):
+        return None
+    return root if root.exists() else None

@@ -1,0 +1,148 @@
+"""The one HTML page of a report: nothing outside the file is needed to read it, and only our own script runs in it.
+
+Every value is escaped by the template; a Content-Security-Policy lets the browser run and style by our own text alone
+(by its hash) and fetch nothing, so that even an escape that failed could do no harm.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from safe_exp.reporting.case_study import Case, shortened, thumbnail
+from safe_exp.reporting.collect import Job
+from safe_exp.reporting.conditions import Study
+from safe_exp.reporting.statistics import Summary
+from safe_exp.reporting.sweep_figures import Drawing
+from safe_exp.reporting.sweep_tables import WON
+from safe_exp.reporting.tables import Column, Table
+
+HERE = Path(__file__).parent
+LARGEST_SVG_BYTES = 1_000_000  # of a figure inside the page; a larger one is shown as its PNG
+MOST_UNFINISHED = 200  # jobs listed one by one
+NO_CASES = (
+    "No finished job compares text with image, or its predictions.csv is gone: there are no similarities to show."
+)
+
+
+def render_page(
+    study: Study,
+    sentences: Sequence[str],
+    tables: Sequence[Table],
+    figures: Sequence[tuple[Drawing, Path, Path]],
+    cases: Mapping[str, Sequence[Case]],
+    cases_of: str,
+    footer: str,
+) -> str:
+    """The page as HTML.
+
+    Args:
+        figures: what was drawn, with its PNG and its SVG.
+        cases: articles by heading, as choose_cases gives them; may be empty.
+        cases_of: the condition that they were scored by, in words.
+        footer: when and by what the page was made.
+    """
+    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
+    style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    unfinished = [job for job in study.sweep.jobs if job.state != "finished"]
+    return environment.get_template(
+        "index.html.j2"
+    ).render(
+        name=study.sweep.folder.name,
+        style=Markup(style),  # our own text, the only kind that is not escaped
+        script=Markup(script),
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        counts=study.sweep.counts,
+        total=len(study.sweep.jobs),
+        sentences=sentences,
+        tables=[_table(table) for table in tables],
+        figures=[
+            {
+                "title": _sentence(drawing.title),
+                "caption": drawing.caption,
+                "source": _image(png, svg),
+                "name": png.stem,
+            }
+            for drawing, png, svg in figures
+        ],
+        unfinished=[_unfinished(job) for job in unfinished[:MOST_UNFINISHED]],
+        unlisted=max(0, len(unfinished) - MOST_UNFINISHED),
+        started_in=str(study.sweep.finished[0].started_in),
+        cases={heading: [_case(case) for case in found] for heading, found in cases.items()},
+        cases_of=cases_of,
+        at_hand=any(case.content for found in cases.values() for case in found),
+        no_cases=NO_CASES,
+        footer=footer,
+    )
+
+
+def _table(table: Table) -> dict[str, Any]:
+    rows = [
+        {"marked": row.get(WON, False), "cells": [_cell(table, row, column) for column in table.columns]}
+        for row in table.rows
+    ]
+    note = table.note + (" The shaded row won." if any(row["marked"] for row in rows) and len(rows) > 1 else "")
+    columns = [
+        {"label": column.label or "whose", "number": any(row["cells"][place]["number"] is not None for row in rows)}
+        for place, column in enumerate(table.columns)
+    ]
+    return {"name": table.name, "title": table.title, "columns": columns, "rows": rows, "note": note}
+
+
+def _cell(table: Table, row: dict[str, Any], column: Column) -> dict[str, Any]:
+    text, spread, value = table.text(row, column), [], row.get(column.key)
+    if isinstance(value, Summary):  # sd and interval stand below the mean, else a dozen such columns are too wide
+        text, *spread = re.split(r" (?=[±\[])", text)
+    number = table.number(row, column)
+    if number is None and isinstance(value, str):
+        with suppress(ValueError):  # a swept value: shown as it was typed in, sorted as the number that it is
+            number = float(value)
+    return {"text": text, "spread": spread, "number": number}
+
+
+def _unfinished(job: Job) -> dict[str, Any]:
+    overrides = " ".join(f"{key}={value}" for key, value in job.overrides.items())
+    return {
+        "number": job.number, "state": job.state, "reason": job.reason, "command": job.command(),
+        "overrides": overrides or "(its overrides are not known)",
+    }  # fmt: skip
+
+
+def _case(case: Case) -> dict[str, Any]:
+    content = case.content
+    verdict = "fake" if case.probability > 0.5 else "real"
+    return {
+        "id": case.id,
+        "title": (content.title or "(no title)") if content else case.id,
+        "text": shortened(content.text) if content else "",
+        "caption": content.caption if content else None,
+        "image": thumbnail(content.image) if content and content.image else None,
+        "has_content": content is not None,
+        "similarity": f"{case.similarity:.3f}",
+        "probability": f"{case.probability:.3f}",
+        "truth": "fake" if case.label else "real",
+        "verdict": f"{verdict}, {'right' if case.right else 'wrong'}",
+        "right": case.right,
+    }
+
+
+def _image(png: Path, svg: Path) -> str:
+    path, kind = (svg, "svg+xml") if svg.stat().st_size <= LARGEST_SVG_BYTES else (png, "png")
+    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+
+
+def _sentence(title: str) -> str:
+    return title if title.endswith("?") else f"{title}."
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

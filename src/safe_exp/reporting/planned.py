@@ -1,0 +1,47 @@
+"""The jobs that a sweep was to run, worked out from DIR/multirun.yaml as Hydra works them out."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+log = logging.getLogger(__name__)
+
+BASIC_SWEEPER = "BasicSweeper"
+YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast; absent from some builds of PyYAML
+
+
+def planned_jobs(path: Path) -> list[list[str]] | None:
+    """The overrides of each job by its number; None when the file is missing or does not tell.
+
+    A sweeper that decides as it goes (optuna) tells only how many jobs there will be: their overrides are empty.
+    """
+    settings = read_yaml(path).get("hydra")
+    if not isinstance(settings, dict):
+        return None
+    sweeper = settings.get("sweeper") or {}
+    task = (settings.get("overrides") or {}).get("task") or []
+    if not str(sweeper.get("_target_", "")).endswith(BASIC_SWEEPER):
+        trials = sweeper.get("n_trials")
+        return [[] for _ in range(trials)] if isinstance(trials, int) else None
+    given = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()] + [str(item) for item in task]
+    try:
+        batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(given), max_batch_size=None)
+    except HydraException as error:  # glob(*), say, needs the configs of that time
+        log.warning("%s: the jobs of the sweep cannot be worked out (%s).", path, str(error).splitlines()[0])
+        return None
+    return batches[0]
+
+
+def read_yaml(path: Path, kind: type = dict) -> Any:
+    """Plain values, interpolations as they stand; an empty `kind` when the file is missing, damaged or another kind."""
+    try:
+        with open(path, encoding="utf-8") as handle:
+            content = yaml.load(handle, YamlLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return kind()
+    return content if isinstance(content, kind) else kind()

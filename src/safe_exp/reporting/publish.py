@@ -1,0 +1,47 @@
+"""A report as a W&B run of its own, in the group of the sweep's runs."""
+
+from pathlib import Path
+from typing import Any
+
+from safe_exp.config import LoggerConfig
+from safe_exp.reporting.conditions import Study, show
+from safe_exp.reporting.tables import Table
+
+
+def publish(
+    folder: Path, study: Study, score: str, sentences: list[str], tables: list[Table], figures: dict[str, Path]
+) -> bool:
+    """Record summary, tables and figures in W&B: live with an account, else offline in `folder`/wandb.
+
+    A report that is made again goes on in the same W&B run. A fault of W&B costs a warning and not the report.
+
+    Returns:
+        Whether there was a W&B run to write to; WANDB_MODE=disabled leaves none.
+    """
+    from safe_exp.tracking import close_loggers, open_loggers  # Lightning takes seconds to import
+
+    stored = study.winner.jobs[0].config.get("logger") or {}
+    project = str(stored.get("project") or "safe_exp")
+    settings: dict[str, Any] = {"report": {"sweep": study.sweep.folder.name, "score": score, "swept": study.swept}}
+    loggers = open_loggers(LoggerConfig(csv=False, wandb=True, project=project), folder, "report", study.sweep.group, settings)  # fmt: skip # noqa: E501
+    for logger in loggers:
+        logger.attempt("log the report", lambda run: _log(run, study, score, sentences, tables, figures))
+    close_loggers(loggers, exit_code=0)
+    return bool(loggers)
+
+
+def _log(
+    run: Any, study: Study, score: str, sentences: list[str], tables: list[Table], figures: dict[str, Path]
+) -> None:
+    import wandb
+
+    run.summary["report/text"] = "\n".join(sentences)
+    run.summary["report/winner"] = {key: show(value) for key, value in study.winner.values.items()}
+    run.summary[f"report/test/{score}"] = study.winner.summary("test", score).mean
+    run.summary[f"report/val/{study.monitor}"] = study.winner.summary("val", study.monitor).mean
+    for state, count in study.sweep.counts.items():
+        run.summary[f"report/jobs/{state}"] = count
+    run.log({f"report/figures/{name}": wandb.Image(str(path)) for name, path in figures.items()})
+    for table in tables:
+        cells = [[table.text(row, column) for column in table.columns] for row in table.rows]
+        run.log({f"report/tables/{table.name}": wandb.Table(columns=[c.label for c in table.columns], data=cells)})

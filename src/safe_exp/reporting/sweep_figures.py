@@ -1,0 +1,177 @@
+"""The figures of a sweep, each drawn only where the sweep has something to show in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from safe_exp.figure_names import label_of
+from safe_exp.reporting.axis_figures import PALE_BLUE, bars_figure, capital, curve_figure, heat_map_figure
+from safe_exp.reporting.conditions import VARIANTS, Condition, Study, is_number, show, symbol
+from safe_exp.reporting.figures import BLUE, GREY, VERMILLION, similarity_figure
+
+MOST_BARS = 24
+BINS = 10  # of the reliability diagram
+
+
+@dataclass(frozen=True)
+class Drawing:
+    name: str  # of its files
+    title: str
+    caption: str  # what to see, in words; stands for the picture where it cannot be seen
+    build: Callable[[], Figure]
+
+
+def sweep_drawings(study: Study, score: str) -> list[Drawing]:
+    """What is worth drawing, in the order of the page; nothing is drawn yet."""
+    drawings, numeric = [], [key for key in study.swept if all(map(is_number, study.values_of(key)))]
+    others = list(study.swept)
+    if {"model.alpha", "model.beta"} <= set(numeric):
+        if _has_values(study.along("model.alpha", "model.beta"), score):
+            drawings.append(_heat_map(study, score))
+        others = [key for key in others if key not in ("model.alpha", "model.beta")]
+    for key in others:
+        values = study.values_of(key)
+        if len(study.along(key)) < 2 or not _has_values(study.along(key), score):  # alone on this axis, or nothing
+            continue
+        if key in numeric and (len(values) > 2 or key == "model.gamma"):
+            drawings.append(_curve(study, key, score))
+        elif len(values) <= MOST_BARS:
+            drawings.append(_bars(study, key, score))
+    drawings += _of_the_winner(study)
+    if any(job.epochs for job in study.sweep.finished):
+        text = (
+            f"One line for each of the {len(study.sweep.finished)} finished jobs; those of the winning condition, "
+            f"{study.winner.label}, are thick."
+        )
+        drawings.append(Drawing("losses", "Losses of all jobs", text, partial(losses_figure, study)))
+    return drawings
+
+
+def reliability_figure(condition: Condition) -> Figure:
+    """Among articles that were given about this probability of fake, how many are fake."""
+    scored = [article for job in condition.jobs for article in job.test_predictions]
+    probability = np.array([article.probability for article in scored])
+    fake = np.array([article.label for article in scored])
+    said, found, counts = reliability(probability, fake)
+    figure = Figure(figsize=(5, 5.4))
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    above.plot([0, 1], [0, 1], ":", color=GREY, label="what is said is what is found")
+    above.plot(said, found, "-", color=BLUE, marker="o", ms=6, label="test articles, by tenths", clip_on=False)
+    above.set(xlim=(0, 1), ylim=(0, 1), ylabel="share that is fake")
+    jobs = f"{len(condition.jobs)} job{'s' * (len(condition.jobs) != 1)}"
+    above.set_title(f"Reliability of the probabilities: {len(scored)} scores, {jobs}")
+    above.legend(loc="upper left")
+    edges = np.linspace(0, 1, BINS + 1)
+    below.bar(edges[:-1], counts, width=1 / BINS, align="edge", color=PALE_BLUE, edgecolor=BLUE)
+    below.set(xlabel="probability of fake that was given", ylabel="articles")
+    below.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    return figure
+
+
+def reliability(probability: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean probability and share of fakes in each of BINS equal bins that is not empty; and every bin's count."""
+    place = np.minimum((probability * BINS).astype(int), BINS - 1)
+    counts = np.bincount(place, minlength=BINS)
+    used = counts > 0
+    said = np.bincount(place, probability, BINS)[used] / counts[used]
+    return said, np.bincount(place, fake, BINS)[used] / counts[used], counts
+
+
+def losses_figure(study: Study) -> Figure:
+    """Training loss and the monitored validation figure, a thin line for each job, the winner's thick."""
+    monitored = f"val/{study.monitor}"
+    panels = {"train/loss": "Training loss $L$", monitored: f"Validation: {label_of(study.monitor)}"}
+    figure = Figure(figsize=(9, 4))
+    jobs = [job for job in study.sweep.finished if job.epochs]
+    thin = {"linewidth": float(np.clip(12 / max(len(jobs), 1), 0.4, 1)), "alpha": 0.45, "color": GREY}
+    for (name, title), axes in zip(panels.items(), figure.subplots(1, 2), strict=True):
+        for job in sorted(jobs, key=lambda job: job in study.winner.jobs):  # the winner's on top
+            values = job.epochs.get(name, {})
+            won = job in study.winner.jobs
+            look = {"color": VERMILLION, "linewidth": 1.8} if won else thin
+            epochs = [epoch + 1 for epoch in values]
+            axes.plot(epochs, list(values.values()), marker="o" if len(epochs) == 1 else None, ms=3, **look)
+        axes.set(title=title, xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    figure.suptitle(f"Losses of {len(jobs)} job{'s' * (len(jobs) != 1)}", fontsize=11)
+    figure.axes[0].set_ylabel("mean over the articles (nats)")
+    figure.axes[1].set_ylabel("nats" if "loss" in study.monitor else label_of(study.monitor))
+    figure.axes[0].plot([], [], color=VERMILLION, linewidth=1.8, label=f"winner: {study.winner.label}")
+    if len(study.winner.jobs) < len(jobs):
+        figure.axes[0].plot([], [], color=GREY, label="every other job")
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def mean_similarity(condition: Condition) -> SimpleNamespace:
+    """Label and M_s of each test article of a condition, averaged over the jobs that tested it."""
+    values: dict[str, list[float]] = {}
+    labels: dict[str, int] = {}
+    for job in condition.jobs:
+        for article in job.test_predictions:
+            if article.similarity is not None:
+                values.setdefault(article.id, []).append(article.similarity)
+                labels[article.id] = article.label
+    return SimpleNamespace(
+        ids=list(values),
+        label=np.array(list(labels.values()), dtype=int),
+        similarity=np.array([np.mean(found) for found in values.values()]),
+    )
+
+
+def with_similarity(study: Study) -> Condition | None:
+    """The winner if it compares text and image, else the reference, else the first condition that does."""
+    candidates = [study.winner, study.reference, *study.conditions]
+    return next((c for c in candidates if len(mean_similarity(c).ids)), None)
+
+
+def _of_the_winner(study: Study) -> list[Drawing]:
+    drawings = []
+    condition = with_similarity(study)
+    if condition is not None:
+        text = f"Condition: {condition.label}. M_s of each test article, averaged over the jobs that tested it."
+        text += "" if condition is study.winner else " The winner compares no text with an image."
+        title = "How alike text and image are, in real and in fake articles"
+        drawings.append(Drawing("similarity", title, text, lambda: similarity_figure(mean_similarity(condition))))
+    if any(job.test_predictions for job in study.winner.jobs):
+        text = f"The winning condition, {study.winner.label}. On the dotted line, 70 % of what is given 0.7 is fake."
+        title = "Can the probabilities be taken at their word?"
+        drawings.append(Drawing("reliability", title, text, partial(reliability_figure, study.winner)))
+    return drawings
+
+
+def _heat_map(study: Study, score: str) -> Drawing:
+    text = f"Mean {label_of(score)} of the test articles for each α and β{_fixed(study, 'model.alpha', 'model.beta')}."
+    return Drawing("alpha_beta", "α and β", text, partial(heat_map_figure, study, score))
+
+
+def _curve(study: Study, key: str, score: str) -> Drawing:
+    text = f"{capital(label_of(score))} of the test articles for each {symbol(key)}{_fixed(study, key)}."
+    return Drawing(_file_name(key), f"Over {symbol(key)}", text, partial(curve_figure, study, key, score))
+
+
+def _bars(study: Study, key: str, score: str) -> Drawing:
+    text = f"{capital(label_of(score))} of the test articles for each {symbol(key)}{_fixed(study, key)}."
+    title = "Variants of the model" if key == VARIANTS else f"By {symbol(key)}"
+    return Drawing(_file_name(key), title, text, partial(bars_figure, study, key, score))
+
+
+def _has_values(conditions: list[Condition], score: str) -> bool:
+    return any(condition.summary("test", score).n for condition in conditions)
+
+
+def _fixed(study: Study, *keys: str) -> str:
+    rest = [f"{symbol(key)} = {show(value)}" for key, value in study.winner.values.items() if key not in keys]
+    return f", the winner's {' and '.join(rest)} kept" if rest else ""
+
+
+def _file_name(key: str) -> str:
+    name = "variants" if key == VARIANTS else key.removeprefix("model.")
+    return "".join(character if character.isalnum() else "_" for character in name)

@@ -1,0 +1,180 @@
+"""The tables of a sweep: conditions, comparisons, the paper's figures beside ours, and every job."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from statistics import fmean
+from typing import Any
+
+from safe_exp.figure_names import LABELS, label_of, lower_is_better
+from safe_exp.reporting.collect import Job
+from safe_exp.reporting.conditions import SPLITS, Condition, Study, show, symbol, value_of
+from safe_exp.reporting.statistics import FEWEST_FOR_INTERVAL, Comparison, compare, holm
+from safe_exp.reporting.tables import Column, Table
+
+VERDICT = ("accuracy", "precision", "recall", "f1", "f1_macro", "auroc", "average_precision", "brier", "ece")
+OF_M_S = ("similarity_auroc", "similarity_average_precision")  # its verdicts at 1/2 mean little under Eq. (15)
+PAPER = {  # Zhou, Wu & Zafarani 2020, SAFE on FakeNewsNet; the site's name in the article's folder → what they report
+    "politifact": {"accuracy": 0.874, "precision": 0.889, "recall": 0.903, "f1": 0.896},
+    "gossipcop": {"accuracy": 0.838, "precision": 0.857, "recall": 0.937, "f1": 0.895},
+}
+WON = "won"  # in a row of the conditions: whether it is the winner's; no column shows it
+SMALLEST_P = 0.0001
+SITE_TITLES = {"politifact": "PolitiFact", "gossipcop": "GossipCop"}
+
+
+def sweep_tables(study: Study, score: str) -> list[Table]:
+    """Those that the sweep at hand has something for."""
+    tables = [conditions_table(study), paper_table(study), comparisons_table(study, score), jobs_table(study, score)]
+    return [table for table in tables if table is not None]
+
+
+def conditions_table(study: Study) -> Table:
+    """One row for each condition, the best on the validation articles first."""
+    monitored = f"val_{study.monitor}"
+    columns = [Column(key, symbol(key)) for key in study.swept] or [Column("condition", "condition")]
+    columns += [Column("finished", "jobs finished"), Column(monitored, f"{label_of(study.monitor)}, validation")]
+    names = [name for name in (*VERDICT, *OF_M_S) if any(c.summary("test", name).n for c in study.conditions)]
+    columns += [Column(name, label_of(name) + (" ↓" if lower_is_better(name) else "")) for name in names]
+    columns.insert(columns.index(next(c for c in columns if c.key == "accuracy")) + 1, Column("majority", "majority"))
+    rows = []
+    for condition in sorted(study.conditions, key=study.rank):
+        row: dict[str, Any] = {key: show(value) for key, value in condition.values.items()} or {
+            "condition": condition.label
+        }
+        row[WON] = study.decided and condition is study.winner
+        row["finished"] = f"{len(condition.jobs)} of {condition.of}"
+        row[monitored] = condition.summary("val", study.monitor)
+        row["majority"] = majority_rate(condition)
+        row |= {name: condition.summary("test", name) for name in names}
+        rows.append(row)
+    note = (
+        "Mean ± standard deviation [95 % bootstrap interval of the mean] over "
+        f"{' and '.join(study.replicates) or 'the one job of each condition'}, on the test articles unless it says "
+        "validation. Fake is the positive class; ↓: lower is better; majority: the accuracy of always giving the "
+        f"commoner answer. No interval is claimed from fewer than {FEWEST_FOR_INTERVAL} jobs."
+    )
+    return Table("conditions", "What each condition reached", columns, rows, note)
+
+
+def comparisons_table(study: Study, score: str) -> Table | None:
+    """Every other condition minus the reference, tested in pairs; None when there is nothing to compare."""
+    others = [condition for condition in study.conditions if condition is not study.reference]
+    if not others:
+        return None
+    found = [compare_conditions(condition, study.reference, score) for condition in others]
+    corrected = holm([comparison.p for comparison in found])
+    rows = [
+        {"condition": c.label, "pairs": f.pairs, "difference": f.difference, "t": f.t, "p": f.p, "p_holm": h}
+        for c, f, h in zip(others, found, corrected, strict=True)
+    ]
+    columns = [
+        Column("condition", "condition"), Column("pairs", "pairs"),
+        Column("difference", f"difference in {label_of(score)}"), Column("t", "t", 2),
+        Column("p", "p", 4, SMALLEST_P), Column("p_holm", "p, Holm", 4, SMALLEST_P),
+    ]  # fmt: skip
+    note = (
+        f"Each condition minus {study.reference.label} ({study.reference_reason}), in pairs of equal seed and fold. "
+        "Two-sided paired t-test; where the pairs are splits of the same articles, with Nadeau and Bengio's correction "
+        "for the training articles that folds share, seeds averaged within a split first. Folds are not independent "
+        f"all the same, so these p-values flatter. p, Holm: corrected for {len(others)} comparison"
+        f"{'s' * (len(others) > 1)}. Fewer than {FEWEST_FOR_INTERVAL} pairs are not tested."
+    )
+    title = f"Does the difference from {study.reference.label} exceed chance?"
+    return Table("comparisons", title, columns, rows, note)
+
+
+def compare_conditions(ours: Condition, reference: Condition, score: str) -> Comparison:
+    """Pairs are splits where more than one split was tested, with seeds averaged in each, else seeds."""
+    by_replicate = [_by_replicate(condition, score) for condition in (ours, reference)]
+    shared = by_replicate[0].keys() & by_replicate[1].keys()
+    splits = {split for split, _ in shared}
+    if len(splits) < 2:
+        return compare(*({key: values[key] for key in sorted(shared)} for values in by_replicate))
+    means = [
+        {split: fmean(values[key] for key in shared if key[0] == split) for split in sorted(splits)}
+        for values in by_replicate
+    ]
+    data = [job.metrics.get("data") or {} for job in ours.jobs]
+    overlap = fmean([d["test"] / d["train"] for d in data if d.get("train")] or [0.0])
+    return compare(*means, overlap=overlap)
+
+
+def _by_replicate(condition: Condition, score: str) -> dict[tuple[Hashable, str], float]:
+    values = {}
+    for job in condition.jobs:
+        value = job.figure("test", score)
+        if value is not None:
+            split = tuple(show(value_of(job, key)) for key in SPLITS)
+            values[split, show(value_of(job, "seed"))] = value
+    return values
+
+
+def jobs_table(study: Study, score: str) -> Table:
+    keys = study.swept + study.replicates
+    columns = [Column("job", "job"), *(Column(key, symbol(key)) for key in keys), Column("state", "state")]
+    columns += [Column(f"val_{study.monitor}", f"{label_of(study.monitor)}, validation")]
+    names = list(dict.fromkeys([score, "accuracy", "f1"]))
+    columns += [Column(name, label_of(name)) for name in names]
+    columns += [Column("epochs", "epochs"), Column("stopped_by", "ended by"), Column("seconds", "seconds", 1)]
+    rows = []
+    for job in study.sweep.jobs:
+        row = {"job": job.number, "state": job.state} | {key: show(value_of(job, key)) for key in keys}
+        if job.state == "finished":
+            row |= {f"val_{study.monitor}": job.figure("val", study.monitor)}
+            row |= {name: job.figure("test", name) for name in names}
+            row |= {name: job.metrics.get(name) for name in ("epochs", "stopped_by", "seconds")}
+        rows.append(row)
+    return Table("jobs", "Every job", columns, rows, "Scores are of the test articles unless it says validation.")
+
+
+def paper_table(study: Study) -> Table | None:
+    """The paper's figures beside those of winner and reference, where the articles come from one of its two sites."""
+    site, articles = site_of(study.winner.jobs[0])
+    if site not in PAPER:
+        return None
+    names = list(PAPER[site])
+    rows: list[dict[str, Any]] = [{"who": "theirs: SAFE as printed (Zhou et al. 2020)"} | PAPER[site]]
+    for condition in dict.fromkeys([study.winner, study.reference]):
+        ours = {name: condition.summary("test", name) for name in names}
+        about = {"who": f"ours: {condition.label}", "articles": articles, "majority": majority_rate(condition)}
+        rows.append(about | ours)
+    columns = [Column("who", ""), Column("articles", "articles"), *(Column(name, LABELS[name]) for name in names)]
+    columns.insert(3, Column("majority", "majority"))
+    note = (
+        "The paper's figures are quoted, not computed here; its articles, captions and splits are not exactly these, "
+        "and it gives neither a spread nor a majority rate."
+    )
+    return Table("paper", f"Beside the paper's figures on {SITE_TITLES[site]}", columns, rows, note)
+
+
+def site_of(job: Job) -> tuple[str | None, int]:
+    """The one FakeNewsNet site that all articles of a job come from, or None; and how many articles there are.
+
+    The site is a folder above fake/ and real/, or begins the article's own folder name, as in fake/politifact15544.
+    """
+    sides = job.manifest.get("split") or {}
+    ids = [str(article) for side in sides.values() for article in side]
+    sites = {_site(article) for article in ids}
+    return (sites.pop() if len(sites) == 1 else None), len(ids)
+
+
+def _site(article_id: str) -> str | None:
+    first, *_, last = article_id.casefold().split("/")
+    found = re.match(r"(politifact|gossipcop)", first if article_id.count("/") > 1 else last)
+    return found.group(1) if found else None
+
+
+def majority_rate(condition: Condition) -> float | None:
+    """The accuracy, on the test articles, of always giving the commoner answer; mean over the condition's jobs."""
+    rates = []
+    for job in condition.jobs:
+        counts = (job.manifest.get("counts") or {}).get("test") or {}
+        fake, real = counts.get("fake"), counts.get("real")
+        if fake is None or real is None:
+            labels = [article.label for article in job.test_predictions]
+            fake, real = labels.count(1), labels.count(0)
+        if fake + real:
+            rates.append(max(fake, real) / (fake + real))
+    return fmean(rates) if rates else None

@@ -1,0 +1,82 @@
+"""Images that a crawl stored as addresses, fetched by prepare from a server on this machine."""
+
+import http.server
+import threading
+from dataclasses import replace
+
+import pytest
+
+from safe_exp.data.prepared import prepare
+from safe_exp.data.prepared.prepare import Preparation
+from tests.data.damage import encoded, picture
+from tests.data.folders import folder_config, write_article
+from tests.made import compose_config
+
+CAPTIONER = compose_config("captioner=visual_words", "captioner.words=8").captioner
+
+
+@pytest.fixture
+def server():
+    """A server that knows /good.jpg and counts what it is asked for."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        asked: list[str] = []  # noqa: RUF012 - one class for each test
+
+        def do_GET(self):
+            self.asked.append(self.path)
+            content = encoded(picture(), "JPEG") if self.path == "/good.jpg" else b"<html>gone</html>"
+            self.send_response(200 if self.path == "/good.jpg" else 404)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_):
+            pass
+
+    found = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=found.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{found.server_port}", Handler.asked
+    found.shutdown()
+
+
+@pytest.fixture
+def config(tmp_path, server):
+    address, _ = server
+    for name, url in (("a", "good.jpg"), ("b", "gone.jpg"), ("c", "good.jpg"), ("d", None)):
+        write_article(
+            tmp_path / "articles", f"fake/{name}", caption=None, **({"top_img": f"{address}/{url}"} if url else {})
+        )
+    folder = write_article(tmp_path / "articles", "real/own", caption=None, top_img=f"{address}/good.jpg")
+    (folder / "image.png").write_bytes(encoded(picture(seed=7), "PNG"))
+    data = folder_config(tmp_path / "articles", "data.download_images=true", "data.download.allow_private=true",
+                         "data.download.retries=0", "data.workers=1")  # fmt: skip
+    return replace(data, prepared=str(tmp_path / "prepared"))
+
+
+def test_each_address_is_asked_once_and_failures_are_reasons(config, server):
+    _, asked = server
+    prepared = prepare(config, CAPTIONER, fetch=True)
+    assert sorted(asked) == ["/gone.jpg", "/good.jpg"]  # not for the article that has an image of its own
+    assert dict(zip(prepared.ids, prepared.no_visual, strict=True)) == {
+        "fake/a": None, "fake/b": "not found", "fake/c": None, "fake/d": "no image file", "real/own": None
+    }  # fmt: skip
+    assert prepared.descriptors.shape[0] == 3
+    prepare(config, CAPTIONER, fetch=True)  # a permanent failure is not asked again
+    assert len(asked) == 2
+
+
+def test_training_uses_what_lies_there_and_asks_nobody(config, server, monkeypatch):
+    _, asked = server
+    first = prepare(config, CAPTIONER, fetch=True)
+    before = len(asked)
+    monkeypatch.setattr(Preparation, "make", lambda *_: pytest.fail("prepared again"))
+    assert prepare(config, CAPTIONER).folder == first.folder
+    assert len(asked) == before
+
+
+def test_private_addresses_are_not_asked_unless_allowed(config, server):
+    _, asked = server
+    closed = replace(config, download=replace(config.download, allow_private=False))
+    prepared = prepare(closed, CAPTIONER, fetch=True)
+    assert asked == []
+    assert prepared.no_visual[0] == "address is not public"

@@ -1,0 +1,48 @@
+"""Artifacts that several jobs of a sweep have in common lie on the disk once."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from safe_exp.data.artifacts import share_artifacts
+from safe_exp.files import whole_file
+
+
+@pytest.fixture
+def jobs(tmp_path) -> list[Path]:
+    """Two jobs with the same tokenizer, and manifests of the same length but not the same content."""
+    folders = [tmp_path / str(job) / "artifacts" for job in range(2)]
+    for job, folder in enumerate(folders):
+        folder.mkdir(parents=True)
+        (folder / "tokenizer.json").write_text("words")
+        (folder / "data_manifest.json").write_text(f"fold {job}")
+        os.utime(folder / "data_manifest.json", (0, 0))
+    return folders
+
+
+def test_files_of_the_same_content_become_one_and_no_other(jobs):
+    share_artifacts(jobs[1], jobs)
+    assert (jobs[0] / "tokenizer.json").samefile(jobs[1] / "tokenizer.json")
+    assert [(job / "data_manifest.json").read_text() for job in jobs] == ["fold 0", "fold 1"]
+    assert sorted(path.name for path in jobs[1].iterdir()) == ["data_manifest.json", "tokenizer.json"]
+    share_artifacts(jobs[1], jobs)  # once more, as after a resume
+    assert (jobs[0] / "tokenizer.json").samefile(jobs[1] / "tokenizer.json")
+
+
+def test_a_job_that_writes_its_artifacts_anew_leaves_the_other_jobs_alone(jobs):
+    share_artifacts(jobs[1], jobs)
+    with whole_file(jobs[1] / "tokenizer.json") as draft:
+        draft.write_text("other words")
+    assert (jobs[0] / "tokenizer.json").read_text() == "words"
+    assert not os.stat(jobs[0] / "tokenizer.json").st_mode & 0o222  # so an editor asks before it writes into it
+
+
+def test_without_hard_links_every_job_keeps_its_copy(jobs, monkeypatch):
+    def refused(*arguments):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", refused)
+    share_artifacts(jobs[1], jobs)
+    assert [(job / "tokenizer.json").read_text() for job in jobs] == ["words", "words"]
+    assert not (jobs[0] / "tokenizer.json").samefile(jobs[1] / "tokenizer.json")

@@ -1,0 +1,140 @@
+"""Which articles are shown, and how carefully their files are read."""
+
+import base64
+import io
+
+import pytest
+from PIL import Image
+
+from safe_exp.reporting.case_study import article_content, choose_cases, shortened, thumbnail
+from safe_exp.reporting.collect import read_sweep
+from safe_exp.reporting.conditions import group
+from tests.data.folders import write_article
+from tests.reporting.made_sweep import ARTICLES, write_job
+
+
+def job_of(sweep, root, *overrides):
+    write_job(sweep, 0, *overrides, root=root)
+    return read_sweep(sweep).jobs[0]
+
+
+def picture(path, size=(800, 400), **options):
+    Image.new("RGB", size, "#aa5500").save(path, **options)
+    return path
+
+
+def decoded(uri):
+    head, _, body = uri.partition(",")
+    assert head == "data:image/jpeg;base64"
+    return Image.open(io.BytesIO(base64.b64decode(body)))
+
+
+def test_the_most_and_the_least_similar_of_each_class_are_shown(tmp_path):
+    write_job(tmp_path, 0, "seed=0")
+    cases = choose_cases(group(read_sweep(tmp_path)).winner, 1)
+    assert {heading: [case.id for case in found] for heading, found in cases.items()} == {
+        "Fake, text and image least alike": ["fake/a1"],
+        "Fake, text and image most alike": ["fake/a3"],
+        "Real, text and image least alike": ["real/b3"],
+        "Real, text and image most alike": ["real/b1"],
+    }
+    wrong = cases["Fake, text and image most alike"][0]
+    assert (wrong.similarity, wrong.probability, wrong.right) == (0.7, 0.4, False)
+
+
+def test_no_article_is_shown_twice(tmp_path):
+    write_job(tmp_path, 0, "seed=0")
+    shown = [case.id for found in choose_cases(group(read_sweep(tmp_path)).winner, 2).values() for case in found]
+    assert sorted(shown) == sorted(article[0] for article in ARTICLES)
+
+
+def test_figures_are_means_over_the_jobs(tmp_path):
+    write_job(tmp_path, 0, "seed=0")
+    write_job(tmp_path, 1, "seed=1", articles=[("fake/a1", 1, 0.5, 0.6)])
+    case = choose_cases(group(read_sweep(tmp_path)).winner, 3)["Fake, text and image least alike"][0]
+    assert (case.id, case.similarity, case.probability) == ("fake/a1", pytest.approx(0.4), pytest.approx(0.7))
+
+
+def test_an_article_is_read_from_the_root_that_the_config_records(tmp_path):
+    folder = write_article(tmp_path / "data", "fake/a1", title="A title", text="A text", caption="a boat\n")
+    picture(folder / "image.jpg")
+    content = article_content(job_of(tmp_path / "sweep", tmp_path / "data"), "fake/a1")
+    assert (content.title, content.text, content.caption) == ("A title", "A text", "a boat")
+    assert content.image == (tmp_path / "data/fake/a1/image.jpg").resolve()
+
+
+def test_a_relative_root_starts_where_the_job_was_started(tmp_path, monkeypatch):
+    write_article(tmp_path / "sweep" / "data", "fake/a1")
+    job = job_of(tmp_path / "sweep", "data")
+    monkeypatch.chdir(tmp_path)
+    assert article_content(job, "fake/a1").title == "title fake/a1"
+
+
+def test_the_built_in_articles_are_found_in_the_folder_of_their_settings(tmp_path):
+    overrides = ("data.name=synthetic", "data.articles=20", "data.cue_strength=0.5", "data.mismatch_strength=0.9",
+                 "data.seed=0")  # fmt: skip
+    job = job_of(tmp_path / "sweep", tmp_path, *overrides)
+    assert article_content(job, "fake/a1") is None
+    from safe_exp.data.synthetic.folder import GENERATOR
+
+    write_article(tmp_path / f"articles20_cue0.5_mismatch0.9_seed0_v{GENERATOR}", "fake/a1")
+    assert article_content(job, "fake/a1").title == "title fake/a1"
+
+
+def test_what_is_gone_or_damaged_is_not_at_hand(tmp_path):
+    job = job_of(tmp_path / "sweep", tmp_path / "data")
+    assert article_content(job, "fake/a1") is None
+    folder = write_article(tmp_path / "data", "fake/a1", caption=None, title=None)
+    assert article_content(job, "fake/other") is None
+    content = article_content(job, "fake/a1")
+    assert (content.title, content.caption, content.image) == ("", None, None)
+    (folder / "news_article.json").write_text("[1, 2")
+    assert article_content(job, "fake/a1") is None
+
+
+@pytest.mark.parametrize("article_id", ["../secret", "fake/../../secret", "/{}/secret", "fake/link"])
+def test_an_id_cannot_name_a_place_outside_the_root(tmp_path, article_id):
+    write_article(tmp_path, "secret", title="a secret")
+    (tmp_path / "data" / "fake").mkdir(parents=True)
+    (tmp_path / "data" / "fake" / "link").symlink_to(tmp_path / "secret")
+    job = job_of(tmp_path / "sweep", tmp_path / "data")
+    assert article_content(job, article_id.format(tmp_path)) is None
+
+
+def test_a_link_to_an_image_outside_the_root_is_not_followed(tmp_path):
+    folder = write_article(tmp_path / "data", "fake/a1")
+    (folder / "image.png").symlink_to(picture(tmp_path / "private.png"))
+    assert article_content(job_of(tmp_path / "sweep", tmp_path / "data"), "fake/a1").image is None
+
+
+def test_a_thumbnail_is_small_and_holds_nothing_but_pixels(tmp_path):
+    metadata = Image.Exif()
+    metadata[0x010E] = "a private description"
+    path = picture(tmp_path / "image.jpg", exif=metadata, comment=b"a private comment")
+    small = decoded(thumbnail(path))
+    assert small.size == (320, 160)
+    assert not small.getexif()
+    assert "private" not in str(small.info)
+
+
+def test_a_picture_with_transparency_gets_a_thumbnail(tmp_path):
+    Image.new("RGBA", (20, 20), (255, 0, 0, 128)).save(tmp_path / "image.png")
+    assert decoded(thumbnail(tmp_path / "image.png")).mode == "RGB"
+
+
+def test_what_is_no_picture_or_too_large_has_no_thumbnail(tmp_path, monkeypatch):
+    (tmp_path / "image.png").write_text("<svg onload='alert(1)'/>")
+    assert thumbnail(tmp_path / "image.png") is None
+    assert thumbnail(tmp_path / "missing.png") is None
+    whole = picture(tmp_path / "image.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    assert thumbnail(tmp_path / "cut.jpg") is None
+    monkeypatch.setattr("safe_exp.data.images.MAX_PIXELS", 100)
+    assert thumbnail(tmp_path / "image.jpg") is None
+
+
+def test_a_long_text_is_cut_between_words():
+    assert shortened("a  b\nc") == "a b c"
+    cut = shortened("word " * 500)
+    assert cut.endswith("word …")
+    assert len(cut) <= 702

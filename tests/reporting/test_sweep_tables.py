@@ -1,0 +1,118 @@
+"""What stands in the tables of made sweeps, worked out by hand."""
+
+import math
+
+import pytest
+import scipy.stats
+
+from safe_exp.reporting.collect import read_sweep
+from safe_exp.reporting.conditions import group
+from safe_exp.reporting.sweep_tables import VERDICT, paper_table, sweep_tables
+from safe_exp.reporting.tables import to_csv_rows
+from safe_exp.scores import FIGURES
+from tests.reporting.made_sweep import ARTICLES, write_job, write_multirun
+
+
+def tables_of(sweep, score="auroc"):
+    return {table.name: table for table in sweep_tables(group(read_sweep(sweep)), score)}
+
+
+def write_folds(sweep, **site):
+    """Two values of α on three folds with two seeds each; on test α = 0.4 is better by 0.1, 0.2, 0.3 a fold."""
+    number = 0
+    for alpha in (0.2, 0.4):
+        for fold in range(3):
+            for seed in range(2):
+                score = 0.5 + (0.1 * (fold + 1) if alpha == 0.4 else 0) + (0.02 if seed else -0.02)
+                write_job(sweep, number, f"model.alpha={alpha}", f"data.fold={fold}", f"seed={seed}", auroc=score,
+                          val_loss=1 - alpha, **site)  # fmt: skip
+                number += 1
+
+
+def test_every_figure_of_the_verdict_has_a_column():
+    assert set(VERDICT) == set(FIGURES)
+
+
+def test_conditions_hold_mean_spread_and_majority_rate_beside_accuracy(tmp_path):
+    articles = (*ARTICLES, ("real/b4", 0, 0.2, 0.9), ("real/b5", 0, 0.2, 0.9))  # 3 fake, 5 real
+    for seed, accuracy in enumerate((0.6, 0.7, 0.8)):
+        write_job(tmp_path, seed, f"seed={seed}", accuracy=accuracy, articles=articles)
+    table = tables_of(tmp_path)["conditions"]
+    (row,) = table.rows
+    assert row["finished"] == "3 of 3"
+    assert row["accuracy"].mean == pytest.approx(0.7)
+    assert row["accuracy"].sd == pytest.approx(0.1)
+    assert row["majority"] == 5 / 8
+    keys = [column.key for column in table.columns]
+    assert keys.index("majority") == keys.index("accuracy") + 1
+
+
+def test_the_best_on_validation_comes_first(tmp_path):
+    write_folds(tmp_path)
+    rows = tables_of(tmp_path)["conditions"].rows
+    assert [row["model.alpha"] for row in rows] == ["0.4", "0.2"]
+    assert [row["won"] for row in rows] == [True, False]
+
+
+def test_folds_are_compared_in_pairs_with_seeds_averaged_and_shared_training_articles_allowed_for(tmp_path):
+    write_folds(tmp_path)
+    table = tables_of(tmp_path)["comparisons"]
+    (row,) = table.rows
+    # α = 0.2 minus α = 0.4: -0.1, -0.2, -0.3, mean -0.2, sd 0.1; 6 test and 24 training articles.
+    t = -0.2 / (0.1 * math.sqrt(1 / 3 + 6 / 24))
+    assert (row["condition"], row["pairs"]) == ("α = 0.2", 3)
+    assert row["difference"] == pytest.approx(-0.2)
+    assert row["t"] == pytest.approx(t)
+    assert row["p"] == pytest.approx(2 * scipy.stats.t.cdf(t, df=2))
+    assert row["p_holm"] == row["p"]
+    assert "flatter" in table.note
+    assert "won on the validation" in table.note
+
+
+def test_seeds_on_one_split_are_compared_by_the_plain_paired_test(tmp_path):
+    ours, reference = [0.7, 0.75, 0.71, 0.8], [0.6, 0.72, 0.7, 0.7]
+    for number in range(4):
+        write_job(tmp_path, number, "model=safe", f"seed={number}", auroc=reference[number])
+        write_job(tmp_path, number + 4, "model=text_only", f"seed={number}", auroc=ours[number])
+    (row,) = tables_of(tmp_path)["comparisons"].rows
+    assert row["condition"] == "text_only"
+    assert row["p"] == pytest.approx(scipy.stats.ttest_rel(ours, reference).pvalue)
+
+
+def test_an_undefined_figure_is_left_out_of_the_mean(tmp_path):
+    for seed, auroc in enumerate((0.6, None, 0.8)):
+        write_job(tmp_path, seed, f"seed={seed}", auroc=auroc)
+    (row,) = tables_of(tmp_path)["conditions"].rows
+    assert (row["auroc"].n, row["auroc"].mean) == (2, pytest.approx(0.7))
+
+
+def test_every_job_has_a_row_whatever_became_of_it(tmp_path):
+    write_multirun(tmp_path, "model.alpha=0.2,0.4")
+    write_job(tmp_path, 0, "model.alpha=0.2", auroc=0.9)
+    rows = tables_of(tmp_path)["jobs"].rows
+    assert [(row["job"], row["model.alpha"], row["state"], row.get("auroc")) for row in rows] == [
+        (0, "0.2", "finished", 0.9), (1, "0.4", "missing", None),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("site", "names", "theirs"),
+    [("gossipcop/", "a{}", [0.838, 0.857, 0.937, 0.895]), ("", "politifact1{}", [0.874, 0.889, 0.903, 0.896])],
+)
+def test_the_paper_s_figures_stand_beside_ours_on_its_own_sites(tmp_path, site, names, theirs):
+    articles = [(f"{a[0].split('/')[0]}/{names.format(n)}", *a[1:]) for n, a in enumerate(ARTICLES)]
+    write_job(tmp_path, 0, "seed=0", accuracy=0.75, site=site, articles=articles)
+    table = tables_of(tmp_path)["paper"]
+    assert [table.rows[0][name] for name in ("accuracy", "precision", "recall", "f1")] == theirs
+    assert table.rows[0]["who"].startswith("theirs")
+    header, quoted, _ = to_csv_rows(table)
+    assert quoted[header.index("accuracy_mean")] == theirs[0]  # one number among summaries is not lost in the file
+    assert table.rows[1]["accuracy"].mean == 0.75
+    assert (table.rows[1]["articles"], table.rows[1]["majority"]) == (6, 0.5)
+
+
+def test_other_articles_have_no_figures_of_the_paper_beside_them(tmp_path):
+    write_job(tmp_path, 0, "seed=0")
+    assert paper_table(group(read_sweep(tmp_path))) is None
+    write_job(tmp_path, 0, "seed=0", articles=[("politifact/fake/a", 1, 0.5, 0.5), ("other/real/b", 0, 0.5, 0.5)])
+    assert paper_table(group(read_sweep(tmp_path))) is None

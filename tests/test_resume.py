@@ -1,0 +1,171 @@
+"""A stopped run goes on, a finished one is trained further, and a folder never looks finished when it is not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.commands import SMALL, environment, only_run, read_json, run
+from tests.wandb_file import read_finished_run
+
+CONVERGES = [*SMALL, "model.gamma=1e-6", "trainer.max_epochs=8"]  # after 4 epochs
+
+
+def last_checkpoint(folder: Path) -> dict:
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def without_seconds(folder: Path) -> dict:
+    return {name: value for name, value in read_json(folder / "metrics.json").items() if name != "seconds"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", [CONVERGES, [*SMALL, "trainer.max_steps=3"]])
+def test_a_run_killed_after_its_last_checkpoint_is_resumed_to_the_same_end(limit, tmp_path):
+    assert run("train", *limit, cwd=tmp_path).returncode == 0
+    folder = only_run(tmp_path)
+    metrics, weights = without_seconds(folder), last_checkpoint(folder)["state_dict"]
+    (folder / "metrics.json").unlink()
+    done = run("train", f"resume={folder}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert without_seconds(folder) == metrics
+    assert all(torch.equal(value, weights[name]) for name, value in last_checkpoint(folder)["state_dict"].items())
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_trained_further_under_a_raised_limit_which_holds_from_then_on(tmp_path):
+    assert run("train", *CONVERGES, "callbacks.convergence.patience=3", cwd=tmp_path).returncode == 0
+    folder = only_run(tmp_path)
+    assert (read_json(folder / "metrics.json")["stopped_by"], last_checkpoint(folder)["epoch"]) == ("converged", 3)
+    for added in ([], ["trainer.max_epochs=8"], ["trainer.log_every_n_steps=5"]):
+        refused = run("train", f"resume={folder}", *added, cwd=tmp_path)
+        assert refused.returncode == 1
+        assert "this run has finished" in refused.stderr
+        assert "raise its limit, as in trainer.max_epochs=16" in refused.stderr
+        assert read_json(folder / "status.json")["state"] == "finished"
+
+    refused = run("train", f"resume={folder}", "trainer.max_epochs=9", "trainer.precision=7", cwd=tmp_path)
+    assert "Lightning refuses trainer" in refused.stderr
+    assert (folder / "metrics.json").exists()  # nothing has been trained, so nothing has changed
+
+    extending = subprocess.Popen(
+        [sys.executable, "-m", "safe_exp.train", f"resume={folder}", "trainer.max_epochs=9"], cwd=tmp_path,
+        env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (folder / ".hydra" / "added.yaml").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    os.kill(extending.pid, signal.SIGKILL)
+    extending.wait()
+    assert not (folder / "metrics.json").exists()  # else it would look finished
+
+    done = run("train", f"resume={folder}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    metrics = read_json(folder / "metrics.json")
+    assert (metrics["stopped_by"], metrics["epochs"]) == ("converged", 7)  # three still epochs, counted anew
+    refused = run("train", f"resume={folder}", cwd=tmp_path)
+    assert "as in trainer.max_epochs=18" in refused.stderr  # the limit is now 9
+
+
+@pytest.mark.slow
+def test_a_run_that_ended_within_an_epoch_is_refused_and_left_as_it_is(tmp_path):
+    assert run("train", *SMALL, "trainer.max_steps=3", cwd=tmp_path).returncode == 0  # of two batches an epoch
+    folder = only_run(tmp_path)
+    metrics = read_json(folder / "metrics.json")
+    assert (metrics["stopped_by"], metrics["epochs"], metrics["ended_within_epoch"]) == ("max_steps", 2, True)
+    refused = run("train", f"resume={folder}", "trainer.max_steps=9", cwd=tmp_path)
+    assert "this run was ended within an epoch" in refused.stderr
+    assert read_json(folder / "metrics.json") == metrics
+    assert read_json(folder / "status.json")["state"] == "finished"
+
+
+@pytest.mark.slow
+def test_a_limit_on_which_the_course_of_gamma_depends_is_not_raised(tmp_path):
+    assert run("train", *SMALL, "scheduler=cosine", cwd=tmp_path).returncode == 0
+    folder = only_run(tmp_path)
+    refused = run("train", f"resume={folder}", "trainer.max_epochs=9", cwd=tmp_path)
+    assert "scheduler.T_max was 2 and would become 9" in refused.stderr
+    assert "Start a new run with the new limit" in refused.stderr
+    assert (folder / "metrics.json").exists()
+
+
+@pytest.mark.slow
+def test_a_job_of_a_sweep_keeps_its_name_and_group_in_wandb_when_it_is_resumed(tmp_path):
+    started = run("train", "-m", *SMALL, "model.alpha=0.2", cwd=tmp_path, WANDB_MODE="offline")
+    assert started.returncode == 0, started.stderr
+    (job,) = (path.parent for path in tmp_path.glob("multirun/*/*/*/metrics.json"))
+    done = run("train", f"resume={job}", "trainer.max_epochs=3", cwd=tmp_path, WANDB_MODE="offline")
+    assert done.returncode == 0, done.stderr
+    first, second = (read_finished_run(path) for path in sorted(job.glob("wandb/offline-run-*/run-*.wandb")))
+    assert first.id == second.id
+    assert first.name == second.name
+    assert first.name.endswith("model.alpha=0.2")
+    assert first.group == second.group == "-".join(job.parts[-3:-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, (1, 130)), (signal.SIGTERM, (143,))])
+def test_a_run_that_is_told_to_stop_says_how_to_go_on(how, code, tmp_path):
+    endless = [*SMALL, "trainer.max_epochs=100000", "callbacks.convergence.patience=0"]
+    process = subprocess.Popen([sys.executable, "-m", "safe_exp.train", *endless], cwd=tmp_path, env=environment(),
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("outputs/*/*/checkpoints/last.ckpt")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(how)
+    _, printed = process.communicate(timeout=60)
+    folder = only_run(tmp_path)
+    assert process.returncode in code
+    assert f"python -m safe_exp.train resume={folder.relative_to(tmp_path)}" in printed
+    assert "Traceback" not in printed
+
+
+IN_PROCESS_1 = """
+import os
+if os.environ.get("LOCAL_RANK") == "1":  # Lightning sets it for the processes that it starts
+    import torch
+    from safe_exp.errors import UserError
+    from safe_exp.module import SafeModule
+
+    def broken(self):
+        raise UserError("the disk is gone; mount it again.")
+
+    def drifting(self):
+        with torch.no_grad():
+            next(self.network.parameters()).mul_(1 + 1e-6)
+
+"""
+
+
+def run_two_processes(folder: Path, change: str) -> subprocess.CompletedProcess:
+    (folder / "sitecustomize.py").write_text(f"{IN_PROCESS_1}    {change}\n")
+    paths = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return run("train", *SMALL, "trainer=ddp", "trainer.accelerator=cpu", cwd=folder, timeout=120, PYTHONPATH=paths)
+
+
+@pytest.mark.slow
+def test_processes_whose_weights_drift_apart_are_an_error(tmp_path):
+    done = run_two_processes(tmp_path, "SafeModule.on_train_epoch_end = drifting")
+    assert done.returncode != 0
+    status = read_json(only_run(tmp_path) / "status.json")
+    assert status["state"] == "failed"
+    assert "The processes have drifted apart: their weights differ" in status["reason"]
+    assert not (only_run(tmp_path) / "metrics.json").exists()
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_ends_the_job_as_failed_with_its_reason(tmp_path):
+    done = run_two_processes(tmp_path, "SafeModule.on_validation_epoch_start = broken")
+    assert done.returncode != 0
+    status = read_json(only_run(tmp_path) / "status.json")
+    assert status["state"] == "failed"
+    assert status["reason"] == "in process 1: the disk is gone; mount it again."
+    assert "the disk is gone; mount it again." in done.stderr
+    assert "Traceback" not in done.stderr
