@@ -93,3 +93,21 @@ def test_a_table_whose_vectors_do_not_fit_the_filters_is_refused():
     text, visual, label = draw_sentences()
     with pytest.raises(ValueError, match=r"shape \(6, 7, 6\); the filters expect \(B, L, 5\)"):
         closed_form_gradients(draw_network(), visual, text, label, alpha=1.0, beta=1.0)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.bfloat16, 0.06)])
+def test_lower_precision_lies_within_rounding_of_float64(dtype, tolerance):
+    net = draw_network(22)
+    text, visual, label = (
+        Words(part.vectors.to(dtype).double(), part.tokens) if isinstance(part, Words) else part
+        for part in draw_sentences(22)
+    )
+    for parameter in net.parameters():
+        parameter.data = parameter.data.to(dtype).double()
+    chosen = dict(label=label, alpha=0.6, beta=0.4)
+    exact = closed_form_gradients(net, text, visual, **chosen)
+    text, visual = (Words(words.vectors.to(dtype), words.tokens) for words in (text, visual))
+    rounded = closed_form_gradients(net.to(dtype), text, visual, **chosen)
+    ours = torch.cat([gradient.double().flatten() for gradient in rounded.values()])
+    reference = torch.cat([gradient.flatten() for gradient in exact.values()])
+    assert (ours - reference).norm() / reference.norm() < tolerance

@@ -84,7 +84,8 @@ def distinct_words(words: Words) -> Words:
     occurs = torch.zeros(len(vectors), dtype=torch.bool, device=tokens.device)
     occurs[tokens.flatten()] = True
     numbers = occurs.cumsum(0) - 1  # (V,): a word's row among those that occur
-    return Words(vectors[occurs], numbers[tokens])
+    own = vectors.index_select(0, occurs.nonzero()[:, 0])  # copies whole rows, which vectors[occurs] does not
+    return Words(own, numbers.index_select(0, tokens.flatten()).view_as(tokens))
 
 
 def _running_sum(widths: Sequence[int]) -> list[int]:
