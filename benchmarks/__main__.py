@@ -13,6 +13,10 @@ from benchmarks.step import Size, memory_table, released_functions, safe_functio
 
 SIZES = [Size(64, 32, 128), Size(64, 300, 128), Size(64, 32, 1), Size(64, 300, 1), Size(16, 32, 32)]
 RELEASED = Size(64, 300, 128)
+LEGEND = """\
+A step is forward, gradients and SGD, from word numbers, which repeat as those of news do. step: the closed form;
+forward: its own forward pass; autograd: the same network, PyTorch's gradients; ports: conv2d, max-pool and autograd, as
+other ports write it. vectors: the closed form from word vectors that were looked up before, where nothing repeats."""
 TINY = [Size(4, 3, 2, text=9, visual=6, vocabulary=20)]
 
 
@@ -30,7 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"{machine()}; {chosen.rounds} rounds, median (middle half)\n", flush=True)
         cases = {f"SAFE, {size}": safe_functions(size) for size in sizes}
         cases[f"released, {released}"] = released_functions(released)
-        print(f"### One training step\n\n{step_table(cases, chosen.rounds)}\n", flush=True)
+        print(f"### One training step\n\n{LEGEND}\n\n{step_table(cases, chosen.rounds)}\n", flush=True)
         print(f"### Where its time goes\n\n{part_table(sizes[:2] + sizes[-1:], chosen.rounds)}\n", flush=True)
         print(f"### Peak memory of one step\n\n{memory_table(cases)}\n", flush=True)
         print(machine())

@@ -22,7 +22,7 @@ from safe_exp.scores import SplitScores, split_figures
 
 
 class SafeModule(pl.LightningModule):
-    """Trains a SafeNetwork by the paper's own update, on word indices that are embedded a batch at a time.
+    """Trains the network of `model.variant` by the paper's own update, on word numbers and a fixed table of vectors.
 
     Args:
         model, optimizer, scheduler: as in conf/.
