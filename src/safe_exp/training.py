@@ -26,6 +26,7 @@ from safe_exp.progress import print_results, progress_callbacks
 from safe_exp.reporting.figures import draw_run_figures
 from safe_exp.results import Predictions, split_predictions, write_metrics, write_predictions
 from safe_exp.stopping import ended_within_epoch, stopped_by
+from safe_exp.threads import set_threads
 from safe_exp.tracking import close_loggers, log_results, open_loggers
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ def train(config: TrainConfig, folder: Path) -> float:
         config.data, config.captioner, config.vectors, config.seed, folder / "artifacts", config.model.variant.reads
     )
     datamodule.setup("fit")
+    set_threads(config, datamodule.text_vectors.shape[1])
     if is_first_process():
         datamodule.save_artifacts(folder / "artifacts")
         if sweep_name(folder):
