@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_jobs_of_different_length_never_share_a_device_and_use_all_of_them(tmp_p
     assert {row[0] for row in rows} == {"0", "1"}
     for device in ("0", "1"):
         spans = sorted((float(start), float(end)) for index, start, end in rows if index == device)
-        assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+        assert all(end <= start for (_, end), (start, _) in pairwise(spans))
 
 
 def test_a_job_that_is_killed_gives_its_device_back(tmp_path, processes):
