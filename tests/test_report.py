@@ -25,7 +25,7 @@ def composed(*overrides):
 
 
 def test_the_config_composes_and_needs_a_sweep():
-    assert composed("sweep=somewhere") == ReportConfig("somewhere", "auroc", 3, False)
+    assert composed("folder=somewhere") == ReportConfig("somewhere", "auroc", 3, False)
     with pytest.raises(UserError, match=r"sweep must be given, as in sweep=…"):
         composed()
 
@@ -33,7 +33,7 @@ def test_the_config_composes_and_needs_a_sweep():
 @pytest.mark.parametrize(("override", "message"), [("cases=-1", "cases=-1: expected"), ("cases=99", "at most 25")])
 def test_a_wrong_value_is_refused(override, message):
     with pytest.raises(UserError, match=message):
-        composed("sweep=somewhere", override)
+        composed("folder=somewhere", override)
 
 
 def test_an_unknown_score_is_refused_with_those_that_there_are(tmp_path):
@@ -56,7 +56,7 @@ def test_help_and_a_wrong_sweep_come_without_heavy_imports(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "sweep: ???" in done.stdout
+    assert "sweep=DIR" in done.stdout
 
 
 def test_a_report_needs_no_torch(tmp_path):

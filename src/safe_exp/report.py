@@ -1,5 +1,7 @@
 """python -m safe_exp.report sweep=DIR: a sweep as tables, figures and one HTML page."""
 
+import sys
+
 import hydra
 from omegaconf import DictConfig
 
@@ -17,5 +19,13 @@ def main(composed: DictConfig) -> None:
     report(config)
 
 
+def with_folder(arguments: list[str]) -> list[str]:
+    """The arguments with sweep=DIR as folder=DIR: since there is a conf/sweep/, Hydra would look DIR up in there."""
+    return [f"folder={a.removeprefix('sweep=')}" if a.startswith("sweep=") else a for a in arguments]
+
+
 if __name__ == "__main__":
-    run_command(main, "report", "Tables, figures and one HTML page about a sweep, in DIR/report/.", [])
+    sys.argv[1:] = with_folder(sys.argv[1:])
+    run_command(
+        main, "report", "Tables, figures and one HTML page about a sweep: sweep=DIR, written to DIR/report/.", []
+    )
