@@ -32,7 +32,8 @@ def draw_batch(size=16, seed=0, length=12, visual_length=6) -> NewsBatch:
     visual_lengths = torch.randint(4, visual_length + 1, (size,), generator=generator)
     text[torch.arange(length) >= text_lengths[:, None]] = 0
     visual[torch.arange(visual_length) >= visual_lengths[:, None]] = 0
-    return NewsBatch(text, visual, text_lengths, visual_lengths, label, torch.arange(size))
+    title_lengths = torch.randint(0, 5, (size,), generator=generator)
+    return NewsBatch(text, visual, text_lengths, visual_lengths, label, torch.arange(size), title_lengths)
 
 
 def word_vectors(dim=8, seed=0) -> torch.Tensor:

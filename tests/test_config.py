@@ -44,9 +44,24 @@ def test_fakenewsnet_asks_for_its_folder():
 
 
 def test_variants_have_one_list_and_a_config_each():
-    assert [variant.value for variant in Variant] == list(network.VARIANTS)
-    for variant in network.VARIANTS:
-        assert compose_config(f"model={variant}").model.variant == variant
+    assert [variant.value for variant in Variant] == [*network.VARIANTS, "released"]
+    for variant in Variant:
+        assert compose_config(f"model={variant.value}").model.variant is variant
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model=released", "model.update=algorithm1"], r"model.update=algorithm1: the paper's loop knows one text"),
+        (["model=released", "model.word_dim=0"], r"model.word_dim=0"),
+        (["model=released", "model.body_words=null"], r"model.body_words"),
+        (["model=safe", "model.word_dim=16"], r"model.word_dim=16 has a meaning for model=released alone"),
+        (["model=released", "model.alpha=0", "model.beta=0"], r"both 0: nothing is learned"),
+    ],
+)
+def test_what_the_released_architecture_cannot_do_is_refused(overrides, message):
+    with pytest.raises(UserError, match=message):
+        compose_config(*overrides)
 
 
 def test_gamma_is_the_learning_rate_and_each_optimizer_brings_its_own():

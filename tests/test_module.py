@@ -10,9 +10,11 @@ from safe_exp.config import Variant
 from safe_exp.config.monitor import legal_monitors
 from safe_exp.equations import safe_loss
 from safe_exp.errors import UserError
+from safe_exp.module import SafeModule
 from safe_exp.network import VARIANTS
-from tests.made import draw_batch, draw_module, loader
+from tests.made import compose_config, draw_batch, draw_module, loader, word_vectors
 
+MODELS = (*VARIANTS, "released")
 BATCHES = [draw_batch(seed=seed) for seed in range(3)]
 
 
@@ -31,7 +33,7 @@ def assert_same_weights(ours, reference, **tolerance):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", MODELS)
 def test_closed_form_trains_the_same_weights_as_autograd(variant, optimizer):
     overrides = f"model={variant}", f"optimizer={optimizer}", "trainer.max_epochs=2"
     ours, twin = (draw_module(*overrides, f"model.update={update}") for update in ("closed_form", "autograd"))
@@ -75,6 +77,14 @@ def test_gradient_clipping_bounds_every_step(update):
     fit(module, epochs=1, batches=BATCHES[:1])
     after = torch.cat([p.detach().flatten() for p in module.network.parameters()])
     assert (after - before).norm().item() == pytest.approx(gamma * bound, rel=1e-2)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_gradients_are_clipped_under_mixed_precision(optimizer):
+    module = draw_module(f"optimizer={optimizer}", gradient_clip_val=1e-3)
+    before = [p.detach().clone() for p in module.network.parameters()]
+    fit(module, epochs=1, precision="bf16-mixed")
+    assert any(not torch.equal(a, b) for a, b in zip(before, module.network.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("update", ["closed_form", "algorithm1", "autograd"])
@@ -127,7 +137,7 @@ def test_every_step_counts_once():
     assert fit(draw_module(), epochs=2).global_step == 6
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", MODELS)
 def test_everything_that_is_promised_is_logged(variant):
     metrics = {name: float(value) for name, value in fit(draw_module(f"model={variant}")).callback_metrics.items()}
     expected = {
@@ -182,3 +192,26 @@ def test_vectors_are_not_stored_in_checkpoints_and_not_trained():
     assert torch.equal(module.text_vectors, before)
     assert all(name.startswith("network.") for name in module.state_dict())
     assert module.visual_vectors is module.text_vectors
+
+
+def test_the_released_architecture_reads_title_and_body_apart():
+    module = draw_module("model=released", "model.headline_words=3", "model.body_words=6")
+    batch = BATCHES[0]
+    with torch.no_grad():
+        whole = module.network(**module.embed(batch))
+        titles = [row[:n].clone() for row, n in zip(batch.text_tokens, batch.title_lengths, strict=True)]
+        assert max(map(len, titles)) > 3
+        for b, n in enumerate(batch.title_lengths.tolist()):
+            words = {
+                "headline": batch.text_tokens[b, : min(n, 3)],
+                "body": batch.text_tokens[b, n : min(n + 6, int(batch.text_lengths[b]))],
+                "visual": batch.visual_tokens[b, : batch.visual_lengths[b]],
+            }
+            alone = module.network(**{name: module.text_vectors[tokens][None] for name, tokens in words.items()})
+            torch.testing.assert_close(alone.probability[0], whole.probability[b])
+
+
+def test_the_released_architecture_needs_words_for_its_images():
+    config = compose_config("model=released")
+    with pytest.raises(UserError, match=r"theirs have 8 and 5 numbers. Describe images in words"):
+        SafeModule(config.model, config.optimizer, word_vectors(8), word_vectors(5))

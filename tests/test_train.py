@@ -221,7 +221,7 @@ def test_help_comes_in_under_a_second_without_torch():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", [*VARIANTS, "released"])
 def test_every_variant_runs_to_the_end(variant, tmp_path):
     done = run("train", *SMALL, f"model={variant}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

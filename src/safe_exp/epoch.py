@@ -67,6 +67,6 @@ def gradient_norms(network: SafeNetwork) -> Tensor:
     norms = []
     for part in parts:
         gradients = [] if part is None else [p.grad for p in part.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients) if gradients else torch.tensor(0.0, device=device)
+        norm = torch.nn.utils.get_total_norm(gradients, foreach=True) if gradients else torch.tensor(0.0, device=device)
         norms.append(norm.float() if part is not None else norm.new_full((), torch.nan))
     return torch.stack(norms)

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -35,8 +36,12 @@ ENDED_WITHIN_EPOCH = (
 )
 
 
+LOCK = ".lock"  # held by the process that works in a folder; the system lets go of it when the process ends
+
+
 def register_resolvers() -> None:
-    """What conf/hydra/default.yaml needs to send a resumed run back into its own folder."""
+    """What conf/ needs: the folder of a resumed run, and weights that add up to 1 (conf/sweep/alpha.yaml)."""
+    OmegaConf.register_new_resolver("one_minus", lambda value: round(1 - float(value), 12), replace=True)
     OmegaConf.register_new_resolver("run_folder", lambda resume, new: resume if _is_run(resume) else new, replace=True)
     OmegaConf.register_new_resolver(
         "hydra_folder", lambda resume: RESUME_FOLDER if _is_run(resume) else ".hydra", replace=True
@@ -63,6 +68,32 @@ def recorded_job(folder: Path) -> Iterator[None]:
             record_process_failure(folder, error, int(os.environ.get("LOCAL_RANK") or os.environ["SLURM_PROCID"]))
             raise
         return
+    with _only_process(folder), _recorded(folder):
+        yield
+
+
+@contextmanager
+def _only_process(folder: Path) -> Iterator[None]:
+    """Refuse a folder in which another process works: two would write over each other's checkpoints and status."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(
+            f"{short_path(folder)}: another process is working in this run folder; its status.json says which. Wait "
+            "until it has ended, or stop it, and give the command again."
+        ) from error
+    except (OSError, NotImplementedError):  # no locks on this file system; then nobody can hold one
+        log.debug("No lock could be taken on %s.", folder, exc_info=True)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _recorded(folder: Path) -> Iterator[None]:
     record = JobRecord(folder, command=shlex.join([sys.executable, "-m", *_command()]))
     with _log_file(folder / "logs" / "run.log"), _sigterm_as_exit():
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import hydra.utils
@@ -10,18 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from safe_exp.architecture import build_network, closed_form_of, sentences
 from safe_exp.config import ModelConfig, OptimizerConfig, Update, Variant, plain_config
 from safe_exp.data.batch import NewsBatch
 from safe_exp.epoch import EpochSums, gradient_norms
-from safe_exp.equations import SafeLosses, SafeOutput, algorithm1_epoch, closed_form_step, safe_loss
+from safe_exp.equations import SafeLosses, SafeOutput, Words, algorithm1_epoch, safe_loss
 from safe_exp.errors import UserError
 from safe_exp.figure_names import log_names
-from safe_exp.network import SafeNetwork
 from safe_exp.scores import SplitScores, split_figures
 
 
 class SafeModule(pl.LightningModule):
-    """Trains a SafeNetwork by the paper's own update, on word indices that are embedded a batch at a time.
+    """Trains the network of `model.variant` by the paper's own update, on word numbers and a fixed table of vectors.
 
     Args:
         model, optimizer, scheduler: as in conf/.
@@ -48,14 +49,7 @@ class SafeModule(pl.LightningModule):
         self.model, self.optimizer_config, self.scheduler_config = model, optimizer, scheduler
         self.gradient_clip_val, self.gradient_clip_algorithm = gradient_clip_val, gradient_clip_algorithm
         self.monitor = monitor
-        self.network = SafeNetwork(
-            text_vectors.shape[1],
-            visual_vectors.shape[1],
-            list(model.filter_sizes),
-            model.num_filters,
-            model.feature_dim,
-            variant=model.variant.value,
-        )
+        self.network = build_network(model, text_vectors.shape[1], visual_vectors.shape[1])
         # Not in the checkpoint: the vectors lie in artifacts/, and an epoch should not write them again.
         self.register_buffer("text_vectors", text_vectors, persistent=False)
         shared = visual_vectors is text_vectors  # one table for both then stays one table on the device
@@ -74,15 +68,21 @@ class SafeModule(pl.LightningModule):
     def visual_vectors(self) -> Tensor:
         return self.text_vectors if self.own_visual_vectors is None else self.own_visual_vectors
 
-    def embed(self, batch: NewsBatch) -> dict[str, Tensor | None]:
-        """Look the words of one batch up: what SafeNetwork takes, (B, L, E) and (B, Lv, Ev) with their lengths."""
-        has_text, has_visual = self.network.text_encoder is not None, self.network.visual_encoder is not None
-        return {
-            "text": F.embedding(batch.text_tokens, self.text_vectors) if has_text else None,
-            "visual": F.embedding(batch.visual_tokens, self.visual_vectors) if has_visual else None,
-            "text_lengths": batch.text_lengths,
-            "visual_lengths": batch.visual_lengths,
-        }
+    def embed(self, batch: NewsBatch) -> dict[str, Tensor | Words | None]:
+        """What the network takes of a batch, as it computes it fastest: on a processor each word is multiplied once."""
+        return self.with_vectors(batch, Words if self.device.type == "cpu" else _look_up)
+
+    def look_up(self, batch: NewsBatch) -> dict[str, Tensor | None]:
+        """What the network takes of a batch, as word vectors (B, L, E) with their lengths."""
+        return self.with_vectors(batch, _look_up)
+
+    def with_vectors(self, batch: NewsBatch, join: Callable[[Tensor, Tensor], Any]) -> dict[str, Any]:
+        """The batch's sentences, each joined with its table of word vectors."""
+        arguments = sentences(self.model, batch)
+        for name, tokens in arguments.items():
+            if tokens is not None and not name.endswith("_lengths"):
+                arguments[name] = join(self.visual_vectors if name == "visual" else self.text_vectors, tokens)
+        return arguments
 
     # ── training ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -101,9 +101,8 @@ class SafeModule(pl.LightningModule):
 
     def backward_closed_form(self, batch: NewsBatch) -> tuple[SafeOutput, SafeLosses]:
         """Eqs. (12)-(18) over the mini-batch."""
-        output, losses, gradients = closed_form_step(
-            self.network, label=batch.label, **self.embed(batch), **self.loss_settings
-        )
+        step = closed_form_of(self.model)
+        output, losses, gradients = step(self.network, label=batch.label, **self.embed(batch), **self.loss_settings)
         self.assign_gradients(gradients, batch)
         return output, losses
 
@@ -116,7 +115,7 @@ class SafeModule(pl.LightningModule):
         gamma = self.optimizers().param_groups[0]["lr"]
         if gamma == 0:  # a scheduler's last value; the walk stands still, and its direction tends to the gradient
             return self.backward_closed_form(batch)
-        articles = {**self.embed(batch), "label": batch.label}
+        articles = {**self.look_up(batch), "label": batch.label}
         with torch.no_grad():
             output = self.network(**{name: value for name, value in articles.items() if name != "label"})
             losses = safe_loss(output, batch.label, **self.loss_settings)
@@ -137,7 +136,7 @@ class SafeModule(pl.LightningModule):
 
     def backward_autograd(self, batch: NewsBatch) -> tuple[SafeOutput, SafeLosses]:
         """The independent twin: PyTorch derives the gradients, and averages them over processes by itself."""
-        output = self.network(**self.embed(batch))
+        output = self.network(**self.look_up(batch))
         losses = safe_loss(output, batch.label, **self.loss_settings)
         self.manual_backward(losses.total * self.share_of_articles(batch))
         return SafeOutput(*(None if value is None else value.detach() for value in output)), SafeLosses(
@@ -227,8 +226,14 @@ class SafeModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         settings = plain_config(self.optimizer_config)
+        if self.gradient_clip_val is not None:
+            settings.pop("fused", None)  # Lightning refuses to clip for a fused optimiser under mixed precision
         optimizer = hydra.utils.instantiate(settings, params=self.network.parameters())
         if self.scheduler_config is None:
             return optimizer
         scheduler = hydra.utils.instantiate(self.scheduler_config, optimizer=optimizer)
         return [optimizer], [scheduler]
+
+
+def _look_up(vectors: Tensor, tokens: Tensor) -> Tensor:
+    return F.embedding(tokens, vectors)  # (B, L, E)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from safe_exp.equations.prediction import PredictorWeights
 from safe_exp.equations.safe import SafeOutput, SafeWeights, safe_forward
-from safe_exp.equations.text_cnn import FilterBank, TextCnnWeights
+from safe_exp.equations.text_cnn import TextCnnWeights
+from safe_exp.equations.windows import FilterBank, Words
 
 VARIANTS = ("safe", "text_only", "visual_only", "no_similarity", "similarity_only")
 
@@ -21,7 +22,7 @@ class Filters(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(num_filters, width, dim))
         self.bias = nn.Parameter(torch.empty(num_filters))
-        _initialise(self.weight, self.bias, fan_in=width * dim)
+        initialise(self.weight, self.bias, fan_in=width * dim)
 
 
 class TextCnn(nn.Module):
@@ -31,7 +32,7 @@ class TextCnn(nn.Module):
         super().__init__()
         self.filters = nn.ModuleList(Filters(num_filters, width, dim) for width in filter_sizes)
         self.project = nn.Linear(len(filter_sizes) * num_filters, feature_dim)
-        _initialise(self.project.weight, self.project.bias, fan_in=self.project.in_features)
+        initialise(self.project.weight, self.project.bias, fan_in=self.project.in_features)
 
     def weights(self) -> TextCnnWeights:
         banks = tuple(FilterBank(bank.weight, bank.bias) for bank in self.filters)
@@ -65,7 +66,11 @@ class SafeNetwork(nn.Module):
         variant: str = "safe",
     ) -> None:
         super().__init__()
-        _check_sizes(text_dim, visual_dim, filter_sizes, num_filters, feature_dim, variant)
+        if variant not in VARIANTS:
+            raise ValueError(f"variant={variant!r}: expected one of {', '.join(VARIANTS)}.")
+        check_sizes(
+            filter_sizes, text_dim=text_dim, visual_dim=visual_dim, num_filters=num_filters, feature_dim=feature_dim
+        )
         self.variant = variant
         has_text, has_visual = variant != "visual_only", variant != "text_only"
         self.text_encoder = TextCnn(text_dim, filter_sizes, num_filters, feature_dim) if has_text else None
@@ -73,20 +78,21 @@ class SafeNetwork(nn.Module):
         self.predictor = None
         if variant != "similarity_only":
             self.predictor = nn.Linear((has_text + has_visual) * feature_dim, 2)
-            _initialise(self.predictor.weight, self.predictor.bias, fan_in=self.predictor.in_features)
+            initialise(self.predictor.weight, self.predictor.bias, fan_in=self.predictor.in_features)
 
     def forward(
         self,
-        text: Tensor | None,
-        visual: Tensor | None,
+        text: Tensor | Words | None,
+        visual: Tensor | Words | None,
         text_lengths: Tensor | None = None,
         visual_lengths: Tensor | None = None,
     ) -> SafeOutput:
         """Features, verdict and similarity of a batch of articles; differentiable by autograd.
 
         Args:
-            text: word vectors of title and body (B, L, E); not read by `visual_only`.
-            visual: word vectors of the image's sentence (B, Lv, Ev); not read by `text_only`.
+            text: title and body as word vectors (B, L, E), or as `Words`, their numbers and a table; not read by
+                `visual_only`.
+            visual: the image's sentence (B, Lv, Ev) alike; not read by `text_only`.
             text_lengths, visual_lengths: words before the padding (B,), or None for all of L.
         Raises:
             ValueError: a shape does not fit; the message gives both.
@@ -105,19 +111,16 @@ class SafeNetwork(nn.Module):
         )
 
 
-def _initialise(weight: Tensor, bias: Tensor, fan_in: int) -> None:
+def initialise(weight: Tensor, bias: Tensor, fan_in: int) -> None:
     # Algorithm 1 says "randomly initialize" and no more; we take PyTorch's default for convolutions and linear maps.
     bound = fan_in**-0.5
     nn.init.uniform_(weight, -bound, bound)
     nn.init.uniform_(bias, -bound, bound)
 
 
-def _check_sizes(text_dim, visual_dim, filter_sizes, num_filters, feature_dim, variant) -> None:
-    if variant not in VARIANTS:
-        raise ValueError(f"variant={variant!r}: expected one of {', '.join(VARIANTS)}.")
+def check_sizes(filter_sizes: Sequence[int], **sizes: int) -> None:
     if not filter_sizes:
         raise ValueError("filter_sizes is empty; give at least one window width, such as [3, 4].")
-    sizes = {"text_dim": text_dim, "visual_dim": visual_dim, "num_filters": num_filters, "feature_dim": feature_dim}
     for name, size in (*sizes.items(), *(("filter_sizes", width) for width in filter_sizes)):
         if size < 1:
             raise ValueError(f"{name}={size}: expected at least 1.")

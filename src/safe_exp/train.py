@@ -1,5 +1,6 @@
 """python -m safe_exp.train: one run, or with -m a sweep."""
 
+import sys
 from pathlib import Path
 
 import hydra
@@ -9,6 +10,7 @@ from omegaconf import DictConfig
 from safe_exp.config import CONF, register_schemas, typed_config
 from safe_exp.help import run_command
 from safe_exp.job import recorded_job, register_resolvers, resumed_config
+from safe_exp.sweep.resume import with_resumed_sweep
 
 register_schemas()
 register_resolvers()
@@ -26,7 +28,8 @@ def main(composed: DictConfig) -> float:
         return train(config, folder)
 
 
-GROUPS = ["model", "data", "captioner", "vectors", "optimizer", "scheduler", "trainer", "logger", "experiment"]
+GROUPS = ["model", "data", "captioner", "vectors", "optimizer", "scheduler", "trainer", "logger", "experiment", "sweep"]
 
 if __name__ == "__main__":
+    sys.argv[1:] = with_resumed_sweep(sys.argv[1:])
     run_command(main, "train", "Train SAFE, once or as a sweep; with no arguments on built-in articles.", GROUPS)

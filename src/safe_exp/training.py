@@ -6,7 +6,7 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ from safe_exp.progress import print_results, progress_callbacks
 from safe_exp.reporting.figures import draw_run_figures
 from safe_exp.results import Predictions, split_predictions, write_metrics, write_predictions
 from safe_exp.stopping import ended_within_epoch, stopped_by
+from safe_exp.sweep.ddp import command_line_of_its_own
+from safe_exp.sweep.devices import device_of_its_own
+from safe_exp.threads import set_threads
 from safe_exp.tracking import close_loggers, log_results, open_loggers
 
 log = logging.getLogger(__name__)
@@ -42,6 +45,7 @@ def train(config: TrainConfig, folder: Path) -> float:
         config.data, config.captioner, config.vectors, config.seed, folder / "artifacts", config.model.variant.reads
     )
     datamodule.setup("fit")
+    set_threads(config, datamodule.text_vectors.shape[1])
     if is_first_process():
         datamodule.save_artifacts(folder / "artifacts")
         if sweep_name(folder):
@@ -54,13 +58,16 @@ def train(config: TrainConfig, folder: Path) -> float:
 
     loggers = open_loggers(config.logger, folder, job_name(folder), sweep_name(folder), plain_config(config))
     exit_code = 1
+    resources = ExitStack()
     try:
-        trainer = build_trainer(config, folder, loggers)
-        with lightning_refusals():
-            trainer.fit(module, datamodule, ckpt_path=last if last.exists() else None)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
-        best_epoch, metrics, predictions, validated = score_best(trainer, module, datamodule)
+        devices = resources.enter_context(device_of_its_own(config.trainer))
+        trainer = build_trainer(config, folder, loggers, devices)
+        with command_line_of_its_own(folder, trainer.num_devices * trainer.num_nodes):
+            with lightning_refusals():
+                trainer.fit(module, datamodule, ckpt_path=last if last.exists() else None)
+            if trainer.interrupted:
+                raise KeyboardInterrupt
+            best_epoch, metrics, predictions, validated = score_best(trainer, module, datamodule)
         metrics |= {
             "epochs": len(history_of(trainer)),  # with a last one that was cut short
             "best_epoch": None if best_epoch is None else best_epoch + 1,
@@ -76,6 +83,7 @@ def train(config: TrainConfig, folder: Path) -> float:
             write_run(folder, metrics, predictions, history_of(trainer), best_epoch, loggers)
         exit_code = 0
     finally:
+        resources.close()
         close_loggers(loggers, exit_code)
     return validated[config.callbacks.monitor]
 
@@ -93,8 +101,11 @@ def build_module(config: TrainConfig, datamodule: FakeNewsNetDataModule) -> Safe
     )
 
 
-def build_trainer(config: TrainConfig, folder: Path, loggers: list[Any]) -> pl.Trainer:
-    arguments = trainer_arguments(config.trainer)
+def build_trainer(
+    config: TrainConfig, folder: Path, loggers: list[Any], devices: list[int] | None = None
+) -> pl.Trainer:
+    """The Trainer of a job; `devices`, where the config does not decide which ones."""
+    arguments = trainer_arguments(config.trainer) | ({} if devices is None else {"devices": devices})
     callbacks = build_callbacks(config.callbacks, folder, config.trainer.max_steps) + progress_callbacks(config.trainer)
     if config.resume is not None:
         callbacks.append(TrainedFurther(folder))  # last, after the callbacks that may refuse to go on

@@ -10,7 +10,9 @@ VOCABULARY = np.array([0, 5, 1, 7])  # 1 is word 5 of the vocabulary, 2 is unkno
 
 def encoded():
     visual = Sentences.of(np.tile(np.array([[4, 9]], np.int32), (5, 1)))
-    return EncodedArticles(Sentences.of(TEXT, VOCABULARY), visual, torch.tensor([0, 1, 0, 1, 0]))
+    return EncodedArticles(
+        Sentences.of(TEXT, VOCABULARY), visual, torch.tensor([0, 1, 0, 1, 0]), torch.tensor([1, 0, 2, 0, 3])
+    )
 
 
 def test_a_batch_is_trimmed_to_its_longest_article_and_numbered_by_the_vocabulary():
@@ -20,6 +22,7 @@ def test_a_batch_is_trimmed_to_its_longest_article_and_numbered_by_the_vocabular
     assert batch.text_lengths.tolist() == [2, 1]
     assert batch.label.tolist() == [1, 0]
     assert batch.index.tolist() == [3, 0]
+    assert batch.title_lengths.tolist() == [0, 1]
     assert all(part.dtype == torch.int64 for part in batch)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from safe_exp.errors import UserError
 from safe_exp.reporting.collect import read_sweep
-from safe_exp.reporting.planned import planned_jobs
+from safe_exp.sweep.planned import planned_jobs
 from tests.reporting.made_sweep import ARTICLES, write_job, write_multirun
 
 

@@ -37,9 +37,13 @@ class TrainConfig:
     logger: LoggerConfig = MISSING
     seed: int = MISSING  # initial weights and the order of the articles
     resume: str | None = None  # a run folder whose stopped run is to be continued
+    resume_sweep: str | None = None  # a sweep's folder whose unfinished jobs are to be run; see sweep/resume.py
+    threads: int | None = None  # of a processor; null: one where a step is too small for more
 
     def __post_init__(self) -> None:
         require_at_least("seed", self.seed, 0)
+        if self.threads is not None:
+            require_at_least("threads", self.threads, 1)
         check_monitor(self.callbacks.monitor, self.callbacks.mode, self.model.variant)
         precision = str(self.trainer.precision)
         if precision in ("16", "16-mixed") and self.model.update is not Update.autograd:

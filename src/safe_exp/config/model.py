@@ -10,13 +10,14 @@ from safe_exp.errors import UserError
 
 
 class Variant(str, Enum):
-    """SAFE and the four ablations of the paper."""
+    """SAFE, the four ablations of the paper, and what its authors released."""
 
     safe = "safe"  # the whole model
     text_only = "text_only"  # SAFE\V: no image
     visual_only = "visual_only"  # SAFE\T: no text
     no_similarity = "no_similarity"  # SAFE\S: β = 0
     similarity_only = "similarity_only"  # SAFE\W: M_s alone decides, α = 0
+    released = "released"  # headline, body and image's sentence behind one map of the words: safe_exp.released
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -52,6 +53,9 @@ class ModelConfig:
     similarity_loss: SimilarityLoss = MISSING
     update: Update = MISSING
     order: Order = MISSING  # for update=algorithm1
+    word_dim: int | None = None  # model=released: numbers that each word vector is mapped to
+    headline_words: int | None = None  # model=released: words read of the title
+    body_words: int | None = None  # model=released: words read of the body
 
     def __post_init__(self) -> None:
         require_at_least("model.alpha", self.alpha, 0)
@@ -73,6 +77,21 @@ class ModelConfig:
                 "For more filters of one width raise model.num_filters."
             )
         self._check_loss_weights()
+        self._check_released()
+
+    def _check_released(self) -> None:
+        released = self.variant is Variant.released
+        for key in ("word_dim", "headline_words", "body_words"):
+            value = getattr(self, key)
+            if released:
+                require_at_least(f"model.{key}", value if value is not None else 0, 1)
+            elif value is not None:
+                raise UserError(f"model.{key}={value} has a meaning for model=released alone; leave it out.")
+        if released and self.update is Update.algorithm1:
+            raise UserError(
+                "model.update=algorithm1: the paper's loop knows one text, one image and no map of the words. Train "
+                "model=released with model.update=closed_form, or take model=safe."
+            )
 
     def _check_loss_weights(self) -> None:
         name, alpha, beta = self.variant.value, self.alpha, self.beta
@@ -87,7 +106,7 @@ class ModelConfig:
                     "Set model.alpha=0, or take model=safe."
                 )
             return
-        if self.variant is not Variant.safe:
+        if self.variant not in (Variant.safe, Variant.released):
             if beta != 0:
                 raise UserError(
                     f"model.beta={beta}: model={name} has no similarity loss. Set model.beta=0, or take model=safe."
@@ -111,8 +130,10 @@ class OptimizerConfig:
 @dataclass
 class SgdConfig(OptimizerConfig):
     momentum: float = MISSING  # 0 is the paper's update
+    fused: bool = MISSING  # one kernel for all parameters; false: PyTorch's loop over them
 
 
 @dataclass
 class AdamConfig(OptimizerConfig):
     betas: list[float] = MISSING  # decay of the two running means
+    fused: bool = MISSING  # as above

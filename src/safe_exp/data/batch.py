@@ -14,3 +14,4 @@ class NewsBatch(NamedTuple):
     visual_lengths: Tensor  # (B,)       int64
     label: Tensor  # (B,)                int64, 1 = fake, 0 = real
     index: Tensor  # (B,)                int64, row of the article in the data module's `articles`
+    title_lengths: Tensor  # (B,)        int64, so many of the text's words are its title's

@@ -52,6 +52,7 @@ class EncodedArticles(Dataset):
     text: Sentences
     visual: Sentences
     label: Tensor  # (N,) int64, 1 = fake
+    title_lengths: Tensor  # (N,) int64: so many of the text's words are its title's
 
     def __len__(self) -> int:
         return len(self.label)
@@ -64,7 +65,9 @@ class EncodedArticles(Dataset):
         index = torch.as_tensor(rows, dtype=torch.int64)  # (B,)
         text, text_lengths = self.text.rows(index)
         visual, visual_lengths = self.visual.rows(index)
-        return NewsBatch(text, visual, text_lengths, visual_lengths, self.label[index], index)
+        return NewsBatch(
+            text, visual, text_lengths, visual_lengths, self.label[index], index, self.title_lengths[index]
+        )
 
 
 def encode_prepared(prepared: PreparedArticles, tokenizer: Tokenizer, codebook: Codebook | None) -> EncodedArticles:
@@ -81,7 +84,12 @@ def encode_prepared(prepared: PreparedArticles, tokenizer: Tokenizer, codebook: 
         described = prepared.descriptor_row >= 0
         words[described] = codebook.encode(prepared.descriptors)[prepared.descriptor_row[described]]
         visual = Sentences.of(words)
-    return EncodedArticles(Sentences.of(prepared.text_tokens, numbers), visual, torch.from_numpy(prepared.labels))
+    return EncodedArticles(
+        Sentences.of(prepared.text_tokens, numbers),
+        visual,
+        torch.from_numpy(prepared.labels),
+        torch.from_numpy(prepared.title_words.astype(np.int64)),
+    )
 
 
 def count_words(matrix: np.ndarray, rows: np.ndarray, words: int) -> np.ndarray:

@@ -8,8 +8,8 @@ vector, g window widths, K filters for each, D features.
 |--------------|-----------------------------------------|-----------------|----------------------------------------|
 | H = {h_k}    | filter_sizes                            | g               |                                        |
 | w, b (small) | {text,visual}_encoder.filters.<i>       | (K, h, E), (K)  | text_cnn.filters_backward      Eq. (17) |
-| c^i          | scores, before ReLU                     | (B, K, n-h+1)   | text_cnn.text_cnn_forward              |
-| î, ĉ         | positions, pooled                       | (B, K), (B, gK) | text_cnn.text_cnn_forward              |
+| c^i          | scores, before bias and ReLU            | (B, n-h+1, K)   | windows.convolve, convolve_words       |
+| î, ĉ         | positions, pooled                       | (B, K), (B, gK) | windows.best_windows                   |
 | W_t, b_t     | text_encoder.project; visual_encoder    | (D, gK), (D)    | text_cnn.projection_backward   Eq. (16) |
 | t, v         | text_features, visual_features          | (B, D)          | text_cnn.text_cnn_forward              |
 | W_p, b_p     | predictor                               | (2, 2D), (2)    | prediction.prediction_backward Eq. (12) |
@@ -22,20 +22,25 @@ vector, g window widths, K filters for each, D features.
 | L_p, L_s, L  | SafeLosses.prediction, .similarity, .total | ()           | loss.safe_loss                         |
 | γ            | gamma; the optimiser's lr               |                 | torch.optim; algorithm1  Eqs. (11), (13) |
 
-`gradients.closed_form_gradients` is all of it over a mini-batch; `algorithm1.algorithm1_epoch` is the printed loop.
+`gradients.closed_form_gradients` is all of it over a mini-batch; `algorithm1.algorithm1_epoch` is the printed loop;
+`released` is the architecture of the authors' released code, made of the same parts.
 """
 
 from .algorithm1 import algorithm1_epoch
 from .gradients import closed_form_gradients, closed_form_step
 from .loss import SafeLosses, safe_loss
+from .released import released_step
 from .safe import SafeOutput, SafeWeights
+from .windows import Words
 
 __all__ = [
     "SafeLosses",
     "SafeOutput",
     "SafeWeights",
+    "Words",
     "algorithm1_epoch",
     "closed_form_gradients",
     "closed_form_step",
+    "released_step",
     "safe_loss",
 ]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .loss import SafeLosses, safe_loss
 from .safe import SafeOutput, SafeWeights, name_gradients, safe_backward, safe_forward
+from .windows import Words
 
 
 class Network(Protocol):
@@ -20,8 +21,8 @@ class Network(Protocol):
 @torch.no_grad()  # the gradients are derived by hand; autograd has nothing to record
 def closed_form_step(
     net: Network,
-    text: Tensor | None,
-    visual: Tensor | None,
+    text: Tensor | Words | None,
+    visual: Tensor | Words | None,
     label: Tensor,
     *,
     alpha: float,
@@ -39,8 +40,8 @@ def closed_form_step(
 
 def closed_form_gradients(
     net: Network,
-    text: Tensor | None,
-    visual: Tensor | None,
+    text: Tensor | Words | None,
+    visual: Tensor | Words | None,
     label: Tensor,
     *,
     alpha: float,
@@ -55,7 +56,7 @@ def closed_form_gradients(
 
     Args:
         net: a `SafeNetwork`; any variant. Its parameters and their `.grad` stay as they are.
-        text, visual: word vectors (B, L, E) and (B, Lv, Ev).
+        text, visual: word vectors (B, L, E) and (B, Lv, Ev), or `Words`: their numbers (B, L) and one table.
         label: 1 = fake, 0 = real, (B,).
         alpha, beta: α and β, >= 0.
         similarity_loss: `real_only` (Eq. 15 as printed) or `both_classes`.

@@ -11,6 +11,7 @@ from .loss import SIMILARITY_FLOOR, combine_feature_gradients, similarity_loss_b
 from .prediction import PredictorWeights, prediction_backward, prediction_error, prediction_forward
 from .similarity import SimilarityCache, similarity_backward, similarity_forward
 from .text_cnn import TextCnnCache, TextCnnWeights, text_cnn_backward, text_cnn_forward
+from .windows import Words
 
 
 class SafeWeights(NamedTuple):
@@ -41,8 +42,8 @@ class SafeCache(NamedTuple):
 
 def safe_forward(
     weights: SafeWeights,
-    text: Tensor | None,
-    visual: Tensor | None,
+    text: Tensor | Words | None,
+    visual: Tensor | Words | None,
     text_lengths: Tensor | None = None,
     visual_lengths: Tensor | None = None,
 ) -> tuple[SafeOutput, SafeCache]:
@@ -50,8 +51,8 @@ def safe_forward(
 
     Args:
         weights: the parameters.
-        text, visual: word vectors (B, L, E) and (B, Lv, Ev); not read, and possibly None, where the variant
-            has no such encoder.
+        text, visual: word vectors (B, L, E) and (B, Lv, Ev), or `Words`, their numbers and a table; not read, and
+            possibly None, where the variant has no such encoder.
         text_lengths, visual_lengths: (B,), or None for all of L.
     Returns:
         The output, and what `safe_backward` needs.
@@ -117,16 +118,24 @@ def safe_backward(
 
 def name_gradients(gradients: SafeWeights) -> dict[str, Tensor]:
     """The gradients under the names that the parameters have in a state dict."""
+    return (
+        name_encoder("text_encoder", gradients.text)
+        | name_encoder("visual_encoder", gradients.visual)
+        | name_predictor(gradients.predictor)
+    )
+
+
+def name_encoder(name: str, weights: TextCnnWeights | None) -> dict[str, Tensor]:
+    """The parameters of one Text-CNN, or their gradients, as a state dict names them; of a missing one, none."""
     named = {}
-    for encoder, weights in (("text_encoder", gradients.text), ("visual_encoder", gradients.visual)):
-        if weights is None:
-            continue
+    if weights is not None:
         for i, bank in enumerate(weights.filters):
-            named[f"{encoder}.filters.{i}.weight"] = bank.weight
-            named[f"{encoder}.filters.{i}.bias"] = bank.bias
-        named[f"{encoder}.project.weight"] = weights.project_weight
-        named[f"{encoder}.project.bias"] = weights.project_bias
-    if gradients.predictor is not None:
-        named["predictor.weight"] = gradients.predictor.weight
-        named["predictor.bias"] = gradients.predictor.bias
+            named[f"{name}.filters.{i}.weight"] = bank.weight
+            named[f"{name}.filters.{i}.bias"] = bank.bias
+        named[f"{name}.project.weight"] = weights.project_weight
+        named[f"{name}.project.bias"] = weights.project_bias
     return named
+
+
+def name_predictor(weights: PredictorWeights | None) -> dict[str, Tensor]:
+    return {} if weights is None else {"predictor.weight": weights.weight, "predictor.bias": weights.bias}

@@ -12,12 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
-class FilterBank(NamedTuple):
-    """The K filters of one window width h (the paper's w and b), or the gradient with respect to them."""
-
-    weight: Tensor  # (K, h, E)
-    bias: Tensor  # (K,)
+from .windows import FilterBank, Words, best_windows, convolve, convolve_words, distinct_words
 
 
 class TextCnnWeights(NamedTuple):
@@ -31,51 +26,61 @@ class TextCnnWeights(NamedTuple):
 class TextCnnCache(NamedTuple):
     """What `text_cnn_backward` reads of the forward pass."""
 
-    embedded: Tensor  # (B, L, E), padding rows zero, L at least the widest window
+    words: Words  # the sentences, L at least the widest window; word vectors given as such are a table of B·L rows
     positions: tuple[Tensor, ...]  # (B, K) for each width: î, where the filter's best window begins
     pooled: Tensor  # (B, g·K): ĉ, the best window's value after ReLU
     weights: TextCnnWeights
 
 
 def text_cnn_forward(
-    embedded: Tensor, weights: TextCnnWeights, lengths: Tensor | None = None
+    sentences: Tensor | Words, weights: TextCnnWeights, lengths: Tensor | None = None
 ) -> tuple[Tensor, TextCnnCache]:
     """Encode a batch of sentences as feature vectors: c^i = ReLU(w · x^{i:i+h-1} + b), ĉ = max over i, W ĉ + b.
 
     Source: Zhou, Wu & Zafarani 2020 (SAFE), what Eqs. (16)-(17) differentiate; Kim 2014 for the Text-CNN.
     Windows that begin past n - h + 1 do not exist, so neither padding nor batch mates change a result. A sentence
-    shorter than h is padded with zero vectors to h and has one window. The max is taken before ReLU, which is
-    monotone: the value is the same, and a K · (n - h + 1) times smaller array is rectified.
+    shorter than h is padded with zero vectors to h and has one window. The max is taken before bias and ReLU, which are
+    monotone: the value is the same, and a K · (n - h + 1) times smaller array goes through them.
 
     Args:
-        embedded: word vectors (B, L, E); rows past a sentence's length are not read.
+        sentences: word vectors (B, L, E), or word numbers and their table; what stands past a sentence's length is not
+            read.
         weights: one bank of filters for each width, and the projection.
         lengths: n, words in each sentence (B,); None: all of L.
     Returns:
         Features (B, D), and what `text_cnn_backward` needs to run the same path in reverse.
     Raises:
-        ValueError: `embedded` is not (B, L, E) with the filters' E, or `lengths` is not (B,).
+        ValueError: the word vectors are not (B, L, E) with the filters' E, or `lengths` is not (B,).
     """
-    _check_shapes(embedded, weights, lengths)
+    check_shapes(sentences, weights.filters[0].weight.shape[2], lengths)
+    return encode(*prepare(sentences, lengths, weights), weights)
+
+
+def prepare(
+    sentences: Tensor | Words, lengths: Tensor | None, weights: TextCnnWeights
+) -> tuple[Tensor | Words, Tensor | None]:
+    """The sentences with padding that changes nothing, as `encode` takes them; each word number once in its table."""
     widest = max(bank.weight.shape[1] for bank in weights.filters)
-    if lengths is None and embedded.shape[1] < widest:
-        # The rows appended for the widest filter must not open further windows for the narrower ones.
-        lengths = torch.full(embedded.shape[:1], embedded.shape[1], device=embedded.device)  # (B,)
-    embedded = _zero_padding(embedded, lengths, least=widest)
-    channels_first = embedded.transpose(1, 2)  # (B, E, L)
+    if not isinstance(sentences, Words):
+        return _padded(sentences, lengths, least=widest)
+    tokens, lengths = _padded(sentences.tokens, lengths, least=widest)
+    return distinct_words(Words(sentences.vectors, tokens)), lengths
+
+
+def encode(sentences: Tensor | Words, lengths: Tensor | None, weights: TextCnnWeights) -> tuple[Tensor, TextCnnCache]:
+    """`text_cnn_forward` after `prepare`."""
+    if isinstance(sentences, Words):
+        words, scores_of_widths = sentences, convolve_words(sentences, weights.filters)
+    else:
+        words, scores_of_widths = as_table(sentences), convolve(sentences, weights.filters)
     values, positions = [], []
-    for bank in weights.filters:
-        scores = F.conv1d(channels_first, bank.weight.transpose(1, 2), bank.bias)  # (B, K, L - h + 1)
-        if lengths is not None:
-            windows = (lengths - bank.weight.shape[1] + 1).clamp(min=1)  # (B,)
-            starts = torch.arange(scores.shape[2], device=scores.device)
-            scores = scores.masked_fill(starts >= windows[:, None, None], -torch.inf)  # (B, K, L - h + 1)
-        value, position = scores.max(dim=2)  # (B, K), (B, K)
-        values.append(value)
+    for bank, scores in zip(weights.filters, scores_of_widths, strict=True):  # scores: (B, L - h + 1, K)
+        value, position = best_windows(scores, lengths, width=bank.weight.shape[1])  # (B, K), (B, K)
+        values.append(value + bank.bias)
         positions.append(position)
     pooled = torch.cat(values, dim=1).relu()  # (B, g·K)
     features = F.linear(pooled, weights.project_weight, weights.project_bias)  # (B, D)
-    return features, TextCnnCache(embedded, tuple(positions), pooled, weights)
+    return features, TextCnnCache(words, tuple(positions), pooled, weights)
 
 
 def text_cnn_backward(d_features: Tensor, cache: TextCnnCache) -> TextCnnWeights:
@@ -84,13 +89,8 @@ def text_cnn_backward(d_features: Tensor, cache: TextCnnCache) -> TextCnnWeights
     d_scores = d_features @ cache.weights.project_weight  # (B, g·K): (W_{:,k})ᵀ B of Eq. (17)
     # The printed Eq. (17) leaves out ReLU's derivative; where ĉ = 0 no window is active and nothing flows back.
     d_scores = d_scores * (cache.pooled > 0)
-    num_filters = cache.positions[0].shape[1]
-    d_filters = tuple(
-        filters_backward(d_bank, position, cache.embedded, width=bank.weight.shape[1])
-        for d_bank, position, bank in zip(
-            d_scores.split(num_filters, dim=1), cache.positions, cache.weights.filters, strict=True
-        )
-    )
+    widths = [bank.weight.shape[1] for bank in cache.weights.filters]
+    d_filters = filters_backward(d_scores, cache.positions, cache.words, widths)
     return TextCnnWeights(d_filters, d_project_weight, d_project_bias)
 
 
@@ -108,53 +108,89 @@ def projection_backward(d_features: Tensor, pooled: Tensor) -> tuple[Tensor, Ten
     return d_features.T @ pooled, d_features.sum(dim=0)
 
 
-def filters_backward(d_scores: Tensor, positions: Tensor, embedded: Tensor, width: int) -> FilterBank:
+def filters_backward(
+    d_scores: Tensor, positions: tuple[Tensor, ...], words: Words, widths: list[int]
+) -> tuple[FilterBank, ...]:
     """Eq. (17): filter k moves along x^{î:î+h-1} (W_{:,k}ᵀ B), its bias along W_{:,k}ᵀ B; summed over the batch.
 
     Row j of filter k's gradient is a weighted sum of B word vectors, the ones at î + j. `embedding_bag` sums them where
     they lie: gathering the windows would write B·K·h·E numbers first, ten times the cost of this.
 
     Args:
-        d_scores: ∂L/∂(w · x + b) at each filter's best window, (B, K).
-        positions: î, (B, K).
-        embedded: word vectors as the forward pass saw them, (B, L, E).
-        width: h.
+        d_scores: ∂L/∂(w · x + b) at each filter's best window, (B, g·K).
+        positions: î, (B, K) for each width.
+        words: the sentences as the forward pass saw them.
+        widths: H.
     Returns:
-        Gradients of the bank's weight (K, h, E) and bias (K,).
+        For each width the gradients of the bank's weight (K, h, E) and bias (K,).
     """
-    batch, length, dim = embedded.shape
-    num_filters = d_scores.shape[1]
-    article_rows = torch.arange(batch, device=embedded.device) * length  # (B,) where each article begins
-    offsets = torch.arange(width, device=embedded.device)
-    rows = (positions + article_rows[:, None]).T[:, None, :] + offsets[:, None]  # (K, h, B)
-    weights = d_scores.T[:, None, :].expand(num_filters, width, batch)  # (K, h, B)
+    (batch, length), dim = words.tokens.shape, words.vectors.shape[1]
+    num_filters = positions[0].shape[1]
+    # Integers of 32 bits, and sentences side by side before anything is repeated: at E = 32 finding the rows takes
+    # longer than summing them.
+    starts = torch.cat(positions, dim=1).T.int().contiguous()  # (g·K, B)
+    d_scores_of = d_scores.T.contiguous()  # (g·K, B)
+    place = torch.arange(max(widths), device=starts.device, dtype=torch.int32)[:, None]
+    begin = torch.arange(0, batch * length, length, device=starts.device, dtype=torch.int32)  # of each sentence
+    places = place + begin  # (h of the widest, B): word j of a window stands there among all B·L, plus î
+    rows, row_weights = [], []
+    for width, start, d_bank in zip(widths, starts.split(num_filters), d_scores_of.split(num_filters), strict=True):
+        rows.append((start[:, None] + places[:width]).flatten())  # (K·h·B,)
+        row_weights.append(d_bank[:, None].expand(num_filters, width, batch).flatten(0, 1))  # (K·h, B)
+    rows = words.tokens.flatten().int().index_select(0, torch.cat(rows))  # (Σ K·h·B,)
     # Sums of bfloat16 terms are kept in float32; float32 and float64 stay what they are.
     dtype = torch.promote_types(d_scores.dtype, torch.float32)
-    d_weight = F.embedding_bag(
-        rows.reshape(num_filters * width, batch),
-        embedded.reshape(batch * length, dim).to(dtype),
-        per_sample_weights=weights.reshape(num_filters * width, batch).to(dtype),
+    d_rows = F.embedding_bag(
+        rows.view(-1, batch),
+        words.vectors.to(dtype),
+        per_sample_weights=torch.cat(row_weights).to(dtype),
         mode="sum",
-    )  # (K·h, E)
-    return FilterBank(d_weight.view(num_filters, width, dim).to(d_scores.dtype), d_scores.sum(dim=0))
+    ).to(d_scores.dtype)  # (Σ K·h, E)
+    d_weights = d_rows.split([num_filters * width for width in widths])
+    d_biases = d_scores.sum(dim=0).split(num_filters)
+    return tuple(
+        FilterBank(d_weight.view(num_filters, width, dim), d_bias)
+        for d_weight, d_bias, width in zip(d_weights, d_biases, widths, strict=True)
+    )
 
 
-def _check_shapes(embedded: Tensor, weights: TextCnnWeights, lengths: Tensor | None) -> None:
-    dim = weights.filters[0].weight.shape[2]
-    if embedded.dim() != 3 or embedded.shape[2] != dim:
-        raise ValueError(f"word vectors have shape {tuple(embedded.shape)}; the filters expect (B, L, {dim}).")
-    if lengths is not None and lengths.shape != embedded.shape[:1]:
-        raise ValueError(
-            f"lengths have shape {tuple(lengths.shape)}; expected ({embedded.shape[0]},), one per article."
-        )
+def check_shapes(sentences: Tensor | Words, dim: int, lengths: Tensor | None) -> None:
+    """Refuse word vectors that are not (B, L, `dim`), and lengths that are not (B,)."""
+    if isinstance(sentences, Words):
+        batch, found = len(sentences.tokens), (*sentences.tokens.shape, sentences.vectors.shape[-1])
+    else:
+        batch, found = len(sentences), tuple(sentences.shape)
+    if len(found) != 3 or found[2] != dim:
+        raise ValueError(f"word vectors have shape {found}; the filters expect (B, L, {dim}).")
+    if lengths is not None and lengths.shape != (batch,):
+        raise ValueError(f"lengths have shape {tuple(lengths.shape)}; expected ({batch},), one per article.")
 
 
-def _zero_padding(embedded: Tensor, lengths: Tensor | None, least: int) -> Tensor:
-    """Zero the rows past each length and append zero rows up to `least`, so that the widest window fits once."""
+def _padded(sentences: Tensor, lengths: Tensor | None, least: int) -> tuple[Tensor, Tensor | None]:
+    """Make L at least `least`, so that the widest window fits once, and zero what stands past each length.
+
+    Args:
+        sentences: word vectors (B, L, E) or numbers (B, L).
+    Returns:
+        The same shape with L >= `least`, and the lengths, or None where every sentence fills its row.
+    """
+    batch, length = sentences.shape[:2]
+    # Without lengths nothing need be masked. On a GPU the question would wait for the device, so there it is not asked.
+    if lengths is not None and not lengths.is_cuda and bool((lengths >= length).all()):
+        lengths = None
+    if lengths is None and length < least:
+        # The rows appended for the widest filter must not open further windows for the narrower ones.
+        lengths = torch.full((batch,), length, device=sentences.device)  # (B,)
     if lengths is not None:
         # Whatever stands there (even NaN) must not reach the one window of a sentence shorter than h.
-        padding = torch.arange(embedded.shape[1], device=embedded.device) >= lengths[:, None]  # (B, L)
-        embedded = embedded.masked_fill(padding[:, :, None], 0)
-    if embedded.shape[1] < least:
-        embedded = F.pad(embedded, (0, 0, 0, least - embedded.shape[1]))  # (B, least, E)
-    return embedded
+        padding = torch.arange(length, device=sentences.device) >= lengths[:, None]  # (B, L)
+        sentences = sentences.masked_fill(padding.view(*padding.shape, *[1] * (sentences.dim() - 2)), 0)
+    if length < least:
+        sentences = F.pad(sentences, (0, 0) * (sentences.dim() - 2) + (0, least - length))  # (B, least) or (…, E)
+    return sentences, lengths
+
+
+def as_table(embedded: Tensor) -> Words:
+    """Word vectors (B, L, E) as a table in which each position is a row of its own."""
+    batch, length = embedded.shape[:2]
+    return Words(embedded.flatten(0, 1), torch.arange(batch * length, device=embedded.device).view(batch, length))

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from safe_exp.errors import UserError
 from safe_exp.figure_names import log_names
-from safe_exp.reporting.planned import planned_jobs, read_yaml
+from safe_exp.sweep.planned import planned_jobs, read_yaml
 
 log = logging.getLogger(__name__)
 

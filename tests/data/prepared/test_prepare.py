@@ -69,6 +69,23 @@ def test_every_article_is_there_with_its_words_and_its_place(root):
     assert prepared.has_visual().all()
 
 
+@pytest.mark.parametrize(
+    ("title", "text", "words", "of_title"),
+    [
+        ("Two Words", "and four more words", ["two", "words", "and", "four", "more", "words"], 2),
+        ("It's over!", "", ["it", "'", "s", "over", "!"], 5),
+        ("", "no title", ["no", "title"], 0),
+        ("a b c d e f g h", "never read", ["a", "b", "c", "d", "e", "f"], 6),  # data.max_text_tokens=6
+    ],
+)
+def test_it_is_known_how_many_of_a_text_s_words_are_its_title_s(title, text, words, of_title, root):
+    write_article(root, "gossipcop/fake/a", title=title, text=text, caption="a boat")
+    prepared = prepare(config(root, "data.max_text_tokens=6"), CAPTIONER)
+    row = prepared.ids.index("gossipcop/fake/a")
+    assert [prepared.words[n - 1] for n in prepared.text_tokens[row] if n] == words
+    assert prepared.title_words[row] == of_title
+
+
 def test_a_missing_modality_is_counted_and_never_invented(root):
     write_article(root, "fake/no-text", title="", text="")
     write_article(root, "real/no-caption", caption=None)

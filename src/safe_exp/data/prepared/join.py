@@ -22,12 +22,12 @@ from safe_exp.data.prepared.parts import DESCRIPTOR_SHAPE, LEFT_OUT
 from safe_exp.errors import UserError
 from safe_exp.files import write_json
 
-FORMAT = 1  # raised when prepared folders are written otherwise, so that older ones are made anew
+FORMAT = 2  # raised when prepared folders are written otherwise, so that older ones are made anew
 ARTICLES, WORDS, MANIFEST = "articles.parquet", "words.parquet", "manifest.json"
 TEXT_TOKENS, CAPTION_TOKENS, DESCRIPTORS = "text_tokens.npy", "caption_tokens.npy", "descriptors.npy"
 KEPT = (  # columns of a part that the data set keeps; the others become matrices or groups
     "id", "label", "site", "source", "date", "title", "text", "caption", "image", "no_visual", "no_visual_detail",
-    "text_cut", "caption_cut",
+    "title_words", "text_cut", "caption_cut",
 )  # fmt: skip
 
 

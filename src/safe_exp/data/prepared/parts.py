@@ -43,6 +43,7 @@ SCHEMA = pa.schema(
         ("text_key", pa.string()),  # the same for articles whose text is the same after normalisation
         ("minhash", pa.list_(pa.uint32())),
         ("text_words", pa.list_(pa.string())),
+        ("title_words", pa.int32()),  # how many of them are the title's
         ("text_cut", pa.bool_()),
         ("caption_words", pa.list_(pa.string())),
         ("caption_cut", pa.bool_()),
@@ -134,18 +135,21 @@ class PartMaker:
             "no_visual_detail": article.no_visual and article.no_visual[1],
         }
         row |= picture
-        row |= self._words(article.title_and_text, row["caption"])
+        row |= self._words(article, row["caption"])
         if not row["no_visual"] and not row["caption_words"] and "descriptors" not in row:
             row |= {"no_visual": "caption has no words", "no_visual_detail": row["caption"][:40]}
         return row
 
-    def _words(self, text: str, caption: str) -> dict[str, Any]:
+    def _words(self, article: Article, caption: str) -> dict[str, Any]:
+        text = article.title_and_text
+        title_words, _ = split_words(article.title, self.max_text_tokens)
         text_words, text_cut = split_words(text, self.max_text_tokens)
         caption_words, caption_cut = split_words(caption, self.max_visual_tokens)
         return {
             "text_key": text_key(text),
             "minhash": minhash_signature(text),
             "text_words": text_words,
+            "title_words": len(title_words),  # no word reaches over the blank between title and body
             "text_cut": text_cut,
             "caption_words": caption_words,
             "caption_cut": caption_cut,

@@ -16,8 +16,8 @@ from safe_exp.data.articles import LeftOut
 from safe_exp.data.prepared.join import ARTICLES, CAPTION_TOKENS, DESCRIPTORS, MANIFEST, TEXT_TOKENS, WORDS
 from safe_exp.errors import UserError
 
-COLUMNS = ("id", "label", "site", "source", "date", "no_visual", "no_visual_detail", "text_cut", "caption_cut", "group",
-           "descriptor_row")  # fmt: skip
+COLUMNS = ("id", "label", "site", "source", "date", "no_visual", "no_visual_detail", "title_words", "text_cut",
+           "caption_cut", "group", "descriptor_row")  # fmt: skip
 CONTENT = ("title", "text", "caption", "image")
 
 
@@ -40,6 +40,7 @@ class PreparedArticles:
     words: Sequence[str]  # word number w stands at w - 1
     text_tokens: np.ndarray  # (N, L) int32 word numbers, 0 = padding; mapped
     caption_tokens: np.ndarray  # (N, Lc) int32; mapped
+    title_words: np.ndarray  # (N,) int32: so many of the text's words are its title's
     text_cut: np.ndarray  # (N,) bool: the text was longer
     caption_cut: np.ndarray
     descriptors: np.ndarray | None  # (M, P, F) float32, of the M described images; mapped; None but for visual words
@@ -64,12 +65,14 @@ class PreparedArticles:
             ) from error
         plain = {name: table[name].to_pylist() for name in ("source", "date", "no_visual", "no_visual_detail")}
         numbers = {
-            name: table[name].to_numpy() for name in ("label", "group", "text_cut", "caption_cut", "descriptor_row")
+            name: table[name].to_numpy()
+            for name in ("label", "group", "title_words", "text_cut", "caption_cut", "descriptor_row")
         }
         return cls(
             folder, manifest, table["id"].to_pylist(), numbers["label"].astype(np.int64), plain["source"],
             plain["date"], numbers["group"], plain["no_visual"], plain["no_visual_detail"], words, text_tokens,
-            caption_tokens, numbers["text_cut"], numbers["caption_cut"], descriptors, numbers["descriptor_row"],
+            caption_tokens, numbers["title_words"], numbers["text_cut"], numbers["caption_cut"], descriptors,
+            numbers["descriptor_row"],
         )  # fmt: skip
 
     def __len__(self) -> int:

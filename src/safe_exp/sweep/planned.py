@@ -1,6 +1,7 @@
 """The jobs that a sweep was to run, worked out from DIR/multirun.yaml as Hydra works them out."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hydra.errors import HydraException
 
 log = logging.getLogger(__name__)
 
-BASIC_SWEEPER = "BasicSweeper"
+SWEEPERS = ("BasicSweeper", "ResumableSweeper")  # Hydra's own, and hydra_plugins.safe_exp_sweeper
 YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast; absent from some builds of PyYAML
 
 
@@ -25,7 +26,7 @@ def planned_jobs(path: Path) -> list[list[str]] | None:
         return None
     sweeper = settings.get("sweeper") or {}
     task = (settings.get("overrides") or {}).get("task") or []
-    if not str(sweeper.get("_target_", "")).endswith(BASIC_SWEEPER):
+    if not str(sweeper.get("_target_", "")).endswith(SWEEPERS):
         trials = sweeper.get("n_trials")
         return [[] for _ in range(trials)] if isinstance(trials, int) else None
     given = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()] + [str(item) for item in task]
@@ -34,7 +35,24 @@ def planned_jobs(path: Path) -> list[list[str]] | None:
     except HydraException as error:  # glob(*), say, needs the configs of that time
         log.warning("%s: the jobs of the sweep cannot be worked out (%s).", path, str(error).splitlines()[0])
         return None
-    return batches[0]
+    return without_skipped(batches[0], sweeper.get("skip") or [])
+
+
+def without_skipped(jobs: list[list[str]], skip: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """The jobs but for those with all the values of a combination in `skip`, as in {model.alpha: 0, model.beta: 0}."""
+
+    def skipped(job: list[str]) -> bool:
+        values = dict(override.split("=", 1) for override in job)
+        return any(all(_alike(values.get(key), value) for key, value in combination.items()) for combination in skip)
+
+    return [job for job in jobs if not skipped(job)]
+
+
+def _alike(written: str | None, value: Any) -> bool:
+    try:
+        return float(written) == float(value)  # 0, 0.0 and 0e0 are one value
+    except (TypeError, ValueError):
+        return written == str(value)
 
 
 def read_yaml(path: Path, kind: type = dict) -> Any:

@@ -1,0 +1,46 @@
+"""python -m benchmarks: every ratio of one training step that the README states, as Markdown."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+import torch
+
+from benchmarks.measure import machine
+from benchmarks.parts import part_table
+from benchmarks.step import Size, memory_table, released_functions, safe_functions, step_table
+
+SIZES = [Size(64, 32, 128), Size(64, 300, 128), Size(64, 32, 1), Size(64, 300, 1), Size(16, 32, 32)]
+RELEASED = Size(64, 300, 128)
+LEGEND = """\
+A step is forward, gradients and SGD, from word numbers, which repeat as those of news do. step: the closed form;
+forward: its own forward pass; autograd: the same network, PyTorch's gradients; ports: conv2d, max-pool and autograd, as
+other ports write it. vectors: the closed form from word vectors that were looked up before, where nothing repeats."""
+TINY = [Size(4, 3, 2, text=9, visual=6, vocabulary=20)]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9, help="measurements of each function, interleaved (default 9)")
+    parser.add_argument("--threads", type=int, default=2, help="of PyTorch (default 2)")
+    parser.add_argument("--tiny", action="store_true", help="sizes of a second, to see that everything runs")
+    chosen = parser.parse_args(arguments)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(min(chosen.threads, os.cpu_count() or 1))
+    torch.manual_seed(0)
+    sizes, released = (TINY, TINY[0]) if chosen.tiny else (SIZES, RELEASED)
+    try:
+        print(f"{machine()}; {chosen.rounds} rounds, median (middle half)\n", flush=True)
+        cases = {f"SAFE, {size}": safe_functions(size) for size in sizes}
+        cases[f"released, {released}"] = released_functions(released)
+        print(f"### One training step\n\n{LEGEND}\n\n{step_table(cases, chosen.rounds)}\n", flush=True)
+        print(f"### Where its time goes\n\n{part_table(sizes[:2] + sizes[-1:], chosen.rounds)}\n", flush=True)
+        print(f"### Peak memory of one step\n\n{memory_table(cases)}\n", flush=True)
+        print(machine())
+    finally:
+        torch.set_num_threads(threads)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""The sweeper of safe_exp's commands, where Hydra looks for plugins; what it does is in safe_exp.sweep."""
+
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+# A plain dict: Hydra executes this file without naming it in sys.modules, where dataclasses look up field types.
+CONFIG = {
+    "_target_": "hydra_plugins.safe_exp_sweeper.ResumableSweeper",
+    "params": None,  # key: its values, as on the command line
+    "skip": [],  # combinations that are no jobs: [{model.alpha: 0, model.beta: 0}]
+    "max_batch_size": None,  # of Hydra's own sweeper; every job is launched at once here
+}
+ConfigStore.instance().store(group="hydra/sweeper", name="resumable", node=CONFIG, provider="safe_exp")
+
+
+class ResumableSweeper(BasicSweeper):
+    """Hydra's BasicSweeper, but it leaves combinations out, and runs only those jobs of a folder that are not done."""
+
+    def __init__(
+        self, params: dict[str, str] | None = None, skip: list[Any] | None = None, max_batch_size: int | None = None
+    ) -> None:
+        super().__init__(max_batch_size=None, params=params)
+        self.skip = [dict(combination) for combination in skip or []]
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from safe_exp.sweep.planned import without_skipped
+        from safe_exp.sweep.run import run_sweep
+
+        given = [*self._parse_config(), *arguments]
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        (jobs,) = self.split_arguments(parser.parse_overrides(given), None)
+        jobs = without_skipped(jobs, self.skip)
+        self.validate_batch_is_legal(jobs)  # names and types of every job, before the first one starts
+        folder = Path(self.config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        return run_sweep(folder, jobs, self.launcher.launch, OmegaConf.to_yaml(self.config))

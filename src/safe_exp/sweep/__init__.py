@@ -1,0 +1,6 @@
+"""A sweep as a whole: its jobs, which of them are done, going on after an interruption, and what is said at the end.
+
+planned.py   the jobs that a sweep is to run        run.py      running those that are not done
+resume.py    resume_sweep=DIR as a command line     table.py    job, overrides, state, score, time
+ddp.py       several processes for one of its jobs  devices.py  a GPU for each job that runs at the same time
+"""

@@ -1,0 +1,143 @@
+"""Running the jobs of a sweep's folder that are not done, and saying at the end what became of each."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from safe_exp.config import PACKAGE
+from safe_exp.errors import UserError
+from safe_exp.files import short_path, whole_file
+from safe_exp.job import LOCK
+from safe_exp.reporting.collect import MULTIRUN, Job, read_job
+from safe_exp.status import git_commit
+from safe_exp.sweep.planned import read_yaml
+from safe_exp.sweep.table import print_jobs
+
+log = logging.getLogger(__name__)
+
+Launch = Callable[..., Sequence[Any]]  # Launcher.launch of Hydra
+
+
+def run_sweep(folder: Path, jobs: list[list[str]], launch: Launch, settings: str) -> Sequence[Any]:
+    """Run those of `jobs` that have not finished in `folder`/<number>/; finished ones are left alone.
+
+    A job that was interrupted finds its checkpoint in its folder and goes on from there.
+
+    Args:
+        jobs: the overrides of each job, by number.
+        launch: runs a list of jobs, each given by its overrides.
+        settings: what multirun.yaml is to hold; written when the sweep is new.
+    Raises:
+        UserError: `folder` holds jobs of another grid, or a job did not finish; the message says what to do.
+    """
+    with _alone(folder):
+        before = [read_job(folder / str(number), number, overrides) for number, overrides in enumerate(jobs)]
+        _require_same_grid(folder, jobs)
+        if not (folder / MULTIRUN).exists():
+            with whole_file(folder / MULTIRUN) as draft:
+                draft.write_text(settings, encoding="utf-8")
+        todo = [job.number for job in before if job.state != "finished"]
+        _announce(folder, before, todo)
+        results: Sequence[Any] = []
+        try:
+            if todo:
+                placed = [[*jobs[number], f"hydra.sweep.subdir={number}"] for number in todo]
+                results = launch(placed, initial_job_idx=0)
+        except BaseException:  # Ctrl-C, or a launcher that fails as a whole
+            _conclude(folder, jobs)
+            raise
+        unfinished = _conclude(folder, jobs)
+        if unfinished:
+            raise UserError(
+                f"{len(unfinished)} of {len(jobs)} jobs did not finish; their status.json says why. When the cause is "
+                f"gone, run them again with: {resume_command(folder)}"
+            )
+        return results
+
+
+def resume_command(folder: Path) -> str:
+    return f"python -m safe_exp.train -m {shlex.quote(f'resume_sweep={short_path(folder)}')}"
+
+
+@contextmanager
+def _alone(folder: Path):
+    """One process at a time drives a sweep: two that resume it would run each job twice."""
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(
+            f"{short_path(folder)}: another process is running this sweep. Wait for it, or stop it."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _require_same_grid(folder: Path, jobs: list[list[str]]) -> None:
+    """Refuse to write jobs of one grid into the folder of another."""
+    for path in sorted((p for p in folder.iterdir() if p.name.isdecimal()), key=lambda p: int(p.name)):
+        number = int(path.name)
+        there = [str(item) for item in read_yaml(path / ".hydra" / "overrides.yaml", list)]
+        here = jobs[number] if number < len(jobs) else None
+        if there and (here is None or set(there) != set(here)):
+            now = " ".join(here) if here is not None else "no such job"
+            raise UserError(
+                f"{short_path(folder)}: job {number} ran with {' '.join(there)}, and would now be {now}. A sweep is "
+                "resumed with the grid that it was started with; start another one for another grid."
+            )
+
+
+def _announce(folder: Path, before: list[Job], todo: list[int]) -> None:
+    finished = len(before) - len(todo)
+    if not any(job.folder.exists() for job in before):
+        log.info("%d jobs, in %s", len(before), short_path(folder))
+        return
+    log.info("%d jobs in %s: %d have finished, %d are run now.", len(before), short_path(folder), finished, len(todo))
+    here = git_commit(PACKAGE.parents[1])
+    commits = {str(_commit(job)) for job in before if job.state == "finished"} - {str(here)}
+    if commits and finished:
+        log.warning(
+            "The finished jobs ran with other code: %s, and now it is %s. Compare them with that in mind.",
+            ", ".join(sorted(commits)), here,
+        )  # fmt: skip
+    for number in todo:
+        _wait_for(before[number].folder)
+
+
+def _commit(job: Job) -> Any:
+    return read_yaml(job.folder / "status.json").get("git_commit")  # JSON is YAML
+
+
+def _wait_for(folder: Path) -> None:
+    """Wait for a process that an earlier, killed sweep has left behind, working on this very job."""
+    if not folder.is_dir():
+        return
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("Job %s is still being run by a process of the earlier sweep; waiting for it.", folder.name)
+        lock.acquire()
+    lock.release()
+
+
+def _conclude(folder: Path, jobs: list[list[str]]) -> list[Job]:
+    """Print what became of every job; returns those that have not finished."""
+    after = [read_job(folder / str(number), number, overrides) for number, overrides in enumerate(jobs)]
+    print_jobs(after)
+    unfinished = [job for job in after if job.state != "finished"]
+    if any(job.state in ("interrupted", "missing") for job in unfinished):
+        log.warning("To go on: %s", resume_command(folder))
+    elif not unfinished:
+        log.info("All %d jobs have finished. For tables and figures: python -m safe_exp.report sweep=%s",
+                 len(after), shlex.quote(str(short_path(folder))))  # fmt: skip
+    return unfinished

@@ -1,0 +1,51 @@
+"""What a sweep says at its end: one line for each job."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from safe_exp.reporting.collect import Job
+
+STYLES = {"finished": "green", "failed": "red", "interrupted": "yellow", "running": "cyan", "missing": "dim"}
+MOST_REASON = 60  # characters of a reason; status.json has it whole
+
+
+def jobs_table(jobs: Sequence[Job]) -> Table:
+    """Job, overrides, state, score and seconds. The score is the monitored figure of validation, never one of test."""
+    monitors = {_monitor(job) for job in jobs if job.state == "finished"}
+    score = monitors.pop() if len(monitors) == 1 else "score"
+    values: dict[str, set[str]] = {}
+    for job in jobs:
+        for key, value in job.overrides.items():
+            values.setdefault(key, set()).add(value)
+    common = [f"{key}={min(found)}" for key, found in values.items() if len(found) == 1 and len(jobs) > 1]
+    table = Table(title="Jobs", caption=f"All with {' '.join(common)}" if common else None)
+    table.add_column("job", justify="right")
+    table.add_column("overrides", overflow="fold")
+    table.add_column("state")
+    table.add_column(score, justify="right")
+    table.add_column("seconds", justify="right")
+    for job in jobs:
+        finished = job.state == "finished"
+        figure = job.figure("val", _monitor(job).removeprefix("val/")) if finished else None
+        reason = f": {' '.join((job.reason or '').split())[:MOST_REASON]}" if job.state == "failed" else ""
+        table.add_row(
+            str(job.number),
+            " ".join(f"{key}={value}" for key, value in job.overrides.items() if f"{key}={value}" not in common),
+            f"[{STYLES[job.state]}]{job.state}[/]{reason}",
+            "–" if figure is None or not math.isfinite(figure) else f"{figure:.4f}",
+            f"{job.metrics['seconds']:.0f}" if finished else "–",
+        )
+    return table
+
+
+def print_jobs(jobs: Sequence[Job]) -> None:
+    Console(stderr=True).print(jobs_table(jobs))
+
+
+def _monitor(job: Job) -> str:
+    return str((job.config.get("callbacks") or {}).get("monitor") or "val/loss_prediction")

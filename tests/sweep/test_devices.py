@@ -1,0 +1,89 @@
+"""Leases on devices that are not there: what is tested is that no two jobs hold one at a time."""
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from itertools import pairwise
+
+import pytest
+
+from safe_exp.sweep import devices
+from safe_exp.sweep.devices import leased, visible_devices
+from tests.made import compose_config
+
+NAMES = ["0", "GPU-aa/1"]
+
+
+def work(folder, seconds, log):
+    with leased(NAMES, folder) as index:
+        start = time.monotonic()
+        time.sleep(seconds)
+        with open(log, "a") as handle:
+            handle.write(f"{index} {start} {time.monotonic()}\n")
+
+
+def hold(folder, taken):
+    with leased(NAMES, folder):
+        taken.set()
+        time.sleep(600)
+
+
+@pytest.fixture
+def processes(monkeypatch):
+    monkeypatch.setattr(devices, "POLL_SECONDS", 0.01)
+    return multiprocessing.get_context("fork")
+
+
+def test_jobs_of_different_length_never_share_a_device_and_use_all_of_them(tmp_path, processes):
+    lengths = [random.uniform(0.02, 0.2) for _ in range(10)]
+    jobs = [processes.Process(target=work, args=(tmp_path / "leases", s, tmp_path / "log")) for s in lengths]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join(timeout=60)
+        assert job.exitcode == 0
+    rows = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+    assert len(rows) == len(jobs)
+    assert {row[0] for row in rows} == {"0", "1"}
+    for device in ("0", "1"):
+        spans = sorted((float(start), float(end)) for index, start, end in rows if index == device)
+        assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+
+
+def test_a_job_that_is_killed_gives_its_device_back(tmp_path, processes):
+    holders = []
+    for _ in NAMES:
+        taken = processes.Event()
+        holders.append(processes.Process(target=hold, args=(tmp_path, taken)))
+        holders[-1].start()
+        assert taken.wait(30)
+    waiting = processes.Process(target=work, args=(tmp_path, 0, tmp_path / "log"))
+    waiting.start()
+    time.sleep(0.2)
+    assert not (tmp_path / "log").exists()  # all are taken
+    os.kill(holders[1].pid, signal.SIGKILL)
+    waiting.join(timeout=30)
+    assert (tmp_path / "log").read_text().startswith("1 ")
+    holders[0].kill()
+
+
+def test_devices_are_named_as_the_environment_names_them(monkeypatch):
+    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-aa")
+    assert visible_devices() == ["3", "GPU-aa"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert visible_devices() == ["0", "1"]
+
+
+def test_only_jobs_of_a_multirun_that_ask_for_one_gpu_lease_one(monkeypatch):
+    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 2)
+    with devices.device_of_its_own(compose_config("trainer=gpu").trainer) as found:
+        assert found is None  # a single run
+    monkeypatch.setattr(devices.HydraConfig, "initialized", lambda: True)
+    monkeypatch.setattr(devices.HydraConfig, "get", lambda: type("", (), {"mode": "MULTIRUN"}))
+    two = ["trainer=gpu", "trainer.devices=2"]
+    for overrides, leases in ((["trainer=gpu"], True), (["trainer=cpu"], False), (two, False)):
+        with devices.device_of_its_own(compose_config(*overrides).trainer) as found:
+            assert (found in ([0], [1])) == leases

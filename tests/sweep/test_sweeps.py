@@ -1,0 +1,213 @@
+"""Sweeps as a user runs them: by name, with failures, interrupted, and resumed."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from itertools import product
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from safe_exp.config import CONF
+from safe_exp.sweep.planned import planned_jobs, without_skipped
+from tests.commands import SMALL, environment, read_json, run
+from tests.made import compose_config
+
+TINY = ("data.articles=40", "trainer.max_epochs=2", "model.num_filters=2", "model.feature_dim=2", "logger=none",
+        "data.batch_size=16")  # fmt: skip
+SWEEPS = {
+    "alpha_beta": 35,
+    "alpha": 5,
+    "gamma": 7,
+    "filter_sizes": 9,
+    "ablation": 5,
+    "seeds": 5,
+    "folds": 5,
+    "full": 75,
+}
+
+
+def jobs_of(name: str, tmp_path: Path) -> list[list[str]]:
+    """The jobs that a sweep of this name plans, worked out from what Hydra composes."""
+    compose_config()  # the schemas and resolvers
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = compose("train", overrides=[f"sweep={name}"], return_hydra_config=True)
+    from omegaconf import OmegaConf
+
+    path = tmp_path / "multirun.yaml"
+    sweeper = OmegaConf.to_container(composed.hydra.sweeper, resolve=True)
+    OmegaConf.save({"hydra": {"sweeper": sweeper, "overrides": {"task": [f"sweep={name}"]}}}, path)
+    return planned_jobs(path)
+
+
+def test_every_sweep_is_counted():
+    assert {path.stem for path in (CONF / "sweep").glob("*.yaml")} == SWEEPS.keys()
+
+
+@pytest.mark.parametrize(("name", "count"), SWEEPS.items())
+def test_every_job_of_every_sweep_is_a_config_that_can_run(name, count, tmp_path):
+    jobs = jobs_of(name, tmp_path)
+    assert len(jobs) == count
+    assert len({tuple(job) for job in jobs}) == count
+    header = (CONF / "sweep" / f"{name}.yaml").read_text()
+    assert f"{count} jobs" in header
+    for job in jobs[:: 1 + count // 20]:  # also checks the values
+        compose_config(*job)
+    assert ["model.alpha=0", "model.beta=0"] not in [job[:2] for job in jobs]
+
+
+def test_weights_that_add_up_to_one():
+    for alpha in ("0", "0.2", "1"):
+        model = compose_config("sweep=alpha", f"model.alpha={alpha}").model
+        assert model.alpha + model.beta == pytest.approx(1)
+
+
+def test_skipped_combinations_are_known_however_their_numbers_are_written():
+    jobs = [[f"model.alpha={a}", f"model.beta={b}"] for a, b in product(("0", "0.0", "0.2"), ("0", "1"))]
+    left = without_skipped(jobs, [{"model.alpha": 0, "model.beta": 0}])
+    assert [job for job in jobs if job not in left] == [
+        ["model.alpha=0", "model.beta=0"], ["model.alpha=0.0", "model.beta=0"]
+    ]  # fmt: skip
+
+
+def sweep_folder(place: Path) -> Path:
+    (folder,) = place.glob("multirun/*/*")
+    return folder
+
+
+def results(folder: Path) -> dict[int, dict]:
+    """The metrics of every finished job, without what differs between two runs of the same."""
+    found = {}
+    for path in sorted(folder.glob("*/metrics.json")):
+        if read_json(path.parent / "status.json")["state"] == "finished":
+            found[int(path.parent.name)] = {k: v for k, v in read_json(path).items() if k != "seconds"}
+    return found
+
+
+def test_a_sweep_by_name_runs_without_m_goes_on_after_a_failure_and_says_so(tmp_path):
+    done = run("train", *TINY, "sweep=seeds", "seed=0,-1,2", cwd=tmp_path)
+    assert done.returncode == 1
+    folder = sweep_folder(tmp_path)
+    states = [read_json(folder / str(number) / "status.json")["state"] for number in range(3)]
+    assert states == ["finished", "failed", "finished"]
+    assert "1 of 3 jobs did not finish" in done.stderr
+    assert f"resume_sweep={folder.relative_to(tmp_path)}" in done.stderr
+    assert "Traceback" not in done.stderr
+    for word in ("failed: seed=-1", "finished", "val/loss_prediction", "All with"):
+        assert word in done.stderr
+
+
+def test_a_resumed_sweep_runs_what_is_missing_and_leaves_the_rest_alone(tmp_path):
+    assert run("train", "-m", *TINY, "seed=0,1,2", cwd=tmp_path).returncode == 0
+    folder = sweep_folder(tmp_path)
+    whole = results(folder)
+    (folder / "1" / "status.json").unlink()
+    subprocess.run(["rm", "-r", str(folder / "2")], check=True)
+    before = {path: path.stat().st_mtime_ns for path in (folder / "0").rglob("*") if path.is_file()}
+    moved = tmp_path / "moved"
+    folder.rename(moved)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = run("train", "-m", f"resume_sweep={moved}", cwd=elsewhere)
+    assert done.returncode == 0, done.stderr
+    assert "1 have finished, 2 are run now" in done.stderr
+    assert results(moved) == whole
+    after = {path: path.stat().st_mtime_ns for path in (moved / "0").rglob("*") if path.is_file()}
+    assert after == {moved / path.relative_to(folder): time for path, time in before.items()}
+    done = run("train", f"resume_sweep={moved}", cwd=elsewhere)
+    assert done.returncode == 0
+    assert "3 have finished, 0 are run now" in done.stderr
+
+
+def test_another_grid_is_refused_and_says_what_differs(tmp_path):
+    assert run("train", "-m", *TINY, "seed=0,1", cwd=tmp_path).returncode == 0
+    folder = sweep_folder(tmp_path)
+    done = run("train", "-m", f"resume_sweep={folder}", "seed=0,1,2", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "so seed=0,1,2 cannot be given with it" in done.stderr
+    done = run("train", "-m", *TINY, "seed=0,5", f"hydra.sweep.dir={folder}", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "job 1 ran with" in done.stderr
+    assert "seed=1, and would now be" in done.stderr
+    done = run("train", "-m", "resume_sweep=nowhere", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "resume_sweep=nowhere: there is no sweep in this folder" in done.stderr
+
+
+def start(place: Path, *arguments: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "safe_exp.train", *arguments], cwd=place, env=environment(), text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+
+
+def wait_for(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+LONG = (*SMALL, "trainer.max_epochs=400", "callbacks.convergence.patience=0", "logger=none")
+
+
+def test_ctrl_c_ends_a_sweep_and_prints_how_to_go_on(tmp_path):
+    process = start(tmp_path, "-m", *LONG, "seed=0,1,2")
+    wait_for(lambda: list(tmp_path.glob("multirun/*/*/0/checkpoints/last.ckpt")))
+    process.send_signal(signal.SIGINT)
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode != 0
+    folder = sweep_folder(tmp_path)
+    assert read_json(folder / "0" / "status.json")["state"] == "interrupted"
+    assert not (folder / "1").exists()
+    assert f"To go on: python -m safe_exp.train -m resume_sweep={folder.relative_to(tmp_path)}" in printed
+    assert "Traceback" not in printed
+
+
+def test_two_processes_cannot_run_one_sweep_or_one_job(tmp_path):
+    process = start(tmp_path, "-m", *LONG, "seed=0,1")
+    try:
+        wait_for(lambda: list(tmp_path.glob("multirun/*/*/0/checkpoints/last.ckpt")))
+        folder = sweep_folder(tmp_path)
+        second = run("train", "-m", f"resume_sweep={folder}", cwd=tmp_path)
+        assert second.returncode == 1
+        assert "another process is running this sweep" in second.stderr
+        third = run("train", f"resume={folder / '0'}", cwd=tmp_path)
+        assert third.returncode == 1
+        assert "another process is working in this run folder" in third.stderr
+        assert read_json(folder / "0" / "status.json")["state"] == "running"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_a_sweep_killed_twice_at_random_moments_ends_like_an_undisturbed_one(launcher, tmp_path):
+    """Twelve jobs, two of which fail by design; the metrics of all others are equal in the end."""
+    grid = (*TINY, "trainer.max_epochs=60", "callbacks.convergence.patience=0", "model.alpha=0,0.5,1",
+            "model.beta=0,1", "model.gamma=0.05,-1", "seed=0")  # fmt: skip
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    undisturbed.mkdir()
+    disturbed.mkdir()
+    chosen = (f"hydra/launcher={launcher}", *(["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []))
+    assert run("train", "-m", *grid, *chosen, cwd=undisturbed, timeout=600).returncode == 1
+    expected = results(sweep_folder(undisturbed))
+    assert len(expected) == 5  # γ = -1 fails six times, and α = β = 0 once more
+    process = start(disturbed, "-m", *grid, *chosen)
+    for _ in range(2):
+        wait_for(lambda: list(disturbed.glob("multirun/*/*/multirun.yaml")))
+        time.sleep(random.uniform(4, 12))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        folder = sweep_folder(disturbed)
+        assert results(folder).items() <= expected.items()
+        process = start(disturbed, "-m", f"resume_sweep={folder}", *chosen)
+    _, printed = process.communicate(timeout=600)
+    assert process.returncode == 1, printed
+    assert results(sweep_folder(disturbed)) == expected
+    assert "7 of 12 jobs did not finish" in printed
