@@ -1,7 +1,7 @@
 """Commands in README.md, CONTRIBUTING.md and docs/: each is run, or the page says why not.
 
-By default each is composed as Hydra would and its config is checked, job by job; the slow tests run them, in the order of
-their page, in a folder of their own, on few articles.
+By default each is composed as Hydra would and its config is checked, job by job; the slow tests run them, in the order
+of their page, in a folder of their own, on few articles.
 """
 
 import csv
@@ -19,6 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from safe_exp.config import CONF, register_schemas, typed_config
 from safe_exp.job import register_resolvers
+from safe_exp.report import without_sweep
 from tests.commands import environment
 from tests.docs.pages import TOP, commands, python_blocks
 
@@ -58,6 +59,9 @@ def test_every_job_of_a_command_has_a_valid_config(command):
     name, *arguments = shlex.split(command.text)[2:]
     name = name.removeprefix("safe_exp.")
     overrides = [argument for argument in arguments if not argument.startswith("-")]
+    if name == "report":
+        sweep, overrides = without_sweep(overrides)
+        assert sweep
     parsed = OverridesParser.create().parse_overrides(overrides)
     varied = [
         list(o.sweep_string_iterator()) if o.is_sweep_override() else [o.get_value_element_as_str()] for o in parsed
@@ -66,6 +70,8 @@ def test_every_job_of_a_command_has_a_valid_config(command):
         for values in product(*varied):
             job = [f"{o.input_line.partition('=')[0]}={value}" for o, value in zip(parsed, values, strict=True)]
             composed = compose(name, overrides=[o for o in job if not o.startswith("hydra")])
+            if name == "report":
+                composed.sweep = sweep
             typed_config(composed)
 
 
