@@ -1,0 +1,154 @@
+"""Commands in README.md, CONTRIBUTING.md and docs/: each is run, or the page says why not.
+
+By default each is composed as Hydra would and its config is checked, job by job; the slow tests run them, in the order
+of their page, in a folder of their own, on few articles.
+"""
+
+import csv
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from safe_exp.config import CONF, register_schemas, typed_config
+from safe_exp.job import register_resolvers
+from safe_exp.report import without_sweep
+from tests.commands import environment
+from tests.docs.pages import TOP, commands, python_blocks
+
+ALL = commands()
+OURS = [command for command in ALL if command.text.startswith("python -m safe_exp.") and command.mark != "run by"]
+RUN = [command for command in ALL if not command.mark]
+FEW = 2  # values that are run of each key that a sweep varies
+SMALL = {  # what is added to a command, so that it takes seconds
+    "train": ["data.batch_size=16", "trainer.max_epochs=2", "model.num_filters=4", "model.feature_dim=4", "logger=csv"],
+    "report": ["cases=1"],
+}
+FEW_ARTICLES = "data.articles=120"  # where they are the built-in ones
+
+
+def test_commands_are_found():
+    assert {"README.md", "index.md", "tutorial.md", "extending.md"} <= {command.page for command in ALL}
+    assert len(RUN) > 10
+
+
+@pytest.mark.parametrize("command", [c for c in ALL if c.mark], ids=lambda c: c.text[:60])
+def test_a_command_that_is_not_run_here_says_why(command):
+    if command.mark == "run by":
+        assert (TOP / command.reason).is_file()
+    else:
+        assert len(command.reason.split()) >= 3
+
+
+@pytest.mark.parametrize("command", RUN, ids=lambda c: c.text[:60])
+def test_a_command_without_a_reason_is_one_that_the_slow_test_can_run(command):
+    assert command.words[0] in ("python", "cp"), f"{command.text}: mark it with <!-- not run: reason -->"
+
+
+@pytest.mark.parametrize("command", OURS, ids=lambda c: f"{c.page}: {c.text[14:70]}")
+def test_every_job_of_a_command_has_a_valid_config(command):
+    register_schemas()
+    register_resolvers()
+    name, *arguments = shlex.split(command.text)[2:]
+    name = name.removeprefix("safe_exp.")
+    overrides = [argument for argument in arguments if not argument.startswith("-")]
+    if name == "report":
+        sweep, overrides = without_sweep(overrides)
+        assert sweep
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    varied = [
+        list(o.sweep_string_iterator()) if o.is_sweep_override() else [o.get_value_element_as_str()] for o in parsed
+    ]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        for values in product(*varied):
+            job = [f"{o.input_line.partition('=')[0]}={value}" for o, value in zip(parsed, values, strict=True)]
+            composed = compose(name, overrides=[o for o in job if not o.startswith("hydra")])
+            if name == "report":
+                composed.sweep = sweep
+            typed_config(composed)
+
+
+def test_the_python_of_the_readme_prints_what_it_says(capsys):
+    for block in python_blocks("README.md"):
+        exec(block, {})
+        expected = [line.partition("  # ")[2] for line in block.splitlines() if line.startswith("print(")]
+        assert capsys.readouterr().out.split() == expected
+
+
+def folder_of_pages(tmp_path: Path) -> None:
+    """What the pages call PATH, articles.csv, glove.840B.300d.txt, and a run."""
+    run(tmp_path, "prepare", "data.articles=120")
+    made = next((tmp_path / "data" / "synthetic").iterdir())
+    shutil.copytree(made, tmp_path / "PATH")
+    words = ["the", "a", "in", "red", "boat", "house", "was", "seen", "of", "and"]
+    vectors = "".join(
+        f"{word} {' '.join(str((i * j % 7) / 7) for j in range(1, 9))}\n" for i, word in enumerate(words, 1)
+    )
+    for name in ("glove.840B.300d.txt", "glove.twitter.27B.25d.txt"):
+        (tmp_path / name).write_text(vectors, encoding="utf-8")
+    with open(tmp_path / "articles.csv", "w", newline="", encoding="utf-8") as handle:
+        rows = csv.writer(handle)
+        rows.writerow(["id", "title", "text", "verdict", "caption"])
+        for number in range(60):
+            verdict = ("false", "true")[number % 2]
+            rows.writerow(
+                [number, f"title {number}", f"text {number * 7 % 11} {verdict}", verdict, f"a boat {number % 5}"]
+            )
+
+
+def run(cwd: Path, command: str, *arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", f"safe_exp.{command}", *arguments],
+        cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{command} {' '.join(arguments)}\n{done.stderr[-3000:]}"
+
+
+def few(argument: str) -> str:
+    """The first values of a swept key."""
+    parsed = OverridesParser.create().parse_overrides([argument])[0]
+    if not parsed.is_sweep_override():
+        return argument
+    return f"{argument.partition('=')[0]}={','.join(list(parsed.sweep_string_iterator())[:FEW])}"
+
+
+def newest(folder: Path, pattern: str) -> str:
+    found = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime)
+    return found[-1].parent.relative_to(folder).as_posix()
+
+
+def as_run_here(command: str, folder: Path) -> list[str]:
+    """The command's name and arguments on few articles; dated folders are those that this page's commands have made."""
+    name, *arguments = shlex.split(command)[2:]
+    name = name.removeprefix("safe_exp.")
+    if "--help" in arguments:
+        return [name, *arguments]
+    if "-m" in arguments:
+        arguments = [argument if argument == "-m" else few(argument) for argument in arguments]
+    arguments = [a for a in arguments if a != "hydra/launcher=submitit_slurm"]  # there is no cluster here
+    arguments = [re.sub(r"outputs/2\S+", lambda _: newest(folder, "outputs/*/*/metrics.json"), a) for a in arguments]
+    arguments = [re.sub(r"multirun/2\S+", lambda _: newest(folder, "multirun/*/*/multirun.yaml"), a) for a in arguments]
+    if any(argument.startswith("resume=") for argument in arguments):
+        return [name, *arguments, "trainer.max_epochs=3"]  # the run has ended, so it needs something to go on for
+    if name != "report" and not any(argument.startswith(("data=", "experiment=", "run=")) for argument in arguments):
+        arguments = [*(a for a in arguments if not a.startswith("data.articles=")), FEW_ARTICLES]
+    return [name, *arguments, *SMALL.get(name, [])]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", sorted({command.page for command in RUN}))
+def test_the_commands_of_a_page_run_in_its_order(page, tmp_path):
+    folder_of_pages(tmp_path)
+    for command in (command for command in RUN if command.page == page):
+        if command.words[0] == "cp":
+            made = next((tmp_path / "data" / "synthetic").iterdir())  # fewer articles, so under another name
+            shutil.copytree(made, tmp_path / command.words[-1])
+        else:
+            run(tmp_path, *as_run_here(command.text, tmp_path))

@@ -1,0 +1,116 @@
+"""The examples of docs/extending.md work as printed: applied to a copy of the project, and run there."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.commands import SMALL, environment, only_run, read_json
+
+TOP = Path(__file__).resolve().parents[2]
+PAGE = (TOP / "docs" / "extending.md").read_text(encoding="utf-8")
+FILES = re.compile(r'^```(?:python|yaml) title="([^"]+)"\n(.*?)^```', re.MULTILINE | re.DOTALL)
+CHANGES = re.compile(r"^```diff\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+EXAMPLES = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+
+
+def extended_project(tmp_path: Path, title: str) -> Path:
+    """A copy of the package with the files and the changes of one example."""
+    project = tmp_path / "project"
+    for folder in ("src", "conf"):
+        shutil.copytree(TOP / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    body = EXAMPLES[title]
+    for name, content in FILES.findall(body):
+        assert not (project / name).exists(), f"{name} exists already"
+        (project / name).write_text(content, encoding="utf-8")
+    for change in CHANGES.findall(body):
+        apply(change, project)
+    return project
+
+
+def apply(change: str, project: Path) -> None:
+    """Each hunk where its old lines stand, wherever that is; they must stand there once."""
+    for part in re.split(r"^--- a/.+\n", change, flags=re.MULTILINE)[1:]:
+        name, *hunks = re.split(r"^@@\n", part, flags=re.MULTILINE)
+        path = project / name.removeprefix("+++ b/").strip()
+        content = path.read_text(encoding="utf-8")
+        for hunk in hunks:
+            lines = hunk.splitlines(keepends=True)
+            before = "".join(line[1:] for line in lines if line[0] in " -")
+            after = "".join(line[1:] for line in lines if line[0] in " +")
+            assert content.count(before) == 1, f"{path.name} does not hold this once:\n{before}"
+            content = content.replace(before, after)
+        path.write_text(content, encoding="utf-8")
+
+
+def train(project: Path, cwd: Path, *overrides: str) -> Path:
+    done = subprocess.run(
+        [sys.executable, "-m", "safe_exp.train", *overrides, *SMALL, "logger=none"],
+        cwd=cwd, env=environment(PYTHONPATH=str(project / "src")), capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return only_run(cwd)
+
+
+def test_every_example_of_the_page_has_a_test():
+    assert list(EXAMPLES) == [
+        "A captioner: naming colours",
+        "A reader: one text file an article",
+        "A variant: settings alone",
+        "A variant: new arithmetic",
+    ]
+
+
+@pytest.mark.slow
+def test_the_captioner_describes_pictures_in_words_of_the_vocabulary(tmp_path):
+    project = extended_project(tmp_path, "A captioner: naming colours")
+    run = train(project, tmp_path, "captioner=colours")
+    words = read_json(run / "artifacts" / "tokenizer.json")["model"]["vocab"]
+    assert {"blue", "grey", "green", "black"} <= words.keys()
+    assert read_json(run / "artifacts" / "data_manifest.json")["settings"]["captioner"]["name"] == "colours"
+    assert read_json(run / "metrics.json")["data"]["test"] == 12
+
+
+@pytest.mark.slow
+def test_the_reader_reads_text_files_and_leaves_out_what_has_no_label(tmp_path):
+    project = extended_project(tmp_path, "A reader: one text file an article")
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for number in range(40):
+        label = ("fake", "real")[number % 2]
+        body = " ".join(f"word{(number * step) % 17}" for step in range(1, 12))
+        (texts / f"{label}-{number:03d}.txt").write_text(f"Title {number}\n{body} {label}", encoding="utf-8")
+    (texts / "notes.txt").write_text("not an article", encoding="utf-8")
+    overrides = [item for item in SMALL if not item.startswith("data.articles")]
+    done = subprocess.run(
+        [sys.executable, "-m", "safe_exp.train", "data=text_files", "data.root=texts", "model=text_only", *overrides],
+        cwd=tmp_path, env=environment(PYTHONPATH=str(project / "src")), capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    manifest = read_json(only_run(tmp_path) / "artifacts" / "data_manifest.json")
+    assert manifest["counts"]["all"] == {"articles": 40, "fake": 20, "real": 20}
+    assert manifest["left_out"]["by_reason"] == {"name begins with no label": 1}
+
+
+@pytest.mark.slow
+def test_the_variant_of_settings_alone_trains_both_halves_of_the_similarity_loss(tmp_path):
+    project = extended_project(tmp_path, "A variant: settings alone")
+    metrics = read_json(train(project, tmp_path, "model=apart") / "metrics.json")["test"]
+    weighed = 0.4 * metrics["loss_prediction"] + 0.6 * metrics["loss_similarity"]
+    assert metrics["loss"] == pytest.approx(weighed, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_the_variant_of_new_arithmetic_trains_and_its_gradient_is_autograd_s(tmp_path):
+    project = extended_project(tmp_path, "A variant: new arithmetic")
+    check = PYTHON.findall(EXAMPLES["A variant: new arithmetic"])[-1]
+    done = subprocess.run(
+        [sys.executable, "-c", check],
+        cwd=tmp_path, env=environment(PYTHONPATH=str(project / "src")), capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+    assert (done.stdout.strip(), done.returncode) == ("True", 0), done.stderr
+    assert read_json(train(project, tmp_path, "model=product") / "metrics.json")["epochs"] == 2
