@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_dir
 from safe_exp import figure_names, scores
 from safe_exp.config import CONF, ReportConfig, register_schemas, typed_config
 from safe_exp.errors import UserError
+from safe_exp.report import without_sweep
 from safe_exp.reporting.build import report
 from tests.commands import SMALL, run
 from tests.made import compose_config
@@ -18,10 +19,14 @@ from tests.reporting.made_sweep import write_job, write_multirun
 from tests.wandb_file import read_finished_run
 
 
-def composed(*overrides):
+def composed(*arguments):
     register_schemas()
+    sweep, overrides = without_sweep(list(arguments))
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return typed_config(compose("report", overrides=list(overrides)))
+        config = compose("report", overrides=overrides)
+    if sweep:
+        config.sweep = sweep
+    return typed_config(config)
 
 
 def test_the_config_composes_and_needs_a_sweep():

@@ -12,7 +12,7 @@ register_schemas()
 
 
 def without_sweep(arguments: list[str]) -> tuple[str | None, list[str]]:
-    """DIR of sweep=DIR, and the other arguments: Hydra would look for DIR among the options of train's group `sweep`."""
+    """DIR of sweep=DIR, and the other arguments; Hydra would look for DIR in conf/sweep/, a group of train's."""
     given = [argument.partition("=")[2] for argument in arguments if argument.startswith("sweep=")]
     others = [argument for argument in arguments if not argument.startswith("sweep=")]
     return (given[-1] if given else None), others

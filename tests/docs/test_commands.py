@@ -133,7 +133,7 @@ def as_run_here(command: str, folder: Path) -> list[str]:
     if "-m" in arguments:
         arguments = [argument if argument == "-m" else few(argument) for argument in arguments]
     arguments = [a for a in arguments if a != "hydra/launcher=submitit_slurm"]  # there is no cluster here
-    arguments = [re.sub(r"outputs/2\S+", lambda _: newest(folder, "outputs/*/*/metrics.json"), a) for a in arguments]
+    arguments = [re.sub(r"outputs/2\S+", lambda _: newest(folder, "outputs/*/*/checkpoints"), a) for a in arguments]
     arguments = [re.sub(r"multirun/2\S+", lambda _: newest(folder, "multirun/*/*/multirun.yaml"), a) for a in arguments]
     if any(argument.startswith("resume=") for argument in arguments):
         return [name, *arguments, "trainer.max_epochs=3"]  # the run has ended, so it needs something to go on for
