@@ -67,7 +67,7 @@ def keys_page() -> str:
         "# Configuration keys",
         "",
         "Every key, with its type below it, and what it is set to. Keys are given as `model.alpha=0.4`, options of a "
-        "group as `model=text_only`; `???` must be given, `null` is none. *Italics* say why a value is what it is. This "
+        "group as `model=text_only`; `???` must be given, `null` is none. *Italics* say why a value is as it is. This "
         "page is made from the typed config (`safe_exp/config/`) and from `conf/` when the site is built.",
     ]
     for group, command in all_groups().items():
