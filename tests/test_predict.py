@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from safe_exp.config import CONF, PredictConfig, register_schemas, typed_config
 from safe_exp.data.readers.lines import MAX_LINE_BYTES, LineReader, arriving_lines
@@ -245,3 +247,45 @@ def test_a_run_that_is_not_there_is_named_and_nothing_stands_on_standard_output(
     done = run("predict", "run=nowhere", "title=t", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert "run=nowhere: .hydra/config.yaml is missing" in done.stderr
+
+
+TEXT = "the boat is red " * 9
+
+
+def test_an_explanation_adds_up_to_the_probability_and_the_similarity_and_names_the_words(trained):
+    for name, extra in (("words", {"caption": "a red boat"}), ("patches", {"image": a_picture(trained)})):
+        (answer,) = ask(
+            config(trained, name, title="Officials say", text="the boat is red " * 9, explain=True, **extra)
+        )
+        logit, cosine = answer["explanation"]["logit"], answer["explanation"]["cosine"]
+        parts = [logit["constant"]]
+        for side in ("text", "image"):
+            parts += [phrase["contribution"] for phrase in logit[side]["phrases"]] + [logit[side]["others"]]
+            of_cosine = [phrase["contribution"] for phrase in cosine[side]["phrases"]]
+            assert cosine[side]["constant"] + sum(of_cosine) + cosine[side]["others"] == pytest.approx(
+                cosine["value"], abs=1e-12
+            )
+        assert sum(parts) == pytest.approx(logit["value"], abs=1e-12)
+        assert 1 / (1 + math.exp(-logit["value"])) == pytest.approx(answer["probability"], abs=2e-6)
+        assert (1 + cosine["value"]) / 2 == pytest.approx(answer["similarity"], abs=2e-6)
+        words = f"officials say {TEXT}".split()
+        for phrase in logit["text"]["phrases"]:
+            assert phrase["words"] == " ".join(words[phrase["start"] : phrase["end"]])
+        if name == "patches":
+            phrase = logit["image"]["phrases"][0]
+            assert len(phrase["patches"]) == phrase["end"] - phrase["start"] > 0
+
+
+def test_pictures_of_patches_go_into_the_folder_that_was_named_and_captions_have_none(trained, tmp_path):
+    asked = {"id": "../x", "title": "t", "image": a_picture(trained), "explain_to": str(tmp_path / "out")}
+    (answer,) = ask(config(trained, "patches", **asked))
+    (picture,) = (tmp_path / "out").iterdir()
+    assert answer["explanation"]["picture"] == str(picture)
+    with Image.open(picture) as image:
+        assert image.width > image.height > 400
+    with pytest.raises(UserError, match=r"captioner=file, model=safe\. explain=true explains in words"):
+        ask(config(trained, explain_to="out", title="t"))
+
+
+def a_picture(trained: Path) -> str:
+    return str(sorted(articles_of(trained).glob("fake/*/image.*"))[0])
