@@ -11,7 +11,6 @@ from hydra import compose, initialize_config_dir
 from safe_exp import figure_names, scores
 from safe_exp.config import CONF, ReportConfig, register_schemas, typed_config
 from safe_exp.errors import UserError
-from safe_exp.report import without_sweep
 from safe_exp.reporting.build import report
 from tests.commands import SMALL, run
 from tests.made import compose_config
@@ -19,18 +18,14 @@ from tests.reporting.made_sweep import write_job, write_multirun
 from tests.wandb_file import read_finished_run
 
 
-def composed(*arguments):
+def composed(*overrides):
     register_schemas()
-    sweep, overrides = without_sweep(list(arguments))
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("report", overrides=overrides)
-    if sweep:
-        config.sweep = sweep
-    return typed_config(config)
+        return typed_config(compose("report", overrides=list(overrides)))
 
 
 def test_the_config_composes_and_needs_a_sweep():
-    assert composed("sweep=somewhere") == ReportConfig("somewhere", "auroc", 3, False)
+    assert composed("folder=somewhere") == ReportConfig("somewhere", "auroc", 3, False)
     with pytest.raises(UserError, match=r"sweep must be given, as in sweep=…"):
         composed()
 
@@ -38,7 +33,7 @@ def test_the_config_composes_and_needs_a_sweep():
 @pytest.mark.parametrize(("override", "message"), [("cases=-1", "cases=-1: expected"), ("cases=99", "at most 25")])
 def test_a_wrong_value_is_refused(override, message):
     with pytest.raises(UserError, match=message):
-        composed("sweep=somewhere", override)
+        composed("folder=somewhere", override)
 
 
 def test_an_unknown_score_is_refused_with_those_that_there_are(tmp_path):
@@ -61,7 +56,7 @@ def test_help_and_a_wrong_sweep_come_without_heavy_imports(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "sweep: ???" in done.stdout
+    assert "sweep=DIR" in done.stdout
 
 
 def test_a_report_needs_no_torch(tmp_path):

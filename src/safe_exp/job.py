@@ -42,10 +42,17 @@ LOCK = ".lock"  # held by the process that works in a folder; the system lets go
 def register_resolvers() -> None:
     """What conf/ needs: the folder of a resumed run, and weights that add up to 1 (conf/sweep/alpha.yaml)."""
     OmegaConf.register_new_resolver("one_minus", lambda value: round(1 - float(value), 12), replace=True)
+    OmegaConf.register_new_resolver("made_folder", _made_folder, replace=True)
     OmegaConf.register_new_resolver("run_folder", lambda resume, new: resume if _is_run(resume) else new, replace=True)
     OmegaConf.register_new_resolver(
         "hydra_folder", lambda resume: RESUME_FOLDER if _is_run(resume) else ".hydra", replace=True
     )
+
+
+def _made_folder(path: str) -> str:
+    """A folder for a data base, which must be there before the sweeper makes it."""
+    Path(path).mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def _is_run(resume: str | None) -> bool:

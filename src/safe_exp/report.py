@@ -11,23 +11,21 @@ from safe_exp.help import run_command
 register_schemas()
 
 
-def without_sweep(arguments: list[str]) -> tuple[str | None, list[str]]:
-    """DIR of sweep=DIR, and the other arguments; Hydra would look for DIR in conf/sweep/, a group of train's."""
-    given = [argument.partition("=")[2] for argument in arguments if argument.startswith("sweep=")]
-    others = [argument for argument in arguments if not argument.startswith("sweep=")]
-    return (given[-1] if given else None), others
-
-
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="report")
 def main(composed: DictConfig) -> None:
-    if SWEEP is not None:
-        composed.sweep = SWEEP
     config = typed_config(composed)
     from safe_exp.reporting.build import report  # matplotlib takes a second to import; --help and a typo should not
 
     report(config)
 
 
+def with_folder(arguments: list[str]) -> list[str]:
+    """The arguments with sweep=DIR as folder=DIR: since there is a conf/sweep/, Hydra would look DIR up in there."""
+    return [f"folder={a.removeprefix('sweep=')}" if a.startswith("sweep=") else a for a in arguments]
+
+
 if __name__ == "__main__":
-    SWEEP, sys.argv[1:] = without_sweep(sys.argv[1:])
-    run_command(main, "report", "Tables, figures and one HTML page about a sweep, in DIR/report/.", [])
+    sys.argv[1:] = with_folder(sys.argv[1:])
+    run_command(
+        main, "report", "Tables, figures and one HTML page about a sweep: sweep=DIR, written to DIR/report/.", []
+    )

@@ -112,7 +112,7 @@ def test_failed_and_missing_jobs_are_listed_with_reason_and_command(made):
     section = html[html.index('<section id="unfinished">') : html.index('<section id="cases">')]
     assert section.count("<article") == 2
     assert "never started" in section
-    assert "python -m safe_exp.train model.alpha=0.6 seed=1 hydra.run.dir=" in section
+    assert f"python -m safe_exp.train -m resume_sweep={made.parents[1]}" in section
 
 
 def test_articles_that_are_gone_are_said_to_be(tmp_path):

@@ -14,6 +14,7 @@ from hydra import compose, initialize_config_dir
 
 from safe_exp.config import CONF
 from safe_exp.sweep.planned import planned_jobs, without_skipped
+from safe_exp.sweep.study import ended_trials
 from tests.commands import SMALL, environment, read_json, run
 from tests.made import compose_config
 
@@ -45,7 +46,7 @@ def jobs_of(name: str, tmp_path: Path) -> list[list[str]]:
 
 
 def test_every_sweep_is_counted():
-    assert {path.stem for path in (CONF / "sweep").glob("*.yaml")} == SWEEPS.keys()
+    assert {path.stem for path in (CONF / "sweep").glob("*.yaml")} == {*SWEEPS, "optuna"}  # which draws its jobs
 
 
 @pytest.mark.parametrize(("name", "count"), SWEEPS.items())
@@ -211,3 +212,24 @@ def test_a_sweep_killed_twice_at_random_moments_ends_like_an_undisturbed_one(lau
     assert process.returncode == 1, printed
     assert results(sweep_folder(disturbed)) == expected
     assert "7 of 12 jobs did not finish" in printed
+
+
+@pytest.mark.slow
+def test_a_study_is_resumed_to_its_number_of_trials_without_repeating_a_suggestion(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    command = ("-m", "sweep=optuna", *TINY, f"hydra.sweep.dir={tmp_path / 'study'}")
+    process = start(tmp_path, *command, "hydra.sweeper.n_trials=6", "hydra.sweeper.sampler.seed=3")
+    wait_for(lambda: len(list(tmp_path.glob("study/*/metrics.json"))) >= 2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = run("train", "-m", f"resume_sweep={tmp_path / 'study'}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "trials have been run" in done.stderr
+    finished = [path.parent for path in (tmp_path / "study").glob("*/metrics.json")]
+    assert ended_trials(tmp_path / "study" / "study.db") == 6
+    assert len(finished) in (6, 7)  # the kill may fall between a job's end and its score's way into the study
+    drawn = [path.joinpath(".hydra", "overrides.yaml").read_text() for path in finished]
+    assert len(set(drawn)) == len(drawn)
+    again = run("train", "-m", f"resume_sweep={tmp_path / 'study'}", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "All 6 trials have been run" in again.stderr

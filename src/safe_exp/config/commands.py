@@ -73,12 +73,14 @@ class PrepareConfig:
 
 @dataclass
 class ReportConfig:
-    sweep: str = MISSING  # folder of a multirun of train
+    folder: str | None = MISSING  # of a multirun of train; sweep=DIR on the command line
     score: str = MISSING  # test figure that figures, bars and tests of significance are about, as in metrics.json
     cases: int = MISSING  # articles of each kind in the case study; 0: none
     wandb: bool = MISSING  # also a W&B run of its own, in the sweep's group
 
     def __post_init__(self) -> None:
+        if self.folder is None:
+            raise UserError("sweep must be given, as in sweep=… on the command line.")
         require_at_least("cases", self.cases, 0)
         if self.cases > MOST_CASES:
             raise UserError(f"cases={self.cases}: expected at most {MOST_CASES}; the page holds four times as many.")

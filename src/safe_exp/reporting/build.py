@@ -34,7 +34,7 @@ def report(config: ReportConfig) -> Path:
         UserError: `sweep` is no sweep with a finished job, `score` is none of its figures, or DIR cannot be written to.
     """
     start = time.perf_counter()
-    study = group(read_sweep(config.sweep, lambda numbers: progress(numbers, "Reading jobs")))
+    study = group(read_sweep(config.folder, lambda numbers: progress(numbers, "Reading jobs")))
     require_score(study, config.score)
     folder = study.sweep.folder / "report"
     sentences = summary_sentences(study, config.score)
@@ -43,7 +43,7 @@ def report(config: ReportConfig) -> Path:
         figures = write_report(folder, study, config, sentences, tables)
     except OSError as error:
         raise UserError(
-            f"sweep={config.sweep}: the report cannot be written to {folder} ({error.strerror}). "
+            f"sweep={config.folder}: the report cannot be written to {folder} ({error.strerror}). "
             "Copy the sweep to where you may write, with some megabytes to spare, and report on the copy."
         ) from error
     if config.wandb and not publish(folder, study, config.score, sentences, tables, figures):

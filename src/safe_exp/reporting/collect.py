@@ -102,6 +102,8 @@ class Job:
 
     def command(self) -> str:
         """What runs this job again, or lets it go on from its last checkpoint; to be given in `started_in`."""
+        if (self.folder.parent / MULTIRUN).exists():
+            return f"python -m safe_exp.train -m {shlex.quote(f'resume_sweep={self.folder.parent}')}"
         if (self.folder / "checkpoints" / "last.ckpt").exists():
             return f"python -m safe_exp.train {shlex.quote(f'resume={self.folder}')}"
         overrides = [f"{key}={value}" for key, value in self.overrides.items()]

@@ -37,12 +37,10 @@ def run_sweep(folder: Path, jobs: list[list[str]], launch: Launch, settings: str
     Raises:
         UserError: `folder` holds jobs of another grid, or a job did not finish; the message says what to do.
     """
-    with _alone(folder):
+    with alone(folder):
         before = [read_job(folder / str(number), number, overrides) for number, overrides in enumerate(jobs)]
         _require_same_grid(folder, jobs)
-        if not (folder / MULTIRUN).exists():
-            with whole_file(folder / MULTIRUN) as draft:
-                draft.write_text(settings, encoding="utf-8")
+        write_settings(folder / MULTIRUN, settings)
         todo = [job.number for job in before if job.state != "finished"]
         _announce(folder, before, todo)
         results: Sequence[Any] = []
@@ -66,8 +64,15 @@ def resume_command(folder: Path) -> str:
     return f"python -m safe_exp.train -m {shlex.quote(f'resume_sweep={short_path(folder)}')}"
 
 
+def write_settings(path: Path, settings: str) -> None:
+    """Keep multirun.yaml of the start; a resume changes nothing in it."""
+    if not path.exists():
+        with whole_file(path) as draft:
+            draft.write_text(settings, encoding="utf-8")
+
+
 @contextmanager
-def _alone(folder: Path):
+def alone(folder: Path):
     """One process at a time drives a sweep: two that resume it would run each job twice."""
     lock = FileLock(folder / LOCK)
     try:
