@@ -19,6 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from safe_exp.config import CONF, register_schemas, typed_config
 from safe_exp.job import register_resolvers
+from safe_exp.predict import take_article
 from safe_exp.report import with_folder
 from tests.commands import environment
 from tests.docs.pages import TOP, commands, python_blocks
@@ -61,6 +62,8 @@ def test_every_job_of_a_command_has_a_valid_config(command):
     overrides = [argument for argument in arguments if not argument.startswith("-")]
     if name == "report":
         overrides = with_folder(overrides)
+    if name == "predict":
+        _, overrides = take_article(overrides)
     parsed = OverridesParser.create().parse_overrides(overrides)
     varied = [
         list(o.sweep_string_iterator()) if o.is_sweep_override() else [o.get_value_element_as_str()] for o in parsed
