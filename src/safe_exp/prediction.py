@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import torch
 import torch.nn.functional as F
 
-from safe_exp.config import PredictConfig, SyntheticDataConfig, captioner_from_plain
+from safe_exp.config import PredictConfig, SyntheticDataConfig, Variant, captioner_from_plain
 from safe_exp.data.articles import Article, LeftOut
 from safe_exp.data.asked import ArticleEncoder, AskedArticle, batch_of
 from safe_exp.data.readers import build_reader
@@ -42,6 +42,8 @@ class Oracle:
 
     def __init__(self, stored: StoredRun, explainer: Explainer | None = None) -> None:
         # float32, as validation scored it, gives the answers; float64 explanations whose parts add up.
+        if stored.model.variant is Variant.released:
+            raise UserError("predict does not know model=released; safe_exp.evaluate scores labelled articles with it.")
         self.weights = {dtype: stored.network().to(dtype).weights() for dtype in (torch.float32, torch.float64)}
         self.text_vectors, self.visual_vectors = stored.artifacts.text_vectors, stored.artifacts.visual_vectors
         self.encoder = ArticleEncoder(stored.artifacts, stored.model.variant.reads)

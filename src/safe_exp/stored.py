@@ -12,10 +12,12 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
-from safe_exp.config import ModelConfig, Variant
+from safe_exp.architecture import build_network
+from safe_exp.config import ModelConfig
 from safe_exp.data.artifacts import Artifacts
 from safe_exp.errors import UserError
 from safe_exp.network import SafeNetwork
+from safe_exp.released import ReleasedNetwork
 
 OF_NETWORK = "network."  # begins the names of the network's weights in a checkpoint
 
@@ -27,23 +29,14 @@ class StoredRun:
     weights: dict[str, Tensor]  # the network's state dict
     source: Path  # where it was read
 
-    def network(self) -> SafeNetwork:
+    def network(self) -> SafeNetwork | ReleasedNetwork:
         """The trained network, on the CPU, ready to score.
 
         Raises:
             UserError: the weights are not those of the model that the settings describe, or not finite.
         """
-        model, artifacts = self.model, self.artifacts
-        if self.model.variant is Variant.released:
-            raise UserError("predict does not know model=released; safe_exp.evaluate scores labelled articles with it.")
-        network = SafeNetwork(
-            artifacts.text_vectors.shape[1],
-            artifacts.visual_vectors.shape[1],
-            list(model.filter_sizes),
-            model.num_filters,
-            model.feature_dim,
-            variant=model.variant.value,
-        )
+        vectors = self.artifacts.text_vectors, self.artifacts.visual_vectors
+        network = build_network(self.model, *(table.shape[1] for table in vectors))
         try:
             network.load_state_dict(self.weights)
         except RuntimeError as error:

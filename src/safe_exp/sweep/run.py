@@ -39,6 +39,8 @@ def run_sweep(folder: Path, jobs: list[list[str]], launch: Launch, settings: str
         UserError: `folder` holds jobs of another grid, or a job did not finish; the message says what to do.
     """
     with alone(folder):
+        for number in range(len(jobs)):  # before their states are read: what still runs may finish meanwhile
+            _wait_for(folder / str(number))
         before = [read_job(folder / str(number), number, overrides) for number, overrides in enumerate(jobs)]
         _require_same_grid(folder, jobs)
         write_settings(folder / MULTIRUN, settings)
@@ -154,8 +156,6 @@ def _announce(folder: Path, before: list[Job], todo: list[int]) -> None:
             "The finished jobs ran with other code: %s, and now it is %s. Compare them with that in mind.",
             ", ".join(sorted(commits)), here,
         )  # fmt: skip
-    for number in todo:
-        _wait_for(before[number].folder)
 
 
 def _commit(job: Job) -> Any:
