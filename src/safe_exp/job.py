@@ -52,7 +52,15 @@ def is_run(resume: str | None) -> bool:
 
 def is_first_process() -> bool:
     """False in the further processes of a DDP job, which must leave the run folder to the first one."""
-    return int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("SLURM_PROCID", 0)) == 0
+    return process_number() == 0
+
+
+def process_number() -> int:
+    """This process among those of its job: 0 for the first one, and for it alone, also with several nodes."""
+    # Set by Lightning (LOCAL_RANK, NODE_RANK), torchrun (RANK, LOCAL_RANK, GROUP_RANK) and SLURM. None of them tells
+    # alone: LOCAL_RANK starts anew on each node, and under Lightning's own processes SLURM_PROCID is that of the shell.
+    names = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
+    return next((rank for rank in (int(os.environ.get(name, 0)) for name in names) if rank), 0)
 
 
 @contextmanager
@@ -62,7 +70,7 @@ def recorded_job(folder: Path) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
-            record_process_failure(folder, error, int(os.environ.get("LOCAL_RANK") or os.environ["SLURM_PROCID"]))
+            record_process_failure(folder, error, process_number())
             raise
         return
     with _only_process(folder), _recorded(folder):
@@ -92,7 +100,7 @@ def _only_process(folder: Path) -> Iterator[None]:
 @contextmanager
 def _recorded(folder: Path) -> Iterator[None]:
     record = JobRecord(folder, command=shlex.join([sys.executable, "-m", *_command()]))
-    with _log_file(folder / "logs" / "run.log"), _sigterm_as_exit():
+    with _log_file(folder / "logs" / "run.log"), sigterm_as_exit():
         try:
             yield
         except BaseException as error:  # Ctrl-C is a verdict too
@@ -160,7 +168,7 @@ def _log_file(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _sigterm_as_exit() -> Iterator[None]:
+def sigterm_as_exit() -> Iterator[None]:
     """Let SIGTERM (a cluster's way of ending a job) unwind like Ctrl-C, so that the status says what happened."""
     if threading.current_thread() is not threading.main_thread():  # only there may handlers be set
         yield

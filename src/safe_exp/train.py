@@ -11,6 +11,7 @@ from safe_exp.config import CONF, register_schemas, typed_config
 from safe_exp.help import run_command
 from safe_exp.job import recorded_job, register_resolvers
 from safe_exp.resume import resumed_config
+from safe_exp.sweep.ddp import needs_a_command_of_its_own, run_as_its_own_command
 from safe_exp.sweep.resume import with_resumed_sweep
 
 register_schemas()
@@ -22,6 +23,8 @@ def main(composed: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
     if composed.resume is not None:
         composed = resumed_config(Path(composed.resume), "train")
+    if needs_a_command_of_its_own(composed.trainer):
+        return run_as_its_own_command(composed, folder)
     with recorded_job(folder):
         config = typed_config(composed)
         from safe_exp.training import train  # torch and Lightning take seconds to import; --help and a typo should not
