@@ -13,20 +13,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from safe_exp.errors import UserError
 from safe_exp.files import short_path
+from safe_exp.lock import LOCK, locked
 from safe_exp.status import SIGTERM_EXIT, JobRecord, is_lost_peer, record_process_failure
 
 log = logging.getLogger(__name__)
 
 RESUME_FOLDER = ".hydra/resumed"  # where Hydra notes the command that resumed a run; .hydra itself stays as it was
-
-LOCK = ".lock"  # held by the process that works in a folder; the system lets go of it when the process ends
 
 
 def register_resolvers() -> None:
@@ -66,6 +64,28 @@ def process_number() -> int:
 @contextmanager
 def recorded_job(folder: Path) -> Iterator[None]:
     """Keep status.json and logs/ of a job: running from the first second, then finished, failed or interrupted."""
+    with only_process(folder), recorded(folder):
+        yield
+
+
+@contextmanager
+def only_process(folder: Path) -> Iterator[None]:
+    """Refuse a folder in which another process works: two would write over each other's checkpoints and status."""
+    if not is_first_process():  # the first one of this job holds it
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    refusal = (
+        f"{short_path(folder)}: another process is working in this run folder; its status.json says which. Wait until "
+        "it has ended, or stop it, and give the command again."
+    )
+    with locked(folder / LOCK, refusal, refuse=True):
+        yield
+
+
+@contextmanager
+def recorded(folder: Path) -> Iterator[None]:
+    """Keep status.json and logs/ of a job in a folder that is already this process's own."""
     if not is_first_process():
         try:
             yield
@@ -73,32 +93,6 @@ def recorded_job(folder: Path) -> Iterator[None]:
             record_process_failure(folder, error, process_number())
             raise
         return
-    with _only_process(folder), _recorded(folder):
-        yield
-
-
-@contextmanager
-def _only_process(folder: Path) -> Iterator[None]:
-    """Refuse a folder in which another process works: two would write over each other's checkpoints and status."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise UserError(
-            f"{short_path(folder)}: another process is working in this run folder; its status.json says which. Wait "
-            "until it has ended, or stop it, and give the command again."
-        ) from error
-    except (OSError, NotImplementedError):  # no locks on this file system; then nobody can hold one
-        log.debug("No lock could be taken on %s.", folder, exc_info=True)
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def _recorded(folder: Path) -> Iterator[None]:
     record = JobRecord(folder, command=shlex.join([sys.executable, "-m", *_command()]))
     with _log_file(folder / "logs" / "run.log"), sigterm_as_exit():
         try:

@@ -66,7 +66,7 @@ def require_a_task_for_each_process(processes: int) -> None:
         )
 
 
-def run_as_its_own_command(composed: DictConfig, folder: Path) -> float | None:
+def run_as_its_own_command(composed: DictConfig, folder: Path) -> float:
     """Run this job of a sweep in `folder` as a command of its own; returns what the sweep compares.
 
     The command keeps status.json and everything else of the folder. It is told to stop when this process is, and waited
@@ -123,10 +123,10 @@ def _stop(process: subprocess.Popen, how: signal.Signals) -> None:
         process.wait()
 
 
-def _outcome(composed: DictConfig, folder: Path) -> float | None:
+def _outcome(composed: DictConfig, folder: Path) -> float:
     from safe_exp.reporting.collect import read_job
 
     job = read_job(folder, 0, [])
     if job.state != "finished":  # a job whose processes were killed counts as interrupted, and is resumed
         raise UserError(f"{job.reason}")
-    return job.figure("val", composed.callbacks.monitor.removeprefix("val/"))
+    return job.score(composed.callbacks.monitor)
