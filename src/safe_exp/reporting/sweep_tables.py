@@ -55,7 +55,7 @@ def conditions_table(study: Study) -> Table:
         "validation. Fake is the positive class; ↓: lower is better; majority: the accuracy of always giving the "
         f"commoner answer. No interval is claimed from fewer than {FEWEST_FOR_INTERVAL} jobs."
     )
-    return Table("conditions", "What each condition reached", columns, rows, note)
+    return Table("conditions", "What each condition reached", columns, rows, note, keys=max(len(study.swept), 1))
 
 
 def comparisons_table(study: Study, score: str) -> Table | None:
