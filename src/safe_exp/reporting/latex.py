@@ -8,7 +8,7 @@ from typing import Any
 from safe_exp.reporting.statistics import Summary
 from safe_exp.reporting.tables import Column, Table, is_numeric
 
-LINE = 100  # characters of \footnotesize across a page of LaTeX's article class
+LINE = 88  # characters of \footnotesize across a page of LaTeX's article class
 GAP = 3  # characters between two columns
 HEAD = 12  # characters of a column's head before it takes another line
 TALL = 24  # rows from which a cell has one line, so that a part fits the height of a page
