@@ -1,11 +1,19 @@
 """Files that appear whole or not at all."""
 
+import errno
 import json
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from safe_exp.errors import UnwritableFile
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # what only a write can meet
+NOT_WRITABLE = NO_ROOM | {errno.EACCES, errno.EPERM, errno.EIO}
+PROBE = bytes(1 << 16)  # more than a file system that has just refused to take more keeps back
 
 
 @contextmanager
@@ -14,17 +22,41 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     A reader, or a run that is killed at any moment, sees the old file or the new one and never a part of either.
     The name keeps the suffix of `path`, since libraries choose a format by it.
+
+    Raises:
+        UnwritableFile: there is no room for it, or it may not be written; the old file is as it was.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.touch()
         yield draft
         with open(draft, "rb") as handle:
             os.fsync(handle.fileno())  # else a power cut may leave the new name with no content
         os.replace(draft, path)
+    except Exception as error:
+        cause = error if isinstance(error, OSError) else _disk_fault(error, draft)
+        if cause is None or cause.errno not in NOT_WRITABLE:
+            raise
+        raise UnwritableFile(cause.errno, cause.strerror, short_path(path)) from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # of a folder that may only be read
+            draft.unlink(missing_ok=True)
+
+
+def _disk_fault(error: Exception, draft: Path) -> OSError | None:
+    """Why `draft` could not be written, if it is the disk's fault: not every library raises an OSError then."""
+    if found := re.search(r"\(os error (\d+)\)", str(error)):  # what is written in Rust: safetensors and tokenizers
+        return OSError(int(found[1]), os.strerror(int(found[1])))
+    try:
+        with open(draft, "ab") as handle:
+            handle.write(PROBE)  # PyTorch does not say why it could not
+            handle.flush()
+            os.fsync(handle.fileno())
+    except OSError as fault:
+        return fault
+    return None
 
 
 def short_path(path: Path) -> Path:

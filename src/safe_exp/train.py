@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from safe_exp.config import CONF, register_schemas, typed_config
 from safe_exp.help import run_command
-from safe_exp.job import recorded_job, register_resolvers
+from safe_exp.job import recorded_job, register_resolvers, require_new_folder
 from safe_exp.resume import resumed_config
 from safe_exp.sweep.resume import with_resumed_sweep
 
@@ -22,6 +22,8 @@ def main(composed: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
     if composed.resume is not None:
         composed = resumed_config(Path(composed.resume), "train")
+    else:
+        require_new_folder(folder)
     with recorded_job(folder):
         config = typed_config(composed)
         from safe_exp.training import train  # torch and Lightning take seconds to import; --help and a typo should not
