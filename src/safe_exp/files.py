@@ -4,7 +4,8 @@ import errno
 import json
 import os
 import re
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from safe_exp.errors import UnwritableFile
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # what only a write can meet
 NOT_WRITABLE = NO_ROOM | {errno.EACCES, errno.EPERM, errno.EIO}
+CHUNK = 1 << 20  # bytes read at a time
 PROBE = bytes(1 << 16)  # more than a file system that has just refused to take more keeps back
 
 
@@ -57,6 +59,30 @@ def _disk_fault(error: Exception, draft: Path) -> OSError | None:
     except OSError as fault:
         return fault
     return None
+
+
+def checksums(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """A CRC-32 of each file: enough to tell a flipped bit, and as fast as the disk; a lock it is not."""
+    return {name: _checksum(folder / name) for name in names}
+
+
+def require_unchanged(folder: Path, stored: Mapping[str, str] | None) -> None:
+    """Refuse files that are not as they were when `checksums` looked at them; None: an older version did not look.
+
+    Raises:
+        ValueError: the first of them, by name.
+    """
+    for name, value in (stored or {}).items():
+        if _checksum(folder / name) != value:
+            raise ValueError(f"{name} is not as it was written")
+
+
+def _checksum(path: Path) -> str:
+    value = 0
+    with path.open("rb") as handle:
+        while chunk := handle.read(CHUNK):
+            value = zlib.crc32(chunk, value)
+    return f"{value:08x}"
 
 
 def short_path(path: Path) -> Path:

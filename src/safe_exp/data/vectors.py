@@ -144,7 +144,8 @@ def _header_dim(path: Path, field: bytes) -> int:
 
 def _numbers(fields: Sequence[bytes], path: Path, number: int) -> np.ndarray:
     try:
-        vector = np.array([float(field) for field in fields], dtype=np.float32)  # (E,)
+        with np.errstate(over="ignore"):  # 1e39 becomes infinite, and is told so below
+            vector = np.array([float(field) for field in fields], dtype=np.float32)  # (E,)
     except ValueError as error:
         raise _bad_line(path, number, len(fields), str(error)) from error
     if not np.isfinite(vector).all():
