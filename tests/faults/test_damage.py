@@ -1,25 +1,17 @@
 """A flipped byte, a part from elsewhere or of an older version: a message that says where, or no harm at all."""
 
-import json
-import random
 import re
 import shutil
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 
-from safe_exp.checkpoint import read_checkpoint
-from safe_exp.data.artifacts import Artifacts
-from safe_exp.data.prepared import PreparedArticles
-from safe_exp.errors import UserError
 from tests.commands import read_json
 from tests.faults import forked
+from tests.faults.test_flipped_bytes import flipped
 from tests.faults.test_kills import RUN, differences
 from tests.faults.whole import same_weights, weights_of
-
-POSITIONS = 40  # in each file
 
 
 @pytest.fixture(scope="module")
@@ -38,51 +30,6 @@ def copy(finished, tmp_path) -> Path:
     shutil.copytree(finished, folder)
     (folder / "run" / "metrics.json").unlink()
     return folder
-
-
-def flipped(path: Path, position: int) -> bytes:
-    """The content of a file with one byte changed; its highest bit, so that text stays no text."""
-    content = bytearray(path.read_bytes())
-    content[position] ^= 0x80
-    return bytes(content)
-
-
-def positions(path: Path) -> list[int]:
-    """Places all over a file, and its ends."""
-    size = path.stat().st_size
-    return sorted({0, size - 1, *random.Random(1).sample(range(size), min(size, POSITIONS))})
-
-
-def test_a_checkpoint_with_a_flipped_byte_is_refused_or_gives_the_same_weights(finished, tmp_path):
-    original = finished / "run" / "checkpoints" / "last.ckpt"
-    weights, refused = weights_of(original), []
-    path = tmp_path / "last.ckpt"
-    for position in positions(original):
-        path.write_bytes(flipped(original, position))
-        try:
-            read = read_checkpoint(path)["state_dict"]
-        except UserError as error:
-            refused.append(str(error))
-        else:
-            assert same_weights(read, weights), position  # a byte between the parts, which nobody reads
-    assert len(refused) > 5
-    for message in refused:
-        assert re.search(r"last\.ckpt: the checkpoint cannot be used \(.+\)\. .*copy best\.ckpt over it", message), (
-            message
-        )
-
-
-def test_a_flipped_weight_which_pytorch_reads_without_a_word_is_refused(finished, tmp_path):
-    original = finished / "run" / "checkpoints" / "best.ckpt"
-    weight = weights_of(original)["network.predictor.weight"]
-    place = original.read_bytes().find(weight.numpy().tobytes())
-    assert place > 0
-    path = tmp_path / "best.ckpt"
-    path.write_bytes(flipped(original, place + 3))
-    changed = torch.load(path, weights_only=True)["state_dict"]["network.predictor.weight"]
-    assert (changed != weight).sum() == 1  # were it refused here, read_checkpoint need not look
-    with pytest.raises(UserError, match=r"best\.ckpt: the checkpoint cannot be used \(its part .* is not as it was"):
-        read_checkpoint(path)
 
 
 @pytest.mark.slow
@@ -120,47 +67,6 @@ def test_a_checkpoint_of_another_model_is_refused_by_what_differs(other, message
     assert re.search(message, done.printed), done.printed
     assert "Traceback" not in done.printed
     assert (copy / "run" / "checkpoints" / "last.ckpt").read_bytes() == before
-
-
-def test_a_flipped_byte_in_what_a_run_keeps_of_its_data_is_refused_with_the_file_s_name(finished, tmp_path):
-    folder = tmp_path / "artifacts"
-    shutil.copytree(finished / "run" / "artifacts", folder)
-    for name in ("tokenizer.json", "vectors.safetensors"):
-        original = finished / "run" / "artifacts" / name
-        for position in positions(original):
-            (folder / name).write_bytes(flipped(original, position))
-            with pytest.raises(
-                UserError, match=rf"artifacts: .*{name} is not as it was written.*Was the copy complete"
-            ):
-                Artifacts.load(folder)
-        shutil.copy(original, folder / name)
-    Artifacts.load(folder)
-
-
-def test_a_flipped_byte_in_prepared_data_is_refused_with_the_file_s_name(finished, tmp_path):
-    (source,) = (path.parent for path in (finished / "data" / "prepared").glob("*/manifest.json"))
-    folder = tmp_path / "prepared"
-    shutil.copytree(source, folder)
-    names = sorted(path.name for path in folder.iterdir() if path.name != "manifest.json")
-    assert names == ["articles.parquet", "caption_tokens.npy", "text_tokens.npy", "words.parquet"]
-    for name in names:
-        for position in positions(source / name):
-            (folder / name).write_bytes(flipped(source / name, position))
-            with pytest.raises(UserError, match=rf"{name} is not as it was written.*Remove this folder"):
-                PreparedArticles.open(folder)
-        shutil.copy(source / name, folder / name)
-    assert len(PreparedArticles.open(folder)) == 120
-
-
-def test_folders_of_a_version_without_checksums_are_read(finished, tmp_path):
-    (prepared,) = (path.parent for path in (finished / "data" / "prepared").glob("*/manifest.json"))
-    for source, name in ((prepared, "manifest.json"), (finished / "run" / "artifacts", "data_manifest.json")):
-        folder = tmp_path / name
-        shutil.copytree(source, folder)
-        older = {key: value for key, value in read_json(folder / name).items() if key != "files"}
-        (folder / name).write_text(json.dumps(older))
-    assert len(PreparedArticles.open(tmp_path / "manifest.json")) == 120
-    assert Artifacts.load(tmp_path / "data_manifest.json").tokenizer.get_vocab_size() > 100
 
 
 @pytest.mark.slow

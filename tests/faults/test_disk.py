@@ -62,6 +62,7 @@ def test_an_error_that_is_not_the_disk_s_stays_what_it_is(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_file_above_the_limit_of_its_size_is_one_message(tmp_path):
     done = forked.run("prepare", "data=synthetic", "data.articles=120", cwd=tmp_path, watch=False, file_bytes=25_000)
     assert done.code == 1

@@ -2,6 +2,7 @@
 
 import random
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,34 @@ def test_a_run_killed_again_and_again_in_the_same_folder_still_ends_with_the_sam
     assert resume(tmp_path).code == 0
     assert differences(tmp_path, reference) == []
     assert read_json(tmp_path / "run" / "status.json")["resumed"] == 5
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no /proc to look for processes in")
+def test_the_processes_of_a_preparation_end_with_the_one_that_was_killed(tmp_path):
+    prepare = ("prepare", "data=synthetic", "data.articles=400", "captioner=visual_words", "data.workers=2",
+               "hydra.run.dir=job")  # fmt: skip
+    process = forked.start(*prepare, cwd=tmp_path, watch=False)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("data/prepared/.*parts-of*/0*.parquet")):  # its processes are at work
+        assert process.is_alive(), forked.ended(process).printed
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.kill()
+    process.join()
+    assert len(children) >= 2
+    while left := [child for child in children if Path(f"/proc/{child}").exists() and not _is_zombie(child)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+    assert broken_files(tmp_path) == {}
+    done = forked.run(*prepare, cwd=tmp_path, watch=False)
+    assert done.code == 0, done.printed
+    assert "Going on with a preparation that was interrupted" in done.printed
+
+
+def _is_zombie(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
