@@ -5,19 +5,18 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 
 from safe_exp.config import PACKAGE
 from safe_exp.errors import UserError
 from safe_exp.files import short_path, whole_file
-from safe_exp.job import LOCK
+from safe_exp.lock import LOCK, locked
 from safe_exp.reporting.collect import MULTIRUN, Job, read_job
-from safe_exp.status import git_commit
+from safe_exp.status import EXIT_CODES, git_commit, record_gone
 from safe_exp.sweep.planned import YamlLoader, read_yaml
 from safe_exp.sweep.table import print_jobs
 
@@ -49,7 +48,10 @@ def run_sweep(folder: Path, jobs: list[list[str]], launch: Launch, settings: str
         results: Sequence[Any] = []
         try:
             results = _launch_all(folder, jobs, todo, launch)
-        except BaseException:  # Ctrl-C, or a launcher that fails as a whole
+        except KeyboardInterrupt:  # reached a launcher's processes, or this one between two jobs
+            _conclude(folder, jobs)
+            raise SystemExit(EXIT_CODES["interrupted"]) from None  # a traceback would hide the table
+        except BaseException:  # a job that was interrupted, or a launcher that fails as a whole
             _conclude(folder, jobs)
             raise
         unfinished = _conclude(folder, jobs)
@@ -113,20 +115,10 @@ def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-@contextmanager
-def alone(folder: Path):
+def alone(folder: Path) -> AbstractContextManager[None]:
     """One process at a time drives a sweep: two that resume it would run each job twice."""
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise UserError(
-            f"{short_path(folder)}: another process is running this sweep. Wait for it, or stop it."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
+    refusal = f"{short_path(folder)}: another process is running this sweep. Wait for it, or stop it."
+    return locked(folder / LOCK, refusal, refuse=True)
 
 
 def _require_same_grid(folder: Path, jobs: list[list[str]]) -> None:
@@ -164,20 +156,18 @@ def _commit(job: Job) -> Any:
 
 def _wait_for(folder: Path) -> None:
     """Wait for a process that an earlier, killed sweep has left behind, working on this very job."""
-    if not folder.is_dir():
-        return
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.info("Job %s is still being run by a process of the earlier sweep; waiting for it.", folder.name)
-        lock.acquire()
-    lock.release()
+    if folder.is_dir():
+        told = f"Job {folder.name} is still being run by a process of the earlier sweep; waiting for it."
+        with locked(folder / LOCK, told):
+            pass
 
 
 def _conclude(folder: Path, jobs: list[list[str]]) -> list[Job]:
     """Print what became of every job; returns those that have not finished."""
     after = [read_job(folder / str(number), number, overrides) for number, overrides in enumerate(jobs)]
+    for job in after:
+        if job.state == "interrupted":  # joblib kills its workers on Ctrl-C, some before they have written their status
+            record_gone(job.folder, str(job.reason))
     print_jobs(after)
     unfinished = [job for job in after if job.state != "finished"]
     if any(job.state in ("interrupted", "missing") for job in unfinished):
