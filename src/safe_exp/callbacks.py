@@ -11,6 +11,7 @@ import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
+from safe_exp.checkpoint import read_checkpoint
 from safe_exp.config import CallbacksConfig
 from safe_exp.files import whole_file
 from safe_exp.resume import train_further
@@ -82,7 +83,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, draft)
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
-        return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        return read_checkpoint(path, map_location or "cpu")
 
 
 def build_callbacks(config: CallbacksConfig, folder: Path, max_steps: int | None = None) -> list[Callback]:

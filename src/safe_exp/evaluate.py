@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from safe_exp.config import CONF, register_schemas, typed_config
 from safe_exp.help import run_command
-from safe_exp.job import recorded_job, register_resolvers
+from safe_exp.job import recorded_job, register_resolvers, require_new_folder
 
 register_schemas()
 register_resolvers()
@@ -17,6 +17,7 @@ register_resolvers()
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
 def main(composed: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
+    require_new_folder(folder)
     with recorded_job(folder):
         config = typed_config(composed)
         from safe_exp.evaluation import evaluate  # torch takes seconds to import; --help and a typo should not

@@ -3,13 +3,23 @@
 Hydra's own --help copies all configs 120 times to list its groups, which takes a second.
 """
 
+import errno
+import os
+import shutil
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from safe_exp.config import CONF
+from safe_exp.errors import UnwritableFile
+from safe_exp.files import short_path
+
+KEEPS_FOLDERS = ("train", "evaluate", "prepare", "baseline")  # commands whose jobs have a folder of their own
+FOLDERS = ("hydra.run.dir=", "hydra.sweep.dir=", "resume=")
+LEAST_BYTES = 1 << 16  # what Hydra and status.json need before anything can be said of the job
 
 HELP = """{summary}
 
@@ -31,8 +41,27 @@ def run_command(main: Callable[[], None], command: str, summary: str, groups: li
     if help_asked():
         print_help(command, summary, groups)
         return
+    if command in KEEPS_FOLDERS:
+        _require_writable(sys.argv[1:])
     sys.argv[1:] = multirun_first(sys.argv[1:])
     main()
+
+
+def _require_writable(arguments: list[str]) -> None:
+    """Say at once that the folder of the job cannot be made: Hydra, which makes it, would end with a traceback."""
+    if any(argument.startswith("--") and argument != "--multirun" for argument in arguments):
+        return  # --cfg and its kin write nothing
+    named = [a.partition("=")[2].strip("'\"") for a in arguments if a.startswith(FOLDERS)]
+    folder = Path(named[-1] if named and "${" not in named[-1] else "outputs").absolute()
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    fault = None
+    if not os.access(there, os.W_OK):
+        fault = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
+    elif shutil.disk_usage(there).free < LEAST_BYTES:
+        fault = errno.ENOSPC
+    if fault is not None:
+        print(UnwritableFile(fault, os.strerror(fault), short_path(folder)), file=sys.stderr)
+        raise SystemExit(1)
 
 
 def multirun_first(arguments: list[str]) -> list[str]:

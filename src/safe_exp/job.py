@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from safe_exp.errors import UserError
-from safe_exp.files import short_path
+from safe_exp.errors import UnwritableFile, UserError
+from safe_exp.files import NO_ROOM, short_path
 from safe_exp.lock import LOCK, locked
 from safe_exp.status import SIGTERM_EXIT, JobRecord, is_lost_peer, record_process_failure
 
@@ -32,9 +32,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("one_minus", lambda value: round(1 - float(value), 12), replace=True)
     OmegaConf.register_new_resolver("made_folder", _made_folder, replace=True)
     OmegaConf.register_new_resolver("run_folder", lambda resume, new: resume if is_run(resume) else new, replace=True)
-    OmegaConf.register_new_resolver(
-        "hydra_folder", lambda resume: RESUME_FOLDER if is_run(resume) else ".hydra", replace=True
-    )
+    OmegaConf.register_new_resolver("hydra_folder", _hydra_folder, replace=True)
 
 
 def _made_folder(path: str) -> str:
@@ -43,9 +41,33 @@ def _made_folder(path: str) -> str:
     return path
 
 
+def _hydra_folder(resume: str | None, output_folder: str | None = None) -> str:
+    """Where Hydra notes what it was given: beside what an earlier start has left, which resume= goes by."""
+    return RESUME_FOLDER if is_run(resume) or (output_folder and _is_taken(Path(output_folder))) else ".hydra"
+
+
 def is_run(resume: str | None) -> bool:
-    # A mistyped resume must not make a folder of that name, nor turn some other folder into a run.
-    return bool(resume) and (Path(resume) / ".hydra" / "overrides.yaml").is_file()
+    # A mistyped resume must not make a folder of that name, nor turn some other folder into a run. Hydra writes this
+    # file last; it is empty when the run was killed at that moment, before it had begun.
+    overrides = Path(resume or "") / ".hydra" / "overrides.yaml"
+    return bool(resume) and overrides.is_file() and overrides.stat().st_size > 0
+
+
+def require_new_folder(folder: Path) -> None:
+    """Refuse to start where another run lies, be it running or not: it would lose its settings and its results."""
+    # A sweep's job that is a command of its own is given no place for Hydra's notes; it belongs where it is.
+    if HydraConfig.get().output_subdir is not None and _is_taken(folder):
+        name = short_path(folder)
+        raise UserError(
+            f"{name}: a run lies in this folder already; its status.json says what it is. To go on with it: "
+            f"{_resume_command(folder)}. For another run give another hydra.run.dir."
+        )
+
+
+def _is_taken(folder: Path) -> bool:
+    # A sweep comes back to the folders of its jobs, and looks after them itself.
+    single = HydraConfig.initialized() and HydraConfig.get().mode not in ("MULTIRUN", RunMode.MULTIRUN)
+    return single and is_first_process() and is_run(str(folder)) and (folder / "status.json").exists()
 
 
 def is_first_process() -> bool:
@@ -74,13 +96,27 @@ def only_process(folder: Path) -> Iterator[None]:
     if not is_first_process():  # the first one of this job holds it
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
     refusal = (
         f"{short_path(folder)}: another process is working in this run folder; its status.json says which. Wait until "
         "it has ended, or stop it, and give the command again."
     )
-    with locked(folder / LOCK, refusal, refuse=True):
+    with _said_of_the_disk(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder / LOCK, refusal, refuse=True):
+            yield
+
+
+@contextmanager
+def _said_of_the_disk(folder: Path) -> Iterator[None]:
+    """What a full disk makes of a library's write, as one message."""
+    try:
         yield
+    except UserError:
+        raise
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise UnwritableFile(error.errno, error.strerror, short_path(error.filename or folder)) from error
 
 
 @contextmanager
@@ -102,6 +138,8 @@ def recorded(folder: Path) -> Iterator[None]:
             log.debug("The job ended early.", exc_info=not isinstance(error, UserError))
             if record.state == "interrupted":
                 log.warning("%s", _interruption_note(folder, record))
+            elif isinstance(error, OSError) and error.errno in NO_ROOM and _command()[0] == "safe_exp.train":
+                log.warning("When there is room:  %s", _resume_command(folder))
             if isinstance(error, KeyboardInterrupt):
                 raise SystemExit(record.exit_code) from None  # a traceback would only hide the line above
             if is_lost_peer(error):
@@ -114,8 +152,11 @@ def _interruption_note(folder: Path, record: JobRecord) -> str:
     command = _command()[0]
     if command != "safe_exp.train":
         return f"Stopped ({record.reason})."
-    run = shlex.quote(str(short_path(folder)))
-    return f"Stopped ({record.reason}). To go on from the last epoch:  python -m {command} resume={run}"
+    return f"Stopped ({record.reason}). To go on from the last epoch:  {_resume_command(folder)}"
+
+
+def _resume_command(folder: Path) -> str:
+    return f"python -m safe_exp.train resume={shlex.quote(str(short_path(folder)))}"
 
 
 def job_name(folder: Path) -> str:
@@ -149,7 +190,7 @@ def _command() -> list[str]:
 def _log_file(path: Path) -> Iterator[None]:
     """Copy what is logged into the run folder, with times."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _QuietFileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.setLevel(logging.DEBUG)
     root = logging.getLogger()
@@ -158,7 +199,13 @@ def _log_file(path: Path) -> Iterator[None]:
         yield
     finally:
         root.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # what is left to be written finds no room
+            handler.close()
+
+
+class _QuietFileHandler(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A full disk costs the file its lines; the terminal has them, and a traceback for each would bury them."""
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from safe_exp.architecture import build_network, closed_form_of, sentences
+from safe_exp.checkpoint import require_same_model
 from safe_exp.config import ModelConfig, OptimizerConfig, Update, Variant, plain_config
 from safe_exp.data.batch import NewsBatch
 from safe_exp.epoch import EpochSums, gradient_norms
@@ -83,6 +84,9 @@ class SafeModule(pl.LightningModule):
             if tokens is not None and not name.endswith("_lengths"):
                 arguments[name] = join(self.visual_vectors if name == "visual" else self.text_vectors, tokens)
         return arguments
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        require_same_model(checkpoint, self.state_dict(), self.hparams)
 
     # ── training ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -10,6 +10,8 @@ from typing import Any
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from safe_exp.errors import UserError
 from safe_exp.files import whole_file
@@ -33,9 +35,8 @@ def resumed_config(run: Path, config_name: str) -> DictConfig:
     config = HydraConfig.get()
     if config.mode.name == "MULTIRUN":
         raise UserError("resume continues one run, so it cannot be swept over; leave out -m.")
-    hydra_folder = run / ".hydra"
     if not is_run(str(run)):
-        raise UserError(f"resume={run}: there is no run in this folder (.hydra/overrides.yaml is missing).")
+        raise UserError(f"resume={run}: there is no run in this folder (.hydra/overrides.yaml is missing or empty).")
     added = _additions()
     changes = [override for override in added if not override.startswith("trainer.")]
     if changes:
@@ -43,14 +44,15 @@ def resumed_config(run: Path, config_name: str) -> DictConfig:
             f"resume={run} goes on with the run's own settings, so {' '.join(changes)} cannot be given with it; only "
             "trainer.… can (more epochs, say). Start a new run instead."
         )
-    overrides, kept = list(OmegaConf.load(hydra_folder / "overrides.yaml")), _kept_additions(run)
+    stored = _stored(run)
+    overrides, kept = list(stored["overrides"]), _kept_additions(run)
     now = _merged(kept, added)
     before, composed = (compose(config_name, overrides=[*overrides, *later]) for later in (kept, now))
     if (run / "metrics.json").exists():
         _require_raised_limit(run, before, composed)
     _require_same_schedule(run, before, composed)
-    _require_same_values(run, composed, OmegaConf.load(hydra_folder / "config.yaml"), now)
-    _root_paths(composed, Path(OmegaConf.load(hydra_folder / "hydra.yaml").hydra.runtime.cwd))
+    _require_same_values(run, composed, stored["config"], now)
+    _root_paths(composed, Path(stored["hydra"].hydra.runtime.cwd))
     composed.resume = str(run)
     return composed
 
@@ -62,6 +64,23 @@ def train_further(run: Path) -> None:
     if _additions():
         with whole_file(run / ADDITIONS) as draft:
             OmegaConf.save(OmegaConf.create(_merged(_kept_additions(run), _additions())), draft)
+
+
+def _stored(run: Path) -> dict[str, Any]:
+    """What Hydra noted when the run was started, by name."""
+    found = {}
+    for name, key in (("overrides", None), ("config", "data"), ("hydra", "hydra.runtime.cwd")):
+        path = run / ".hydra" / f"{name}.yaml"
+        try:
+            found[name] = OmegaConf.load(path)
+            if key is not None and OmegaConf.select(found[name], key) is None:
+                raise ValueError(f"it holds no {key}")
+        except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+            raise UserError(
+                f"resume={run}: .hydra/{path.name} cannot be read ({str(error).splitlines()[0]}). Without it nobody "
+                "knows what the run was; bring it back, or start a new run."
+            ) from error
+    return found
 
 
 def _additions() -> list[str]:
@@ -90,8 +109,18 @@ def _require_raised_limit(run: Path, before: DictConfig, now: DictConfig) -> Non
             f"resume={run}: this run has finished, its figures are in metrics.json. To train it further raise its "
             f"limit, as in trainer.max_epochs={2 * (before.trainer.max_epochs or 50)}."
         )
-    if json.loads((run / "metrics.json").read_text(encoding="utf-8")).get("ended_within_epoch"):
+    if _ended_within_epoch(run):
         raise UserError(f"resume={run}: this run {ENDED_WITHIN_EPOCH}")
+
+
+def _ended_within_epoch(run: Path) -> bool:
+    try:
+        return bool(json.loads((run / "metrics.json").read_text(encoding="utf-8")).get("ended_within_epoch"))
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"resume={run}: metrics.json cannot be read ({error}). Remove it, and the figures are made anew from the "
+            "last checkpoint."
+        ) from error
 
 
 def _require_same_schedule(run: Path, before: DictConfig, now: DictConfig) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,10 @@ import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
+from yaml import YAMLError
 
 from safe_exp.architecture import build_network
+from safe_exp.checkpoint import read_checkpoint
 from safe_exp.config import ModelConfig
 from safe_exp.data.artifacts import Artifacts
 from safe_exp.errors import UserError
@@ -70,11 +71,11 @@ def open_run(run: Path, checkpoint: str = "best") -> StoredRun:
     try:
         stored = OmegaConf.load(config_path)
         model = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), stored.model))
-        weights = torch.load(weights_path, map_location="cpu", weights_only=True)["state_dict"]
-    except (OmegaConfBaseException, pickle.UnpicklingError, RuntimeError, KeyError, EOFError) as error:
+    except (OmegaConfBaseException, YAMLError, AttributeError, UnicodeDecodeError) as error:
         raise UserError(
-            f"run={run}: its files cannot be read ({_first_line(error)}). Was the copy complete?"
+            f"run={run}: .hydra/config.yaml cannot be read ({_first_line(error)}). Was the copy complete?"
         ) from error
+    weights = read_checkpoint(weights_path)["state_dict"]
     artifacts = Artifacts.load(run / "artifacts")
     return StoredRun(model, artifacts, {n.removeprefix(OF_NETWORK): w for n, w in weights.items()}, weights_path)
 

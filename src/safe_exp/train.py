@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from safe_exp.config import CONF, register_schemas, typed_config
 from safe_exp.files import short_path
 from safe_exp.help import run_command
-from safe_exp.job import only_process, recorded, register_resolvers, sweep_name
+from safe_exp.job import only_process, recorded, register_resolvers, require_new_folder, sweep_name
 from safe_exp.reporting.collect import read_job
 from safe_exp.resume import resumed_config
 from safe_exp.sweep.ddp import needs_a_command_of_its_own, run_as_its_own_command
@@ -28,6 +28,8 @@ def main(composed: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
     if composed.resume is not None:
         composed = resumed_config(Path(composed.resume), "train")
+    else:
+        require_new_folder(folder)
     if needs_a_command_of_its_own(composed.trainer):
         return run_as_its_own_command(composed, folder)
     with only_process(folder):

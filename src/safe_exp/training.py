@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from rich.console import Console
 
 from safe_exp.callbacks import EpochHistory, TrainedFurther, WholeCheckpointIO, build_callbacks
+from safe_exp.checkpoint import read_checkpoint
 from safe_exp.config import TrainConfig, Update, plain_config, trainer_arguments
 from safe_exp.data.artifacts import share_artifacts
 from safe_exp.data.datamodule import FakeNewsNetDataModule
@@ -146,7 +146,7 @@ def score_best(
     epoch = None
     best = trainer.checkpoint_callback.best_model_path if trainer.checkpoint_callback else ""
     if best:  # there is none after a fast_dev_run
-        checkpoint = torch.load(best, map_location=module.device, weights_only=True)
+        checkpoint = read_checkpoint(best, module.device)
         module.load_state_dict(checkpoint["state_dict"])
         epoch = checkpoint["epoch"]
     metrics, predictions, logged = {}, [], {}

@@ -122,6 +122,7 @@ def test_the_manifest_accounts_for_every_article(root, tmp_path):
     module = datamodule(root)
     module.save_artifacts(tmp_path)
     manifest = json.loads((tmp_path / "data_manifest.json").read_text(encoding="utf-8"))
+    assert sorted(manifest.pop("files")) == ["tokenizer.json", "vectors.safetensors"]
     assert manifest == module.manifest()
     assert manifest["left_out"]["by_reason"] == {"no caption file": 1}
     assert manifest["left_out"]["articles"][0]["path"] == "real/broken"

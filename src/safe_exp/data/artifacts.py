@@ -19,7 +19,7 @@ from safe_exp.data.captioners.codebook import Codebook
 from safe_exp.data.text import NORMALISATION
 from safe_exp.data.vectors import read_vector_tables, write_vector_tables
 from safe_exp.errors import UserError
-from safe_exp.files import whole_file, write_json
+from safe_exp.files import checksums, require_unchanged, whole_file, write_json
 
 TOKENIZER, VECTORS, CODEBOOK = "tokenizer.json", "vectors.safetensors", "codebook.safetensors"
 MANIFEST = "data_manifest.json"
@@ -47,13 +47,14 @@ class Artifacts:
     manifest: dict[str, Any]  # counts, settings, split membership, fingerprint: see FakeNewsNetDataModule.manifest
 
     def save(self, folder: Path) -> None:
-        """Write the files; the manifest comes last and tells that the others are complete."""
+        """Write the files; the manifest comes last, tells that the others are complete, and holds their checksums."""
         with whole_file(folder / TOKENIZER) as draft:
             self.tokenizer.save(str(draft))
         write_vector_tables(folder / VECTORS, self.text_vectors, self.visual_vectors)
         if self.codebook is not None:
             self.codebook.save(folder / CODEBOOK)
-        write_json(folder / MANIFEST, self.manifest)
+        names = (TOKENIZER, VECTORS, *([] if self.codebook is None else [CODEBOOK]))
+        write_json(folder / MANIFEST, self.manifest | {"files": checksums(folder, names)})
 
     @classmethod
     def load(cls, folder: Path) -> Artifacts:
@@ -66,6 +67,7 @@ class Artifacts:
             _require_file(folder / name)
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            require_unchanged(folder, manifest.pop("files", None))
             tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
             tables = read_vector_tables(folder / VECTORS)
             has_codebook = manifest["settings"]["captioner"]["name"] == "visual_words"

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 RANDOM_LENGTH = 1.0
 ANNOUNCED_BYTES = 200_000_000  # takes a few seconds to read
 PROBED_LINES = 10  # from the start of the file, to learn its E
+MAX_DIM = 99_999  # numbers of a vector; published ones have a few hundred
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ def load_vectors(config: VectorsConfig, words: Sequence[str]) -> tuple[Tensor, V
     table = np.zeros((len(words), dim), dtype=np.float32)  # (V, E)
     for row, word in enumerate(words[1:], start=1):
         table[row] = known[word] if word in known else _random_vector(config.seed, word, dim) * scale
+    if not np.isfinite(table).all():  # random vectors as long as the file's
+        raise UserError(f"{path}: its numbers are too large for word vectors (their spread is {scale:.3g}).")
     return torch.from_numpy(table), VectorCoverage(max(0, len(words) - 2), len(known), source)
 
 
@@ -116,7 +119,7 @@ def _probe(path: Path) -> tuple[int, int]:
     with path.open("rb") as handle:
         first = handle.readline().split()
         if len(first) == 2 and all(field.isdigit() for field in first):
-            return int(first[1]), 2
+            return _header_dim(path, first[1]), 2
         lines = [first, *(handle.readline().split() for _ in range(PROBED_LINES - 1))]
     counts = Counter(len(fields) for fields in lines if fields)
     # What most lines have; of two equally common counts the larger one comes from words with spaces in them.
@@ -129,9 +132,20 @@ def _probe(path: Path) -> tuple[int, int]:
     return dim, 1
 
 
+def _header_dim(path: Path, field: bytes) -> int:
+    dim = int(field) if len(field) <= len(str(MAX_DIM)) else MAX_DIM + 1
+    if not 1 <= dim <= MAX_DIM:
+        raise UserError(
+            f"{path}, line 1: its header promises vectors of {field[:20].decode()} numbers; expected 1 to {MAX_DIM:,}. "
+            "The file may be damaged: download it again."
+        )
+    return dim
+
+
 def _numbers(fields: Sequence[bytes], path: Path, number: int) -> np.ndarray:
     try:
-        vector = np.array([float(field) for field in fields], dtype=np.float32)  # (E,)
+        with np.errstate(over="ignore"):  # 1e39 becomes infinite, and is told so below
+            vector = np.array([float(field) for field in fields], dtype=np.float32)  # (E,)
     except ValueError as error:
         raise _bad_line(path, number, len(fields), str(error)) from error
     if not np.isfinite(vector).all():

@@ -20,7 +20,7 @@ from safe_exp.data.articles import LABELS, LeftOut, count_reasons
 from safe_exp.data.duplicates import near_duplicate_groups
 from safe_exp.data.prepared.parts import DESCRIPTOR_SHAPE, LEFT_OUT
 from safe_exp.errors import UserError
-from safe_exp.files import write_json
+from safe_exp.files import checksums, write_json
 
 FORMAT = 2  # raised when prepared folders are written otherwise, so that older ones are made anew
 ARTICLES, WORDS, MANIFEST = "articles.parquet", "words.parquet", "manifest.json"
@@ -71,6 +71,7 @@ def join_parts(
         "without_image_or_caption": columns.no_visual,
         "near_duplicates": {name: value for name, value in asdict(duplicates).items() if isinstance(value, int)},
         "words": len(columns.words),
+        "files": checksums(folder, sorted(path.name for path in folder.iterdir())),
     }
     write_json(folder / MANIFEST, manifest)
     return manifest

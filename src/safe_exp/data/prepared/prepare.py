@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import shutil
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -214,7 +215,8 @@ def _make_in_processes(
     maker: PartMaker, listed: Iterator[Part], processes: int, advance: Callable[[int], None]
 ) -> None:
     # Spawned, not forked: a fork of a process that runs threads (torch's, the progress bar's) can hang.
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent) as pool:
         running: deque[Future[int]] = deque()
         try:
             for part in listed:
@@ -231,6 +233,17 @@ def _make_in_processes(
         except BaseException:  # also Ctrl-C: what waits is dropped, what runs finishes its part
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone: killed outright, it tells nobody, and a pool's processes
+    would wait for further parts, and keep their memory, for ever."""
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @contextmanager

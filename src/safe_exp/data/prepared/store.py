@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from safe_exp.data.articles import LeftOut
 from safe_exp.data.prepared.join import ARTICLES, CAPTION_TOKENS, DESCRIPTORS, MANIFEST, TEXT_TOKENS, WORDS
 from safe_exp.errors import UserError
+from safe_exp.files import require_unchanged
 
 COLUMNS = ("id", "label", "site", "source", "date", "no_visual", "no_visual_detail", "title_words", "text_cut",
            "caption_cut", "group", "descriptor_row")  # fmt: skip
@@ -55,11 +56,12 @@ class PreparedArticles:
         """
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            require_unchanged(folder, manifest.get("files"))  # a mapped matrix would give what is there, whatever it is
             table = pq.read_table(folder / ARTICLES, columns=list(COLUMNS))
             words = pq.read_table(folder / WORDS)["word"].to_pylist()
             text_tokens, caption_tokens = (_mapped(folder / name) for name in (TEXT_TOKENS, CAPTION_TOKENS))
             descriptors = _mapped(folder / DESCRIPTORS) if (folder / DESCRIPTORS).exists() else None
-        except (OSError, ValueError, KeyError, EOFError, pa.ArrowException) as error:
+        except (OSError, ValueError, KeyError, AttributeError, EOFError, pa.ArrowException) as error:
             raise UserError(
                 f"{folder}: the prepared data cannot be read ({error}). Remove this folder; it is then made anew."
             ) from error

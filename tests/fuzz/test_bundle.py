@@ -1,0 +1,91 @@
+"""Whatever a file that claims to be a bundle holds, it is refused with one message or answers like any run."""
+
+import json
+import struct
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+
+from safe_exp.data.articles import Article
+from safe_exp.errors import UserError
+from safe_exp.prediction import Oracle
+from safe_exp.stored import open_run
+from tests.fuzz.cases import JSON_VALUES, broken, fuzz
+from tests.made_run import write_run
+
+bundle = pytest.importorskip("safe_exp.bundle", reason="no bundles in this version")
+
+
+@cache
+def whole(kind: str) -> bytes:
+    import tempfile
+
+    overrides = {"words": ["captioner=file"], "patches": [], "text": ["captioner=file", "model=text_only"]}[kind]
+    with tempfile.TemporaryDirectory() as folder:
+        bundle.write_bundle(open_run(write_run(Path(folder) / "run", *overrides)), Path(folder) / "b.safetensors")
+        return (Path(folder) / "b.safetensors").read_bytes()
+
+
+def places(value: Any, path: tuple = ()) -> list[tuple]:
+    """Where something stands in a JSON value."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, below in inner for place in places(below, (*path, key)))]
+
+
+def changed(kind: str, share: float, within: bool, new: Any) -> bytes:
+    """A bundle of which one value, of its content or of the header around it, is another; or is gone, for new = ()."""
+    raw = whole(kind)
+    length = struct.unpack("<Q", raw[:8])[0]
+    header = json.loads(raw[8 : 8 + length])
+    inside = json.loads(header["__metadata__"]["content"])
+    where = inside if within else header
+    found = places(where)[1:]
+    *way, last = found[min(int(share * len(found)), len(found) - 1)]
+    parent = where
+    for key in way:
+        parent = parent[key]
+    if new == ():
+        del parent[last]
+    else:
+        parent[last] = new
+    if within:
+        header["__metadata__"]["content"] = json.dumps(inside)
+    encoded = json.dumps(header).encode()
+    return struct.pack("<Q", len(encoded)) + encoded + raw[8 + length :]
+
+
+SIZES = st.sampled_from(
+    [0, -1, 1, 2, 10**6, 10**9, 2**31, 2**63, 10**30, "${oc.env:HOME}", "visual_words", "F16", [], {}]
+)
+KINDS = st.sampled_from(["words", "patches", "text"])
+FILES = st.one_of(
+    st.builds(changed, KINDS, st.floats(0, 1), st.booleans(), st.one_of(SIZES, st.just(()), JSON_VALUES)),
+    st.builds(changed, KINDS, st.floats(0, 1), st.booleans(), st.one_of(SIZES, st.just(()), JSON_VALUES)),
+    broken(KINDS.map(whole), 2000),
+    broken(KINDS.map(whole)),
+    st.binary(max_size=60),
+)
+
+
+@fuzz(FILES)
+def test_any_file_is_refused_or_answers(cases, folder):
+    path = folder / "b.safetensors"
+    for content in cases:
+        path.write_bytes(content)
+        try:
+            oracle = Oracle(open_run(path))
+        except UserError as error:
+            assert f"run={path}" in str(error)  # noqa: PT017  (what else is raised fails the test)
+        else:
+            (answer,) = oracle.answer([Article("x", None, "a senator", "the boat", "a boat")])
+            json.dumps(answer, allow_nan=False)
+
+
+def test_the_undamaged_bundles_answer(tmp_path):
+    for kind in ("words", "patches", "text"):
+        (tmp_path / "b.safetensors").write_bytes(whole(kind))
+        (answer,) = Oracle(open_run(tmp_path / "b.safetensors")).answer([Article("x", None, "a senator", "the boat")])
+        assert "probability" in answer

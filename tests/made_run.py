@@ -1,0 +1,48 @@
+"""A run folder as train leaves it, with random weights, in a tenth of a second."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+
+from safe_exp.architecture import build_network
+from safe_exp.config import plain_config
+from safe_exp.data.artifacts import Artifacts
+from safe_exp.data.captioners import build_image_captioner
+from safe_exp.data.captioners.codebook import Codebook
+from safe_exp.data.text import build_tokenizer
+from tests.made import compose_config
+
+WORDS = ["the", "a", "senator", "boat", "é", '"', "[CLS]"]
+
+
+def write_run(folder: Path, *overrides: str) -> Path:
+    """The files that evaluate, predict and export read of a run, on visual words unless told otherwise."""
+    config = compose_config("model.num_filters=3", "model.feature_dim=4", "captioner=visual_words", *overrides)
+    numbers = np.random.default_rng(0)
+    text = torch.from_numpy(numbers.normal(size=(len(WORDS) + 2, 6)).astype(np.float32))
+    visual, codebook = text, None
+    captioner = build_image_captioner(config.captioner)
+    if captioner is not None:
+        features = captioner.describe([Image.new("RGB", (64, 64))])[0].shape[1]
+        centroids = numbers.normal(size=(5, features)).astype(np.float32)
+        codebook = Codebook(centroids, centroids[0], np.ones(features, np.float32), {"words": 5, "seed": 0})
+        visual = torch.from_numpy(codebook.vectors())
+    settings = {"max_text_tokens": 20, "max_visual_tokens": 8, "require": [], "captioner": asdict(config.captioner)}
+    counts = {"all": {"articles": 3, "fake": 1, "real": 2}}
+    manifest = {"name": "made", "fingerprint": "0" * 64, "counts": counts, "settings": settings}
+    manifest["split"] = {"train": ["a"], "val": ["b"], "test": ["c"]}
+    Artifacts(build_tokenizer(WORDS), text, visual, codebook, manifest).save(folder / "artifacts")
+    torch.manual_seed(0)
+    network = build_network(config.model, text.shape[1], visual.shape[1])
+    state = {f"network.{name}": value for name, value in network.state_dict().items()}
+    checkpoint = {"state_dict": state, "epoch": 0, "global_step": 1, "callbacks": {}, "optimizer_states": [],
+                  "lr_schedulers": []}  # fmt: skip
+    (folder / "checkpoints").mkdir()
+    torch.save(checkpoint, folder / "checkpoints" / "best.ckpt")
+    (folder / ".hydra").mkdir()
+    OmegaConf.save(OmegaConf.create({"model": plain_config(config.model)}), folder / ".hydra" / "config.yaml")
+    return folder
