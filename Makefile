@@ -15,8 +15,8 @@ test-all: $(INSTALLED)
 	$(VENV)/bin/python -m pytest -m "slow or not slow"
 
 lint: $(INSTALLED)
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check . .ci/audit
+	$(VENV)/bin/ruff check . .ci/audit
 
 # Installed once, and again only when what is to be installed changes.
 $(INSTALLED): pyproject.toml
