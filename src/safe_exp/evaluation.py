@@ -16,8 +16,9 @@ from safe_exp.files import short_path, write_json
 from safe_exp.job import is_first_process
 from safe_exp.progress import print_results
 from safe_exp.results import split_predictions, write_metrics, write_predictions
-from safe_exp.runs import load_run
+from safe_exp.runs import module_of
 from safe_exp.scores import SplitScores, split_figures
+from safe_exp.stored import open_run
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +31,9 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     """
     start = time.perf_counter()
     run = Path(config.run)
-    module = load_run(run, config.checkpoint)
-    scored = encode_folder(config.data, run / "artifacts", module.model.variant.reads)
+    stored = open_run(run, config.checkpoint)
+    module = module_of(stored)
+    scored = encode_folder(config.data, stored.artifacts, module.model.variant.reads)
     if scored.trained_on:
         log.warning(
             "%d of the %d articles have the ids of articles that this run was trained on; figures that include them "

@@ -9,6 +9,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from safe_exp.config import FileCaptionerConfig, VectorsConfig
+from safe_exp.data.artifacts import Artifacts
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.data.scoring import encode_folder
 from safe_exp.data.text import vocabulary_words
@@ -160,7 +161,7 @@ def test_a_stored_run_encodes_another_folder_with_its_own_words_and_cuts(root, t
         write_article(other, article_id, title="title unseen", text="word word word word", caption="boat unseen")
     write_article(other, "fake/z", caption=None)
     data = folder_config(other, "data.max_text_tokens=99", "data.batch_size=1")
-    scored = encode_folder(data, tmp_path / "artifacts", ["text", "visual"])
+    scored = encode_folder(data, Artifacts.load(tmp_path / "artifacts"), ["text", "visual"])
     assert [scored.ids[row] for batch in scored.loader for row in batch.index] == ["fake/x", "fake/y"]
     assert [item.path for item in scored.left_out] == ["fake/z"]
     batches = list(scored.loader)
@@ -176,10 +177,10 @@ def test_incomplete_or_damaged_artifacts_are_refused(root, tmp_path):
     data = folder_config(root)
     (tmp_path / "artifacts" / "tokenizer.json").write_text("{")
     with pytest.raises(UserError, match=r"artifacts: the stored data cannot be read.*Was the copy complete"):
-        encode_folder(data, tmp_path / "artifacts", ["text", "visual"])
+        encode_folder(data, Artifacts.load(tmp_path / "artifacts"), ["text", "visual"])
     (tmp_path / "artifacts" / "vectors.safetensors").unlink()
     with pytest.raises(UserError, match=r"vectors\.safetensors is missing.*copy it again"):
-        encode_folder(data, tmp_path / "artifacts", ["text", "visual"])
+        encode_folder(data, Artifacts.load(tmp_path / "artifacts"), ["text", "visual"])
 
 
 class Recorder(pl.LightningModule):

@@ -42,6 +42,7 @@ from safe_exp.config.model import (
     Update,
     Variant,
 )
+from safe_exp.config.predict import PredictConfig
 from safe_exp.config.trainer import (
     CallbacksConfig,
     ConvergenceConfig,
@@ -70,6 +71,7 @@ __all__ = [
     "ModelConfig",
     "OptimizerConfig",
     "Order",
+    "PredictConfig",
     "PrepareConfig",
     "ReportConfig",
     "SgdConfig",

@@ -13,6 +13,7 @@ from safe_exp.config.checks import require_at_least
 from safe_exp.config.data import DataConfig, SyntheticDataConfig, TableDataConfig, VectorsConfig
 from safe_exp.config.model import AdamConfig, ModelConfig, OptimizerConfig, SgdConfig, Update
 from safe_exp.config.monitor import check_monitor
+from safe_exp.config.predict import PredictConfig
 from safe_exp.config.trainer import CallbacksConfig, LoggerConfig, TrainerConfig
 from safe_exp.errors import UserError
 
@@ -94,6 +95,7 @@ def register_schemas() -> None:
     store.store(name="prepare_schema", node=PrepareConfig)
     store.store(name="baseline_schema", node=BaselineConfig)
     store.store(name="report_schema", node=ReportConfig)
+    store.store(name="predict_schema", node=PredictConfig)
     for group, name, node in (
         ("data", "folder_schema", DataConfig),
         ("data", "table_schema", TableDataConfig),

@@ -15,10 +15,10 @@ LABELS = {"fake": 1, "real": 0}
 
 @dataclass(frozen=True)
 class Article:
-    """A labelled article, as it was found. Text, image or both may be missing; what is missing is never invented."""
+    """An article, as it was found. Text, image or both may be missing; what is missing is never invented."""
 
     id: str  # where to look: its folder below the root, as in fake/politifact15544, or its id in the table
-    label: int  # 1 = fake, 0 = real
+    label: int | None  # 1 = fake, 0 = real; None where nobody has said
     title: str
     text: str  # the body
     caption: str = ""  # the sentence that describes its image, where one lies beside it

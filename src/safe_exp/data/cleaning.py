@@ -35,8 +35,10 @@ def as_text(value: Any) -> str:
     if isinstance(value, str):
         text = clean_text(value)
         return "" if text.casefold() in ("null", "none", "nan") else text
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return "" if value != value else str(int(value) if float(value).is_integer() else value)  # 1.0 is a 1
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # not by way of a float, which a number of a few hundred digits would overflow
+    if isinstance(value, float):
+        return "" if value != value else str(int(value) if value.is_integer() else value)  # 1.0 is a 1
     if isinstance(value, list):
         return " ".join(filter(None, map(as_text, value[:1000])))
     return ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -43,17 +42,16 @@ class ScoredFolder:
         }
 
 
-def encode_folder(data: DataConfig, artifacts: Path, reads: Sequence[str]) -> ScoredFolder:
-    """Prepare articles as the run in `artifacts` prepared its own: its captioner, its words, its cuts.
+def encode_folder(data: DataConfig, stored: Artifacts, reads: Sequence[str]) -> ScoredFolder:
+    """Prepare articles as the run that `stored` comes from prepared its own: its captioner, its words, its cuts.
 
     Of `data` only what concerns reading and batching is used. All articles may be of one class.
 
     Args:
         reads: the modalities that the model reads.
     Raises:
-        UserError: nothing there to score, or the artifacts are not whole.
+        UserError: nothing there to score.
     """
-    stored = Artifacts.load(artifacts)
     settings = stored.manifest["settings"]
     captioner = captioner_from_plain(settings["captioner"])
     prepared = prepare(data, captioner, settings["max_text_tokens"], settings["max_visual_tokens"])

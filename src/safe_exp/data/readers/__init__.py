@@ -50,12 +50,13 @@ class Reader(Protocol):
     def read(self, item: Any) -> Article | LeftOut: ...
 
 
-def build_reader(data: DataConfig, captioner: CaptionerConfig, root: str) -> Reader:
-    """The reader that `data=…` asks for, on `root`."""
+def build_reader(data: DataConfig, captioner: CaptionerConfig, root: str, labelled: bool = True) -> Reader:
+    """The reader that `data=…` asks for, on `root`; without `labelled` it takes articles that nobody has judged."""
+    labels = data.labels if labelled else None
     if isinstance(data, TableDataConfig):
-        return TableReader(root, data.columns, data.labels, data.images, isinstance(captioner, FileCaptionerConfig))
+        return TableReader(root, data.columns, labels, data.images, isinstance(captioner, FileCaptionerConfig))
     caption_file = captioner.file_name if isinstance(captioner, FileCaptionerConfig) else None
-    return FolderReader(root, data.labels, caption_file)
+    return FolderReader(root, labels, caption_file)
 
 
 def parts(reader: Reader) -> Iterator[Part]:

@@ -1,4 +1,4 @@
-"""FakeNewsNet-style folders: <root>/[<site>/]{fake,real}/<id>/, labelled by the folder."""
+"""FakeNewsNet-style folders: <root>/[<site>/]{fake,real}/<id>/, labelled by the folder; or any folders of articles."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ ARTICLE_FILES = ("news_article.json", "news content.json")  # as the SAFE author
 IMAGE_STEM = "image"  # image.jpg, image.png, …; what is in it decides what it is
 LAYOUT = "Expected <root>/[<site>/]{fake,real}/<article id>/."
 MAX_CAPTION_BYTES = 1_000_000
+MAX_DEPTH = 3  # <site>/<label>/<id>; where no label folders say what is what, deeper ones are not searched
 
 
 @dataclass
@@ -27,19 +28,20 @@ class FolderReader:
 
     Args:
         root: the folder as the user gave it.
-        labels: the words that name each class; folders so named hold its articles.
+        labels: the words that name each class; folders so named hold its articles. None: the articles have no labels,
+            and any folder with an article file in it is one, down to MAX_DEPTH below the root.
         caption_file: read the sentence that describes the image from this file; None: look for the image itself.
     """
 
     root: str
-    labels: LabelsConfig
+    labels: LabelsConfig | None
     caption_file: str | None
     downloaded: dict[str, str] = field(default_factory=dict)  # image file elsewhere, for items that have none beside
     not_downloaded: dict[str, tuple[str, str]] = field(default_factory=dict)  # why there is no such file, and a detail
 
     def __post_init__(self) -> None:
         self._root = Path(self.root).expanduser().resolve()
-        self._words = label_words(self.labels)
+        self._words = {} if self.labels is None else label_words(self.labels)
         self._stray: list[LeftOut] = []
 
     @property
@@ -53,6 +55,9 @@ class FolderReader:
     def items(self) -> Iterator[str]:
         """The ids of the article folders, sorted."""
         self._stray = []
+        if self.labels is None:
+            yield from self._unlabelled(self._existing_root(), MAX_DEPTH)
+            return
         yield from sorted(folder.relative_to(self._root).as_posix() for folder in self._article_folders())
 
     def stray(self) -> list[LeftOut]:
@@ -85,10 +90,13 @@ class FolderReader:
         title, text = as_text(content.get("title")), as_text(content.get("text"))
         caption, image, no_visual = self._visual(item, folder)
         require_words(item, title, text, has_visual=no_visual is None)
-        *site, label, _ = item.split("/")
+        label, site = None, []
+        if self.labels is not None:
+            *site, label_folder, _ = item.split("/")
+            label = self._words[label_folder.casefold()]
         return Article(
             id=_printable(item),
-            label=self._words[label.casefold()],
+            label=label,
             title=title,
             text=text,
             caption=caption,
@@ -117,14 +125,25 @@ class FolderReader:
             return "", Path(self.downloaded[item]), None
         return "", None, self.not_downloaded.get(item, ("no image file", f"expected {IMAGE_STEM}.jpg or the like"))
 
-    def _article_folders(self) -> Iterator[Path]:
-        root, given = self._root, self.root
-        if not root.is_dir():
-            what = "is not a folder" if root.exists() else "does not exist"
+    def _existing_root(self) -> Path:
+        if not self._root.is_dir():
+            what = "is not a folder" if self._root.exists() else "does not exist"
             raise UserError(
-                f"data.root={given} {what} (looked at {root}). {LAYOUT} "
+                f"data.root={self.root} {what} (looked at {self._root}). {LAYOUT} "
                 "A relative path starts where the command is started."
             )
+        return self._root
+
+    def _unlabelled(self, folder: Path, depth: int) -> Iterator[str]:
+        """The ids of the article folders in `folder`, as they are found; the first is there before all are listed."""
+        for inner in self._subfolders(folder):
+            if any((inner / name).exists() for name in ARTICLE_FILES):
+                yield inner.relative_to(self._root).as_posix()
+            elif depth > 1:
+                yield from self._unlabelled(inner, depth - 1)
+
+    def _article_folders(self) -> Iterator[Path]:
+        root, given = self._existing_root(), self.root
         label_folders = [
             folder
             for level in (root, *self._subfolders(root))

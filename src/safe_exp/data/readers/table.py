@@ -41,22 +41,24 @@ class TableReader:
     Args:
         root: the table as the user gave it.
         columns: what its columns are called.
-        labels: the words that name each class.
+        labels: the words that name each class. None: the rows have no labels.
         images: folder that the image column's paths start from; None: the table's own.
         reads_captions: take the sentence that describes the image from its column; else look for the image itself.
     """
 
     root: str
     columns: ColumnsConfig
-    labels: LabelsConfig
+    labels: LabelsConfig | None
     images: str | None
     reads_captions: bool
 
     def __post_init__(self) -> None:
         self._path = Path(self.root).expanduser().resolve()
         self._images = Path(self.images).expanduser().resolve() if self.images else self._path.parent
-        self._words = label_words(self.labels)
+        self._words = {} if self.labels is None else label_words(self.labels)
         self._cells = {name: column for name, column in asdict(self.columns).items() if column is not None}
+        if self.labels is None:
+            self._cells.pop("label", None)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -118,17 +120,12 @@ class TableReader:
     def _read(self, number: int, row: dict[str, Any]) -> Article:
         cells = {name: row.get(column) for name, column in self._cells.items()}
         article_id = as_text(cells.get("id")) or f"row {number}"
-        label = as_text(cells["label"]) if not isinstance(cells["label"], bool) else str(cells["label"])
-        if label.casefold() not in self._words:
-            raise UnusableArticle(
-                "label is not one of data.labels", f"'{label[:40]}' in column {self.columns.label}; data.labels maps it"
-            )
         title, text, date = as_text(cells.get("title")), as_text(cells.get("text")), cells.get("date")
         caption, image, no_visual = self._visual(cells)
         require_words(article_id, title, text, has_visual=no_visual is None)
         return Article(
             id=article_id,
-            label=self._words[label.casefold()],
+            label=None if self.labels is None else self._label(cells["label"]),
             title=title,
             text=text,
             caption=caption,
@@ -137,6 +134,14 @@ class TableReader:
             source=as_text(cells.get("source")) or None,
             date=iso_date(date.isoformat() if hasattr(date, "isoformat") else date),  # Parquet has a type for dates
         )
+
+    def _label(self, cell: Any) -> int:
+        label = as_text(cell) if not isinstance(cell, bool) else str(cell)
+        if label.casefold() not in self._words:
+            raise UnusableArticle(
+                "label is not one of data.labels", f"'{label[:40]}' in column {self.columns.label}; data.labels maps it"
+            )
+        return self._words[label.casefold()]
 
     def _visual(self, cells: dict[str, Any]) -> tuple[str, Path | None, tuple[str, str] | None]:
         """Caption, image, and why there is neither."""

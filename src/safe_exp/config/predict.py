@@ -1,0 +1,47 @@
+"""conf/predict.yaml: a stored run is asked about articles."""
+
+from dataclasses import dataclass
+
+from omegaconf import MISSING
+
+from safe_exp.config.checks import require_at_least
+from safe_exp.config.data import DataConfig
+from safe_exp.errors import UserError
+
+# What may be said of one article on the command line. Taken as typed, not in Hydra's grammar, which gives commas,
+# brackets, quotation marks and ${…} a meaning that they do not have in a newspaper.
+ARTICLE_KEYS = ("id", "title", "text", "image", "caption")
+
+
+@dataclass
+class PredictConfig:
+    run: str = MISSING  # the run folder whose model is asked
+    checkpoint: str = MISSING  # best or last
+    data: DataConfig | None = None  # a folder or a table of articles; their labels are not read
+    id: str | None = None
+    title: str | None = None
+    text: str | None = None
+    image: str | None = None  # a file
+    caption: str | None = None  # the sentence that describes the image
+    images: str | None = MISSING  # folder below which JSON lines may name images; null: they may name none
+    explain: bool = MISSING  # say which phrases and patches moved the verdict and the similarity
+    explain_to: str | None = MISSING  # folder for pictures of it (visual words); implies explain
+    phrases: int = MISSING  # listed in each part of an explanation; the others are summed
+    batch_size: int = MISSING  # articles answered together, at most; fewer when no more have arrived
+
+    def __post_init__(self) -> None:
+        if self.checkpoint not in ("best", "last"):
+            raise UserError(f"checkpoint={self.checkpoint}: expected best or last.")
+        require_at_least("batch_size", self.batch_size, 1)
+        require_at_least("phrases", self.phrases, 1)
+        if self.data is not None and self.one_article:
+            given = next(name for name in ARTICLE_KEYS if getattr(self, name) is not None)
+            raise UserError(f"data={self.data.name} and {given}=… were both given: expected a data set or one article.")
+
+    @property
+    def one_article(self) -> bool:
+        return any(getattr(self, name) is not None for name in ARTICLE_KEYS)
+
+    @property
+    def explains(self) -> bool:
+        return self.explain or self.explain_to is not None

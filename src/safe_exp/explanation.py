@@ -1,0 +1,144 @@
+"""Why an article got its verdict: what each window of words adds to the logit, and to the cosine of text and image.
+
+Nothing is estimated. Max over time names, for each filter, the one window that speaks, and from there to the logit SAFE
+is linear: with u = W_p[0] - W_p[1], split into u_t and u_v,
+
+    logit = ln ŷ/(1-ŷ) = Σ_k (W_tᵀ u_t)_k ĉ_k  +  Σ_k (W_vᵀ u_v)_k ĉ_k  +  u_t·b_t + u_v·b_v + b_p[0] - b_p[1]
+
+so the contributions of the windows and the constant add up to it. Inside its window an active filter is linear too,
+ĉ_k = Σ_j w_kj·x_{i+j} + b_k, which shares the window's part out among its words.
+
+The cosine is linear in one side's windows once the norms and the other side are held:
+
+    cos(t, v) = Σ_k (W_tᵀ v₀)_k ĉ_k / ‖t‖ + b_t·v₀ / ‖t‖,   and the same with t and v exchanged;
+
+each side's parts add up to the whole cosine. A part says what a window holds of it at the features as they are;
+without that window ‖t‖ would change too, so it is no forecast of what leaving the words out would do.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from safe_exp.equations.safe import SafeCache
+from safe_exp.equations.text_cnn import TextCnnCache
+
+
+class SideParts(NamedTuple):
+    """What one encoder's windows add to a quantity, for a batch of articles."""
+
+    filters: Tensor  # (B, g·K): each filter's contribution, by way of its window
+    starts: Tensor  # (B, g·K) int64: the window's first word
+    widths: Tensor  # (g·K,) int64: its words, h
+    words: Tensor  # (B, L): the same contributions, shared out among the words; L at least the widest window
+    filter_biases: Tensor  # (B,): what the active filters' own biases contribute; with `words` it gives `filters`' sum
+
+
+class Parts(NamedTuple):
+    """A quantity (B,) as the sum of its parts: constant + text.filters + visual.filters."""
+
+    total: Tensor  # (B,)
+    constant: Tensor  # (B,)
+    text: SideParts | None
+    visual: SideParts | None
+
+
+def logit_parts(cache: SafeCache) -> Parts | None:
+    """The logit ln ŷ/(1-ŷ) of fake, from the windows of both encoders; None in SAFE\\W, which has no M_p.
+
+    Computed in the type of the features, float32 at least. The total is the sum of the parts.
+    """
+    predictor = cache.weights.predictor
+    if predictor is None:
+        return None
+    dtype = torch.promote_types(cache.features.dtype, torch.float32)
+    weight, bias = predictor.weight.to(dtype), predictor.bias.to(dtype)
+    direction = weight[0] - weight[1]  # (2D,) or (D,): u
+    constant = (bias[0] - bias[1]).expand(len(cache.features))  # (B,)
+    sides: list[SideParts | None] = []
+    encoders = [cache.text, cache.visual]
+    pieces = iter(direction.chunk(sum(encoder is not None for encoder in encoders)))
+    for encoder in encoders:
+        if encoder is None:
+            sides.append(None)
+            continue
+        piece = next(pieces).expand(len(cache.features), -1)  # (B, D): u_t or u_v
+        sides.append(side_parts(encoder, piece))
+        constant = constant + piece @ encoder.weights.project_bias.to(dtype)
+    return Parts(_total(constant, *sides), constant, *sides)
+
+
+def cosine_parts(cache: SafeCache) -> tuple[Parts, Parts] | None:
+    """cos(t, v) = 2s - 1 twice: from the text's windows, and from the image's; None where there is one encoder."""
+    similarity = cache.similarity
+    if similarity is None:
+        return None
+    text_direction = similarity.visual_unit / similarity.text_norm  # (B, D): v₀/‖t‖
+    visual_direction = similarity.text_unit / similarity.visual_norm  # (B, D): t₀/‖v‖
+    text, visual = side_parts(cache.text, text_direction), side_parts(cache.visual, visual_direction)
+    text_constant = text_direction @ cache.text.weights.project_bias.to(text_direction.dtype)  # (B,)
+    visual_constant = visual_direction @ cache.visual.weights.project_bias.to(visual_direction.dtype)  # (B,)
+    return (
+        Parts(_total(text_constant, text), text_constant, text, None),
+        Parts(_total(visual_constant, visual), visual_constant, None, visual),
+    )
+
+
+def side_parts(cache: TextCnnCache, direction: Tensor) -> SideParts:
+    """What the windows of one encoder add to direction · (W ĉ).
+
+    Args:
+        cache: of `text_cnn_forward`.
+        direction: (B, D), in the type to compute in.
+    """
+    dtype, weights = direction.dtype, cache.weights
+    pull = direction @ weights.project_weight.to(dtype)  # (B, g·K): (Wᵀ direction)_k
+    filters = pull * cache.pooled.to(dtype)  # (B, g·K)
+    active = pull * (cache.pooled > 0)  # (B, g·K): a filter below zero says nothing
+    embedded = cache.embedded.to(dtype)  # (B, L, E)
+    words = embedded.new_zeros(embedded.shape[:2])  # (B, L)
+    filter_biases = embedded.new_zeros(len(embedded))  # (B,)
+    starts, widths = [], []
+    num_filters = weights.filters[0].weight.shape[0]
+    for bank, position, pulled in zip(weights.filters, cache.positions, active.split(num_filters, dim=1), strict=True):
+        width = bank.weight.shape[1]
+        for offset in range(width):  # one word of each window at a time: (B, K, E), and not (B, K, h, E)
+            place = position + offset  # (B, K)
+            word = embedded.gather(1, place[:, :, None].expand(-1, -1, embedded.shape[2]))  # (B, K, E)
+            spoken = (word * bank.weight[:, offset].to(dtype)).sum(dim=2)  # (B, K): w_kj · x_{i+j}
+            words.scatter_add_(1, place, pulled * spoken)
+        filter_biases += pulled @ bank.bias.to(dtype)
+        starts.append(position)
+        widths.append(torch.full((num_filters,), width, device=position.device))
+    return SideParts(filters, torch.cat(starts, dim=1), torch.cat(widths), words, filter_biases)
+
+
+class Phrase(NamedTuple):
+    """A window that at least one filter chose, and what all filters that chose it add."""
+
+    start: int
+    end: int  # behind its last word; a sentence shorter than the window ends it
+    contribution: float
+
+
+def phrases_of(side: SideParts, article: int, length: int) -> list[Phrase]:
+    """The windows of one article, the strongest first; equal strengths by position.
+
+    Args:
+        article: its row in the batch.
+        length: its words; what reaches past them is padding.
+    """
+    found: dict[tuple[int, int], float] = {}
+    rows = zip(side.starts[article].tolist(), side.widths.tolist(), side.filters[article].tolist(), strict=True)
+    for start, width, contribution in rows:
+        span = min(start, length), min(start + width, length)
+        found[span] = found.get(span, 0.0) + contribution
+    phrases = [Phrase(*span, contribution) for span, contribution in found.items()]
+    return sorted(phrases, key=lambda phrase: (-abs(phrase.contribution), phrase.start, phrase.end))
+
+
+def _total(constant: Tensor, *sides: SideParts | None) -> Tensor:
+    return constant + sum(side.filters.sum(dim=1) for side in sides if side is not None)

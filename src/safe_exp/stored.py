@@ -1,0 +1,88 @@
+"""A trained SAFE as it was stored: its settings, its weights, and what it needs to read articles."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch import Tensor
+
+from safe_exp.config import ModelConfig
+from safe_exp.data.artifacts import Artifacts
+from safe_exp.errors import UserError
+from safe_exp.network import SafeNetwork
+
+OF_NETWORK = "network."  # begins the names of the network's weights in a checkpoint
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    model: ModelConfig
+    artifacts: Artifacts
+    weights: dict[str, Tensor]  # the network's state dict
+    source: Path  # where it was read
+
+    def network(self) -> SafeNetwork:
+        """The trained network, on the CPU, ready to score.
+
+        Raises:
+            UserError: the weights are not those of the model that the settings describe, or not finite.
+        """
+        model, artifacts = self.model, self.artifacts
+        network = SafeNetwork(
+            artifacts.text_vectors.shape[1],
+            artifacts.visual_vectors.shape[1],
+            list(model.filter_sizes),
+            model.num_filters,
+            model.feature_dim,
+            variant=model.variant.value,
+        )
+        try:
+            network.load_state_dict(self.weights)
+        except RuntimeError as error:
+            raise UserError(
+                f"{self.source}: the weights do not fit the model that its config describes ({_first_line(error)})."
+            ) from error
+        broken = [name for name, weight in network.named_parameters() if not torch.isfinite(weight).all()]
+        if broken:
+            raise UserError(
+                f"{self.source}: the weights are not finite numbers ({broken[0]}); they cannot score anything."
+            )
+        return network.eval()
+
+
+def open_run(run: Path, checkpoint: str = "best") -> StoredRun:
+    """What a run folder holds, wherever it has been moved to; nothing outside the folder is read.
+
+    Args:
+        run: a run folder of train.
+        checkpoint: `best` or `last`.
+    Raises:
+        UserError: a part is missing, damaged, or does not fit the rest; the message names the file.
+    """
+    config_path = run / ".hydra" / "config.yaml"
+    weights_path = run / "checkpoints" / f"{checkpoint}.ckpt"
+    for path in (config_path, run / "artifacts" / "vectors.safetensors", weights_path):
+        if not path.is_file():
+            raise UserError(
+                f"run={run}: {path.relative_to(run)} is missing. Give the folder of a finished run of train."
+            )
+    try:
+        stored = OmegaConf.load(config_path)
+        model = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), stored.model))
+        weights = torch.load(weights_path, map_location="cpu", weights_only=True)["state_dict"]
+    except (OmegaConfBaseException, pickle.UnpicklingError, RuntimeError, KeyError, EOFError) as error:
+        raise UserError(
+            f"run={run}: its files cannot be read ({_first_line(error)}). Was the copy complete?"
+        ) from error
+    artifacts = Artifacts.load(run / "artifacts")
+    return StoredRun(model, artifacts, {n.removeprefix(OF_NETWORK): w for n, w in weights.items()}, weights_path)
+
+
+def _first_line(error: Any) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,167 @@
+"""The parts of an explanation against the network run again, and against words taken away."""
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from safe_exp.equations.safe import safe_forward
+from safe_exp.explained import FAKE, REAL, coloured, patch_picture, patch_place, save_picture
+from safe_exp.explanation import cosine_parts, logit_parts, phrases_of
+from safe_exp.network import VARIANTS, SafeNetwork
+
+LENGTHS = torch.tensor([9, 1, 0, 5])  # with sentences shorter than a window
+
+
+def made(variant="safe", dtype=torch.float64, seed=0):
+    """A small network with its forward pass over four articles."""
+    torch.manual_seed(seed)
+    network = SafeNetwork(5, 3, [2, 4], num_filters=6, feature_dim=7, variant=variant).to(dtype)
+    text, visual = torch.randn(4, 9, 5, dtype=dtype), torch.randn(4, 6, 3, dtype=dtype)
+    return network, text, visual, run(network, text, visual)
+
+
+def run(network, text, visual):
+    with torch.no_grad():
+        return safe_forward(network.weights(), text, visual, LENGTHS, LENGTHS.clamp(max=6))
+
+
+def parts_sum(parts):
+    sides = [side for side in (parts.text, parts.visual) if side is not None]
+    return parts.constant + sum(side.filters.sum(dim=1) for side in sides)
+
+
+@pytest.mark.parametrize("variant", [v for v in VARIANTS if v != "similarity_only"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_the_parts_add_up_to_the_logit_of_the_network(variant, dtype, tolerance):
+    _, _, _, (output, cache) = made(variant, dtype)
+    logit = output.logits[:, 0] - output.logits[:, 1]
+    torch.testing.assert_close(parts_sum(logit_parts(cache)), logit, rtol=0, atol=tolerance)
+    torch.testing.assert_close(torch.sigmoid(logit_parts(cache).total), output.probability, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_each_side_s_parts_add_up_to_the_cosine(dtype, tolerance):
+    _, _, _, (output, cache) = made("similarity_only", dtype)
+    for parts in cosine_parts(cache):
+        torch.testing.assert_close(parts_sum(parts), 2 * output.similarity - 1, rtol=0, atol=tolerance)
+    assert logit_parts(cache) is None
+
+
+def test_a_window_s_part_is_recomputed_from_the_words_themselves():
+    """Filter by filter, in plain loops: the best window is looked for here, and not read from the cache."""
+    network, text, _, (_, cache) = made()
+    side = logit_parts(cache).text
+    direction = (network.predictor.weight[0] - network.predictor.weight[1])[:7]
+    for article, length in enumerate(LENGTHS.tolist()):
+        column = 0
+        for bank, width in zip(network.text_encoder.filters, (2, 4), strict=True):
+            words = torch.zeros(max(length, width), 5, dtype=torch.float64)
+            words[:length] = text[article, :length]
+            for k in range(6):
+                values = [(words[i : i + width] * bank.weight[k]).sum() + bank.bias[k]
+                          for i in range(len(words) - width + 1)]  # fmt: skip
+                best = max(range(len(values)), key=lambda i: values[i])
+                part = direction @ network.text_encoder.project.weight[:, column] * max(values[best], 0)
+                assert side.starts[article, column] == best
+                assert side.widths[column] == width
+                assert side.filters[article, column].item() == pytest.approx(part.item(), abs=1e-12)
+                column += 1
+
+
+def test_words_share_out_what_their_windows_add():
+    _, _, _, (_, cache) = made()
+    parts = logit_parts(cache)
+    for side in (parts.text, parts.visual):
+        shared = side.words.sum(dim=1) + side.filter_biases
+        torch.testing.assert_close(shared, side.filters.sum(dim=1), rtol=0, atol=1e-12)
+
+
+def test_words_that_no_window_reads_have_no_part_and_can_be_taken_away():
+    network, _, visual, _ = made()
+    text = torch.randn(4, 80, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        output, cache = safe_forward(network.weights(), text, visual)
+    side = logit_parts(cache).text
+    for article in range(4):
+        read = {start + j for start, width in zip(side.starts[article].tolist(), side.widths.tolist(), strict=True)
+                for j in range(width)}  # fmt: skip
+        unread = [word for word in range(80) if word not in read]
+        assert len(unread) > 20
+        assert (side.words[article, unread] == 0).all()
+        taken = 0
+        for word in unread:  # one at a time: zeros in its place may open a better window, which is then another verdict
+            occluded = text[article : article + 1].clone()
+            occluded[0, word] = 0
+            with torch.no_grad():
+                again, cache_again = safe_forward(network.weights(), occluded, visual[article : article + 1])
+            if all(torch.equal(a[0], b[article]) for a, b in
+                   zip(cache_again.text.positions, cache.text.positions, strict=True)):  # fmt: skip
+                taken += 1
+                torch.testing.assert_close(again.logits[0], output.logits[article], rtol=0, atol=1e-12)
+        assert taken > 20
+
+
+def test_removing_what_a_word_adds_moves_the_logit_by_that_much_while_the_windows_stay():
+    """Occlusion: a word's vector made a little smaller, so that every filter keeps its window and its sign."""
+    network, text, visual, (output, cache) = made()
+    side, logit, step = logit_parts(cache).text, output.logits[:, 0] - output.logits[:, 1], 1e-6
+    for word in range(9):
+        smaller = text.clone()
+        smaller[:, word] *= 1 - step
+        again, _ = run(network, smaller, visual)
+        moved = (logit - again.logits[:, 0] + again.logits[:, 1]) / step
+        torch.testing.assert_close(moved, side.words[:, word], rtol=1e-5, atol=1e-8)
+
+
+def test_phrases_are_whole_windows_within_the_article_the_strongest_first():
+    _, _, _, (_, cache) = made()
+    side = logit_parts(cache).text
+    for article, length in enumerate(LENGTHS.tolist()):
+        phrases = phrases_of(side, article, length)
+        assert sum(p.contribution for p in phrases) == pytest.approx(side.filters[article].sum().item(), abs=1e-12)
+        assert all(0 <= p.start <= p.end <= length and p.end - p.start <= 4 for p in phrases)
+        strengths = [abs(p.contribution) for p in phrases]
+        assert strengths == sorted(strengths, reverse=True)
+        assert len({(p.start, p.end) for p in phrases}) == len(phrases)
+
+
+def test_patches_are_counted_level_by_level_and_row_by_row():
+    assert patch_place([4, 2], 0) == {"grid": 4, "row": 0, "column": 0}
+    assert patch_place([4, 2], 7) == {"grid": 4, "row": 1, "column": 3}
+    assert patch_place([4, 2], 18) == {"grid": 2, "row": 1, "column": 0}
+    with pytest.raises(ValueError, match="no patch"):
+        patch_place([4, 2], 20)
+
+
+def test_the_picture_outlines_each_patch_in_the_colour_of_its_side():
+    picture = patch_picture(Image.new("RGB", (40, 30), "white"), [2, 1], [1.0, -0.5, 0.0, 0.0, 0.2])
+    half = 448 // 2
+    assert picture.size == (896, 448 + 28)
+    assert picture.getpixel((2, 2)) == FAKE
+    assert picture.getpixel((half + 1, 1)) == REAL
+    assert picture.getpixel((half // 2, half + half // 2)) == (
+        255,
+        255,
+        255,
+    )  # a patch that says nothing stays as it was
+
+
+@pytest.mark.parametrize("article_id", ["../../etc/x", "", "a/b", "\udcff", "x" * 500, "."])
+def test_no_id_leads_a_picture_out_of_its_folder(article_id, tmp_path):
+    path = save_picture(Image.new("RGB", (9, 9)), tmp_path / "out", article_id)
+    assert path.parent == tmp_path / "out"
+    assert path.resolve().is_relative_to(tmp_path / "out")
+    assert Image.open(path).format == "PNG"
+
+
+def test_coloured_text_shows_markup_of_others_as_it_is():
+    class Article:
+        text_words, visual_words = ["[red]", "x"], []
+
+    answer = {"id": "[bold]a", "verdict": "fake", "probability": 0.75, "similarity": None}
+    shown = coloured(Article, answer, [1.0, -2.0, 0.0], None)
+    assert "[red] x" in shown.plain
+    assert shown.plain.startswith("[bold]a: fake, probability of fake 0.750\n")
+    assert json.dumps(shown.plain)

@@ -1,0 +1,291 @@
+"""python -m safe_exp.predict: one answer for each article, whatever it is, as a user and as a program would ask."""
+
+import io
+import json
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from safe_exp.config import CONF, PredictConfig, register_schemas, typed_config
+from safe_exp.data.readers.lines import MAX_LINE_BYTES, LineReader, arriving_lines
+from safe_exp.errors import UserError
+from safe_exp.predict import take_article
+from safe_exp.prediction import Oracle, answer_all
+from safe_exp.stored import open_run
+from tests.commands import SMALL, environment, read_rows, run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A folder with a run on captions, `words`, one on visual words, `patches`, and the articles of both."""
+    folder = tmp_path_factory.mktemp("predict")
+    for name, captioner in (("words", []), ("patches", ["captioner=visual_words", "captioner.words=20"])):
+        done = run("train", *SMALL, *captioner, "logger=none", f"hydra.run.dir={name}", cwd=folder)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@cache
+def _composed(*overrides: str) -> PredictConfig:
+    register_schemas()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return typed_config(compose("predict", overrides=["run=unused", *overrides]))
+
+
+def config(trained: Path, run_name="words", *overrides: str, **changes) -> PredictConfig:
+    return replace(_composed(*overrides), run=str(trained / run_name), **changes)
+
+
+def ask(cfg: PredictConfig, lines: bytes = b"") -> list[dict]:
+    output = io.BytesIO()
+    answer_all(cfg, io.BufferedReader(io.BytesIO(lines)), output)
+    return [json.loads(line) for line in output.getvalue().decode().splitlines()]
+
+
+def articles_of(trained: Path) -> Path:
+    return next(path.parent for path in trained.glob("data/synthetic/*/fake"))
+
+
+def test_a_folder_gets_the_scores_that_the_run_itself_gave(trained):
+    for name in ("words", "patches"):
+        cfg = config(trained, name, "data=fakenewsnet", "data.root=unused")
+        answers = ask(replace(cfg, data=replace(cfg.data, root=str(articles_of(trained)))))
+        ours = {answer["id"]: answer for answer in answers}
+        assert len(ours) == 60
+        for row in read_rows(trained / name / "predictions.csv"):
+            answer = ours[row["id"]]
+            assert answer["probability"] == pytest.approx(float(row["probability"]), abs=2e-6)
+            assert answer["similarity"] == pytest.approx(float(row["similarity"]), abs=2e-6)
+            assert answer["verdict"] == ("fake" if row["verdict"] == "1" else "real")
+            assert answer["scores"]["similarity"] == pytest.approx(1 - answer["similarity"], abs=1e-6)
+
+
+def test_an_article_gets_the_same_answer_alone_in_a_batch_in_a_table_and_from_the_command_line(trained, tmp_path):
+    said = [{"id": f"a{n}", "title": f"Title {n}", "text": "officials say " * n, "caption": "a boat"} for n in range(9)]
+    lines = [json.dumps(article) for article in said]
+    together = ask(config(trained), "\n".join(lines).encode())
+    alone = [ask(config(trained), line.encode())[0] for line in lines]
+    typed = [ask(config(trained, **article))[0] for article in said]
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    table = config(trained, "words", "data=table", "data.root=unused")
+    rows = ask(replace(table, data=replace(table.data, root=str(tmp_path / "t.jsonl"))))
+    for other in (alone, typed, rows):
+        assert [answer["id"] for answer in other] == [answer["id"] for answer in together]
+        for ours, theirs in zip(other, together, strict=True):
+            assert ours["probability"] == pytest.approx(theirs["probability"], abs=1e-6)
+            assert ours["similarity"] == pytest.approx(theirs["similarity"], abs=1e-6)
+
+
+def test_folders_without_labels_are_read_and_the_damaged_one_gets_an_error(trained, tmp_path):
+    for name, content in (("site/a", '{"title": "t", "text": "x"}'), ("b", "{")):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "news content.json").write_text(content)
+        (tmp_path / name / "caption.txt").write_text("a boat")
+    cfg = config(trained, "words", "data=fakenewsnet", "data.root=unused")
+    bad, good = ask(replace(cfg, data=replace(cfg.data, root=str(tmp_path))))
+    assert (bad["id"], good["id"]) == ("b", "site/a")
+    assert "not valid JSON" in bad["error"]
+    assert 0 < good["probability"] < 1
+
+
+def test_what_a_line_lacks_or_may_not_ask_is_said_in_its_answer(trained, tmp_path):
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "secret.png").write_bytes(b"\x89PNG")
+    (tmp_path / "inside" / "broken.png").write_bytes(b"\x89PNG nothing more")
+    (tmp_path / "inside" / "link.png").symlink_to(tmp_path / "secret.png")
+    cases = {
+        b'{"title": "t", "image": "../secret.png"}': "image lies outside images=DIR",
+        b'{"title": "t", "image": "/etc/passwd"}': "image lies outside images=DIR",
+        b'{"title": "t", "image": "link.png"}': "image lies outside images=DIR",
+        b'{"title": "t", "image": "broken.png"}': "image is damaged",
+        b'{"title": "t", "image": "none.png"}': "no image file",
+        b'{"title": "t", "image": "a\\u0000b"}': "no image file",
+        b'{"title": "t", "image": 7}': "image is not a path",
+        b'{"title": "t"}': "no image (the run looks at images itself",
+        b'{"title": "t", "caption": "c"}': "no image (the run looks at images itself",
+        b"\xff\xfe": "line is not UTF-8",
+        b"": "line is empty",
+        b"[1]": "line is not a JSON object",
+    }
+    answers = ask(config(trained, "patches", images=str(tmp_path / "inside")), b"\n".join(cases) + b"\n")
+    assert len(answers) == len(cases)
+    for answer, expected in zip(answers, cases.values(), strict=True):
+        assert expected in answer["error"], answer
+    assert "image without images=DIR" in ask(config(trained), b'{"title": "t", "image": "a.png"}')[0]["error"]
+    assert "give one with the image" in ask(config(trained, title="t", image="a.png"))[0]["error"]
+
+
+def test_lines_are_cut_where_they_end_however_they_arrive():
+    class Drip(io.RawIOBase):
+        def __init__(self, content, size):
+            self.content, self.size = content, size
+
+        def readable(self):
+            return True
+
+        def readinto(self, buffer):
+            piece, self.content = self.content[: self.size], self.content[self.size :]
+            buffer[: len(piece)] = piece
+            return len(piece)
+
+    content = b"one\n\ntwo\r\n" + b"x" * 100 + b"\nlast"
+    for size in (1, 2, 3, 7, 1000):
+        batches = list(arriving_lines(io.BufferedReader(Drip(content, size)), most=2))
+        assert all(len(batch) <= 2 for batch in batches)
+        lines = [line for batch in batches for line in batch]
+        assert lines == [(1, b"one"), (2, b""), (3, b"two\r"), (4, b"x" * 100), (5, b"last")]
+
+
+def test_a_line_of_any_length_is_answered_without_being_kept(trained):
+    class Endless(io.RawIOBase):
+        left = 40 * MAX_LINE_BYTES
+
+        def readable(self):
+            return True
+
+        def readinto(self, buffer):
+            count = min(len(buffer), self.left)
+            self.left -= count
+            buffer[:count] = b"x" * count
+            return count
+
+    import tracemalloc
+
+    tracemalloc.start()
+    (line,) = [line for batch in arriving_lines(io.BufferedReader(Endless()), 8) for line in batch]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "line is too long" in LineReader(None).read(line).reason
+    assert peak < 4 * MAX_LINE_BYTES
+
+
+@pytest.fixture(scope="module")
+def oracle(trained) -> Oracle:
+    return Oracle(open_run(trained / "words"))
+
+
+LONG_NUMBER = b'{"id": 1' + b"0" * 400 + b', "title": "t", "caption": "c"}'  # no float holds it
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=30),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+OBJECTS = st.dictionaries(
+    st.sampled_from(["id", "title", "text", "caption", "image", "other"]), JSON_VALUES, max_size=5
+).map(lambda value: json.dumps(value).encode())
+LINES = (
+    OBJECTS
+    | st.binary(max_size=60)
+    | st.sampled_from([b"[" * 5000, b"{" * 5000, b"9" * 5000, LONG_NUMBER])
+    | st.text(max_size=40).map(lambda text: text.encode("utf-8", "surrogatepass"))
+)  # fmt: skip
+
+
+def check_one_answer_for_each_line(oracle, lines):
+    stream = b"".join(line.replace(b"\n", b" ") + b"\n" for line in lines)
+    reader, answers = LineReader(Path("/nowhere")), []
+    for batch in arriving_lines(io.BufferedReader(io.BytesIO(stream)), 8):
+        answers += oracle.answer([reader.read(line) for line in batch])
+    assert len(answers) == len(lines)
+    for answer in answers:
+        json.dumps(answer, ensure_ascii=False, allow_nan=False).encode()
+        assert ("error" in answer) != ("probability" in answer)
+
+
+@given(st.lists(LINES, max_size=6))
+@settings(max_examples=60, deadline=None)
+def test_any_line_gives_exactly_one_answer(oracle, lines):
+    check_one_answer_for_each_line(oracle, lines)
+
+
+@pytest.mark.slow
+@given(st.lists(LINES, min_size=1, max_size=6))
+@settings(max_examples=10_000, deadline=None)
+def test_any_line_gives_exactly_one_answer_ten_thousand_times(oracle, lines):
+    check_one_answer_for_each_line(oracle, lines)
+
+
+def test_the_words_of_an_article_are_taken_as_typed_and_not_as_hydra_would():
+    text = "text=Yes, [really] it's ${oc.env:HOME} = 5"
+    assert take_article([text, "run=x", "image=a b.png", "-m"]) == (
+        {"text": text[5:], "image": "a b.png"}, ["run=x", "-m"]
+    )  # fmt: skip
+
+
+def test_a_data_set_and_an_article_at_once_are_refused(trained):
+    with pytest.raises(UserError, match=r"data=fakenewsnet and title=… were both given"):
+        replace(_composed("data=fakenewsnet", "data.root=x"), title="t")
+
+
+def test_the_command_answers_each_line_before_the_next_and_says_by_its_exit_code_that_one_failed(trained):
+    command = [sys.executable, "-m", "safe_exp.predict", "run=words"]
+    with subprocess.Popen(
+        command, cwd=trained, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        for line in (b'{"id": "\xc3\xa9", "title": "t", "caption": "c"}\n', b"{\n"):
+            process.stdin.write(line)
+            process.stdin.flush()
+            answer = json.loads(process.stdout.readline())  # would wait for ever, were the answer held back
+            assert answer["id"] == ("é" if b"title" in line else "line 2")
+        rest, errors = process.communicate(timeout=60)
+    assert rest == b""
+    assert process.returncode == 1
+    assert "1 of 2 could not be answered" in errors.decode()
+    assert "Traceback" not in errors.decode()
+
+
+def test_a_run_that_is_not_there_is_named_and_nothing_stands_on_standard_output(tmp_path):
+    done = run("predict", "run=nowhere", "title=t", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "run=nowhere: .hydra/config.yaml is missing" in done.stderr
+
+
+TEXT = "the boat is red " * 9
+
+
+def test_an_explanation_adds_up_to_the_probability_and_the_similarity_and_names_the_words(trained):
+    for name, extra in (("words", {"caption": "a red boat"}), ("patches", {"image": a_picture(trained)})):
+        (answer,) = ask(
+            config(trained, name, title="Officials say", text="the boat is red " * 9, explain=True, **extra)
+        )
+        logit, cosine = answer["explanation"]["logit"], answer["explanation"]["cosine"]
+        parts = [logit["constant"]]
+        for side in ("text", "image"):
+            parts += [phrase["contribution"] for phrase in logit[side]["phrases"]] + [logit[side]["others"]]
+            of_cosine = [phrase["contribution"] for phrase in cosine[side]["phrases"]]
+            assert cosine[side]["constant"] + sum(of_cosine) + cosine[side]["others"] == pytest.approx(
+                cosine["value"], abs=1e-12
+            )
+        assert sum(parts) == pytest.approx(logit["value"], abs=1e-12)
+        assert 1 / (1 + math.exp(-logit["value"])) == pytest.approx(answer["probability"], abs=2e-6)
+        assert (1 + cosine["value"]) / 2 == pytest.approx(answer["similarity"], abs=2e-6)
+        words = f"officials say {TEXT}".split()
+        for phrase in logit["text"]["phrases"]:
+            assert phrase["words"] == " ".join(words[phrase["start"] : phrase["end"]])
+        if name == "patches":
+            phrase = logit["image"]["phrases"][0]
+            assert len(phrase["patches"]) == phrase["end"] - phrase["start"] > 0
+
+
+def test_pictures_of_patches_go_into_the_folder_that_was_named_and_captions_have_none(trained, tmp_path):
+    asked = {"id": "../x", "title": "t", "image": a_picture(trained), "explain_to": str(tmp_path / "out")}
+    (answer,) = ask(config(trained, "patches", **asked))
+    (picture,) = (tmp_path / "out").iterdir()
+    assert answer["explanation"]["picture"] == str(picture)
+    with Image.open(picture) as image:
+        assert image.width > image.height > 400
+    with pytest.raises(UserError, match=r"captioner=file, model=safe\. explain=true explains in words"):
+        ask(config(trained, explain_to="out", title="t"))
+
+
+def a_picture(trained: Path) -> str:
+    return str(sorted(articles_of(trained).glob("fake/*/image.*"))[0])
