@@ -261,10 +261,11 @@ def test_an_explanation_adds_up_to_the_probability_and_the_similarity_and_names_
         parts = [logit["constant"]]
         for side in ("text", "image"):
             parts += [phrase["contribution"] for phrase in logit[side]["phrases"]] + [logit[side]["others"]]
-            of_cosine = [phrase["contribution"] for phrase in cosine[side]["phrases"]]
-            assert cosine[side]["constant"] + sum(of_cosine) + cosine[side]["others"] == pytest.approx(
-                cosine["value"], abs=1e-12
-            )
+            of_side = cosine[f"from_{side}"]
+            of_cosine = [of_side["constant"], of_side[side]["others"]]
+            of_cosine += [phrase["contribution"] for phrase in of_side[side]["phrases"]]
+            assert sum(of_cosine) == pytest.approx(of_side["value"], abs=1e-12)
+            assert of_side["value"] == pytest.approx(cosine["value"], abs=1e-12)
         assert sum(parts) == pytest.approx(logit["value"], abs=1e-12)
         assert 1 / (1 + math.exp(-logit["value"])) == pytest.approx(answer["probability"], abs=2e-6)
         assert (1 + cosine["value"]) / 2 == pytest.approx(answer["similarity"], abs=2e-6)

@@ -12,10 +12,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
+from safe_exp.architecture import build_network
+from safe_exp.calibration import Calibration
 from safe_exp.config import ModelConfig
 from safe_exp.data.artifacts import Artifacts
 from safe_exp.errors import UserError
 from safe_exp.network import SafeNetwork
+from safe_exp.released import ReleasedNetwork
 
 OF_NETWORK = "network."  # begins the names of the network's weights in a checkpoint
 
@@ -25,23 +28,17 @@ class StoredRun:
     model: ModelConfig
     artifacts: Artifacts
     weights: dict[str, Tensor]  # the network's state dict
+    calibration: Calibration | None  # what validation taught of the best checkpoint's scores, where it could
     source: Path  # where it was read
 
-    def network(self) -> SafeNetwork:
+    def network(self) -> SafeNetwork | ReleasedNetwork:
         """The trained network, on the CPU, ready to score.
 
         Raises:
             UserError: the weights are not those of the model that the settings describe, or not finite.
         """
-        model, artifacts = self.model, self.artifacts
-        network = SafeNetwork(
-            artifacts.text_vectors.shape[1],
-            artifacts.visual_vectors.shape[1],
-            list(model.filter_sizes),
-            model.num_filters,
-            model.feature_dim,
-            variant=model.variant.value,
-        )
+        tables = self.artifacts.text_vectors, self.artifacts.visual_vectors
+        network = build_network(self.model, *(table.shape[1] for table in tables))
         try:
             network.load_state_dict(self.weights)
         except RuntimeError as error:
@@ -60,11 +57,17 @@ def open_run(run: Path, checkpoint: str = "best") -> StoredRun:
     """What a run folder holds, wherever it has been moved to; nothing outside the folder is read.
 
     Args:
-        run: a run folder of train.
+        run: a run folder of train, or a file that export made of one.
         checkpoint: `best` or `last`.
     Raises:
         UserError: a part is missing, damaged, or does not fit the rest; the message names the file.
     """
+    if run.is_file():
+        from safe_exp.bundle import open_bundle
+
+        if checkpoint != "best":
+            raise UserError(f"checkpoint={checkpoint}: run={run} is one file, which holds one set of weights.")
+        return open_bundle(run)
     config_path = run / ".hydra" / "config.yaml"
     weights_path = run / "checkpoints" / f"{checkpoint}.ckpt"
     for path in (config_path, run / "artifacts" / "vectors.safetensors", weights_path):
@@ -81,7 +84,16 @@ def open_run(run: Path, checkpoint: str = "best") -> StoredRun:
             f"run={run}: its files cannot be read ({_first_line(error)}). Was the copy complete?"
         ) from error
     artifacts = Artifacts.load(run / "artifacts")
-    return StoredRun(model, artifacts, {n.removeprefix(OF_NETWORK): w for n, w in weights.items()}, weights_path)
+    weights = {name.removeprefix(OF_NETWORK): weight for name, weight in weights.items()}
+    calibration = Calibration.load(run / "artifacts") if checkpoint == "best" else None
+    return StoredRun(model, artifacts, weights, calibration, weights_path)
+
+
+def no_calibration(run: Path, checkpoint: str) -> str:
+    """Why a stored run knows nothing of its scores."""
+    if checkpoint != "best":
+        return f"run={run} was calibrated at its best checkpoint, not its {checkpoint} one."
+    return f"run={run} has no calibration: it is of an older version, or was validated on articles of one class."
 
 
 def _first_line(error: Any) -> str:

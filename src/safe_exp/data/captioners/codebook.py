@@ -80,7 +80,7 @@ class Codebook:
             with safe_open(path, framework="numpy") as file:
                 arrays = {name: file.get_tensor(name) for name in STORED}
                 settings = json.loads(file.metadata()["settings"])
-            _check_arrays(**arrays)
+            check_arrays(**arrays)
         except Exception as error:  # safetensors has an error of its own; a missing key or bad JSON is as bad
             raise UserError(f"{path}: the codebook cannot be read ({error}). Was the copy complete?") from error
         return cls(**arrays, settings=settings)
@@ -149,7 +149,8 @@ def _count_distinct(sample: np.ndarray, enough: int) -> int:
     return len(distinct)
 
 
-def _check_arrays(centroids: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> None:
+def check_arrays(centroids: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> None:
+    """Refuse what cannot be a codebook, with a ValueError."""
     if centroids.ndim != 2 or not len(centroids) or mean.shape != (centroids.shape[1],) or scale.shape != mean.shape:
         raise ValueError(f"sizes {centroids.shape}, {mean.shape} and {scale.shape} do not belong together")
     for array in (centroids, mean, scale):
