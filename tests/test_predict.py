@@ -9,19 +9,25 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.special import expit, logit
+from sklearn.metrics import roc_auc_score
 
+from safe_exp.calibration import Calibration, best_threshold, fit_temperature
 from safe_exp.config import CONF, PredictConfig, register_schemas, typed_config
 from safe_exp.data.readers.lines import MAX_LINE_BYTES, LineReader, arriving_lines
 from safe_exp.errors import UserError
+from safe_exp.explained import Explainer
 from safe_exp.predict import take_article
 from safe_exp.prediction import Oracle, answer_all
 from safe_exp.stored import open_run
-from tests.commands import SMALL, environment, read_rows, run
+from tests.commands import SMALL, environment, read_json, read_rows, run
+from tests.test_export import made_run
 
 
 @pytest.fixture(scope="module")
@@ -73,16 +79,13 @@ def test_an_article_gets_the_same_answer_alone_in_a_batch_in_a_table_and_from_th
     said = [{"id": f"a{n}", "title": f"Title {n}", "text": "officials say " * n, "caption": "a boat"} for n in range(9)]
     lines = [json.dumps(article) for article in said]
     together = ask(config(trained), "\n".join(lines).encode())
+    assert len({answer["probability"] for answer in together}) == 9
     alone = [ask(config(trained), line.encode())[0] for line in lines]
     typed = [ask(config(trained, **article))[0] for article in said]
     (tmp_path / "t.jsonl").write_text("\n".join(lines))
     table = config(trained, "words", "data=table", "data.root=unused")
     rows = ask(replace(table, data=replace(table.data, root=str(tmp_path / "t.jsonl"))))
-    for other in (alone, typed, rows):
-        assert [answer["id"] for answer in other] == [answer["id"] for answer in together]
-        for ours, theirs in zip(other, together, strict=True):
-            assert ours["probability"] == pytest.approx(theirs["probability"], abs=1e-6)
-            assert ours["similarity"] == pytest.approx(theirs["similarity"], abs=1e-6)
+    assert alone == typed == rows == together  # to the last digit
 
 
 def test_folders_without_labels_are_read_and_the_damaged_one_gets_an_error(trained, tmp_path):
@@ -257,23 +260,23 @@ def test_an_explanation_adds_up_to_the_probability_and_the_similarity_and_names_
         (answer,) = ask(
             config(trained, name, title="Officials say", text="the boat is red " * 9, explain=True, **extra)
         )
-        logit, cosine = answer["explanation"]["logit"], answer["explanation"]["cosine"]
-        parts = [logit["constant"]]
+        of_logit, cosine = answer["explanation"]["logit"], answer["explanation"]["cosine"]
+        parts = [of_logit["constant"]]
         for side in ("text", "image"):
-            parts += [phrase["contribution"] for phrase in logit[side]["phrases"]] + [logit[side]["others"]]
+            parts += [phrase["contribution"] for phrase in of_logit[side]["phrases"]] + [of_logit[side]["others"]]
             of_side = cosine[f"from_{side}"]
             of_cosine = [of_side["constant"], of_side[side]["others"]]
             of_cosine += [phrase["contribution"] for phrase in of_side[side]["phrases"]]
             assert sum(of_cosine) == pytest.approx(of_side["value"], abs=1e-12)
             assert of_side["value"] == pytest.approx(cosine["value"], abs=1e-12)
-        assert sum(parts) == pytest.approx(logit["value"], abs=1e-12)
-        assert 1 / (1 + math.exp(-logit["value"])) == pytest.approx(answer["probability"], abs=2e-6)
+        assert sum(parts) == pytest.approx(of_logit["value"], abs=1e-12)
+        assert 1 / (1 + math.exp(-of_logit["value"])) == pytest.approx(answer["probability"], abs=2e-6)
         assert (1 + cosine["value"]) / 2 == pytest.approx(answer["similarity"], abs=2e-6)
         words = f"officials say {TEXT}".split()
-        for phrase in logit["text"]["phrases"]:
+        for phrase in of_logit["text"]["phrases"]:
             assert phrase["words"] == " ".join(words[phrase["start"] : phrase["end"]])
         if name == "patches":
-            phrase = logit["image"]["phrases"][0]
+            phrase = of_logit["image"]["phrases"][0]
             assert len(phrase["patches"]) == phrase["end"] - phrase["start"] > 0
 
 
@@ -290,3 +293,82 @@ def test_pictures_of_patches_go_into_the_folder_that_was_named_and_captions_have
 
 def a_picture(trained: Path) -> str:
     return str(sorted(articles_of(trained).glob("fake/*/image.*"))[0])
+
+
+def test_a_file_made_by_export_answers_and_evaluates_as_its_run_does(trained):
+    root = f"data.root={articles_of(trained)}"
+    for name in ("words", "patches"):
+        done = run("export", f"run={name}", f"to={name}.safetensors", cwd=trained)
+        assert done.returncode == 0, done.stderr
+        assert f"run={name}.safetensors to predict and evaluate" in done.stderr
+        cfg = config(trained, name, "data=fakenewsnet", "data.root=unused", explain=True)
+        cfg = replace(cfg, data=replace(cfg.data, root=str(articles_of(trained))))
+        of_file = replace(cfg, run=str(trained / f"{name}.safetensors"))
+        assert ask(of_file) == ask(cfg)
+    scored = []
+    for given in ("words", "words.safetensors"):
+        folder = f"hydra.run.dir=scored-{given}"
+        done = run("evaluate", f"run={given}", "data=fakenewsnet", root, folder, "threshold=best", cwd=trained)
+        assert done.returncode == 0, done.stderr
+        scored.append(read_json(trained / f"scored-{given}" / "metrics.json")["test"])
+    assert scored[0] == scored[1]
+    assert set(scored[0]["intervals"]) > {"prediction", "similarity", "combined", "loss"}
+
+
+def test_calibration_and_thresholds_come_from_the_validation_articles_alone(trained):
+    rows = [row for row in read_rows(trained / "words" / "predictions.csv") if row["split"] == "val"]
+    probability, label = (np.array([float(row[name]) for row in rows]) for name in ("probability", "label"))
+    stored = Calibration.load(trained / "words" / "artifacts")
+    assert stored.articles == len(rows)
+    assert stored.temperature == pytest.approx(fit_temperature(logit(probability), label), rel=1e-3)
+    assert stored.thresholds["prediction"] == pytest.approx(best_threshold(probability, label), abs=1e-5)
+    metrics = read_json(trained / "words" / "metrics.json")
+    assert metrics["calibration"]["temperature"] == stored.temperature
+    assert (trained / "words" / "figures" / "reliability.png").exists()
+
+
+def test_every_scorer_s_answers_give_the_test_figures_of_the_run(trained):
+    cfg = config(trained, "words", "data=fakenewsnet", "data.root=unused")
+    answers = ask(replace(cfg, data=replace(cfg.data, root=str(articles_of(trained)))))
+    scores = {answer["id"]: answer["scores"] for answer in answers}
+    rows = [row for row in read_rows(trained / "words" / "predictions.csv") if row["split"] == "test"]
+    label = [int(row["label"]) for row in rows]
+    test = read_json(trained / "words" / "metrics.json")["test"]
+    for scorer in ("prediction", "similarity", "combined"):
+        found = roc_auc_score(label, [scores[row["id"]][scorer] for row in rows])
+        assert found == pytest.approx(test[scorer]["auroc"], abs=1e-6)
+
+
+def test_a_calibrated_probability_and_a_threshold_of_one_s_own_are_given_on_request(trained):
+    asked = {"title": "Officials say", "text": "the boat is red", "caption": "a boat"}
+    stored = Calibration.load(trained / "words" / "artifacts")
+    (plain,), (calibrated,) = ask(config(trained, **asked)), ask(config(trained, **asked, calibrate=True))
+    expected = expit(logit(plain["probability"]) / stored.temperature)
+    assert calibrated["probability"] == pytest.approx(expected, abs=1e-4)
+    assert calibrated["scores"] == plain["scores"]
+    assert calibrated["verdict"] == plain["verdict"]
+    for threshold, verdict in ((plain["probability"] - 1e-4, "fake"), (plain["probability"] + 1e-4, "real")):
+        assert ask(config(trained, **asked, threshold=threshold))[0]["verdict"] == verdict
+    (best,) = ask(config(trained, **asked, threshold="best"))
+    assert best["verdict"] == ("fake" if plain["probability"] > stored.thresholds["prediction"] else "real")
+    with pytest.raises(UserError, match=r"calibrate=true: run=.* calibrated at its best checkpoint, not its last"):
+        ask(config(trained, **asked, calibrate=True, checkpoint="last"))
+
+
+@pytest.mark.parametrize("variant", ["text_only", "visual_only", "no_similarity", "similarity_only", "released"])
+def test_every_variant_answers_and_explains_itself(variant):
+    oracle = Oracle(made_run(variant), Explainer(made_run(variant).model, 3, []))
+    said = {"title": "ok the", "text": "the \\ é the ok ok", "caption": "the ok"}
+    (answer,) = oracle.answer([LineReader(None).read((1, json.dumps(said).encode()))])
+    assert 0 < answer["probability"] < 1
+    assert (answer["similarity"] is None) == (variant in ("text_only", "visual_only"))
+    found = answer["explanation"]
+    assert ("logit" in found) == (variant != "similarity_only")
+    assert ("cosine" in found) == (answer["similarity"] is not None)
+    if variant == "released":
+        words = ["ok", "the", "the", "\\", "é", "the", "ok", "ok"]
+        assert list(found["logit"]) == ["value", "constant", "headline", "body", "image"]
+        for side in ("headline", "body"):
+            for phrase in found["logit"][side]["phrases"]:
+                assert phrase["words"] == " ".join(words[phrase["start"] : phrase["end"]])
+                assert (phrase["end"] <= 2) == (side == "headline")

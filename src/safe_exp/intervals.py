@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from safe_exp.calibration import Calibration
@@ -116,8 +117,9 @@ class ScorerFigures:
         called = score > threshold
         kinds = np.stack([called & (label == 1), called & (label != 1), ~called & (label == 1), ~called & (label != 1)])
         self._kinds = kinds.T.astype(np.int64)  # (N, 4): true and false positives, false and true negatives
-        edges = np.linspace(0, 1, CALIBRATION_BINS + 1, dtype=np.float32)  # those of torchmetrics
-        self._bins = np.digitize(score.astype(np.float32), edges) - 1
+        # Torch's edges, as torchmetrics takes them: numpy's differ in a last bit, and scores lie on edges.
+        edges = torch.linspace(0, 1, CALIBRATION_BINS + 1)
+        self._bins = torch.bucketize(torch.from_numpy(score.astype(np.float32)), edges, right=True).numpy() - 1
         self._order = np.argsort(score, kind="stable")
         ascending = score[self._order]
         self._groups = np.concatenate([[0], np.flatnonzero(np.diff(ascending) > 0) + 1])  # where each score begins
