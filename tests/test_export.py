@@ -4,8 +4,8 @@ import json
 import pickle
 import resource
 from contextlib import suppress
-from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def made_run(variant="safe", visual_words=False) -> StoredRun:
     network = build_network(config.model, text.shape[1], visual.shape[1])
     calibration = Calibration(1 / 3, {"prediction": 0.1}, Combination(0.1, 0.2, 0.3), 7)
     artifacts = Artifacts(build_tokenizer(WORDS), text, visual, codebook, manifest)
-    return StoredRun(config.model, artifacts, dict(network.state_dict()), calibration, None)
+    return StoredRun(config.model, artifacts, dict(network.state_dict()), calibration, Path("made"))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_run_comes_back_from_its_file_bit_for_bit(variant, visual_words, tmp_p
         assert theirs.codebook.settings == ours.codebook.settings
         for name in ("centroids", "mean", "scale"):
             assert np.array_equal(getattr(theirs.codebook, name), getattr(ours.codebook, name))
-    write_bundle(replace(again, source=None), tmp_path / "again.safetensors")
+    write_bundle(again, tmp_path / "again.safetensors")
     with (
         safe_open(tmp_path / "again.safetensors", "pt") as second,
         safe_open(tmp_path / "m.safetensors", "pt") as first,

@@ -47,7 +47,7 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     columns = scores.columns()
     judged_by = {"calibration": stored.calibration, "threshold": config.threshold}
     if config.threshold == BEST and stored.calibration is None:
-        raise UserError(f"threshold=best: {no_calibration(run, config.checkpoint)} Give a number, such as 0.5.")
+        raise UserError(f"threshold=best: {no_calibration(stored)} Give a number, such as 0.5.")
     figures = split_figures(columns, **module.loss_settings, **judged_by)
     figures["intervals"] = split_intervals(columns, **module.loss_settings, **judged_by)
     predictions = split_predictions("test", scored.ids, columns, figures["thresholds"]["prediction"])

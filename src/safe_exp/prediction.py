@@ -62,7 +62,7 @@ class Oracle:
         self.model, self.calibration, self.calibrate = stored.model, stored.calibration, calibrate
         if self.calibration is None and (calibrate or threshold == BEST):
             wanted = "calibrate=true" if calibrate else "threshold=best"
-            raise UserError(f"{wanted}: {no_calibration(stored.source, 'best')}")
+            raise UserError(f"{wanted}: {no_calibration(stored)}")
         self.threshold = self.calibration.thresholds["prediction"] if threshold == BEST else float(threshold)
         self.weights = stored.network().double().weights()
         self.forward = forward_of(stored.model)

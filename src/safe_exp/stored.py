@@ -29,7 +29,13 @@ class StoredRun:
     artifacts: Artifacts
     weights: dict[str, Tensor]  # the network's state dict
     calibration: Calibration | None  # what validation taught of the best checkpoint's scores, where it could
-    source: Path  # where it was read
+    source: Path  # the run folder or file that it was read from
+    checkpoint: str = "best"
+
+    @property
+    def where(self) -> str:
+        """What an error message about the weights names."""
+        return f"run={self.source}" if self.source.is_file() else f"{self.source}/checkpoints/{self.checkpoint}.ckpt"
 
     def network(self) -> SafeNetwork | ReleasedNetwork:
         """The trained network, on the CPU, ready to score.
@@ -43,12 +49,12 @@ class StoredRun:
             network.load_state_dict(self.weights)
         except RuntimeError as error:
             raise UserError(
-                f"{self.source}: the weights do not fit the model that its config describes ({_first_line(error)})."
+                f"{self.where}: the weights do not fit the model that its config describes ({_first_line(error)})."
             ) from error
         broken = [name for name, weight in network.named_parameters() if not torch.isfinite(weight).all()]
         if broken:
             raise UserError(
-                f"{self.source}: the weights are not finite numbers ({broken[0]}); they cannot score anything."
+                f"{self.where}: the weights are not finite numbers ({broken[0]}); they cannot score anything."
             )
         return network.eval()
 
@@ -86,14 +92,14 @@ def open_run(run: Path, checkpoint: str = "best") -> StoredRun:
     artifacts = Artifacts.load(run / "artifacts")
     weights = {name.removeprefix(OF_NETWORK): weight for name, weight in weights.items()}
     calibration = Calibration.load(run / "artifacts") if checkpoint == "best" else None
-    return StoredRun(model, artifacts, weights, calibration, weights_path)
+    return StoredRun(model, artifacts, weights, calibration, run, checkpoint)
 
 
-def no_calibration(run: Path, checkpoint: str) -> str:
+def no_calibration(stored: StoredRun) -> str:
     """Why a stored run knows nothing of its scores."""
-    if checkpoint != "best":
-        return f"run={run} was calibrated at its best checkpoint, not its {checkpoint} one."
-    return f"run={run} has no calibration: it is of an older version, or was validated on articles of one class."
+    if stored.checkpoint != "best":
+        return f"run={stored.source} was calibrated at its best checkpoint, not its {stored.checkpoint} one."
+    return f"run={stored.source} has no calibration: it is of an older version, or was validated on articles of one class."
 
 
 def _first_line(error: Any) -> str:
