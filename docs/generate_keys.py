@@ -10,6 +10,7 @@ import inspect
 import re
 import types
 import typing
+from difflib import SequenceMatcher
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -65,9 +66,9 @@ def keys_page() -> str:
     lines = [
         "# Configuration keys",
         "",
-        "Every key, with its type and what it is set to. Keys are given as `model.alpha=0.4`, options of a group as "
-        "`model=text_only`; `???` must be given, `null` is none. *Italics* say why a value is what it is. This page is "
-        "made from the typed config (`safe_exp/config/`) and from `conf/` when the site is built.",
+        "Every key, with its type below it, and what it is set to. Keys are given as `model.alpha=0.4`, options of a "
+        "group as `model=text_only`; `???` must be given, `null` is none. *Italics* say why a value is as it is. This "
+        "page is made from the typed config (`safe_exp/config/`) and from `conf/` when the site is built.",
     ]
     for group, command in all_groups().items():
         rows = group_rows(group, command)
@@ -196,8 +197,7 @@ def type_text(hint: Any) -> str:
     if hint is Any:
         return "any"
     if isinstance(hint, type) and issubclass(hint, Enum):
-        comments = enum_comments(hint)
-        return " · ".join(f"`{member.value}`" for member in hint) + (f" ({'; '.join(comments)})" if comments else "")
+        return "\n".join(["a name", *enum_comments(hint)])
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return " or ".join("null" if argument is type(None) else type_text(argument) for argument in arguments)
@@ -210,26 +210,32 @@ def type_text(hint: Any) -> str:
 
 def enum_comments(kind: type[Enum]) -> list[str]:
     source = inspect.getsource(kind)
-    found = re.findall(r"^    (\w+) = \"[^\"]*\"\s*#\s*(.+)$", source, re.MULTILINE)
-    return [f"{name}: {text}" for name, text in found]
+    said = dict(re.findall(r"^    (\w+) = \"[^\"]*\"\s*#\s*(.+)$", source, re.MULTILINE))
+    return [f"`{member.value}`" + (f": {said[member.name]}" if member.name in said else "") for member in kind]
 
 
 def meaning(of_key: str, of_value: str) -> str:
     """The comment in the typed config, which says what a key is, and that in conf/, which says why it has its value."""
-    return f"{of_key}<br>*{of_value}*" if of_key and of_value else of_key or of_value
+    alike = SequenceMatcher(None, of_key, of_value).ratio() > 0.6 or of_value.casefold() in of_key.casefold()
+    if of_key and of_value and not alike:
+        return f"{cell(of_key)}<br>*{cell(of_value)}*"
+    return cell(of_key or of_value)
 
 
 def table(rows: list[Row]) -> list[str]:
-    lines = ["| key | type | set to | what it means |", "| --- | --- | --- | --- |"]
+    lines = ["| key | set to | what it means |", "| --- | --- | --- |"]
     for row in rows:
-        cells = (f"`{row.key}`", cell(row.type), default_text(row), cell(row.meaning).replace("&lt;br>", "<br>"))
-        lines.append("| " + " | ".join(cells) + " |")
+        kind, _, choices = row.type.partition("\n")
+        said = "<br>".join(filter(None, [row.meaning if not choices else "", cell(choices).replace("\n", "<br>")]))
+        lines.append(f"| `{row.key}`<br>{cell(kind)} | {default_text(row)} | {said} |")
     return lines
 
 
 def default_text(row: Row) -> str:
     """The value that most options give, then the options that give another."""
     shown = {option: f"`{as_yaml(value)}`" for option, value in row.values.items()}
+    if len(shown) > 1 and all(value == option for option, value in row.values.items()):
+        return "the option's name"
     commonest = max(shown.values(), key=list(shown.values()).count)
     if len(shown) < row.options and len(set(shown.values())) == 1:
         return cell(f"{commonest} (only {', '.join(shown)})")
@@ -248,7 +254,9 @@ def as_yaml(value: Any) -> str:
 
 
 def cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    for character in "|*":
+        text = text.replace(character, f"\\{character}")
+    return text.replace("<", "&lt;")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ network, module    the parameters and the forward pass; the update, the metrics 
 training, evaluation, preparation, baselines   one job from config to results
 data/              articles → prepared data → splits → tokens → batches; the built-in data set
 config/            the typed shape of conf/
-job, status, tracking, results, runs   what a run leaves behind, and how it is read back
+job, resume, status, tracking, results, runs   what a run leaves behind, how it is read back and gone on with
+sweep/             the jobs of a sweep: those that are not done, their devices and processes
+predict, prediction, explanation   asking a trained run
 callbacks, stopping, progress          what happens around the epochs
 reporting/         figures of a run; tables, figures and the page of a sweep
 """

@@ -13,7 +13,7 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
 from safe_exp.config import CallbacksConfig
 from safe_exp.files import whole_file
-from safe_exp.job import train_further
+from safe_exp.resume import train_further
 from safe_exp.stopping import Convergence, LastingEarlyStopping, StepLimit
 
 

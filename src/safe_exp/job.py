@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import os
 import shlex
 import signal
@@ -16,25 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from safe_exp.errors import UserError
-from safe_exp.files import short_path, whole_file
+from safe_exp.files import short_path
 from safe_exp.status import SIGTERM_EXIT, JobRecord, is_lost_peer, record_process_failure
 
 log = logging.getLogger(__name__)
 
-ADDITIONS = Path(".hydra", "added.yaml")  # what later resumes have added to the overrides, trainer.max_epochs=… say
 RESUME_FOLDER = ".hydra/resumed"  # where Hydra notes the command that resumed a run; .hydra itself stays as it was
-
-ENDED_WITHIN_EPOCH = (
-    "was ended within an epoch (by trainer.max_steps or trainer.max_time), so it cannot be trained further. "
-    "Start a new run with the higher limit: under the same seed it takes the same steps."
-)
-
 
 LOCK = ".lock"  # held by the process that works in a folder; the system lets go of it when the process ends
 
@@ -43,9 +33,9 @@ def register_resolvers() -> None:
     """What conf/ needs: the folder of a resumed run, and weights that add up to 1 (conf/sweep/alpha.yaml)."""
     OmegaConf.register_new_resolver("one_minus", lambda value: round(1 - float(value), 12), replace=True)
     OmegaConf.register_new_resolver("made_folder", _made_folder, replace=True)
-    OmegaConf.register_new_resolver("run_folder", lambda resume, new: resume if _is_run(resume) else new, replace=True)
+    OmegaConf.register_new_resolver("run_folder", lambda resume, new: resume if is_run(resume) else new, replace=True)
     OmegaConf.register_new_resolver(
-        "hydra_folder", lambda resume: RESUME_FOLDER if _is_run(resume) else ".hydra", replace=True
+        "hydra_folder", lambda resume: RESUME_FOLDER if is_run(resume) else ".hydra", replace=True
     )
 
 
@@ -55,7 +45,7 @@ def _made_folder(path: str) -> str:
     return path
 
 
-def _is_run(resume: str | None) -> bool:
+def is_run(resume: str | None) -> bool:
     # A mistyped resume must not make a folder of that name, nor turn some other folder into a run.
     return bool(resume) and (Path(resume) / ".hydra" / "overrides.yaml").is_file()
 
@@ -146,121 +136,6 @@ def _start(folder: Path) -> DictConfig:
     """Hydra's own config as it was when the run in `folder` was started, whatever command resumes it now."""
     stored = folder / ".hydra" / "hydra.yaml"
     return OmegaConf.load(stored).hydra if stored.exists() else HydraConfig.get()
-
-
-def resumed_config(run: Path, config_name: str) -> DictConfig:
-    """The config of the stopped run in `run`, composed again from the overrides it was started with.
-
-    Raises:
-        UserError: it is no run folder, it has finished, the new command changes more than `trainer.*`, or conf/ no
-            longer gives the values that the run started with. The run's own status is left as it is.
-    """
-    config = HydraConfig.get()
-    if config.mode.name == "MULTIRUN":
-        raise UserError("resume continues one run, so it cannot be swept over; leave out -m.")
-    hydra_folder = run / ".hydra"
-    if not _is_run(str(run)):
-        raise UserError(f"resume={run}: there is no run in this folder (.hydra/overrides.yaml is missing).")
-    added = _additions()
-    changes = [override for override in added if not override.startswith("trainer.")]
-    if changes:
-        raise UserError(
-            f"resume={run} goes on with the run's own settings, so {' '.join(changes)} cannot be given with it; only "
-            "trainer.… can (more epochs, say). Start a new run instead."
-        )
-    overrides, kept = list(OmegaConf.load(hydra_folder / "overrides.yaml")), _kept_additions(run)
-    now = _merged(kept, added)
-    before, composed = (compose(config_name, overrides=[*overrides, *later]) for later in (kept, now))
-    if (run / "metrics.json").exists():
-        _require_raised_limit(run, before, composed)
-    _require_same_schedule(run, before, composed)
-    _require_same_values(run, composed, OmegaConf.load(hydra_folder / "config.yaml"), now)
-    _root_paths(composed, Path(OmegaConf.load(hydra_folder / "hydra.yaml").hydra.runtime.cwd))
-    composed.resume = str(run)
-    return composed
-
-
-def train_further(run: Path) -> None:
-    """From here on the resumed run is one that trains: what this command added holds for later resumes too."""
-    # The figures of a run that had finished go first. Killed between the two, it is a run that has ended.
-    (run / "metrics.json").unlink(missing_ok=True)
-    if _additions():
-        with whole_file(run / ADDITIONS) as draft:
-            OmegaConf.save(OmegaConf.create(_merged(_kept_additions(run), _additions())), draft)
-
-
-def _additions() -> list[str]:
-    return [o for o in HydraConfig.get().overrides.task if not o.lstrip("+").startswith("resume=")]
-
-
-def _kept_additions(run: Path) -> list[str]:
-    return list(OmegaConf.load(run / ADDITIONS)) if (run / ADDITIONS).exists() else []
-
-
-def _merged(kept: list[str], added: list[str]) -> list[str]:
-    """One override for each key, the later one."""
-    return list({override.partition("=")[0]: override for override in [*kept, *added]}.values())
-
-
-def _require_raised_limit(run: Path, before: DictConfig, now: DictConfig) -> None:
-    """A run that has finished is trained further only when there is something to train."""
-
-    def limit(config: DictConfig, key: str) -> float:
-        value = config.trainer[key]
-        return math.inf if value in (None, -1) else value
-
-    raised = any(limit(now, key) > limit(before, key) for key in ("max_epochs", "max_steps"))
-    if not raised and now.trainer.max_time == before.trainer.max_time:
-        raise UserError(
-            f"resume={run}: this run has finished, its figures are in metrics.json. To train it further raise its "
-            f"limit, as in trainer.max_epochs={2 * (before.trainer.max_epochs or 50)}."
-        )
-    if json.loads((run / "metrics.json").read_text(encoding="utf-8")).get("ended_within_epoch"):
-        raise UserError(f"resume={run}: this run {ENDED_WITHIN_EPOCH}")
-
-
-def _require_same_schedule(run: Path, before: DictConfig, now: DictConfig) -> None:
-    """scheduler=cosine falls to 0 at trainer.max_epochs; past that epoch it would rise again."""
-    then, later = ((OmegaConf.to_container(c, resolve=True) if c else {}) for c in (before.scheduler, now.scheduler))
-    if then != later:
-        changed = next(key for key in later if then.get(key) != later[key])
-        raise UserError(
-            f"resume={run}: scheduler.{changed} was {then.get(changed)} and would become {later[changed]}: the run has "
-            "followed another course of γ from its first epoch on. Start a new run with the new limit."
-        )
-
-
-def _require_same_values(run: Path, composed: DictConfig, stored: DictConfig, added: list[str]) -> None:
-    given = {override.split("=")[0] for override in added}
-    now, then = _flat(composed), _flat(stored)
-    changed = sorted(key for key in now.keys() | then.keys() if key not in given and now.get(key) != then.get(key))
-    if changed:
-        key = changed[0]
-        raise UserError(
-            f"resume={run}: the run started with {key}={then.get(key)}, and conf/ now gives {now.get(key)} "
-            f"({len(changed)} such difference{'s' * (len(changed) > 1)}). Bring conf/ back, or start anew."
-        )
-
-
-def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
-    container = OmegaConf.to_container(config, resolve=False, enum_to_str=True) if prefix == "" else config
-    flat = {}
-    for key, value in container.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _root_paths(composed: DictConfig, started_in: Path) -> None:
-    """Paths were given relative to where the run was started, which need not be where it is resumed."""
-    for section, key in (("data", "root"), ("data", "prepared"), ("data", "images"), ("vectors", "path")):
-        if composed[section].get(key) is not None:
-            composed[section][key] = str(started_in / composed[section][key])
-    model = composed.captioner.get("model")
-    if model is not None and (started_in / model).is_dir():  # else an id on the model hub
-        composed.captioner.model = str(started_in / model)
 
 
 def _command() -> list[str]:

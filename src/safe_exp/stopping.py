@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, Timer
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 
 from safe_exp.errors import UserError
-from safe_exp.job import ENDED_WITHIN_EPOCH
+from safe_exp.resume import ENDED_WITHIN_EPOCH
 
 
 class LastingStop(Callback):

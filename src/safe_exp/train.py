@@ -9,7 +9,8 @@ from omegaconf import DictConfig
 
 from safe_exp.config import CONF, register_schemas, typed_config
 from safe_exp.help import run_command
-from safe_exp.job import recorded_job, register_resolvers, resumed_config
+from safe_exp.job import recorded_job, register_resolvers
+from safe_exp.resume import resumed_config
 from safe_exp.sweep.resume import with_resumed_sweep
 
 register_schemas()

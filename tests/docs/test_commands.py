@@ -19,7 +19,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from safe_exp.config import CONF, register_schemas, typed_config
 from safe_exp.job import register_resolvers
-from safe_exp.report import without_sweep
+from safe_exp.predict import take_article
+from safe_exp.report import with_folder
 from tests.commands import environment
 from tests.docs.pages import TOP, commands, python_blocks
 
@@ -60,8 +61,9 @@ def test_every_job_of_a_command_has_a_valid_config(command):
     name = name.removeprefix("safe_exp.")
     overrides = [argument for argument in arguments if not argument.startswith("-")]
     if name == "report":
-        sweep, overrides = without_sweep(overrides)
-        assert sweep
+        overrides = with_folder(overrides)
+    if name == "predict":
+        _, overrides = take_article(overrides)
     parsed = OverridesParser.create().parse_overrides(overrides)
     varied = [
         list(o.sweep_string_iterator()) if o.is_sweep_override() else [o.get_value_element_as_str()] for o in parsed
@@ -70,8 +72,6 @@ def test_every_job_of_a_command_has_a_valid_config(command):
         for values in product(*varied):
             job = [f"{o.input_line.partition('=')[0]}={value}" for o, value in zip(parsed, values, strict=True)]
             composed = compose(name, overrides=[o for o in job if not o.startswith("hydra")])
-            if name == "report":
-                composed.sweep = sweep
             typed_config(composed)
 
 
@@ -133,7 +133,7 @@ def as_run_here(command: str, folder: Path) -> list[str]:
     if "-m" in arguments:
         arguments = [argument if argument == "-m" else few(argument) for argument in arguments]
     arguments = [a for a in arguments if a != "hydra/launcher=submitit_slurm"]  # there is no cluster here
-    arguments = [re.sub(r"outputs/2\S+", lambda _: newest(folder, "outputs/*/*/metrics.json"), a) for a in arguments]
+    arguments = [re.sub(r"outputs/2\S+", lambda _: newest(folder, "outputs/*/*/checkpoints"), a) for a in arguments]
     arguments = [re.sub(r"multirun/2\S+", lambda _: newest(folder, "multirun/*/*/multirun.yaml"), a) for a in arguments]
     if any(argument.startswith("resume=") for argument in arguments):
         return [name, *arguments, "trainer.max_epochs=3"]  # the run has ended, so it needs something to go on for
