@@ -68,25 +68,52 @@ def test_the_released_architecture_s_three_channels_add_up_too(dtype, tolerance)
         torch.testing.assert_close(shared, side.filters.sum(dim=1), rtol=0, atol=tolerance)
 
 
+def plainly(network, words):
+    """For each filter its best window's value after ReLU, its start and its width: loops over one text (L, E)."""
+    for bank in network.text_encoder.filters:
+        width = bank.weight.shape[1]
+        padded = torch.zeros(max(len(words), width), 5, dtype=torch.float64)
+        padded[: len(words)] = words
+        for weight, bias in zip(bank.weight, bank.bias, strict=True):
+            starts = range(len(padded) - width + 1)
+            values = [((padded[i : i + width] * weight).sum() + bias).item() for i in starts]
+            best = max(starts, key=lambda i: values[i])
+            yield max(values[best], 0.0), best, width
+
+
+def pulls(network):
+    """What a unit of each filter of the text adds to the logit, (g·K,)."""
+    direction = (network.predictor.weight[0] - network.predictor.weight[1])[:7]
+    return (direction @ network.text_encoder.project.weight).tolist()
+
+
 def test_a_window_s_part_is_recomputed_from_the_words_themselves():
     """Filter by filter, in plain loops: the best window is looked for here, and not read from the cache."""
     network, text, _, (_, cache) = made()
     side = logit_parts(cache).sides["text"]
-    direction = (network.predictor.weight[0] - network.predictor.weight[1])[:7]
     for article, length in enumerate(LENGTHS.tolist()):
-        column = 0
-        for bank, width in zip(network.text_encoder.filters, (2, 4), strict=True):
-            words = torch.zeros(max(length, width), 5, dtype=torch.float64)
-            words[:length] = text[article, :length]
-            for k in range(6):
-                values = [(words[i : i + width] * bank.weight[k]).sum() + bank.bias[k]
-                          for i in range(len(words) - width + 1)]  # fmt: skip
-                best = max(range(len(values)), key=lambda i: values[i])
-                part = direction @ network.text_encoder.project.weight[:, column] * max(values[best], 0)
-                assert side.starts[article, column] == best
-                assert side.widths[column] == width
-                assert side.filters[article, column].item() == pytest.approx(part.item(), abs=1e-12)
-                column += 1
+        found = list(plainly(network, text[article, :length]))
+        assert side.starts[article].tolist() == [start for _, start, _ in found]
+        assert side.widths.tolist() == [width for *_, width in found]
+        expected = [pull * value for pull, (value, *_) in zip(pulls(network), found, strict=True)]
+        assert side.filters[article].tolist() == pytest.approx(expected, abs=1e-12)
+
+
+def test_taking_a_window_away_moves_the_logit_by_what_its_filters_next_best_windows_say_less():
+    network, text, visual, (output, cache) = made()
+    side, logit = logit_parts(cache).sides["text"], output.logits[0, 0] - output.logits[0, 1]
+    changed = 0
+    for column in range(12):
+        start, width = side.starts[0, column].item(), side.widths[column].item()
+        occluded = text.clone()
+        occluded[0, start : start + width] = 0
+        again, cache_again = run(network, occluded, visual)
+        left = [pull * value for pull, (value, *_) in zip(pulls(network), plainly(network, occluded[0]), strict=True)]
+        moved = again.logits[0, 0] - again.logits[0, 1] - logit
+        assert moved.item() == pytest.approx(sum(left) - side.filters[0].sum().item(), abs=1e-12)
+        assert logit_parts(cache_again).sides["text"].filters[0].tolist() == pytest.approx(left, abs=1e-12)
+        changed += left[column] != pytest.approx(side.filters[0, column].item())
+    assert changed > 6  # filters below zero have nothing to lose
 
 
 def test_words_share_out_what_their_windows_add():

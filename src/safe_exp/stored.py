@@ -99,7 +99,9 @@ def no_calibration(stored: StoredRun) -> str:
     """Why a stored run knows nothing of its scores."""
     if stored.checkpoint != "best":
         return f"run={stored.source} was calibrated at its best checkpoint, not its {stored.checkpoint} one."
-    return f"run={stored.source} has no calibration: it is of an older version, or was validated on articles of one class."
+    return (
+        f"run={stored.source} has no calibration: it is of an older version, or was validated on articles of one class."
+    )
 
 
 def _first_line(error: Any) -> str:
