@@ -1,9 +1,9 @@
 """How soon a stored run answers, how many articles a second, in how much memory: python benchmarks/predict.py
 
-A run is trained on the built-in articles at the sizes of conf/, then asked through `python -m safe_exp.predict` as a user
-would ask it: JSON lines of 300 words and a caption go in, answers come out. The first answer is timed from the start of
-the process; the rest of the lines are sent when it has come. Memory is the process's peak, asked for 1,000 articles and
-for all of them: it must not grow with the stream.
+A run is trained on the built-in articles at the sizes of conf/, then asked through `python -m safe_exp.predict` as a
+user would ask it: JSON lines of 300 words and a caption go in, answers come out. The first answer is timed from the
+start of the process; the rest of the lines are sent when it has come. Memory is the process's peak, asked for 1,000
+articles and for all of them: it must not grow with the stream.
 """
 
 from __future__ import annotations

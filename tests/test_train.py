@@ -286,3 +286,14 @@ def test_a_built_wheel_carries_its_configs_and_runs_anywhere(tmp_path):
     done = run("train", *SMALL, cwd=tmp_path / "elsewhere", PYTHONPATH=str(installed))
     assert done.returncode == 0, done.stderr
     assert read_json(only_run(tmp_path / "elsewhere") / "status.json")["git_commit"] is None  # not the checkout's code
+
+
+def test_a_run_of_the_released_architecture_is_scored_by_evaluate_and_refused_by_predict(tmp_path):
+    made = run("train", *SMALL, "model=released", "model.num_filters=4", "trainer.max_epochs=1", "logger=none",
+               "hydra.run.dir=run", cwd=tmp_path)  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    done = run("evaluate", "run=run", "data.articles=60", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    asked = run("predict", "run=run", "title=x", "caption=y", cwd=tmp_path)
+    assert asked.returncode == 1
+    assert "predict does not know model=released" in asked.stderr

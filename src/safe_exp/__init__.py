@@ -1,6 +1,7 @@
 """SAFE (Zhou, Wu & Zafarani 2020) as an experiment framework. The map of the package:
 
-train, evaluate, predict, export, prepare, baseline, report   the commands; each is a Hydra application: python -m safe_exp.<command>
+train, evaluate, predict, export,
+prepare, baseline, report          the commands; each is a Hydra application: python -m safe_exp.<command>
 equations/         the paper, Eqs. (12)-(18): pure functions, tensors in, tensors out
 network, module    the parameters and the forward pass; the update, the metrics and the optimiser around them
 training, evaluation, preparation, baselines   one job from config to results

@@ -119,13 +119,13 @@ def few(argument: str) -> str:
     return f"{argument.partition('=')[0]}={','.join(list(parsed.sweep_string_iterator())[:FEW])}"
 
 
-def newest(folder: Path, pattern: str) -> str:
-    found = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime)
-    return found[-1].parent.relative_to(folder).as_posix()
+def made(folder: Path, pattern: str, which: int) -> str:
+    """The folder that the page's commands have made first (0) or last (-1)."""
+    return sorted(folder.glob(pattern))[which].parent.relative_to(folder).as_posix()
 
 
 def as_run_here(command: str, folder: Path) -> list[str]:
-    """The command's name and arguments on few articles; dated folders are those that this page's commands have made."""
+    """The command's name and arguments on few articles; a dated run is the page's first, a dated sweep its last."""
     name, *arguments = shlex.split(command)[2:]
     name = name.removeprefix("safe_exp.")
     if "--help" in arguments:
@@ -133,8 +133,10 @@ def as_run_here(command: str, folder: Path) -> list[str]:
     if "-m" in arguments:
         arguments = [argument if argument == "-m" else few(argument) for argument in arguments]
     arguments = [a for a in arguments if a != "hydra/launcher=submitit_slurm"]  # there is no cluster here
-    arguments = [re.sub(r"outputs/2\S+", lambda _: newest(folder, "outputs/*/*/checkpoints"), a) for a in arguments]
-    arguments = [re.sub(r"multirun/2\S+", lambda _: newest(folder, "multirun/*/*/multirun.yaml"), a) for a in arguments]
+    arguments = [re.sub(r"outputs/2\S+", lambda _: made(folder, "outputs/*/*/checkpoints", 0), a) for a in arguments]
+    arguments = [
+        re.sub(r"multirun/2\S+", lambda _: made(folder, "multirun/*/*/multirun.yaml", -1), a) for a in arguments
+    ]
     if any(argument.startswith("resume=") for argument in arguments):
         return [name, *arguments, "trainer.max_epochs=3"]  # the run has ended, so it needs something to go on for
     if name != "report" and not any(argument.startswith(("data=", "experiment=", "run=")) for argument in arguments):

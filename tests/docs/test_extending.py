@@ -65,6 +65,11 @@ def test_every_example_of_the_page_has_a_test():
     ]
 
 
+@pytest.mark.parametrize("title", EXAMPLES)
+def test_the_changes_of_an_example_fit_the_code(title, tmp_path):
+    extended_project(tmp_path, title)
+
+
 @pytest.mark.slow
 def test_the_captioner_describes_pictures_in_words_of_the_vocabulary(tmp_path):
     project = extended_project(tmp_path, "A captioner: naming colours")

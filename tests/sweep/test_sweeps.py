@@ -13,7 +13,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from safe_exp.config import CONF
+from safe_exp.errors import UserError
+from safe_exp.files import write_json
 from safe_exp.sweep.planned import planned_jobs, without_skipped
+from safe_exp.sweep.run import run_sweep
 from safe_exp.sweep.study import ended_trials
 from tests.commands import SMALL, environment, read_json, run
 from tests.made import compose_config
@@ -134,6 +137,11 @@ def test_another_grid_is_refused_and_says_what_differs(tmp_path):
     assert done.returncode == 1
     assert "job 1 ran with" in done.stderr
     assert "seed=1, and would now be" in done.stderr
+    stored = folder / "multirun.yaml"
+    stored.write_text(stored.read_text().replace("beta: 0.4", "beta: 0.3"))  # as if conf/ had changed since
+    done = run("train", "-m", f"resume_sweep={folder}", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "the sweep started with model.beta=0.3, and conf/ now gives 0.4" in done.stderr
     done = run("train", "-m", "resume_sweep=nowhere", cwd=tmp_path)
     assert done.returncode == 1
     assert "resume_sweep=nowhere: there is no sweep in this folder" in done.stderr
@@ -233,3 +241,33 @@ def test_a_study_is_resumed_to_its_number_of_trials_without_repeating_a_suggesti
     again = run("train", "-m", f"resume_sweep={tmp_path / 'study'}", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "All 6 trials have been run" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [("processes", "JoblibLauncher"), ("slurm", "SlurmLauncher"), ("local", "LocalLauncher")],
+)
+def test_the_launchers_of_conf_are_those_of_the_plugins(name, target):
+    compose_config()  # the schemas and resolvers
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        launcher = compose("train", overrides=[f"hydra/launcher={name}"], return_hydra_config=True).hydra.launcher
+    assert launcher._target_.endswith(target)
+
+
+def test_a_launcher_that_breaks_off_costs_only_the_jobs_that_it_had_started(tmp_path, monkeypatch):
+    launched = []
+
+    def launch(placed, initial_job_idx):
+        launched.append([job[-1] for job in placed])
+        if len(launched) == 1:  # one job was running when its worker was killed, and took the pool with it
+            (tmp_path / "0").mkdir()
+            write_json(tmp_path / "0" / "status.json", {"state": "interrupted", "reason": "killed"})
+            raise RuntimeError("a worker was killed")
+        for job in placed:
+            folder = tmp_path / job[-1].rpartition("=")[2]
+            write_json(folder / "status.json", {"state": "failed", "reason": "x"})
+        return []
+
+    with pytest.raises(UserError, match="3 of 3 jobs did not finish"):
+        run_sweep(tmp_path, [["seed=0"], ["seed=1"], ["seed=2"]], launch, "seed: 0")
+    assert launched == [[f"hydra.sweep.subdir={n}" for n in (0, 1, 2)], [f"hydra.sweep.subdir={n}" for n in (1, 2)]]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
 from filelock import FileLock, Timeout
 
 from safe_exp.config import PACKAGE
@@ -17,7 +18,7 @@ from safe_exp.files import short_path, whole_file
 from safe_exp.job import LOCK
 from safe_exp.reporting.collect import MULTIRUN, Job, read_job
 from safe_exp.status import git_commit
-from safe_exp.sweep.planned import read_yaml
+from safe_exp.sweep.planned import YamlLoader, read_yaml
 from safe_exp.sweep.table import print_jobs
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ def run_sweep(folder: Path, jobs: list[list[str]], launch: Launch, settings: str
         UserError: `folder` holds jobs of another grid, or a job did not finish; the message says what to do.
     """
     with alone(folder):
+        for number in range(len(jobs)):  # before their states are read: what still runs may finish meanwhile
+            _wait_for(folder / str(number))
         before = [read_job(folder / str(number), number, overrides) for number, overrides in enumerate(jobs)]
         _require_same_grid(folder, jobs)
         write_settings(folder / MULTIRUN, settings)
@@ -45,9 +48,7 @@ def run_sweep(folder: Path, jobs: list[list[str]], launch: Launch, settings: str
         _announce(folder, before, todo)
         results: Sequence[Any] = []
         try:
-            if todo:
-                placed = [[*jobs[number], f"hydra.sweep.subdir={number}"] for number in todo]
-                results = launch(placed, initial_job_idx=0)
+            results = _launch_all(folder, jobs, todo, launch)
         except BaseException:  # Ctrl-C, or a launcher that fails as a whole
             _conclude(folder, jobs)
             raise
@@ -60,15 +61,56 @@ def run_sweep(folder: Path, jobs: list[list[str]], launch: Launch, settings: str
         return results
 
 
+def _launch_all(folder: Path, jobs: list[list[str]], todo: list[int], launch: Launch) -> Sequence[Any]:
+    """Launch the jobs; those that a broken launcher never started are launched again, while that leads anywhere."""
+    results: Sequence[Any] = []
+    while todo:
+        placed = [[*jobs[number], f"hydra.sweep.subdir={number}"] for number in todo]
+        try:
+            return launch(placed, initial_job_idx=0)
+        except Exception as error:  # joblib gives up its whole pool when one worker is killed
+            left = [number for number in todo if read_job(folder / str(number), number, []).state == "missing"]
+            if len(left) == len(todo):
+                raise
+            log.warning("The launcher broke off (%s); %d jobs had not started.", type(error).__name__, len(left))
+            todo = left
+    return results
+
+
 def resume_command(folder: Path) -> str:
     return f"python -m safe_exp.train -m {shlex.quote(f'resume_sweep={short_path(folder)}')}"
 
 
 def write_settings(path: Path, settings: str) -> None:
-    """Keep multirun.yaml of the start; a resume changes nothing in it."""
+    """Keep multirun.yaml of the start; a resume changes nothing in it.
+
+    Raises:
+        UserError: conf/ gives other values now than at the start, so that the jobs of one sweep would differ unasked.
+    """
     if not path.exists():
         with whole_file(path) as draft:
             draft.write_text(settings, encoding="utf-8")
+        return
+    then, now = (_flat(content) for content in (read_yaml(path), yaml.load(settings, YamlLoader)))
+    changed = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
+    if changed:
+        key = changed[0]
+        raise UserError(
+            f"{short_path(path.parent)}: the sweep started with {key}={then.get(key)}, and conf/ now gives "
+            f"{now.get(key)} ({len(changed)} such difference{'s' * (len(changed) > 1)}). Bring conf/ back, or start "
+            "another sweep."
+        )
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of a config by dotted key, but for Hydra's own."""
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.") if f"{prefix}{key}" != "hydra" else {}
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
 
 
 @contextmanager
@@ -114,8 +156,6 @@ def _announce(folder: Path, before: list[Job], todo: list[int]) -> None:
             "The finished jobs ran with other code: %s, and now it is %s. Compare them with that in mind.",
             ", ".join(sorted(commits)), here,
         )  # fmt: skip
-    for number in todo:
-        _wait_for(before[number].folder)
 
 
 def _commit(job: Job) -> Any:
