@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -18,10 +19,12 @@ from PIL import Image
 from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 
+from safe_exp.bundle import write_bundle
 from safe_exp.calibration import Calibration, best_threshold, fit_temperature
 from safe_exp.config import CONF, PredictConfig, register_schemas, typed_config
 from safe_exp.data.readers.lines import MAX_LINE_BYTES, LineReader, arriving_lines
 from safe_exp.errors import UserError
+from safe_exp.evaluation import evaluate
 from safe_exp.explained import Explainer
 from safe_exp.predict import take_article
 from safe_exp.prediction import Oracle, answer_all
@@ -161,14 +164,52 @@ def test_a_line_of_any_length_is_answered_without_being_kept(trained):
             buffer[:count] = b"x" * count
             return count
 
-    import tracemalloc
-
     tracemalloc.start()
     (line,) = [line for batch in arriving_lines(io.BufferedReader(Endless()), 8) for line in batch]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert "line is too long" in LineReader(None).read(line).reason
     assert peak < 4 * MAX_LINE_BYTES
+
+
+def test_a_stream_is_answered_as_it_comes_and_leaves_nothing_in_memory(trained):
+    class Counted(io.RawIOBase):
+        """Lines that are made when they are asked for; remembers how many."""
+
+        def __init__(self, count):
+            self.left, self.given = count, 0
+
+        def readable(self):
+            return True
+
+        def readinto(self, buffer):
+            if not self.left:
+                return 0
+            self.left, self.given = self.left - 1, self.given + 1
+            line = (
+                json.dumps({"id": self.given, "text": f"word{self.given} " * 99, "caption": "a boat"}).encode() + b"\n"
+            )
+            buffer[: len(line)] = line
+            return len(line)
+
+    class Answers(io.RawIOBase):
+        """Notes how many lines had been taken when each answer came, and how much memory was held."""
+
+        def __init__(self, lines):
+            self.lines, self.taken, self.held = lines, [], []
+
+        def write(self, content):
+            self.taken += [self.lines.given] * bytes(content).count(b"\n")
+            self.held.append(tracemalloc.get_traced_memory()[0])
+
+    lines = Counted(600)
+    answers = Answers(lines)
+    tracemalloc.start()
+    answer_all(config(trained), io.BufferedReader(lines, 4096), answers)
+    tracemalloc.stop()
+    assert len(answers.taken) == 600
+    assert answers.taken[0] <= 5  # what a buffer of 4 kB holds
+    assert answers.held[-1] - answers.held[len(answers.held) // 2] < 100_000
 
 
 @pytest.fixture(scope="module")
@@ -295,22 +336,24 @@ def a_picture(trained: Path) -> str:
     return str(sorted(articles_of(trained).glob("fake/*/image.*"))[0])
 
 
-def test_a_file_made_by_export_answers_and_evaluates_as_its_run_does(trained):
-    root = f"data.root={articles_of(trained)}"
+def test_a_file_made_by_export_answers_and_evaluates_as_its_run_does(trained, tmp_path, caplog):
+    caplog.set_level("INFO")
+    done = run("export", "run=words", "to=words.safetensors", cwd=trained)
+    assert done.returncode == 0, done.stderr
+    assert "run=words.safetensors to predict and evaluate" in done.stderr
+    write_bundle(open_run(trained / "patches"), trained / "patches.safetensors")
     for name in ("words", "patches"):
-        done = run("export", f"run={name}", f"to={name}.safetensors", cwd=trained)
-        assert done.returncode == 0, done.stderr
-        assert f"run={name}.safetensors to predict and evaluate" in done.stderr
         cfg = config(trained, name, "data=fakenewsnet", "data.root=unused", explain=True)
         cfg = replace(cfg, data=replace(cfg.data, root=str(articles_of(trained))))
         of_file = replace(cfg, run=str(trained / f"{name}.safetensors"))
         assert ask(of_file) == ask(cfg)
     scored = []
     for source in ("words", "words.safetensors"):
-        folder = f"hydra.run.dir=scored-{source}"
-        done = run("evaluate", f"run={source}", "data=fakenewsnet", root, folder, "threshold=best", cwd=trained)
-        assert done.returncode == 0, done.stderr
-        scored.append(read_json(trained / f"scored-{source}" / "metrics.json")["test"])
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            overrides = [f"run={trained / source}", "data=fakenewsnet", f"data.root={articles_of(trained)}"]
+            evaluate(typed_config(compose("evaluate", overrides=[*overrides, "threshold=best"])), tmp_path)
+        scored.append(read_json(tmp_path / "metrics.json")["test"])
+        assert "threshold=best: the highest macro F1 on validation" in caplog.text
     assert scored[0] == scored[1]
     assert set(scored[0]["intervals"]) > {"prediction", "similarity", "combined", "loss"}
 
@@ -347,10 +390,12 @@ def test_a_calibrated_probability_and_a_threshold_of_one_s_own_are_given_on_requ
     assert calibrated["probability"] == pytest.approx(expected, abs=1e-4)
     assert calibrated["scores"] == plain["scores"]
     assert calibrated["verdict"] == plain["verdict"]
-    for threshold, verdict in ((plain["probability"] - 1e-4, "fake"), (plain["probability"] + 1e-4, "real")):
-        assert ask(config(trained, **asked, threshold=threshold))[0]["verdict"] == verdict
-    (best,) = ask(config(trained, **asked, threshold="best"))
-    assert best["verdict"] == ("fake" if plain["probability"] > stored.thresholds["prediction"] else "real")
+    for shown, calibrate in ((plain, False), (calibrated, True)):  # the verdict is about the number that is shown
+        for threshold, verdict in ((shown["probability"] - 1e-4, "fake"), (shown["probability"] + 1e-4, "real")):
+            answers = ask(config(trained, **asked, threshold=threshold, calibrate=calibrate))
+            assert answers[0]["verdict"] == verdict
+        (best,) = ask(config(trained, **asked, threshold="best", calibrate=calibrate))
+        assert best["verdict"] == ("fake" if plain["probability"] > stored.thresholds["prediction"] else "real")
     with pytest.raises(UserError, match=r"calibrate=true: run=.* calibrated at its best checkpoint, not its last"):
         ask(config(trained, **asked, calibrate=True, checkpoint="last"))
 

@@ -89,6 +89,8 @@ class Calibration:
         scorers = {"prediction", "similarity", "combined"}
         if not set(found.thresholds) <= scorers or "prediction" not in found.thresholds:
             raise ValueError(f"expected thresholds of {', '.join(sorted(scorers))}")
+        if not all(0 <= threshold <= 1 for threshold in found.thresholds.values()):
+            raise ValueError("expected thresholds from 0 to 1")
         return found
 
 

@@ -63,7 +63,7 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
         write_json(folder / "data_manifest.json", scored.manifest())
         write_metrics(folder / "metrics.json", metrics)
         print_results(metrics, Console(), {"test": figures["articles"]["majority_rate"]})
-        for line in trust_lines(figures):
+        for line in trust_lines(figures, config.threshold):
             log.info("%s", line)
         if scored.left_out:
             reasons = "; ".join(f"{count} × {reason}" for reason, count in count_reasons(scored.left_out).items())

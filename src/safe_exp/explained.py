@@ -116,7 +116,7 @@ class Explainer:
             if name == "image" and self.grids:
                 item["patches"] = [patch_place(self.grids, number) for number in range(phrase.start, phrase.end)]
             listed.append(item)
-        return {"phrases": listed, "others": sum(phrase.contribution for phrase in phrases[self.phrases :])}
+        return {"phrases": listed, "others": sum((phrase.contribution for phrase in phrases[self.phrases :]), 0.0)}
 
 
 def sentences_of(article: AskedArticle, model: ModelConfig) -> dict[str, Sentence]:

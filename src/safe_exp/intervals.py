@@ -11,6 +11,8 @@ lie above the figure. By as much as the resamples' mean is above the figure it i
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,11 +24,14 @@ from safe_exp.calibration import Calibration
 from safe_exp.equations.loss import prediction_loss, similarity_loss_forward
 from safe_exp.scores import CALIBRATION_BINS, PROBABILITY_FIGURES, THRESHOLD, logit_of, scorers_of, thresholds_of
 
+log = logging.getLogger(__name__)
+
 LEVEL = 0.95
 RESAMPLES = 1000
 SEED = 0  # fixed, and not the run's: the same predictions then have the same intervals
 CHUNK_NUMBERS = 1 << 18  # counts held at a time: 2 MB, which stay in the cache
 BIASED = "ece"
+PROGRESS_SECONDS = 5.0
 
 Interval = tuple[float, float] | None  # None: the figure is undefined in every resample
 
@@ -56,14 +61,14 @@ def split_intervals(
         "loss_similarity": similarity,
     }
     found = bootstrap_intervals(scorers, losses, label.numpy())
-    if "calibrated" in found:
+    if found.get("calibrated"):
         found["calibrated"] = {name: found["calibrated"][name] for name in PROBABILITY_FIGURES}
-    return {"level": LEVEL, "resamples": RESAMPLES, "seed": SEED, **found}
+    return found
 
 
 def bootstrap_intervals(
     scorers: Mapping[str, tuple[np.ndarray, float]], losses: Mapping[str, np.ndarray], label: np.ndarray
-) -> dict[str, Interval | dict[str, Interval]]:
+) -> dict[str, Any]:
     """The interval of every figure of every scorer, and of every loss.
 
     Args:
@@ -71,19 +76,25 @@ def bootstrap_intervals(
         losses: by name each article's loss, (N,), whose mean is the figure.
         label: 1 = fake, (N,).
     Returns:
-        For a loss (low, high), for a scorer the same by figure. A ranking figure is undefined in a resample without one
-        class; its interval is that of the others.
+        How they were drawn; for a loss (low, high), for a scorer the same by figure. A ranking figure is undefined in a
+        resample without one class; its interval is that of the others.
     """
     found: dict[str, dict[str, list[np.ndarray]]] = {name: {} for name in scorers}
     means: dict[str, list[np.ndarray]] = {name: [] for name in losses}
     figures = {name: ScorerFigures(score, label, threshold) for name, (score, threshold) in scorers.items()}
+    done, said = 0, time.monotonic()
     for counts in resamples(len(label)):
+        done += len(counts)
+        if time.monotonic() - said > PROGRESS_SECONDS:
+            said = time.monotonic()
+            log.info("Intervals of %s articles: %s of %s resamples", f"{len(label):,}", f"{done:,}", f"{RESAMPLES:,}")
         for name, scorer in figures.items():
             for figure, values in scorer.of(counts).items():
                 found[name].setdefault(figure, []).append(values)
         for name, loss in losses.items():
             means[name].append(counts @ loss.astype(np.float64) / len(label))
-    intervals: dict[str, Interval | dict[str, Interval]] = {n: interval(np.concatenate(v)) for n, v in means.items()}
+    intervals: dict[str, Any] = {"level": LEVEL, "resamples": RESAMPLES, "seed": SEED}
+    intervals |= {name: interval(np.concatenate(values)) for name, values in means.items()}
     once = np.ones((1, len(label)))
     for name, parts in found.items():
         values = {figure: np.concatenate(chunks) for figure, chunks in parts.items()}

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
+from scipy.special import logit as logit_of
 from torch import Tensor
 
 from safe_exp.architecture import forward_of, sentences
@@ -47,7 +48,7 @@ class Oracle:
 
     Args:
         calibrate: give the probability at the run's temperature.
-        threshold: a probability, as the network gives it, above this is the verdict "fake"; `best`: the run's own.
+        threshold: a probability, as it is given, above this is the verdict "fake"; `best`: the run's own.
     Raises:
         UserError: the weights do not fit, or a calibration is wanted that the run does not have.
     """
@@ -63,12 +64,17 @@ class Oracle:
         if self.calibration is None and (calibrate or threshold == BEST):
             wanted = "calibrate=true" if calibrate else "threshold=best"
             raise UserError(f"{wanted}: {no_calibration(stored)}")
-        self.threshold = self.calibration.thresholds["prediction"] if threshold == BEST else float(threshold)
+        self.threshold = self._best_threshold() if threshold == BEST else float(threshold)
         self.weights = stored.network().double().weights()
         self.forward = forward_of(stored.model)
         self.text_vectors, self.visual_vectors = stored.artifacts.text_vectors, stored.artifacts.visual_vectors
         self.encoder = ArticleEncoder(stored.artifacts, stored.model.variant.reads)
         self.explainer = explainer
+
+    def _best_threshold(self) -> float:
+        """The run's own, on the scale of the probabilities that are given."""
+        best = self.calibration.thresholds["prediction"]
+        return float(self.calibration.probability(logit_of(best))) if self.calibrate else best
 
     def answer(self, asked: list[Article | LeftOut], image_root: Path | None = None) -> list[Answer]:
         """One answer for each article, in their order; alone or together they get the same ones.
@@ -105,13 +111,15 @@ class Oracle:
         similarity = None if output.similarity is None else output.similarity[row].item()
         scores = {"prediction": _short(probability)}
         logit = np.array(logits[0] - logits[1])
+        if self.calibrate:
+            probability = float(self.calibration.probability(logit))
         if similarity is not None:
             scores["similarity"] = _short(1 - similarity)
             if self.calibration is not None and self.calibration.combination is not None:
                 scores["combined"] = _short(self.calibration.combination.score(logit, np.array(similarity)))
         return {
             "id": article_id,
-            "probability": _short(self.calibration.probability(logit) if self.calibrate else probability),
+            "probability": _short(probability),
             "similarity": None if similarity is None else _short(similarity),
             "verdict": "fake" if probability > self.threshold else "real",
             "scores": scores,
@@ -143,6 +151,9 @@ def answer_all(config: PredictConfig, standard_input: BinaryIO, output: BinaryIO
     stored = open_run(Path(config.run).expanduser(), config.checkpoint)
     explainer = Explainer.of(config, stored) if config.explains else None
     oracle = Oracle(stored, explainer, config.calibrate, config.threshold)
+    if config.threshold != THRESHOLD or config.calibrate:
+        kind = "calibrated probability" if config.calibrate else "probability"
+        log.info("The verdict is fake above a %s of %.6g (threshold=%s).", kind, oracle.threshold, config.threshold)
     answered = failed = 0
     start = said = time.monotonic()
     for asked, image_root in questions(config, stored, standard_input):

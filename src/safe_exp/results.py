@@ -14,7 +14,7 @@ from torch import Tensor
 
 from safe_exp.figure_names import LABELS
 from safe_exp.files import whole_file, write_json
-from safe_exp.scores import THRESHOLD
+from safe_exp.scores import BEST, THRESHOLD
 
 COLUMNS = ("id", "split", "label", "probability", "similarity", "verdict")
 
@@ -75,11 +75,12 @@ def write_predictions(path: Path, splits: Sequence[Predictions]) -> None:
                 writer.writerow(row)
 
 
-def trust_lines(test: Mapping[str, Any]) -> list[str]:
-    """What the test figures are worth, for people: their intervals, the combined scorer, the calibration.
+def trust_lines(test: Mapping[str, Any], threshold: float | str = THRESHOLD) -> list[str]:
+    """What the test figures are worth, for people: classes, threshold, intervals, the combined scorer, the calibration.
 
     Args:
         test: the test split's part of metrics.json.
+        threshold: as it was asked for.
     """
 
     def shown(scorer: str) -> str:
@@ -90,7 +91,15 @@ def trust_lines(test: Mapping[str, Any]) -> list[str]:
                 parts.append(f"{LABELS[figure]} {value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})")
         return ", ".join(parts) or "undefined"
 
-    lines = [f"prediction: {shown('prediction')}; the brackets hold 95 % of the test split's resamples"]
+    articles, cuts = test["articles"], test["thresholds"]
+    cut = (
+        ", ".join(f"{scorer} {value:.3g}" for scorer, value in cuts.items()) if threshold == BEST else f"{threshold:g}"
+    )
+    lines = [
+        f"test: {articles['fake']} fake, {articles['real']} real; called fake: scores above {cut}"
+        + (" (threshold=best: the highest macro F1 on validation)" if threshold == BEST else ""),
+        f"prediction: {shown('prediction')}; the brackets hold 95 % of the test split's resamples",
+    ]
     if "combined" in test:
         lines.append(f"combined (M_p and M_s, joined on validation): {shown('combined')}")
     if "calibrated" in test:

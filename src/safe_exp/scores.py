@@ -85,19 +85,27 @@ def split_figures(
     losses = safe_loss(output, label, alpha=alpha, beta=beta, similarity_loss=similarity_loss)
     scorers = scorers_of(columns, calibration)
     thresholds = thresholds_of(scorers, calibration, threshold)
-    fake, count = int(label.sum()), len(label)
     figures = {
         "loss": losses.total.item(),
         "loss_prediction": losses.prediction.item(),
         "loss_similarity": losses.similarity.item(),
-        # A constant verdict has an accuracy of majority_rate: no accuracy means anything without it.
-        "articles": {"fake": fake, "real": count - fake, "majority_rate": max(fake, count - fake) / count},
+        "articles": class_balance(label),
         "thresholds": thresholds,
         **{name: scorer_figures(score, label, thresholds[name]) for name, score in scorers.items()},
     }
     if calibration is not None:
         figures["calibrated"] = calibrated_figures(columns, calibration)
     return figures
+
+
+def class_balance(label: Tensor) -> dict[str, float]:
+    """How many articles are of each class; a constant verdict has an accuracy of `majority_rate`.
+
+    Args:
+        label: 1 = fake, (N,).
+    """
+    fake, count = int(label.sum()), len(label)
+    return {"fake": fake, "real": count - fake, "majority_rate": max(fake, count - fake) / count}
 
 
 def scorers_of(columns: Mapping[str, Tensor | None], calibration: Calibration | None = None) -> dict[str, Tensor]:

@@ -192,7 +192,7 @@ def write_run(
     write_metrics(folder / "metrics.json", metrics)  # last: a run folder with metrics.json lacks nothing
     majority = {p.split: metrics[p.split]["articles"]["majority_rate"] for p in predictions}
     print_results(metrics, Console(), majority)
-    for line in trust_lines(metrics["test"]):
+    for line in trust_lines(metrics["test"], judged_by["threshold"]):
         log.info("%s", line)
     log.info(
         "Ended after %d epochs (%s), %.0f s. Everything is in %s",
