@@ -13,20 +13,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from safe_exp.errors import UserError
 from safe_exp.files import short_path
+from safe_exp.lock import LOCK, locked
 from safe_exp.status import SIGTERM_EXIT, JobRecord, is_lost_peer, record_process_failure
 
 log = logging.getLogger(__name__)
 
 RESUME_FOLDER = ".hydra/resumed"  # where Hydra notes the command that resumed a run; .hydra itself stays as it was
-
-LOCK = ".lock"  # held by the process that works in a folder; the system lets go of it when the process ends
 
 
 def register_resolvers() -> None:
@@ -52,47 +50,51 @@ def is_run(resume: str | None) -> bool:
 
 def is_first_process() -> bool:
     """False in the further processes of a DDP job, which must leave the run folder to the first one."""
-    return int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("SLURM_PROCID", 0)) == 0
+    return process_number() == 0
+
+
+def process_number() -> int:
+    """This process among those of its job: 0 for the first one, and for it alone, also with several nodes."""
+    # Set by Lightning (LOCAL_RANK, NODE_RANK), torchrun (RANK, LOCAL_RANK, GROUP_RANK) and SLURM. None of them tells
+    # alone: LOCAL_RANK starts anew on each node, and under Lightning's own processes SLURM_PROCID is that of the shell.
+    names = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
+    return next((rank for rank in (int(os.environ.get(name, 0)) for name in names) if rank), 0)
 
 
 @contextmanager
 def recorded_job(folder: Path) -> Iterator[None]:
     """Keep status.json and logs/ of a job: running from the first second, then finished, failed or interrupted."""
+    with only_process(folder), recorded(folder):
+        yield
+
+
+@contextmanager
+def only_process(folder: Path) -> Iterator[None]:
+    """Refuse a folder in which another process works: two would write over each other's checkpoints and status."""
+    if not is_first_process():  # the first one of this job holds it
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    refusal = (
+        f"{short_path(folder)}: another process is working in this run folder; its status.json says which. Wait until "
+        "it has ended, or stop it, and give the command again."
+    )
+    with locked(folder / LOCK, refusal, refuse=True):
+        yield
+
+
+@contextmanager
+def recorded(folder: Path) -> Iterator[None]:
+    """Keep status.json and logs/ of a job in a folder that is already this process's own."""
     if not is_first_process():
         try:
             yield
         except BaseException as error:
-            record_process_failure(folder, error, int(os.environ.get("LOCAL_RANK") or os.environ["SLURM_PROCID"]))
+            record_process_failure(folder, error, process_number())
             raise
         return
-    with _only_process(folder), _recorded(folder):
-        yield
-
-
-@contextmanager
-def _only_process(folder: Path) -> Iterator[None]:
-    """Refuse a folder in which another process works: two would write over each other's checkpoints and status."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise UserError(
-            f"{short_path(folder)}: another process is working in this run folder; its status.json says which. Wait "
-            "until it has ended, or stop it, and give the command again."
-        ) from error
-    except (OSError, NotImplementedError):  # no locks on this file system; then nobody can hold one
-        log.debug("No lock could be taken on %s.", folder, exc_info=True)
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def _recorded(folder: Path) -> Iterator[None]:
     record = JobRecord(folder, command=shlex.join([sys.executable, "-m", *_command()]))
-    with _log_file(folder / "logs" / "run.log"), _sigterm_as_exit():
+    with _log_file(folder / "logs" / "run.log"), sigterm_as_exit():
         try:
             yield
         except BaseException as error:  # Ctrl-C is a verdict too
@@ -160,7 +162,7 @@ def _log_file(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _sigterm_as_exit() -> Iterator[None]:
+def sigterm_as_exit() -> Iterator[None]:
     """Let SIGTERM (a cluster's way of ending a job) unwind like Ctrl-C, so that the status says what happened."""
     if threading.current_thread() is not threading.main_thread():  # only there may handlers be set
         yield

@@ -1,5 +1,6 @@
 """python -m safe_exp.train: one run, or with -m a sweep."""
 
+import logging
 import sys
 from pathlib import Path
 
@@ -8,10 +9,15 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from safe_exp.config import CONF, register_schemas, typed_config
+from safe_exp.files import short_path
 from safe_exp.help import run_command
-from safe_exp.job import recorded_job, register_resolvers
+from safe_exp.job import only_process, recorded, register_resolvers, sweep_name
+from safe_exp.reporting.collect import read_job
 from safe_exp.resume import resumed_config
+from safe_exp.sweep.ddp import needs_a_command_of_its_own, run_as_its_own_command
 from safe_exp.sweep.resume import with_resumed_sweep
+
+log = logging.getLogger(__name__)
 
 register_schemas()
 register_resolvers()
@@ -22,11 +28,19 @@ def main(composed: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
     if composed.resume is not None:
         composed = resumed_config(Path(composed.resume), "train")
-    with recorded_job(folder):
-        config = typed_config(composed)
-        from safe_exp.training import train  # torch and Lightning take seconds to import; --help and a typo should not
+    if needs_a_command_of_its_own(composed.trainer):
+        return run_as_its_own_command(composed, folder)
+    with only_process(folder):
+        if composed.resume is None and sweep_name(folder):
+            job = read_job(folder, 0, [])
+            if job.state == "finished":  # its sweep was resumed while this one still waited in a cluster's queue
+                log.info("%s has finished already, and is left alone.", short_path(folder))
+                return job.score(composed.callbacks.monitor)
+        with recorded(folder):
+            config = typed_config(composed)
+            from safe_exp.training import train  # torch and Lightning take seconds to import; a typo should not
 
-        return train(config, folder)
+            return train(config, folder)
 
 
 GROUPS = ["model", "data", "captioner", "vectors", "optimizer", "scheduler", "trainer", "logger", "experiment", "sweep"]

@@ -29,8 +29,8 @@ from safe_exp.reporting.reliability import draw_reliability
 from safe_exp.results import Predictions, split_predictions, trust_lines, write_metrics, write_predictions
 from safe_exp.scores import BEST, THRESHOLD, calibrate, split_figures
 from safe_exp.stopping import ended_within_epoch, stopped_by
-from safe_exp.sweep.ddp import command_line_of_its_own
-from safe_exp.sweep.devices import device_of_its_own
+from safe_exp.sweep.ddp import require_a_task_for_each_process
+from safe_exp.sweep.devices import devices_of_its_own
 from safe_exp.threads import set_threads
 from safe_exp.tracking import close_loggers, log_results, open_loggers
 
@@ -63,14 +63,13 @@ def train(config: TrainConfig, folder: Path) -> float:
     exit_code = 1
     resources = ExitStack()
     try:
-        devices = resources.enter_context(device_of_its_own(config.trainer))
+        devices = resources.enter_context(devices_of_its_own(config.trainer))
         trainer = build_trainer(config, folder, loggers, devices)
-        with command_line_of_its_own(folder, trainer.num_devices * trainer.num_nodes):
-            with lightning_refusals():
-                trainer.fit(module, datamodule, ckpt_path=last if last.exists() else None)
-            if trainer.interrupted:
-                raise KeyboardInterrupt
-            best_epoch, metrics, predictions, validated = score_best(trainer, module, datamodule, config.threshold)
+        with lightning_refusals():
+            trainer.fit(module, datamodule, ckpt_path=last if last.exists() else None)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        best_epoch, metrics, predictions, validated = score_best(trainer, module, datamodule, config.threshold)
         metrics |= {
             "epochs": len(history_of(trainer)),  # with a last one that was cut short
             "best_epoch": None if best_epoch is None else best_epoch + 1,
@@ -122,6 +121,7 @@ def build_trainer(
             use_distributed_sampler=False,  # the data module shares every batch out itself
         )
     processes = trainer.num_devices * trainer.num_nodes
+    require_a_task_for_each_process(processes)
     if config.model.update is Update.algorithm1 and processes > 1:
         raise UserError(
             f"model.update=algorithm1 goes from article to article, each step at the weights that the last one left, "

@@ -17,7 +17,7 @@ NAMES = ["0", "GPU-aa/1"]
 
 
 def work(folder, seconds, log):
-    with leased(NAMES, folder) as index:
+    with leased(NAMES, folder) as (index,):
         start = time.monotonic()
         time.sleep(seconds)
         with open(log, "a") as handle:
@@ -69,21 +69,44 @@ def test_a_job_that_is_killed_gives_its_device_back(tmp_path, processes):
     holders[0].kill()
 
 
-def test_devices_are_named_as_the_environment_names_them(monkeypatch):
-    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-aa")
-    assert visible_devices() == ["3", "GPU-aa"]
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    assert visible_devices() == ["0", "1"]
+class Gpu:
+    def __init__(self, number):
+        self.uuid = f"uuid-{number}"
 
 
-def test_only_jobs_of_a_multirun_that_ask_for_one_gpu_lease_one(monkeypatch):
+def test_devices_are_named_by_what_they_are_and_not_by_their_number(monkeypatch):
     monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 2)
-    with devices.device_of_its_own(compose_config("trainer=gpu").trainer) as found:
+    monkeypatch.setattr(devices.torch.cuda, "get_device_properties", Gpu)
+    assert visible_devices() == ["uuid-0", "uuid-1"]
+
+
+def test_a_job_takes_all_the_devices_it_needs_or_none(tmp_path, processes):
+    three = ["0", "1", "2"]
+    with leased(three, tmp_path, 2) as first, devices.ExitStack() as leases:
+        assert first == [0, 1]
+        assert devices._take(three, tmp_path, 2, leases) == [2]  # too few, so that one is not kept either
+        with leased(three, tmp_path) as second:
+            assert second == [2]
+    with leased(three, tmp_path, 3) as all_three:
+        assert all_three == [0, 1, 2]
+    with pytest.raises(devices.UserError, match=r"trainer.devices=4: there are 3 GPUs. Set trainer.devices=3"):
+        leased(three, tmp_path, 4).__enter__()
+
+
+def test_only_jobs_of_a_multirun_that_ask_for_a_number_of_gpus_lease_them(monkeypatch, tmp_path):
+    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(devices.torch.cuda, "get_device_properties", Gpu)
+    for name in ("LOCAL_RANK", "SLURM_NTASKS"):
+        monkeypatch.delenv(name, raising=False)
+    with devices.devices_of_its_own(compose_config("trainer=gpu").trainer) as found:
         assert found is None  # a single run
     monkeypatch.setattr(devices.HydraConfig, "initialized", lambda: True)
     monkeypatch.setattr(devices.HydraConfig, "get", lambda: type("", (), {"mode": "MULTIRUN"}))
-    two = ["trainer=gpu", "trainer.devices=2"]
-    for overrides, leases in ((["trainer=gpu"], True), (["trainer=cpu"], False), (two, False)):
-        with devices.device_of_its_own(compose_config(*overrides).trainer) as found:
-            assert (found in ([0], [1])) == leases
+    monkeypatch.setattr(devices, "lease_folder", lambda: tmp_path)
+    two, named = ["trainer=gpu", "trainer.devices=2"], ["trainer=gpu", "trainer.devices=[1]"]
+    for overrides, expected in ((["trainer=gpu"], [0]), (two, [0, 1]), (["trainer=cpu"], None), (named, None)):
+        with devices.devices_of_its_own(compose_config(*overrides).trainer) as found:
+            assert found == expected
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with devices.devices_of_its_own(compose_config(*two).trainer) as found:
+        assert found is None  # its job has the devices already

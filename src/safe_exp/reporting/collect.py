@@ -100,6 +100,11 @@ class Job:
         """All figures of a finished job's split under the names that they are logged by."""
         return log_names(self.metrics[split])
 
+    def score(self, monitor: str) -> float:
+        """What a sweep compares of a finished job: the figure of validation that `callbacks.monitor` names."""
+        value = self.figure("val", monitor.removeprefix("val/"))
+        return math.nan if value is None else value
+
     def command(self) -> str:
         """What runs this job again, or lets it go on from its last checkpoint; to be given in `started_in`."""
         if (self.folder.parent / MULTIRUN).exists():

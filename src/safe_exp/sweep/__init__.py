@@ -3,5 +3,5 @@
 planned.py   the jobs that a sweep is to run        run.py      running those that are not done
 resume.py    resume_sweep=DIR as a command line     table.py    job, overrides, state, score, time
 study.py     jobs that optuna suggests
-ddp.py       several processes for one of its jobs  devices.py  a GPU for each job that runs at the same time
+ddp.py       a job of several processes            devices.py  GPUs for each job that runs at the same time
 """

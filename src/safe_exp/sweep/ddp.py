@@ -1,65 +1,132 @@
-"""Several processes for one job inside a multirun.
+"""Several processes for one job of a sweep.
 
-Lightning starts the further processes of a DDP job by running this command line again. In a multirun that would be the
-whole sweep: a second tree of outputs, and processes that train different jobs together without an error.
+Lightning starts the further processes of a DDP job by running this process's command line again, which in a multirun
+would be the whole sweep; and when one of them fails it kills this process (SIGKILL), which would be the sweep too. So
+such a job is started as a user would start it alone: as a command of its own, into the job's folder.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import shlex
+import signal
+import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import read_write
+from omegaconf import DictConfig, ListConfig
 
 from safe_exp.errors import UserError
+from safe_exp.job import sigterm_as_exit
+from safe_exp.status import EXIT_CODES
 
-# What Lightning leaves in the environment; the next job of this process would take itself for a part of this one.
-DDP_VARIABLES = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 30  # for a job that is told to stop, before it is killed
 
 
-@contextmanager
-def command_line_of_its_own(folder: Path, processes: int) -> Iterator[None]:
-    """For the time of one job, let this process look as if the job had been started alone, in `folder`.
+def needs_a_command_of_its_own(trainer: Any) -> bool:
+    """Whether this is a job of a multirun that asks for several processes, which nobody has started yet.
 
     Args:
-        processes: that share the job; with one nothing needs to be done.
-    Raises:
-        UserError: the launcher's processes cannot start others.
+        trainer: the config's section. Where it leaves the number open, as devices=auto does, several are assumed; so
+            they are of strategy=ddp on one device, which leaves behind in a process what the next job stumbles over.
     """
-    if processes == 1 or not HydraConfig.initialized() or "LOCAL_RANK" in os.environ or "SLURM_PROCID" in os.environ:
-        yield  # one of the further processes, or one of those that SLURM has started, all of them
-        return
-    config = HydraConfig.get()
-    if config.mode not in (RunMode.MULTIRUN, "MULTIRUN"):
-        yield
-        return
-    main = sys.modules["__main__"].__spec__
-    if main is None or main.name != "safe_exp.train":
-        launcher = config.runtime.choices.get("hydra/launcher", "this launcher")
+    if not HydraConfig.initialized() or HydraConfig.get().mode not in (RunMode.MULTIRUN, "MULTIRUN"):
+        return False
+    named = isinstance(trainer.devices, (list, ListConfig))  # the devices themselves, else their number
+    one = len(trainer.devices) == 1 if named else str(trainer.devices) == "1"
+    if one and trainer.num_nodes in (None, 1) and trainer.strategy == "auto":
+        return False
+    return "LOCAL_RANK" not in os.environ and not started_by_slurm()
+
+
+def started_by_slurm() -> bool:
+    """Whether SLURM has started this process as one of a job's tasks, by the signs that Lightning goes by."""
+    return "SLURM_NTASKS" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
+
+
+def require_a_task_for_each_process(processes: int) -> None:
+    """On SLURM, which starts a job's processes itself, their number must be the job's.
+
+    Raises:
+        UserError: with fewer the job would wait for the others for ever; with more, several would write one folder.
+    """
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
+    if started_by_slurm() and tasks != processes:
         raise UserError(
-            f"trainer.devices={processes} in a sweep: the jobs of hydra/launcher={launcher} run in processes that "
-            "cannot start others. Leave the launcher out, so that the jobs run one after the other; on SLURM set "
-            f"hydra.launcher.tasks_per_node={processes}."
+            f"This job takes {processes} process{'es' * (processes > 1)} (trainer.devices times trainer.num_nodes), "
+            f"and SLURM has started {tasks}. Each must be a task of its own: set "
+            f"hydra.launcher.tasks_per_node={processes} (for sbatch and srun: --ntasks-per-node={processes}) for one "
+            f"node, or trainer.devices={tasks}."
         )
-    argv, environment = sys.argv, {name: os.environ.get(name) for name in DDP_VARIABLES}
-    # A sweep=… among the overrides would make each process a multirun of its own.
-    sys.argv = [argv[0], *config.overrides.task, "hydra.mode=RUN"]
-    whole = HydraConfig.instance().cfg
-    with read_write(whole.hydra):
-        whole.hydra.run.dir = str(folder)
+
+
+def run_as_its_own_command(composed: DictConfig, folder: Path) -> float:
+    """Run this job of a sweep in `folder` as a command of its own; returns what the sweep compares.
+
+    The command keeps status.json and everything else of the folder. It is told to stop when this process is, and waited
+    for, so that its status says what happened.
+
+    Raises:
+        UserError: the job did not finish; with the reason of its status.json.
+    """
+    from safe_exp.sweep.devices import devices_of_its_own  # torch takes seconds to import
+
+    with devices_of_its_own(composed.trainer) as devices:
+        command = _command(folder, devices)
+        log.debug("%s", shlex.join(command))
+        # In a session of its own: Ctrl-C in a terminal reaches all processes of the foreground, and a second signal
+        # while the first is being dealt with would leave a status that says nothing.
+        process = subprocess.Popen(command, cwd=HydraConfig.get().runtime.cwd, start_new_session=True)
+        try:
+            with sigterm_as_exit():
+                process.wait()
+        except KeyboardInterrupt:
+            _stop(process, signal.SIGINT)
+            raise SystemExit(EXIT_CODES["interrupted"]) from None
+        except BaseException:
+            _stop(process, signal.SIGTERM)
+            raise
+    return _outcome(composed, folder)
+
+
+def _command(folder: Path, devices: list[int] | None) -> list[str]:
+    config = HydraConfig.get()
+    found = [source.path for source in config.runtime.config_sources if source.provider == "command-line"]
+    return [
+        sys.executable, "-m", "safe_exp.train", "--config-name", str(config.job.config_name),
+        *(flag for path in found for flag in ("--config-dir", path)),
+        *config.overrides.task,
+        *([f"trainer.devices={devices}".replace(" ", "")] if devices else []),
+        f"hydra.run.dir={_quoted(folder)}",
+        "hydra.output_subdir=null",  # .hydra/ says already that the job belongs to a sweep
+        "hydra.mode=RUN",  # a sweep=… among the overrides would make it a multirun
+    ]  # fmt: skip
+
+
+def _quoted(path: Path) -> str:
+    text = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"
+
+
+def _stop(process: subprocess.Popen, how: signal.Signals) -> None:
+    process.send_signal(how)
     try:
-        yield
-    finally:
-        sys.argv = argv
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
-        for name, value in environment.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        process.wait(PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _outcome(composed: DictConfig, folder: Path) -> float:
+    from safe_exp.reporting.collect import read_job
+
+    job = read_job(folder, 0, [])
+    if job.state != "finished":  # a job whose processes were killed counts as interrupted, and is resumed
+        raise UserError(f"{job.reason}")
+    return job.score(composed.callbacks.monitor)

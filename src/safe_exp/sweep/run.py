@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 
 from safe_exp.config import PACKAGE
 from safe_exp.errors import UserError
 from safe_exp.files import short_path, whole_file
-from safe_exp.job import LOCK
+from safe_exp.lock import LOCK, locked
 from safe_exp.reporting.collect import MULTIRUN, Job, read_job
 from safe_exp.status import git_commit
 from safe_exp.sweep.planned import YamlLoader, read_yaml
@@ -113,20 +112,10 @@ def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-@contextmanager
-def alone(folder: Path):
+def alone(folder: Path) -> AbstractContextManager[None]:
     """One process at a time drives a sweep: two that resume it would run each job twice."""
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise UserError(
-            f"{short_path(folder)}: another process is running this sweep. Wait for it, or stop it."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
+    refusal = f"{short_path(folder)}: another process is running this sweep. Wait for it, or stop it."
+    return locked(folder / LOCK, refusal, refuse=True)
 
 
 def _require_same_grid(folder: Path, jobs: list[list[str]]) -> None:
@@ -164,15 +153,10 @@ def _commit(job: Job) -> Any:
 
 def _wait_for(folder: Path) -> None:
     """Wait for a process that an earlier, killed sweep has left behind, working on this very job."""
-    if not folder.is_dir():
-        return
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.info("Job %s is still being run by a process of the earlier sweep; waiting for it.", folder.name)
-        lock.acquire()
-    lock.release()
+    if folder.is_dir():
+        told = f"Job {folder.name} is still being run by a process of the earlier sweep; waiting for it."
+        with locked(folder / LOCK, told):
+            pass
 
 
 def _conclude(folder: Path, jobs: list[list[str]]) -> list[Job]:

@@ -11,16 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from safe_exp.data.download.kinds import HEAD_BYTES, KINDS, image_kind
 from safe_exp.errors import UserError
 from safe_exp.files import short_path, whole_file
+from safe_exp.lock import LOCK, locked
 
 log = logging.getLogger(__name__)
 
 FAILURES = "failures.jsonl"
-LOCK = ".lock"
 DRAFT = re.compile(r"\.([0-9a-f]{64}|failures)\.\d+\.\w+")  # as files.whole_file names it
 
 
@@ -82,13 +80,8 @@ class DownloadFolder:
         return len(self._kinds)
 
     def _lock(self, stack: ExitStack) -> None:
-        lock = FileLock(self.folder / LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            log.info("Another process is downloading into %s; waiting until it is done.", short_path(self.folder))
-            lock.acquire()
-        stack.callback(lock.release)
+        told = f"Another process is downloading into {short_path(self.folder)}; waiting until it is done."
+        stack.enter_context(locked(self.folder / LOCK, told))
 
     def _stored_images(self) -> dict[str, str]:
         """The kind of each stored image by the digest in its name; drafts that a killed run left are removed."""

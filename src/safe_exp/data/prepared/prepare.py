@@ -22,8 +22,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from safe_exp.config import CaptionerConfig, DataConfig, SyntheticDataConfig
 from safe_exp.data.captioners import build_image_captioner
 from safe_exp.data.cleaning import CLEANING
@@ -39,6 +37,7 @@ from safe_exp.data.synthetic import write_synthetic
 from safe_exp.data.text import NORMALISATION
 from safe_exp.errors import UserError
 from safe_exp.files import short_path
+from safe_exp.lock import locked
 
 log = logging.getLogger(__name__)
 
@@ -128,19 +127,8 @@ class Preparation:
         """Keep other processes from doing the same work; where no lock can be had it is done twice, no worse."""
         with _writing(self.data.prepared):
             self._lock.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self._lock)
-        try:
-            try:
-                lock.acquire(timeout=0.2)
-            except Timeout:
-                log.info("Another process is preparing these articles; waiting for it.")
-                lock.acquire()
-        except (OSError, NotImplementedError):
-            log.debug("No lock could be taken on %s.", self._lock, exc_info=True)
-        try:
+        with locked(self._lock, "Another process is preparing these articles; waiting for it."):
             yield
-        finally:
-            lock.release()
 
     def make(self, numbers: Sequence[int]) -> None:
         """Make these parts; those of an earlier, interrupted preparation are not among `missing`."""
