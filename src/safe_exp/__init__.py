@@ -7,7 +7,7 @@ network, module    the parameters and the forward pass; the update, the metrics 
 training, evaluation, preparation, baselines   one job from config to results
 data/              articles → prepared data → splits → tokens → batches; the built-in data set
 config/            the typed shape of conf/
-job, resume, status, tracking, results, runs   what a run leaves behind, how it is read back and gone on with
+job, resume, settings, status, tracking, results, runs   what a run leaves behind, how it is gone on with
 sweep/             the jobs of a sweep: those that are not done, their devices and processes
 scores, calibration, intervals         the figures of metrics.json, and how far to trust them
 stored, bundle     a trained run read back, from its folder or from one file
