@@ -184,7 +184,7 @@ def test_patches_are_counted_level_by_level_and_row_by_row():
 def test_the_picture_outlines_each_patch_in_the_colour_of_its_side():
     picture = patch_picture(Image.new("RGB", (40, 30), "white"), [2, 1], [1.0, -0.5, 0.0, 0.0, 0.2])
     half = 448 // 2
-    assert picture.size == (896, 448 + 28)
+    assert picture.size == (448 + 12 + 448, 448 + 48)
     assert picture.getpixel((2, 2)) == FAKE
     assert picture.getpixel((half + 1, 1)) == REAL
     assert picture.getpixel((half // 2, half + half // 2)) == (
@@ -208,3 +208,13 @@ def test_coloured_text_shows_markup_of_others_as_it_is():
     assert "[red] x" in shown.plain
     assert shown.plain.startswith("[bold]a: fake, probability of fake 0.750\n")
     assert json.dumps(shown.plain)
+
+
+def test_below_the_coloured_words_stands_how_the_logit_comes_about():
+    side = {"phrases": [{"contribution": 1.0}, {"contribution": -3.0}], "others": 0.25}
+    logit = {"value": -2.5, "constant": -1.0, "text": side, "image": {"phrases": [], "others": 0.25}}
+    answer = {"id": "a", "verdict": "real", "probability": 0.07, "similarity": None, "explanation": {"logit": logit}}
+    shown = coloured({"text": Sentence(["x"], 0)}, answer, {"text": [-2.0]}).plain
+    assert shown.endswith("adds 2 to the logit\nlogit -2.500 = - 1.000 constant - 1.750 text + 0.250 image")
+    answer["explanation"] = {"cosine": {}}  # SAFE\\W has no logit
+    assert coloured({"text": Sentence(["x"], 0)}, answer, {"text": [-2.0]}).plain.endswith("adds 2 to -cos(t, v)")

@@ -25,7 +25,7 @@ from safe_exp.stored import StoredRun
 
 FAKE, REAL = (213, 94, 0), (0, 114, 178)  # Okabe and Ito's vermillion and blue, told apart by all readers
 ORANGE, BLUE, GREY = (255, 140, 40), (70, 160, 255), (128, 128, 128)  # of text: seen on dark and on light terminals
-PANEL = 448  # pixels of a picture's side
+PANEL, GAP, FOOT = 448, 12, 48  # pixels: a picture's side, between two of them, and of the words below
 FAINTEST = 0.05  # of the strongest patch; weaker ones get no outline
 
 
@@ -94,7 +94,7 @@ class Explainer:
             answer["explanation"] = found
             worth = _worth(logit, cosines, row)
             if self.folder is not None and article.image is not None and "image" in worth:
-                picture = patch_picture(article.image, self.grids, worth["image"])
+                picture = patch_picture(article.image, self.grids, worth["image"], _unit(found))
                 found["picture"] = str(save_picture(picture, self.folder, article.id))
             if self.console is not None:
                 self.console.print(coloured(read, answer, worth))
@@ -145,6 +145,8 @@ def patch_place(grids: Sequence[int], number: int) -> dict[str, int]:
 def coloured(read: Mapping[str, Sentence], answer: dict[str, Any], worth: Mapping[str, Sequence[float]]) -> Text:
     """The article's words in colours: orange speaks for fake, blue for real, the stronger the more; and the verdict.
 
+    Below it stands how the logit comes about, as far as there is one.
+
     Args:
         worth: what each word of a sentence adds to the logit of fake; those that the model does not read are not in it.
     """
@@ -161,23 +163,45 @@ def coloured(read: Mapping[str, Sentence], answer: dict[str, Any], worth: Mappin
             shown.append(f"{word}", _colour(value / strongest))
             shown.append(" ")
         shown.append("\n")
-    legend = (
+    found = answer.get("explanation", {})
+    legend = Text.assemble(
         ("orange", f"bold {_colour(1.0)}"),
         " speaks for fake, ",
         ("blue", f"bold {_colour(-1.0)}"),
         " for real; ",
+        (f"the brightest adds {strongest:.3g} to {_unit(found)}", "dim"),
     )
-    return shown + Text.assemble(*legend, ("the brightest adds ", "dim"), (f"{strongest:.3g} to the logit", "dim"))
+    return shown + legend + Text(_sum_line(found), "dim")
 
 
-def patch_picture(image: Image.Image, grids: Sequence[int], worth: Sequence[float]) -> Image.Image:
+def _sum_line(found: Mapping[str, Any]) -> str:
+    """logit 4.127 = 0.382 constant + 0.445 text + 3.300 image"""
+    if "logit" not in found:
+        return ""
+    total, constant, *sides = found["logit"].values()
+    parts = [constant, *(sum(phrase["contribution"] for phrase in side["phrases"]) + side["others"] for side in sides)]
+    named = zip(parts, list(found["logit"])[1:], strict=True)
+    terms = " ".join(f"{'-' if part < 0 else '+'} {abs(part):.3f} {name}" for part, name in named)
+    return f"\nlogit {total:.3f} = {terms.removeprefix('+ ')}"
+
+
+def _unit(found: Mapping[str, Any]) -> str:
+    """What the colours of an explanation add up to: SAFE\\W, which has no logit, calls the unlike fake."""
+    return "the logit" if "logit" in found or not found else "-cos(t, v)"
+
+
+def patch_picture(
+    image: Image.Image, grids: Sequence[int], worth: Sequence[float], unit: str = "the logit"
+) -> Image.Image:
     """The picture once for each level of patches, each outlined in orange (fake) or blue (real), thicker for more.
 
     Args:
         worth: what each patch adds to the logit of fake, level after level.
+        unit: what it is that they add to.
     """
     strongest = max(map(abs, worth), default=0) or 1.0
-    sheet = Image.new("RGB", (PANEL * len(grids), PANEL + 28), "white")
+    sheet = Image.new("RGB", ((PANEL + GAP) * len(grids) - GAP, PANEL + FOOT), "white")
+    words, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
     number = 0
     for level, grid in enumerate(grids):
         panel = image.convert("RGB").resize((PANEL, PANEL), Image.Resampling.BICUBIC).convert("RGBA")
@@ -193,13 +217,12 @@ def patch_picture(image: Image.Image, grids: Sequence[int], worth: Sequence[floa
                 draw.rectangle(corners, fill=(*colour, int(90 * abs(value))))
                 if abs(value) >= FAINTEST:
                     draw.rectangle(corners, outline=(*colour, 255), width=1 + round(7 * abs(value)))
-        sheet.paste(Image.alpha_composite(panel, marks).convert("RGB"), (level * PANEL, 0))
-    legend = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(size=14)
-    legend.text((6, PANEL + 6), "orange: towards fake", FAKE, font)
-    legend.text((166, PANEL + 6), "blue: towards real", REAL, font)
-    if len(grids) > 1:
-        legend.text((310, PANEL + 6), f"strongest: {strongest:.3g} of the logit", "black", font)
+        sheet.paste(Image.alpha_composite(panel, marks).convert("RGB"), (level * (PANEL + GAP), 0))
+        words.text((level * (PANEL + GAP) + 6, PANEL + 4), f"{grid} by {grid} patches", "black", font)
+    below = PANEL + 25
+    words.text((6, below), "orange: fake", FAKE, font)
+    words.text((106, below), "blue: real", REAL, font)
+    words.text((190, below), f"thickest: {strongest:.3g} of {unit}", "black", font)
     return sheet
 
 
