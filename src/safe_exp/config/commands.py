@@ -40,9 +40,7 @@ class TrainConfig:
     resume: str | None = None  # a run folder whose stopped run is to be continued
     resume_sweep: str | None = None  # a sweep's folder whose unfinished jobs are to be run; see sweep/resume.py
     threads: int | None = None  # of a processor; null: one where a step is too small for more
-    threshold: Any = (
-        0.5  # a score above it is the verdict "fake"; best: the one with the highest macro F1 on validation
-    )
+    threshold: Any = 0.5  # a score above it is the verdict "fake"; best: that of the highest macro F1 on validation
 
     def __post_init__(self) -> None:
         require_at_least("seed", self.seed, 0)

@@ -25,7 +25,7 @@ class PredictConfig:
     image: str | None = None  # a file
     caption: str | None = None  # the sentence that describes the image
     images: str | None = MISSING  # folder below which JSON lines may name images; null: they may name none
-    calibrate: bool = MISSING  # give the probability at the temperature that validation found; verdicts stay
+    calibrate: bool = MISSING  # give the probability at the temperature that validation found; at 0.5 verdicts stay
     threshold: Any = MISSING  # a probability above it is the verdict "fake"; best: the run's own, from validation
     explain: bool = MISSING  # say which phrases and patches moved the verdict and the similarity
     explain_to: str | None = MISSING  # folder for pictures of it (visual words); implies explain
