@@ -293,6 +293,15 @@ def test_a_run_that_is_not_there_is_named_and_nothing_stands_on_standard_output(
     assert "run=nowhere: .hydra/config.yaml is missing" in done.stderr
 
 
+def test_a_question_does_not_wait_for_what_only_training_needs():
+    check = (
+        "import sys, safe_exp.prediction;"
+        "assert not {'pytorch_lightning', 'torchmetrics', 'sklearn', 'scipy.optimize', 'matplotlib'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 TEXT = "the boat is red " * 9
 
 

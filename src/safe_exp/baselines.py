@@ -19,11 +19,12 @@ from sklearn.pipeline import Pipeline
 from safe_exp.config import BaselineConfig, MethodConfig, TfidfConfig, VectorsConfig
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.errors import UserError
+from safe_exp.figure_names import THRESHOLD
 from safe_exp.files import short_path
 from safe_exp.intervals import bootstrap_intervals
 from safe_exp.progress import print_results
 from safe_exp.results import Predictions, trust_lines, write_metrics, write_predictions
-from safe_exp.scores import THRESHOLD, class_balance, scorer_figures
+from safe_exp.scores import class_balance, scorer_figures
 
 log = logging.getLogger(__name__)
 

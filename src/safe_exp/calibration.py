@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.special import expit
 
 from safe_exp.errors import UserError
@@ -129,6 +128,8 @@ def fit_temperature(logit: np.ndarray, label: np.ndarray) -> float:
         logit: (N,) finite.
         label: 1 = fake, (N,), of both classes.
     """
+    from scipy.optimize import minimize_scalar  # who only asks a run waits for no import of it
+
     sign = np.where(label == 1, 1.0, -1.0)
 
     def loss(inverse: float) -> float:

@@ -13,13 +13,14 @@ from safe_exp.config import EvaluateConfig
 from safe_exp.data.articles import count_reasons
 from safe_exp.data.scoring import encode_folder
 from safe_exp.errors import UserError
+from safe_exp.figure_names import BEST
 from safe_exp.files import short_path, write_json
 from safe_exp.intervals import split_intervals
 from safe_exp.job import is_first_process
 from safe_exp.progress import print_results
 from safe_exp.results import split_predictions, trust_lines, write_metrics, write_predictions
 from safe_exp.runs import module_of
-from safe_exp.scores import BEST, SplitScores, split_figures
+from safe_exp.scores import SplitScores, split_figures
 from safe_exp.stored import no_calibration, open_run
 
 log = logging.getLogger(__name__)

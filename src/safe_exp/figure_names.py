@@ -1,7 +1,13 @@
-"""What the figures of metrics.json are called: in the logs, in tables, on axes. No heavy imports, so anyone may ask."""
+"""What the figures of metrics.json are called: in the logs, in tables, on axes; and where scores are cut.
+
+No heavy imports, so anyone may ask.
+"""
 
 from collections.abc import Mapping
 from typing import Any
+
+THRESHOLD = 0.5  # a score above it is the verdict "fake", unless the user asks for the best on validation
+BEST = "best"
 
 LABELS = {
     "accuracy": "accuracy",

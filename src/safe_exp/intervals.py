@@ -22,7 +22,8 @@ from torch import Tensor
 
 from safe_exp.calibration import Calibration
 from safe_exp.equations.loss import prediction_loss, similarity_loss_forward
-from safe_exp.scores import CALIBRATION_BINS, PROBABILITY_FIGURES, THRESHOLD, logit_of, scorers_of, thresholds_of
+from safe_exp.figure_names import THRESHOLD
+from safe_exp.scores import CALIBRATION_BINS, PROBABILITY_FIGURES, logit_of, scorers_of, thresholds_of
 
 log = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from safe_exp.data.synthetic import write_synthetic
 from safe_exp.equations import SafeOutput, Words
 from safe_exp.errors import UserError
 from safe_exp.explained import Explainer
-from safe_exp.scores import BEST, THRESHOLD
+from safe_exp.figure_names import BEST, THRESHOLD
 from safe_exp.stored import StoredRun, no_calibration, open_run
 
 log = logging.getLogger(__name__)

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from safe_exp.figure_names import LABELS
+from safe_exp.figure_names import BEST, LABELS, THRESHOLD
 from safe_exp.files import whole_file, write_json
-from safe_exp.scores import BEST, THRESHOLD
 
 COLUMNS = ("id", "split", "label", "probability", "similarity", "verdict")
 

@@ -14,9 +14,8 @@ from torchmetrics.functional import classification, mean_squared_error
 from safe_exp.calibration import Calibration, fit_calibration
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import SafeOutput, safe_loss
+from safe_exp.figure_names import BEST, THRESHOLD
 
-THRESHOLD = 0.5  # a score above it is the verdict "fake", unless the user asks for the best on validation
-BEST = "best"
 CALIBRATION_BINS = 15
 
 VERDICT_FIGURES = ("accuracy", "precision", "recall", "f1", "f1_macro")  # of the verdicts at a threshold

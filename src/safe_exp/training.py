@@ -19,6 +19,7 @@ from safe_exp.config import TrainConfig, Update, plain_config, trainer_arguments
 from safe_exp.data.artifacts import share_artifacts
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.errors import UserError
+from safe_exp.figure_names import BEST, THRESHOLD
 from safe_exp.files import short_path
 from safe_exp.intervals import split_intervals
 from safe_exp.job import is_first_process, job_name, sweep_name
@@ -27,7 +28,7 @@ from safe_exp.progress import print_results, progress_callbacks
 from safe_exp.reporting.figures import draw_run_figures
 from safe_exp.reporting.reliability import draw_reliability
 from safe_exp.results import Predictions, split_predictions, trust_lines, write_metrics, write_predictions
-from safe_exp.scores import BEST, THRESHOLD, calibrate, split_figures
+from safe_exp.scores import calibrate, split_figures
 from safe_exp.stopping import ended_within_epoch, stopped_by
 from safe_exp.sweep.ddp import require_a_task_for_each_process
 from safe_exp.sweep.devices import devices_of_its_own

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from safe_exp.errors import UserError
+from safe_exp.figure_names import BEST
 
 
 def require_at_least(key: str, value: float, least: float) -> None:
@@ -18,5 +19,5 @@ def require_positive(key: str, value: float) -> None:
 
 def require_threshold(value: Any) -> None:
     """Refuse a threshold that is neither between 0 and 1 nor `best`."""
-    if value != "best" and not (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1):
+    if value != BEST and not (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1):
         raise UserError(f"threshold={value}: expected a number between 0 and 1, or best (on validation, by macro F1).")

@@ -24,11 +24,11 @@ from safe_exp.data.readers.folders import FolderReader
 from safe_exp.data.readers.table import TableReader
 from safe_exp.data.synthetic import synthetic_folder
 from safe_exp.errors import UserError
+from safe_exp.figure_names import THRESHOLD
 from safe_exp.reporting.collect import Job
 from safe_exp.reporting.conditions import Condition
 
 THUMBNAIL_PIXELS = 320  # the longer side
-THRESHOLD = 0.5  # of a run that says nothing else
 MOST_CHARACTERS = 700  # of a text that is shown
 KINDS = {  # (label, whether the most similar come first) → heading
     (1, False): "Fake, text and image least alike",
