@@ -32,6 +32,7 @@ FEW = 1_000
 class Measured(NamedTuple):
     first_seconds: float  # from the start of the process to the first answer
     per_second: float  # answers after it
+    processor_seconds: float  # of the whole process, whatever else the machine was busy with
     peak_megabytes: float
 
 
@@ -66,8 +67,8 @@ def report(folder: Path, articles: int) -> str:
     for name, run, lines, settings in cases:
         found = asked(folder, lines, f"run={run}", *settings)
         rows.append([name, f"{len(lines):,}", f"{found.first_seconds:.1f} s", f"{found.per_second:,.0f}",
-                     f"{found.peak_megabytes:,.0f} MB"])  # fmt: skip
-    return table(["", "articles", "first answer", "answers a second", "peak memory"], rows)
+                     f"{found.processor_seconds:.1f} s", f"{found.peak_megabytes:,.0f} MB"])  # fmt: skip
+    return table(["", "articles", "first answer", "answers a second", "processor time", "peak memory"], rows)
 
 
 def written(folder: Path, count: int, images: bool) -> Iterator[bytes]:
@@ -114,7 +115,8 @@ def asked(folder: Path, lines: Sequence[bytes], *settings: str) -> Measured:
     errors = [answer for answer in answers if "error" in answer]
     if process.returncode or errors or len(answers) != len(lines):
         raise RuntimeError(f"predict {settings}: {len(answers)} answers to {len(lines)} lines, {errors[:1]}")
-    return Measured(first - start, (len(lines) - 1) / (last - first), usage.ru_maxrss / 1024)
+    busy = usage.ru_utime + usage.ru_stime
+    return Measured(first - start, (len(lines) - 1) / (last - first), busy, usage.ru_maxrss / 1024)
 
 
 def command(folder: Path, name: str, *settings: str) -> None:
