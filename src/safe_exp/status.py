@@ -89,6 +89,14 @@ def record_process_failure(folder: Path, error: BaseException, process: int) -> 
         write_json(path, content | ending | {"reason": f"in process {process}: {ending['reason']}", "process": process})
 
 
+def record_gone(folder: Path, reason: str) -> None:
+    """Record that a job's process was killed before it could say so itself; any other ending stays as it is."""
+    path = Path(folder) / "status.json"
+    content = _read(path)
+    if content.get("state") == "running":
+        write_json(path, content | {"state": "interrupted", "reason": reason, "ended": _now()})
+
+
 def _ending(error: BaseException) -> dict[str, Any]:
     if _is_interruption(error):
         ending = {"state": "interrupted", "reason": _interruption_reason(error)}

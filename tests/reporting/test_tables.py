@@ -1,11 +1,14 @@
 """Tables as files: what programs read back, and what Markdown and LaTeX must not take for markup."""
 
 import csv
+import re
+from itertools import product
 
 import pytest
 
+from safe_exp.reporting.latex import LINE, escape_latex, to_latex
 from safe_exp.reporting.statistics import Summary
-from safe_exp.reporting.tables import Column, Table, escape_latex, escape_markdown, to_latex, to_markdown, write_table
+from safe_exp.reporting.tables import Column, Table, escape_markdown, to_markdown, write_table
 
 AWKWARD = 'a,"b"\n50% of_x & {y} | <script>'
 TABLE = Table(
@@ -47,10 +50,27 @@ def test_latex_by_hand():
     assert r"Name & Score\_1 & p \\" in lines
     assert (
         r"a,\textquotedbl{}b\textquotedbl{} 50\% of\_x \& \{y\} \textbar{} \textless{}script\textgreater{} & "
-        r"0.800 $\pm$ 0.013 [0.750, 0.850] & \textless{} 0.0001 \\"
+        r"\begin{tabular}[t]{@{}r@{}}0.800 $\pm$ 0.013 \\ {}[0.750, 0.850]\end{tabular} & \textless{} 0.0001 \\"
     ) in lines
     assert r"{}[3, 4] & 0.500 & -- \\" in lines  # a bare [ would be an argument of the \\ before it
     assert lines.index(r"\toprule") < lines.index(r"\midrule") < lines.index(r"\bottomrule")
+
+
+def test_a_table_too_wide_or_too_tall_for_a_page_comes_in_parts_that_lose_nothing():
+    columns = [Column("name", "Name"), *(Column(f"c{n}", f"figure number {n}") for n in range(9))]
+    rows = [
+        {"name": f"row {n}"} | {f"c{m}": Summary(3, n + m / 10, 0.1, 0.2, 0.3) for m in range(9)} for n in range(60)
+    ]
+    text = to_latex(Table("wide", "A wide table", columns, rows))
+    parts = text.split(r"\begin{table}")[1:]
+    assert len(parts) > 2
+    assert len(set(re.findall(r"\\label\{.+\}", text))) == len(parts)
+    for part in parts:
+        lines = [line for line in part.splitlines() if line.startswith("row ")]
+        assert len(lines) <= 50
+        assert max(map(len, lines)) <= LINE + 40  # $\pm$ and & are shorter when printed
+    for row, column in product(range(60), range(9)):
+        assert re.search(rf"^row {row} & (?:.+ & )?{row + column / 10:.3f} ", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

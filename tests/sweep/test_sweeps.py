@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -180,6 +181,41 @@ def test_ctrl_c_ends_a_sweep_and_prints_how_to_go_on(tmp_path):
     assert not (folder / "1").exists()
     assert f"To go on: python -m safe_exp.train -m resume_sweep={folder.relative_to(tmp_path)}" in printed
     assert "Traceback" not in printed
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_the_jobs_of_all_processes_which_then_go_on(tmp_path):
+    several = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    process = start(tmp_path, "-m", *LONG, "trainer.max_epochs=150", "seed=0,1,2", *several)
+    wait_for(lambda: len(list(tmp_path.glob("multirun/*/*/[01]/checkpoints/last.ckpt"))) == 2)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the command
+    _, printed = process.communicate(timeout=60)
+    folder = sweep_folder(tmp_path)
+    assert {read_json(folder / name / "status.json")["state"] for name in "01"} == {"interrupted"}
+    assert f"resume_sweep={folder.relative_to(tmp_path)}" in printed
+    assert "Traceback" not in printed
+    resumed = run("train", "-m", f"resume_sweep={folder}", *several, cwd=tmp_path, timeout=300)
+    assert resumed.returncode == 0, resumed.stderr
+    assert results(folder).keys() == {0, 1, 2}
+    assert read_json(folder / "0" / "status.json")["resumed"] == 1
+
+
+def names_made(data: Path) -> list[str]:
+    """What lies there, without the digest of where the articles come from."""
+    return [re.sub(r"-[0-9a-f]{12}\b", "", path.name) for path in data.rglob("*")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_jobs_that_start_together_prepare_once_and_equal_those_of_one_process(launcher, tmp_path):
+    together, one = tmp_path / "together", tmp_path / "one"
+    for place, chosen in ((together, launcher), (one, "basic")):
+        place.mkdir()
+        done = run("train", "-m", *TINY, "seed=0,1", f"hydra/launcher={chosen}", cwd=place)
+        assert done.returncode == 0, done.stderr
+    made, expected = (sorted(names_made(place / "data")) for place in (together, one))
+    assert made == expected  # no second data set, no drafts
+    assert results(sweep_folder(together)) == results(sweep_folder(one))
 
 
 def test_two_processes_cannot_run_one_sweep_or_one_job(tmp_path):

@@ -59,7 +59,7 @@ def conditions_table(study: Study) -> Table:
         "commoner answer; fakes: their share of the articles. "
         f"No interval is claimed from fewer than {FEWEST_FOR_INTERVAL} jobs."
     )
-    return Table("conditions", "What each condition reached", columns, rows, note)
+    return Table("conditions", "What each condition reached", columns, rows, note, keys=max(len(study.swept), 1))
 
 
 def comparisons_table(study: Study, score: str) -> Table | None:

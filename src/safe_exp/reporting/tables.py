@@ -13,12 +13,6 @@ from safe_exp.reporting.statistics import Summary
 
 NOTHING = "–"
 SUMMARY_PARTS = ("mean", "sd", "low", "high", "n")
-LATEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}", "±": r"$\pm$", "×": r"$\times$", "−": r"$-$", "–": "--",
-    "≥": r"$\geq$", "α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "…": r"\ldots{}",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,6 +30,7 @@ class Table:
     columns: list[Column]
     rows: list[dict[str, Any]]  # text, numbers, Summary or None
     note: str = ""
+    keys: int = 1  # columns, from the left, that say what a row is about
 
     def text(self, row: dict[str, Any], column: Column) -> str:
         """The cell as people read it; numbers rounded, a Summary as mean ± sd [interval]."""
@@ -57,6 +52,8 @@ class Table:
 
 def write_table(table: Table, folder: Path) -> list[Path]:
     """folder/<name>.csv, .md and .tex, each whole or not at all."""
+    from safe_exp.reporting.latex import to_latex
+
     content = {"csv": to_csv_rows(table), "md": to_markdown(table), "tex": to_latex(table)}
     paths = []
     for suffix, body in content.items():
@@ -86,39 +83,12 @@ def to_csv_rows(table: Table) -> list[list[Any]]:
 
 
 def to_markdown(table: Table) -> str:
-    aligned = ["---:" if _is_numeric(table, column) else "---" for column in table.columns]
+    aligned = ["---:" if is_numeric(table, column) else "---" for column in table.columns]
     lines = [_markdown_row([escape_markdown(column.label) for column in table.columns]), _markdown_row(aligned)]
     for row in table.rows:
         lines.append(_markdown_row([escape_markdown(table.text(row, column)) for column in table.columns]))
     note = f"\n{escape_markdown(table.note)}\n" if table.note else ""
     return f"**{escape_markdown(table.title)}**\n\n" + "\n".join(lines) + "\n" + note
-
-
-def to_latex(table: Table) -> str:
-    r"""A table environment that needs \usepackage{booktabs} and nothing else."""
-    alignment = "".join("r" if _is_numeric(table, column) else "l" for column in table.columns)
-    body = [" & ".join(escape_latex(table.text(row, column)) for column in table.columns) for row in table.rows]
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{escape_latex(' '.join(filter(None, [_sentence(table.title), table.note])))}}}",
-        rf"\label{{tab:{table.name}}}",
-        rf"\begin{{tabular}}{{{alignment}}}",
-        r"\toprule",
-        " & ".join(escape_latex(column.label) for column in table.columns) + r" \\",
-        r"\midrule",
-        *(line + r" \\" for line in body),
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def escape_latex(text: str) -> str:
-    # A line that begins with "[" would be read as the argument of the \\ before it; braces hide it.
-    escaped = "".join(LATEX.get(character, character) for character in " ".join(text.split()))
-    return f"{{}}{escaped}" if escaped.startswith("[") else escaped
 
 
 def escape_markdown(text: str) -> str:
@@ -130,7 +100,7 @@ def _markdown_row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _is_numeric(table: Table, column: Column) -> bool:
+def is_numeric(table: Table, column: Column) -> bool:
     return any(table.number(row, column) is not None for row in table.rows)
 
 
@@ -149,7 +119,3 @@ def _summary_text(summary: Summary, decimals: int) -> str:
     if summary.low is not None:
         text += f" [{summary.low:.{decimals}f}, {summary.high:.{decimals}f}]"
     return text
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith((".", "?", "!")) else f"{text}."

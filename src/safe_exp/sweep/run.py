@@ -17,7 +17,7 @@ from safe_exp.files import short_path, whole_file
 from safe_exp.lock import LOCK, locked
 from safe_exp.reporting.collect import MULTIRUN, Job, read_job
 from safe_exp.settings import require_same_settings
-from safe_exp.status import git_commit
+from safe_exp.status import EXIT_CODES, git_commit, record_gone
 from safe_exp.sweep.planned import YamlLoader, read_yaml
 from safe_exp.sweep.table import print_jobs
 
@@ -49,7 +49,10 @@ def run_sweep(folder: Path, jobs: list[list[str]], launch: Launch, settings: str
         results: Sequence[Any] = []
         try:
             results = _launch_all(folder, jobs, todo, launch)
-        except BaseException:  # Ctrl-C, or a launcher that fails as a whole
+        except KeyboardInterrupt:  # reached a launcher's processes, or this one between two jobs
+            _conclude(folder, jobs)
+            raise SystemExit(EXIT_CODES["interrupted"]) from None  # a traceback would hide the table
+        except BaseException:  # a job that was interrupted, or a launcher that fails as a whole
             _conclude(folder, jobs)
             raise
         unfinished = _conclude(folder, jobs)
@@ -144,6 +147,9 @@ def _wait_for(folder: Path) -> None:
 def _conclude(folder: Path, jobs: list[list[str]]) -> list[Job]:
     """Print what became of every job; returns those that have not finished."""
     after = [read_job(folder / str(number), number, overrides) for number, overrides in enumerate(jobs)]
+    for job in after:
+        if job.state == "interrupted":  # joblib kills its workers on Ctrl-C, some before they have written their status
+            record_gone(job.folder, str(job.reason))
     print_jobs(after)
     unfinished = [job for job in after if job.state != "finished"]
     if any(job.state in ("interrupted", "missing") for job in unfinished):
