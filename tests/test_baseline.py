@@ -93,8 +93,12 @@ def test_a_baseline_leaves_a_run_folder_in_the_shape_of_any_other(swept):
     for job in jobs.values():
         metrics = read_json(job / "metrics.json")
         for side in ("val", "test"):
-            assert set(metrics[side]) == {"loss", "loss_prediction", "prediction"}
+            given = {"loss", "loss_prediction", "articles", "thresholds", "prediction"}
+            assert set(metrics[side]) - {"intervals"} == given
             assert set(metrics[side]["prediction"]) == set(FIGURES)
+        assert set(metrics["test"]["intervals"]["prediction"]) == set(FIGURES)
+        low, high = metrics["test"]["intervals"]["loss"]
+        assert low <= metrics["test"]["loss"] <= high
         rows = read_rows(job / "predictions.csv")
         assert list(rows[0]) == ["id", "split", "label", "probability", "similarity", "verdict"]
         assert len(rows) == metrics["data"]["val"] + metrics["data"]["test"]

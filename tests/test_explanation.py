@@ -6,10 +6,12 @@ import pytest
 import torch
 from PIL import Image
 
+from safe_exp.equations.released import released_forward
 from safe_exp.equations.safe import safe_forward
-from safe_exp.explained import FAKE, REAL, coloured, patch_picture, patch_place, save_picture
+from safe_exp.explained import FAKE, REAL, Sentence, coloured, patch_picture, patch_place, save_picture
 from safe_exp.explanation import cosine_parts, logit_parts, phrases_of
 from safe_exp.network import VARIANTS, SafeNetwork
+from safe_exp.released import ReleasedNetwork
 
 LENGTHS = torch.tensor([9, 1, 0, 5])  # with sentences shorter than a window
 
@@ -28,8 +30,7 @@ def run(network, text, visual):
 
 
 def parts_sum(parts):
-    sides = [side for side in (parts.text, parts.visual) if side is not None]
-    return parts.constant + sum(side.filters.sum(dim=1) for side in sides)
+    return parts.constant + sum(side.filters.sum(dim=1) for side in parts.sides.values())
 
 
 @pytest.mark.parametrize("variant", [v for v in VARIANTS if v != "similarity_only"])
@@ -44,36 +45,81 @@ def test_the_parts_add_up_to_the_logit_of_the_network(variant, dtype, tolerance)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
 def test_each_side_s_parts_add_up_to_the_cosine(dtype, tolerance):
     _, _, _, (output, cache) = made("similarity_only", dtype)
-    for parts in cosine_parts(cache):
+    for parts in cosine_parts(cache).values():
         torch.testing.assert_close(parts_sum(parts), 2 * output.similarity - 1, rtol=0, atol=tolerance)
     assert logit_parts(cache) is None
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_the_released_architecture_s_three_channels_add_up_too(dtype, tolerance):
+    torch.manual_seed(0)
+    network = ReleasedNetwork(5, 3, [2, 4], num_filters=6, feature_dim=7).to(dtype)
+    channels = [torch.randn(4, length, 5, dtype=dtype) for length in (3, 9, 6)]
+    lengths = [LENGTHS.clamp(max=channel.shape[1]) for channel in channels]
+    with torch.no_grad():
+        output, cache = released_forward(network.weights(), *channels, *lengths)
+    logit, cosines = logit_parts(cache), cosine_parts(cache)
+    assert list(logit.sides) == ["headline", "body", "image"]
+    torch.testing.assert_close(parts_sum(logit), output.logits[:, 0] - output.logits[:, 1], rtol=0, atol=tolerance)
+    for parts in cosines.values():
+        torch.testing.assert_close(parts_sum(parts), 2 * output.similarity - 1, rtol=0, atol=tolerance)
+    for side in [*logit.sides.values(), *cosines["text"].sides.values(), *cosines["image"].sides.values()]:
+        shared = side.words.sum(dim=1) + side.filter_biases
+        torch.testing.assert_close(shared, side.filters.sum(dim=1), rtol=0, atol=tolerance)
+
+
+def plainly(network, words):
+    """For each filter its best window's value after ReLU, its start and its width: loops over one text (L, E)."""
+    for bank in network.text_encoder.filters:
+        width = bank.weight.shape[1]
+        padded = torch.zeros(max(len(words), width), 5, dtype=torch.float64)
+        padded[: len(words)] = words
+        for weight, bias in zip(bank.weight, bank.bias, strict=True):
+            starts = range(len(padded) - width + 1)
+            values = [((padded[i : i + width] * weight).sum() + bias).item() for i in starts]
+            best = max(starts, key=lambda i: values[i])
+            yield max(values[best], 0.0), best, width
+
+
+def pulls(network):
+    """What a unit of each filter of the text adds to the logit, (g·K,)."""
+    direction = (network.predictor.weight[0] - network.predictor.weight[1])[:7]
+    return (direction @ network.text_encoder.project.weight).tolist()
 
 
 def test_a_window_s_part_is_recomputed_from_the_words_themselves():
     """Filter by filter, in plain loops: the best window is looked for here, and not read from the cache."""
     network, text, _, (_, cache) = made()
-    side = logit_parts(cache).text
-    direction = (network.predictor.weight[0] - network.predictor.weight[1])[:7]
+    side = logit_parts(cache).sides["text"]
     for article, length in enumerate(LENGTHS.tolist()):
-        column = 0
-        for bank, width in zip(network.text_encoder.filters, (2, 4), strict=True):
-            words = torch.zeros(max(length, width), 5, dtype=torch.float64)
-            words[:length] = text[article, :length]
-            for k in range(6):
-                values = [(words[i : i + width] * bank.weight[k]).sum() + bank.bias[k]
-                          for i in range(len(words) - width + 1)]  # fmt: skip
-                best = max(range(len(values)), key=lambda i: values[i])
-                part = direction @ network.text_encoder.project.weight[:, column] * max(values[best], 0)
-                assert side.starts[article, column] == best
-                assert side.widths[column] == width
-                assert side.filters[article, column].item() == pytest.approx(part.item(), abs=1e-12)
-                column += 1
+        found = list(plainly(network, text[article, :length]))
+        assert side.starts[article].tolist() == [start for _, start, _ in found]
+        assert side.widths.tolist() == [width for *_, width in found]
+        expected = [pull * value for pull, (value, *_) in zip(pulls(network), found, strict=True)]
+        assert side.filters[article].tolist() == pytest.approx(expected, abs=1e-12)
+
+
+def test_taking_a_window_away_moves_the_logit_by_what_its_filters_next_best_windows_say_less():
+    network, text, visual, (output, cache) = made()
+    side, logit = logit_parts(cache).sides["text"], output.logits[0, 0] - output.logits[0, 1]
+    changed = 0
+    for column in range(12):
+        start, width = side.starts[0, column].item(), side.widths[column].item()
+        occluded = text.clone()
+        occluded[0, start : start + width] = 0
+        again, cache_again = run(network, occluded, visual)
+        left = [pull * value for pull, (value, *_) in zip(pulls(network), plainly(network, occluded[0]), strict=True)]
+        moved = again.logits[0, 0] - again.logits[0, 1] - logit
+        assert moved.item() == pytest.approx(sum(left) - side.filters[0].sum().item(), abs=1e-12)
+        assert logit_parts(cache_again).sides["text"].filters[0].tolist() == pytest.approx(left, abs=1e-12)
+        changed += left[column] != pytest.approx(side.filters[0, column].item())
+    assert changed > 6  # filters below zero have nothing to lose
 
 
 def test_words_share_out_what_their_windows_add():
     _, _, _, (_, cache) = made()
     parts = logit_parts(cache)
-    for side in (parts.text, parts.visual):
+    for side in parts.sides.values():
         shared = side.words.sum(dim=1) + side.filter_biases
         torch.testing.assert_close(shared, side.filters.sum(dim=1), rtol=0, atol=1e-12)
 
@@ -83,7 +129,7 @@ def test_words_that_no_window_reads_have_no_part_and_can_be_taken_away():
     text = torch.randn(4, 80, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         output, cache = safe_forward(network.weights(), text, visual)
-    side = logit_parts(cache).text
+    side = logit_parts(cache).sides["text"]
     for article in range(4):
         read = {start + j for start, width in zip(side.starts[article].tolist(), side.widths.tolist(), strict=True)
                 for j in range(width)}  # fmt: skip
@@ -106,7 +152,7 @@ def test_words_that_no_window_reads_have_no_part_and_can_be_taken_away():
 def test_removing_what_a_word_adds_moves_the_logit_by_that_much_while_the_windows_stay():
     """Occlusion: a word's vector made a little smaller, so that every filter keeps its window and its sign."""
     network, text, visual, (output, cache) = made()
-    side, logit, step = logit_parts(cache).text, output.logits[:, 0] - output.logits[:, 1], 1e-6
+    side, logit, step = logit_parts(cache).sides["text"], output.logits[:, 0] - output.logits[:, 1], 1e-6
     for word in range(9):
         smaller = text.clone()
         smaller[:, word] *= 1 - step
@@ -117,7 +163,7 @@ def test_removing_what_a_word_adds_moves_the_logit_by_that_much_while_the_window
 
 def test_phrases_are_whole_windows_within_the_article_the_strongest_first():
     _, _, _, (_, cache) = made()
-    side = logit_parts(cache).text
+    side = logit_parts(cache).sides["text"]
     for article, length in enumerate(LENGTHS.tolist()):
         phrases = phrases_of(side, article, length)
         assert sum(p.contribution for p in phrases) == pytest.approx(side.filters[article].sum().item(), abs=1e-12)
@@ -138,7 +184,7 @@ def test_patches_are_counted_level_by_level_and_row_by_row():
 def test_the_picture_outlines_each_patch_in_the_colour_of_its_side():
     picture = patch_picture(Image.new("RGB", (40, 30), "white"), [2, 1], [1.0, -0.5, 0.0, 0.0, 0.2])
     half = 448 // 2
-    assert picture.size == (896, 448 + 28)
+    assert picture.size == (448 + 12 + 448, 448 + 48)
     assert picture.getpixel((2, 2)) == FAKE
     assert picture.getpixel((half + 1, 1)) == REAL
     assert picture.getpixel((half // 2, half + half // 2)) == (
@@ -157,11 +203,18 @@ def test_no_id_leads_a_picture_out_of_its_folder(article_id, tmp_path):
 
 
 def test_coloured_text_shows_markup_of_others_as_it_is():
-    class Article:
-        text_words, visual_words = ["[red]", "x"], []
-
     answer = {"id": "[bold]a", "verdict": "fake", "probability": 0.75, "similarity": None}
-    shown = coloured(Article, answer, [1.0, -2.0, 0.0], None)
+    shown = coloured({"text": Sentence(["[red]", "x"], 0)}, answer, {"text": [1.0, -2.0, 0.0]})
     assert "[red] x" in shown.plain
     assert shown.plain.startswith("[bold]a: fake, probability of fake 0.750\n")
     assert json.dumps(shown.plain)
+
+
+def test_below_the_coloured_words_stands_how_the_logit_comes_about():
+    side = {"phrases": [{"contribution": 1.0}, {"contribution": -3.0}], "others": 0.25}
+    logit = {"value": -2.5, "constant": -1.0, "text": side, "image": {"phrases": [], "others": 0.25}}
+    answer = {"id": "a", "verdict": "real", "probability": 0.07, "similarity": None, "explanation": {"logit": logit}}
+    shown = coloured({"text": Sentence(["x"], 0)}, answer, {"text": [-2.0]}).plain
+    assert shown.endswith("adds 2 to the logit\nlogit -2.500 = - 1.000 constant - 1.750 text + 0.250 image")
+    answer["explanation"] = {"cosine": {}}  # SAFE\\W has no logit
+    assert coloured({"text": Sentence(["x"], 0)}, answer, {"text": [-2.0]}).plain.endswith("adds 2 to -cos(t, v)")

@@ -5,23 +5,32 @@ import json
 import math
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.special import expit, logit
+from sklearn.metrics import roc_auc_score
 
+from safe_exp.bundle import write_bundle
+from safe_exp.calibration import Calibration, best_threshold, fit_temperature
 from safe_exp.config import CONF, PredictConfig, register_schemas, typed_config
 from safe_exp.data.readers.lines import MAX_LINE_BYTES, LineReader, arriving_lines
 from safe_exp.errors import UserError
+from safe_exp.evaluation import evaluate
+from safe_exp.explained import Explainer
 from safe_exp.predict import take_article
 from safe_exp.prediction import Oracle, answer_all
 from safe_exp.stored import open_run
-from tests.commands import SMALL, environment, read_rows, run
+from tests.commands import SMALL, environment, read_json, read_rows, run
+from tests.test_export import made_run
 
 
 @pytest.fixture(scope="module")
@@ -73,16 +82,13 @@ def test_an_article_gets_the_same_answer_alone_in_a_batch_in_a_table_and_from_th
     said = [{"id": f"a{n}", "title": f"Title {n}", "text": "officials say " * n, "caption": "a boat"} for n in range(9)]
     lines = [json.dumps(article) for article in said]
     together = ask(config(trained), "\n".join(lines).encode())
+    assert len({answer["probability"] for answer in together}) > 2
     alone = [ask(config(trained), line.encode())[0] for line in lines]
     typed = [ask(config(trained, **article))[0] for article in said]
     (tmp_path / "t.jsonl").write_text("\n".join(lines))
     table = config(trained, "words", "data=table", "data.root=unused")
     rows = ask(replace(table, data=replace(table.data, root=str(tmp_path / "t.jsonl"))))
-    for other in (alone, typed, rows):
-        assert [answer["id"] for answer in other] == [answer["id"] for answer in together]
-        for ours, theirs in zip(other, together, strict=True):
-            assert ours["probability"] == pytest.approx(theirs["probability"], abs=1e-6)
-            assert ours["similarity"] == pytest.approx(theirs["similarity"], abs=1e-6)
+    assert alone == typed == rows == together  # to the last digit
 
 
 def test_folders_without_labels_are_read_and_the_damaged_one_gets_an_error(trained, tmp_path):
@@ -158,14 +164,52 @@ def test_a_line_of_any_length_is_answered_without_being_kept(trained):
             buffer[:count] = b"x" * count
             return count
 
-    import tracemalloc
-
     tracemalloc.start()
     (line,) = [line for batch in arriving_lines(io.BufferedReader(Endless()), 8) for line in batch]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert "line is too long" in LineReader(None).read(line).reason
     assert peak < 4 * MAX_LINE_BYTES
+
+
+def test_a_stream_is_answered_as_it_comes_and_leaves_nothing_in_memory(trained):
+    class Counted(io.RawIOBase):
+        """Lines that are made when they are asked for; remembers how many."""
+
+        def __init__(self, count):
+            self.left, self.given = count, 0
+
+        def readable(self):
+            return True
+
+        def readinto(self, buffer):
+            if not self.left:
+                return 0
+            self.left, self.given = self.left - 1, self.given + 1
+            line = (
+                json.dumps({"id": self.given, "text": f"word{self.given} " * 99, "caption": "a boat"}).encode() + b"\n"
+            )
+            buffer[: len(line)] = line
+            return len(line)
+
+    class Answers(io.RawIOBase):
+        """Notes how many lines had been taken when each answer came, and how much memory was held."""
+
+        def __init__(self, lines):
+            self.lines, self.taken, self.held = lines, [], []
+
+        def write(self, content):
+            self.taken += [self.lines.given] * bytes(content).count(b"\n")
+            self.held.append(tracemalloc.get_traced_memory()[0])
+
+    lines = Counted(600)
+    answers = Answers(lines)
+    tracemalloc.start()
+    answer_all(config(trained), io.BufferedReader(lines, 4096), answers)
+    tracemalloc.stop()
+    assert len(answers.taken) == 600
+    assert answers.taken[0] <= 5  # what a buffer of 4 kB holds
+    assert answers.held[-1] - answers.held[len(answers.held) // 2] < 100_000
 
 
 @pytest.fixture(scope="module")
@@ -249,6 +293,15 @@ def test_a_run_that_is_not_there_is_named_and_nothing_stands_on_standard_output(
     assert "run=nowhere: .hydra/config.yaml is missing" in done.stderr
 
 
+def test_a_question_does_not_wait_for_what_only_training_needs():
+    check = (
+        "import sys, safe_exp.prediction;"
+        "assert not {'pytorch_lightning', 'torchmetrics', 'sklearn', 'scipy.optimize', 'matplotlib'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 TEXT = "the boat is red " * 9
 
 
@@ -257,22 +310,23 @@ def test_an_explanation_adds_up_to_the_probability_and_the_similarity_and_names_
         (answer,) = ask(
             config(trained, name, title="Officials say", text="the boat is red " * 9, explain=True, **extra)
         )
-        logit, cosine = answer["explanation"]["logit"], answer["explanation"]["cosine"]
-        parts = [logit["constant"]]
+        of_logit, cosine = answer["explanation"]["logit"], answer["explanation"]["cosine"]
+        parts = [of_logit["constant"]]
         for side in ("text", "image"):
-            parts += [phrase["contribution"] for phrase in logit[side]["phrases"]] + [logit[side]["others"]]
-            of_cosine = [phrase["contribution"] for phrase in cosine[side]["phrases"]]
-            assert cosine[side]["constant"] + sum(of_cosine) + cosine[side]["others"] == pytest.approx(
-                cosine["value"], abs=1e-12
-            )
-        assert sum(parts) == pytest.approx(logit["value"], abs=1e-12)
-        assert 1 / (1 + math.exp(-logit["value"])) == pytest.approx(answer["probability"], abs=2e-6)
+            parts += [phrase["contribution"] for phrase in of_logit[side]["phrases"]] + [of_logit[side]["others"]]
+            of_side = cosine[f"from_{side}"]
+            of_cosine = [of_side["constant"], of_side[side]["others"]]
+            of_cosine += [phrase["contribution"] for phrase in of_side[side]["phrases"]]
+            assert sum(of_cosine) == pytest.approx(of_side["value"], abs=1e-12)
+            assert of_side["value"] == pytest.approx(cosine["value"], abs=1e-12)
+        assert sum(parts) == pytest.approx(of_logit["value"], abs=1e-12)
+        assert 1 / (1 + math.exp(-of_logit["value"])) == pytest.approx(answer["probability"], abs=2e-6)
         assert (1 + cosine["value"]) / 2 == pytest.approx(answer["similarity"], abs=2e-6)
         words = f"officials say {TEXT}".split()
-        for phrase in logit["text"]["phrases"]:
+        for phrase in of_logit["text"]["phrases"]:
             assert phrase["words"] == " ".join(words[phrase["start"] : phrase["end"]])
         if name == "patches":
-            phrase = logit["image"]["phrases"][0]
+            phrase = of_logit["image"]["phrases"][0]
             assert len(phrase["patches"]) == phrase["end"] - phrase["start"] > 0
 
 
@@ -289,3 +343,86 @@ def test_pictures_of_patches_go_into_the_folder_that_was_named_and_captions_have
 
 def a_picture(trained: Path) -> str:
     return str(sorted(articles_of(trained).glob("fake/*/image.*"))[0])
+
+
+def test_a_file_made_by_export_answers_and_evaluates_as_its_run_does(trained, tmp_path, caplog):
+    caplog.set_level("INFO")
+    done = run("export", "run=words", "to=words.safetensors", cwd=trained)
+    assert done.returncode == 0, done.stderr
+    assert "run=words.safetensors to predict and evaluate" in done.stderr
+    write_bundle(open_run(trained / "patches"), trained / "patches.safetensors")
+    for name in ("words", "patches"):
+        cfg = config(trained, name, "data=fakenewsnet", "data.root=unused", explain=True)
+        cfg = replace(cfg, data=replace(cfg.data, root=str(articles_of(trained))))
+        of_file = replace(cfg, run=str(trained / f"{name}.safetensors"))
+        assert ask(of_file) == ask(cfg)
+    scored = []
+    for source in ("words", "words.safetensors"):
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            overrides = [f"run={trained / source}", "data=fakenewsnet", f"data.root={articles_of(trained)}"]
+            evaluate(typed_config(compose("evaluate", overrides=[*overrides, "threshold=best"])), tmp_path)
+        scored.append(read_json(tmp_path / "metrics.json")["test"])
+        assert "threshold=best: the highest macro F1 on validation" in caplog.text
+    assert scored[0] == scored[1]
+    assert set(scored[0]["intervals"]) > {"prediction", "similarity", "combined", "loss"}
+
+
+def test_calibration_and_thresholds_come_from_the_validation_articles_alone(trained):
+    rows = [row for row in read_rows(trained / "words" / "predictions.csv") if row["split"] == "val"]
+    probability, label = (np.array([float(row[name]) for row in rows]) for name in ("probability", "label"))
+    stored = Calibration.load(trained / "words" / "artifacts")
+    assert stored.articles == len(rows)
+    assert stored.temperature == pytest.approx(fit_temperature(logit(probability), label), rel=1e-3)
+    assert stored.thresholds["prediction"] == pytest.approx(best_threshold(probability, label), abs=1e-5)
+    metrics = read_json(trained / "words" / "metrics.json")
+    assert metrics["calibration"]["temperature"] == stored.temperature
+    assert (trained / "words" / "figures" / "reliability.png").exists()
+
+
+def test_every_scorer_s_answers_give_the_test_figures_of_the_run(trained):
+    cfg = config(trained, "words", "data=fakenewsnet", "data.root=unused")
+    answers = ask(replace(cfg, data=replace(cfg.data, root=str(articles_of(trained)))))
+    scores = {answer["id"]: answer["scores"] for answer in answers}
+    rows = [row for row in read_rows(trained / "words" / "predictions.csv") if row["split"] == "test"]
+    label = [int(row["label"]) for row in rows]
+    test = read_json(trained / "words" / "metrics.json")["test"]
+    for scorer in ("prediction", "similarity", "combined"):
+        found = roc_auc_score(label, [scores[row["id"]][scorer] for row in rows])
+        assert found == pytest.approx(test[scorer]["auroc"], abs=1e-6)
+
+
+def test_a_calibrated_probability_and_a_threshold_of_one_s_own_are_given_on_request(trained):
+    asked = {"title": "Officials say", "text": "the boat is red", "caption": "a boat"}
+    stored = Calibration.load(trained / "words" / "artifacts")
+    (plain,), (calibrated,) = ask(config(trained, **asked)), ask(config(trained, **asked, calibrate=True))
+    expected = expit(logit(plain["probability"]) / stored.temperature)
+    assert calibrated["probability"] == pytest.approx(expected, abs=1e-4)
+    assert calibrated["scores"] == plain["scores"]
+    assert calibrated["verdict"] == plain["verdict"]
+    for shown, calibrate in ((plain, False), (calibrated, True)):  # the verdict is about the number that is shown
+        for threshold, verdict in ((shown["probability"] - 1e-4, "fake"), (shown["probability"] + 1e-4, "real")):
+            answers = ask(config(trained, **asked, threshold=threshold, calibrate=calibrate))
+            assert answers[0]["verdict"] == verdict
+        (best,) = ask(config(trained, **asked, threshold="best", calibrate=calibrate))
+        assert best["verdict"] == ("fake" if plain["probability"] > stored.thresholds["prediction"] else "real")
+    with pytest.raises(UserError, match=r"calibrate=true: run=.* calibrated at its best checkpoint, not its last"):
+        ask(config(trained, **asked, calibrate=True, checkpoint="last"))
+
+
+@pytest.mark.parametrize("variant", ["text_only", "visual_only", "no_similarity", "similarity_only", "released"])
+def test_every_variant_answers_and_explains_itself(variant):
+    oracle = Oracle(made_run(variant), Explainer(made_run(variant).model, 3, []))
+    said = {"title": "ok the", "text": "the \\ é the ok ok", "caption": "the ok"}
+    (answer,) = oracle.answer([LineReader(None).read((1, json.dumps(said).encode()))])
+    assert 0 < answer["probability"] < 1
+    assert (answer["similarity"] is None) == (variant in ("text_only", "visual_only"))
+    found = answer["explanation"]
+    assert ("logit" in found) == (variant != "similarity_only")
+    assert ("cosine" in found) == (answer["similarity"] is not None)
+    if variant == "released":
+        words = ["ok", "the", "the", "\\", "é", "the", "ok", "ok"]
+        assert list(found["logit"]) == ["value", "constant", "headline", "body", "image"]
+        for side in ("headline", "body"):
+            for phrase in found["logit"][side]["phrases"]:
+                assert phrase["words"] == " ".join(words[phrase["start"] : phrase["end"]])
+                assert (phrase["end"] <= 2) == (side == "headline")

@@ -46,7 +46,11 @@ def test_an_unknown_score_is_refused_with_those_that_there_are(tmp_path):
 def test_every_figure_has_a_name_in_words():
     assert set(scores.FIGURES) | {"loss", "loss_prediction", "loss_similarity"} == set(figure_names.LABELS)
     assert figure_names.label_of("similarity_auroc") == "AUROC of 1 - M_s"
-    assert figure_names.lower_is_better("similarity_brier")
+    assert figure_names.label_of("combined_f1") == "F1 of fake of M_p and M_s"
+    assert figure_names.label_of("calibrated_brier") == "Brier score, calibrated"
+    for name in ("brier", "similarity_brier", "combined_ece", "calibrated_loss_prediction"):
+        assert figure_names.lower_is_better(name)
+    assert not figure_names.lower_is_better("combined_auroc")
 
 
 def test_help_and_a_wrong_sweep_come_without_heavy_imports(tmp_path):

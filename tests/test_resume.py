@@ -64,11 +64,13 @@ def test_a_finished_run_is_trained_further_under_a_raised_limit_which_holds_from
     os.kill(extending.pid, signal.SIGKILL)
     extending.wait()
     assert not (folder / "metrics.json").exists()  # else it would look finished
+    assert not (folder / "artifacts" / "calibration.json").exists()  # it was of another checkpoint
 
     done = run("train", f"resume={folder}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     metrics = read_json(folder / "metrics.json")
     assert (metrics["stopped_by"], metrics["epochs"]) == ("converged", 7)  # three still epochs, counted anew
+    assert read_json(folder / "artifacts" / "calibration.json") == metrics["calibration"]
     refused = run("train", f"resume={folder}", cwd=tmp_path)
     assert "as in trainer.max_epochs=18" in refused.stderr  # the limit is now 9
 

@@ -1,5 +1,6 @@
 """The whole path, from the command line to the run folder."""
 
+import json
 import re
 import signal
 import subprocess
@@ -288,12 +289,18 @@ def test_a_built_wheel_carries_its_configs_and_runs_anywhere(tmp_path):
     assert read_json(only_run(tmp_path / "elsewhere") / "status.json")["git_commit"] is None  # not the checkout's code
 
 
-def test_a_run_of_the_released_architecture_is_scored_by_evaluate_and_refused_by_predict(tmp_path):
+def test_a_run_of_the_released_architecture_gets_the_same_scores_from_evaluate_and_predict(tmp_path):
     made = run("train", *SMALL, "model=released", "model.num_filters=4", "trainer.max_epochs=1", "logger=none",
                "hydra.run.dir=run", cwd=tmp_path)  # fmt: skip
     assert made.returncode == 0, made.stderr
     done = run("evaluate", "run=run", "data.articles=60", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    asked = run("predict", "run=run", "title=x", "caption=y", cwd=tmp_path)
-    assert asked.returncode == 1
-    assert "predict does not know model=released" in asked.stderr
+    (scored,) = tmp_path.glob("outputs/*/*/predictions.csv")
+    asked = run("predict", "run=run", "data=synthetic", "data.articles=60", cwd=tmp_path)
+    assert asked.returncode == 0, asked.stderr
+    answers = {answer["id"]: answer for answer in map(json.loads, asked.stdout.splitlines())}
+    rows = read_rows(scored)
+    assert len(rows) == len(answers) == 60
+    for row in rows:
+        assert answers[row["id"]]["probability"] == pytest.approx(float(row["probability"]), abs=2e-6)
+        assert answers[row["id"]]["similarity"] == pytest.approx(float(row["similarity"]), abs=2e-6)

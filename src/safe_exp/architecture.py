@@ -10,6 +10,8 @@ from torch import Tensor
 from safe_exp.config import ModelConfig, Variant
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import closed_form_step, released_step
+from safe_exp.equations.released import released_forward
+from safe_exp.equations.safe import safe_forward
 from safe_exp.errors import UserError
 from safe_exp.network import SafeNetwork
 from safe_exp.released import ReleasedNetwork, split_title
@@ -39,6 +41,11 @@ def sentences(model: ModelConfig, batch: NewsBatch) -> dict[str, Tensor]:
     text = {"text": batch.text_tokens, "text_lengths": batch.text_lengths}
     unread = {"text": None, "visual": None}
     return unread | {n: v for n, v in (text | visual).items() if n.removesuffix("_lengths") in model.variant.reads}
+
+
+def forward_of(model: ModelConfig) -> Callable[..., Any]:
+    """The function that takes weights and sentences, and returns the output with the cache of what came between."""
+    return released_forward if model.variant is Variant.released else safe_forward
 
 
 def closed_form_of(model: ModelConfig) -> Callable[..., Any]:

@@ -19,10 +19,12 @@ from sklearn.pipeline import Pipeline
 from safe_exp.config import BaselineConfig, MethodConfig, TfidfConfig, VectorsConfig
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.errors import UserError
+from safe_exp.figure_names import THRESHOLD
 from safe_exp.files import short_path
+from safe_exp.intervals import bootstrap_intervals
 from safe_exp.progress import print_results
-from safe_exp.results import Predictions, write_metrics, write_predictions
-from safe_exp.scores import scorer_figures
+from safe_exp.results import Predictions, trust_lines, write_metrics, write_predictions
+from safe_exp.scores import class_balance, scorer_figures
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +59,14 @@ def score_baseline(config: BaselineConfig, folder: Path) -> float:
         "seconds": round(time.perf_counter() - start, 3),
         "data": {**{name: len(rows) for name, rows in sides.items()}, "fingerprint": datamodule.fingerprint},
     }
+    test = predictions[-1]
+    metrics["test"]["intervals"] = baseline_intervals(test.probability, test.label)
     write_predictions(folder / "predictions.csv", predictions)
     write_metrics(folder / "metrics.json", metrics)  # last: a run folder with metrics.json lacks nothing
     majority = {each.split: max(each.label.mean(), 1 - each.label.mean()) for each in predictions}
     print_results(metrics, Console(), majority, title=f"Results of baseline={config.baseline.name}")
+    for line in trust_lines(metrics["test"]):
+        log.info("%s", line)
     log.info("Everything is in %s", short_path(folder))
     return metrics["val"]["prediction"]["auroc"]
 
@@ -122,4 +128,19 @@ def baseline_figures(probability: np.ndarray, labels: np.ndarray) -> dict:
     """What metrics.json says of a split, in the shape of a trained model that compares nothing with the text."""
     loss = float(log_loss(labels, probability, labels=[0, 1]))
     score, label = torch.from_numpy(np.ascontiguousarray(probability)), torch.from_numpy(labels)
-    return {"loss": loss, "loss_prediction": loss, "prediction": scorer_figures(score, label)}
+    return {
+        "loss": loss,
+        "loss_prediction": loss,
+        "articles": class_balance(label),
+        "thresholds": {"prediction": THRESHOLD},
+        "prediction": scorer_figures(score, label),
+    }
+
+
+def baseline_intervals(probability: np.ndarray, labels: np.ndarray) -> dict:
+    """The bootstrap interval of each figure of `baseline_figures`."""
+    of_label = np.where(labels == 1, probability, 1 - probability)
+    loss = -np.log(np.clip(of_label, np.finfo(probability.dtype).eps, 1))
+    return bootstrap_intervals(
+        {"prediction": (probability, THRESHOLD)}, {"loss": loss, "loss_prediction": loss}, labels
+    )

@@ -12,13 +12,16 @@ from rich.console import Console
 from safe_exp.config import EvaluateConfig
 from safe_exp.data.articles import count_reasons
 from safe_exp.data.scoring import encode_folder
+from safe_exp.errors import UserError
+from safe_exp.figure_names import BEST
 from safe_exp.files import short_path, write_json
+from safe_exp.intervals import split_intervals
 from safe_exp.job import is_first_process
 from safe_exp.progress import print_results
-from safe_exp.results import split_predictions, write_metrics, write_predictions
+from safe_exp.results import split_predictions, trust_lines, write_metrics, write_predictions
 from safe_exp.runs import module_of
 from safe_exp.scores import SplitScores, split_figures
-from safe_exp.stored import open_run
+from safe_exp.stored import no_calibration, open_run
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +46,14 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     for batch in scored.loader:
         scores.update(batch, module.network(**module.embed(batch)))
     columns = scores.columns()
-    predictions = split_predictions("test", scored.ids, columns)
+    judged_by = {"calibration": stored.calibration, "threshold": config.threshold}
+    if config.threshold == BEST and stored.calibration is None:
+        raise UserError(f"threshold=best: {no_calibration(stored)} Give a number, such as 0.5.")
+    figures = split_figures(columns, **module.loss_settings, **judged_by)
+    figures["intervals"] = split_intervals(columns, **module.loss_settings, **judged_by)
+    predictions = split_predictions("test", scored.ids, columns, figures["thresholds"]["prediction"])
     metrics = {
-        "test": split_figures(columns, **module.loss_settings),
+        "test": figures,
         "run": str(run),
         "checkpoint": config.checkpoint,
         "seconds": round(time.perf_counter() - start, 3),
@@ -55,8 +63,9 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
         write_predictions(folder / "predictions.csv", [predictions])
         write_json(folder / "data_manifest.json", scored.manifest())
         write_metrics(folder / "metrics.json", metrics)
-        fake = float(predictions.label.mean())
-        print_results(metrics, Console(), {"test": max(fake, 1 - fake)})
+        print_results(metrics, Console(), {"test": figures["articles"]["majority_rate"]})
+        for line in trust_lines(figures, config.threshold):
+            log.info("%s", line)
         if scored.left_out:
             reasons = "; ".join(f"{count} × {reason}" for reason, count in count_reasons(scored.left_out).items())
             log.info("Left out %d: %s; data_manifest.json lists them.", len(scored.left_out), reasons)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from rich.text import Text
 
-from safe_exp.config import PredictConfig, VisualWordsConfig, captioner_from_plain
+from safe_exp.config import ModelConfig, PredictConfig, Variant, VisualWordsConfig, captioner_from_plain
 from safe_exp.data.asked import AskedArticle
+from safe_exp.equations.released import ReleasedCache
 from safe_exp.equations.safe import SafeCache
 from safe_exp.errors import UserError
 from safe_exp.explanation import Parts, SideParts, cosine_parts, logit_parts, phrases_of
@@ -24,9 +25,15 @@ from safe_exp.stored import StoredRun
 
 FAKE, REAL = (213, 94, 0), (0, 114, 178)  # Okabe and Ito's vermillion and blue, told apart by all readers
 ORANGE, BLUE, GREY = (255, 140, 40), (70, 160, 255), (128, 128, 128)  # of text: seen on dark and on light terminals
-PANEL = 448  # pixels of a picture's side
+PANEL, GAP, FOOT = 448, 12, 48  # pixels: a picture's side, between two of them, and of the words below
 FAINTEST = 0.05  # of the strongest patch; weaker ones get no outline
-SIDES = ("text", "image")  # as answers call them
+
+
+class Sentence(NamedTuple):
+    """What one encoder read."""
+
+    words: list[str]
+    first: int  # place of its first word in the article's words, or among the image's
 
 
 @dataclass
@@ -34,12 +41,14 @@ class Explainer:
     """Explains the answers of a run.
 
     Args:
+        model: settings of the run's model.
         phrases: how many are listed in each part; the others are summed.
         grids: of the run's visual words; empty where sentences describe the images.
         console: shows each explanation as coloured text; None: nowhere.
         folder: gets a picture of each article's patches; None: nowhere.
     """
 
+    model: ModelConfig
     phrases: int
     grids: list[int]
     console: Console | None = None
@@ -58,9 +67,12 @@ class Explainer:
         # A stream of thousands would bury the terminal's log in a file; a person at a terminal asked for it.
         shown = config.one_article or sys.stderr.isatty()
         folder = None if config.explain_to is None else Path(config.explain_to).expanduser()
-        return cls(config.phrases, grids, Console(stderr=True, highlight=False) if shown else None, folder)
+        console = Console(stderr=True, highlight=False) if shown else None
+        return cls(stored.model, config.phrases, grids, console, folder)
 
-    def explain(self, articles: Sequence[AskedArticle], cache: SafeCache, answers: Sequence[dict[str, Any]]) -> None:
+    def explain(
+        self, articles: Sequence[AskedArticle], cache: SafeCache | ReleasedCache, answers: Sequence[dict[str, Any]]
+    ) -> None:
         """Add to each answer its explanation, as plain values; show and draw it as well, where that is wanted.
 
         Args:
@@ -70,48 +82,55 @@ class Explainer:
         for row, (article, answer) in enumerate(zip(articles, answers, strict=True)):
             if "error" in answer:
                 continue
+            read = sentences_of(article, self.model)
             found: dict[str, Any] = {}
             if logit is not None:
-                found["logit"] = self._quantity(article, logit, row)
+                found["logit"] = self._quantity(read, logit, row)
             if cosines is not None:
-                text, image = cosines
                 found["cosine"] = {
-                    "value": text.total[row].item(),
-                    "text": {"constant": text.constant[row].item(), **self._side(article, text.text, "text", row)},
-                    "image": {
-                        "constant": image.constant[row].item(), **self._side(article, image.visual, "image", row)
-                    },
-                }  # fmt: skip
+                    "value": cosines["text"].total[row].item(),
+                    **{f"from_{name}": self._quantity(read, parts, row) for name, parts in cosines.items()},
+                }
             answer["explanation"] = found
-            text_worth, image_worth = _worth(logit, cosines, row)
-            if self.folder is not None and article.image is not None and image_worth is not None:
-                picture = patch_picture(article.image, self.grids, image_worth)
+            worth = _worth(logit, cosines, row)
+            if self.folder is not None and article.image is not None and "image" in worth:
+                picture = patch_picture(article.image, self.grids, worth["image"], _unit(found))
                 found["picture"] = str(save_picture(picture, self.folder, article.id))
             if self.console is not None:
-                self.console.print(coloured(article, answer, text_worth, image_worth))
+                self.console.print(coloured(read, answer, worth))
 
-    def _quantity(self, article: AskedArticle, parts: Parts, row: int) -> dict[str, Any]:
-        quantity: dict[str, Any] = {"value": parts.total[row].item(), "constant": parts.constant[row].item()}
-        for name, side in zip(SIDES, (parts.text, parts.visual), strict=True):
-            if side is not None:
-                quantity[name] = self._side(article, side, name, row)
-        return quantity
+    def _quantity(self, read: dict[str, Sentence], parts: Parts, row: int) -> dict[str, Any]:
+        sides = {name: self._side(read[name], side, name, row) for name, side in parts.sides.items()}
+        return {"value": parts.total[row].item(), "constant": parts.constant[row].item(), **sides}
 
-    def _side(self, article: AskedArticle, side: SideParts, name: str, row: int) -> dict[str, Any]:
-        words = article.text_words if name == "text" else article.visual_words
-        phrases = phrases_of(side, row, len(words))
+    def _side(self, read: Sentence, side: SideParts, name: str, row: int) -> dict[str, Any]:
+        phrases = phrases_of(side, row, len(read.words))
         listed = []
         for phrase in phrases[: self.phrases]:
             item: dict[str, Any] = {
-                "words": " ".join(words[phrase.start : phrase.end]),
-                "start": phrase.start,
-                "end": phrase.end,
+                "words": " ".join(read.words[phrase.start : phrase.end]),
+                "start": read.first + phrase.start,
+                "end": read.first + phrase.end,
                 "contribution": phrase.contribution,
             }
             if name == "image" and self.grids:
                 item["patches"] = [patch_place(self.grids, number) for number in range(phrase.start, phrase.end)]
             listed.append(item)
-        return {"phrases": listed, "others": sum(phrase.contribution for phrase in phrases[self.phrases :])}
+        return {"phrases": listed, "others": sum((phrase.contribution for phrase in phrases[self.phrases :]), 0.0)}
+
+
+def sentences_of(article: AskedArticle, model: ModelConfig) -> dict[str, Sentence]:
+    """What each encoder read of an article, by the names that `explanation.encoders` gives them."""
+    image = Sentence(article.visual_words, 0)
+    if model.variant is not Variant.released:
+        return {"text": Sentence(article.text_words, 0), "image": image}
+    title = article.title_words
+    headline = article.text_words[:title][: model.headline_words]
+    return {
+        "headline": Sentence(headline, 0),
+        "body": Sentence(article.text_words[title:][: model.body_words], title),
+        "image": image,
+    }
 
 
 def patch_place(grids: Sequence[int], number: int) -> dict[str, int]:
@@ -123,16 +142,13 @@ def patch_place(grids: Sequence[int], number: int) -> dict[str, int]:
     raise ValueError(f"the grids {list(grids)} have no patch {number} more.")
 
 
-def coloured(
-    article: AskedArticle,
-    answer: dict[str, Any],
-    text_worth: Sequence[float] | None,
-    image_worth: Sequence[float] | None,
-) -> Text:
+def coloured(read: Mapping[str, Sentence], answer: dict[str, Any], worth: Mapping[str, Sequence[float]]) -> Text:
     """The article's words in colours: orange speaks for fake, blue for real, the stronger the more; and the verdict.
 
+    Below it stands how the logit comes about, as far as there is one.
+
     Args:
-        text_worth, image_worth: what each word adds to the logit of fake; None where the model does not read them.
+        worth: what each word of a sentence adds to the logit of fake; those that the model does not read are not in it.
     """
     similarity = "" if answer["similarity"] is None else f", similarity {answer['similarity']:.3f}"
     shown = Text.assemble(
@@ -140,35 +156,52 @@ def coloured(
         (answer["verdict"], f"bold {_colour(1.0 if answer['verdict'] == 'fake' else -1.0)}"),
         f", probability of fake {answer['probability']:.3f}{similarity}\n",
     )
-    strongest = max((abs(v) for worth in (text_worth, image_worth) for v in worth or ()), default=0) or 1.0
-    for name, words, worth in (
-        ("text", article.text_words, text_worth),
-        ("image", article.visual_words, image_worth),
-    ):
-        if worth is None:
-            continue
-        shown.append(f"{name:5}  ", "dim")
-        for word, value in zip(words, worth, strict=False):  # worth goes on over the padding
+    strongest = max((abs(v) for values in worth.values() for v in values), default=0) or 1.0
+    for name, values in worth.items():
+        shown.append(f"{name:8}  ", "dim")
+        for word, value in zip(read[name].words, values, strict=False):  # worth goes on over the padding
             shown.append(f"{word}", _colour(value / strongest))
             shown.append(" ")
         shown.append("\n")
-    legend = (
+    found = answer.get("explanation", {})
+    legend = Text.assemble(
         ("orange", f"bold {_colour(1.0)}"),
         " speaks for fake, ",
         ("blue", f"bold {_colour(-1.0)}"),
         " for real; ",
+        (f"the brightest adds {strongest:.3g} to {_unit(found)}", "dim"),
     )
-    return shown + Text.assemble(*legend, ("the brightest adds ", "dim"), (f"{strongest:.3g} to the logit", "dim"))
+    return shown + legend + Text(_sum_line(found), "dim")
 
 
-def patch_picture(image: Image.Image, grids: Sequence[int], worth: Sequence[float]) -> Image.Image:
+def _sum_line(found: Mapping[str, Any]) -> str:
+    """logit 4.127 = 0.382 constant + 0.445 text + 3.300 image"""
+    if "logit" not in found:
+        return ""
+    total, constant, *sides = found["logit"].values()
+    parts = [constant, *(sum(phrase["contribution"] for phrase in side["phrases"]) + side["others"] for side in sides)]
+    named = zip(parts, list(found["logit"])[1:], strict=True)
+    terms = " ".join(f"{'-' if part < 0 else '+'} {abs(part):.3f} {name}" for part, name in named)
+    return f"\nlogit {total:.3f} = {terms.removeprefix('+ ')}"
+
+
+def _unit(found: Mapping[str, Any]) -> str:
+    """What the colours of an explanation add up to: SAFE\\W, which has no logit, calls the unlike fake."""
+    return "the logit" if "logit" in found or not found else "-cos(t, v)"
+
+
+def patch_picture(
+    image: Image.Image, grids: Sequence[int], worth: Sequence[float], unit: str = "the logit"
+) -> Image.Image:
     """The picture once for each level of patches, each outlined in orange (fake) or blue (real), thicker for more.
 
     Args:
         worth: what each patch adds to the logit of fake, level after level.
+        unit: what it is that they add to.
     """
     strongest = max(map(abs, worth), default=0) or 1.0
-    sheet = Image.new("RGB", (PANEL * len(grids), PANEL + 28), "white")
+    sheet = Image.new("RGB", ((PANEL + GAP) * len(grids) - GAP, PANEL + FOOT), "white")
+    words, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
     number = 0
     for level, grid in enumerate(grids):
         panel = image.convert("RGB").resize((PANEL, PANEL), Image.Resampling.BICUBIC).convert("RGBA")
@@ -184,13 +217,12 @@ def patch_picture(image: Image.Image, grids: Sequence[int], worth: Sequence[floa
                 draw.rectangle(corners, fill=(*colour, int(90 * abs(value))))
                 if abs(value) >= FAINTEST:
                     draw.rectangle(corners, outline=(*colour, 255), width=1 + round(7 * abs(value)))
-        sheet.paste(Image.alpha_composite(panel, marks).convert("RGB"), (level * PANEL, 0))
-    legend = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(size=14)
-    legend.text((6, PANEL + 6), "orange: towards fake", FAKE, font)
-    legend.text((166, PANEL + 6), "blue: towards real", REAL, font)
-    if len(grids) > 1:
-        legend.text((310, PANEL + 6), f"strongest: {strongest:.3g} of the logit", "black", font)
+        sheet.paste(Image.alpha_composite(panel, marks).convert("RGB"), (level * (PANEL + GAP), 0))
+        words.text((level * (PANEL + GAP) + 6, PANEL + 4), f"{grid} by {grid} patches", "black", font)
+    below = PANEL + 25
+    words.text((6, below), "orange: fake", FAKE, font)
+    words.text((106, below), "blue: real", REAL, font)
+    words.text((190, below), f"thickest: {strongest:.3g} of {unit}", "black", font)
     return sheet
 
 
@@ -203,17 +235,12 @@ def save_picture(picture: Image.Image, folder: Path, article_id: str) -> Path:
     return path
 
 
-def _worth(
-    logit: Parts | None, cosines: tuple[Parts, Parts] | None, row: int
-) -> tuple[list[float] | None, list[float] | None]:
-    """What each word of the text and of the image adds towards fake; in SAFE\\W, which has no logit, to -cos."""
-    sign, text, image = 1.0, None, None
+def _worth(logit: Parts | None, cosines: dict[str, Parts] | None, row: int) -> dict[str, list[float]]:
+    """What each word of each sentence adds towards fake; in SAFE\\W, which has no logit of its own, to -cos."""
     if logit is not None:
-        text, image = logit.text, logit.visual
-    elif cosines is not None:
-        sign, text, image = -1.0, cosines[0].text, cosines[1].visual
-    found = [None if side is None else (sign * side.words[row]).tolist() for side in (text, image)]
-    return found[0], found[1]
+        return {name: side.words[row].tolist() for name, side in logit.sides.items()}
+    quantities = (cosines or {}).values()
+    return {name: (-side.words[row]).tolist() for parts in quantities for name, side in parts.sides.items()}
 
 
 def _colour(value: float) -> str:

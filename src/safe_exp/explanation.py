@@ -14,6 +14,9 @@ The cosine is linear in one side's windows once the norms and the other side are
 
 each side's parts add up to the whole cosine. A part says what a window holds of it at the features as they are;
 without that window ‖t‖ would change too, so it is no forecast of what leaving the words out would do.
+
+The authors' released architecture has two channels for the text, t = h ⊕ b, and compares it with v ⊕ v; the same sums
+then have one term more.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from safe_exp.equations.released import ReleasedCache
 from safe_exp.equations.safe import SafeCache
 from safe_exp.equations.text_cnn import TextCnnCache
 
@@ -39,16 +43,15 @@ class SideParts(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """A quantity (B,) as the sum of its parts: constant + text.filters + visual.filters."""
+    """A quantity (B,) as the sum of its parts: the constant and every filter of every side."""
 
     total: Tensor  # (B,)
     constant: Tensor  # (B,)
-    text: SideParts | None
-    visual: SideParts | None
+    sides: dict[str, SideParts]  # by encoder: text and image, or headline, body and image
 
 
-def logit_parts(cache: SafeCache) -> Parts | None:
-    """The logit ln ŷ/(1-ŷ) of fake, from the windows of both encoders; None in SAFE\\W, which has no M_p.
+def logit_parts(cache: SafeCache | ReleasedCache) -> Parts | None:
+    """The logit ln ŷ/(1-ŷ) of fake, from the windows of all encoders; None in SAFE\\W, which has no M_p.
 
     Computed in the type of the features, float32 at least. The total is the sum of the parts.
     """
@@ -57,49 +60,47 @@ def logit_parts(cache: SafeCache) -> Parts | None:
         return None
     dtype = torch.promote_types(cache.features.dtype, torch.float32)
     weight, bias = predictor.weight.to(dtype), predictor.bias.to(dtype)
-    direction = weight[0] - weight[1]  # (2D,) or (D,): u
-    constant = (bias[0] - bias[1]).expand(len(cache.features))  # (B,)
-    sides: list[SideParts | None] = []
-    encoders = [cache.text, cache.visual]
-    pieces = iter(direction.chunk(sum(encoder is not None for encoder in encoders)))
-    for encoder in encoders:
-        if encoder is None:
-            sides.append(None)
-            continue
-        piece = next(pieces).expand(len(cache.features), -1)  # (B, D): u_t or u_v
-        sides.append(side_parts(encoder, piece))
-        constant = constant + piece @ encoder.weights.project_bias.to(dtype)
-    return Parts(_total(constant, *sides), constant, *sides)
+    direction = (weight[0] - weight[1]).expand(len(cache.features), -1)  # (B, 2D), or as many D as encoders: u
+    return _parts(cache, encoders(cache), direction, bias[0] - bias[1])
 
 
-def cosine_parts(cache: SafeCache) -> tuple[Parts, Parts] | None:
-    """cos(t, v) = 2s - 1 twice: from the text's windows, and from the image's; None where there is one encoder."""
+def cosine_parts(cache: SafeCache | ReleasedCache) -> dict[str, Parts] | None:
+    """cos(t, v) = 2s - 1 twice, by "text" and by "image" windows; None where there is one encoder."""
     similarity = cache.similarity
     if similarity is None:
         return None
-    text_direction = similarity.visual_unit / similarity.text_norm  # (B, D): v₀/‖t‖
-    visual_direction = similarity.text_unit / similarity.visual_norm  # (B, D): t₀/‖v‖
-    text, visual = side_parts(cache.text, text_direction), side_parts(cache.visual, visual_direction)
-    text_constant = text_direction @ cache.text.weights.project_bias.to(text_direction.dtype)  # (B,)
-    visual_constant = visual_direction @ cache.visual.weights.project_bias.to(visual_direction.dtype)  # (B,)
-    return (
-        Parts(_total(text_constant, text), text_constant, text, None),
-        Parts(_total(visual_constant, visual), visual_constant, None, visual),
-    )
+    of_text = similarity.visual_unit / similarity.text_norm  # (B, D): v₀/‖t‖; (B, 2D) for h ⊕ b
+    of_image = similarity.text_unit / similarity.visual_norm  # (B, D): t₀/‖v‖
+    if isinstance(cache, ReleasedCache):
+        of_image = of_image.unflatten(1, (2, -1)).sum(dim=1)  # (B, D): v stands in v ⊕ v twice
+    found = encoders(cache)
+    image = {"image": found.pop("image")}
+    zero = of_text.new_zeros(())
+    return {"text": _parts(cache, found, of_text, zero), "image": _parts(cache, image, of_image, zero)}
 
 
-def side_parts(cache: TextCnnCache, direction: Tensor) -> SideParts:
+def encoders(cache: SafeCache | ReleasedCache) -> dict[str, TextCnnCache]:
+    """The encoders that an article went through, in the order in which M_p reads their features."""
+    if isinstance(cache, ReleasedCache):
+        return dict(zip(("headline", "body", "image"), cache.channels, strict=True))
+    return {name: encoder for name, encoder in (("text", cache.text), ("image", cache.visual)) if encoder is not None}
+
+
+def side_parts(cache: TextCnnCache, direction: Tensor, word_map: Tensor | None = None) -> SideParts:
     """What the windows of one encoder add to direction · (W ĉ).
 
     Args:
         cache: of `text_cnn_forward`.
         direction: (B, D), in the type to compute in.
+        word_map: (M, E), where the filters read mapped words; the cache's words are those before the map.
     """
     dtype, weights = direction.dtype, cache.weights
     pull = direction @ weights.project_weight.to(dtype)  # (B, g·K): (Wᵀ direction)_k
     filters = pull * cache.pooled.to(dtype)  # (B, g·K)
     active = pull * (cache.pooled > 0)  # (B, g·K): a filter below zero says nothing
     embedded = F.embedding(cache.words.tokens, cache.words.vectors).to(dtype)  # (B, L, E)
+    if word_map is not None:
+        embedded = F.linear(embedded, word_map.to(dtype))  # (B, L, M)
     words = embedded.new_zeros(embedded.shape[:2])  # (B, L)
     filter_biases = embedded.new_zeros(len(embedded))  # (B,)
     starts, widths = [], []
@@ -141,5 +142,15 @@ def phrases_of(side: SideParts, article: int, length: int) -> list[Phrase]:
     return sorted(phrases, key=lambda phrase: (-abs(phrase.contribution), phrase.start, phrase.end))
 
 
-def _total(constant: Tensor, *sides: SideParts | None) -> Tensor:
-    return constant + sum(side.filters.sum(dim=1) for side in sides if side is not None)
+def _parts(
+    cache: SafeCache | ReleasedCache, caches: dict[str, TextCnnCache], direction: Tensor, constant: Tensor
+) -> Parts:
+    """direction · (features of these encoders) + constant; `direction` (B, n·D) has D numbers for each of them."""
+    word_map = cache.weights.word_map if isinstance(cache, ReleasedCache) else None
+    constant = constant.expand(len(direction))  # (B,)
+    sides = {}
+    for (name, encoder), piece in zip(caches.items(), direction.chunk(len(caches), dim=1), strict=True):
+        sides[name] = side_parts(encoder, piece, word_map)
+        constant = constant + piece @ encoder.weights.project_bias.to(piece.dtype)
+    total = constant + sum(side.filters.sum(dim=1) for side in sides.values())
+    return Parts(total, constant, sides)

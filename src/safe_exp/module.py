@@ -64,6 +64,8 @@ class SafeModule(pl.LightningModule):
         self.figures: dict[str, Any] = {}  # of the split that was scored last, as in metrics.json
         self.logged: dict[str, float] = {}  # the same under the names they are logged by, as in val/similarity_auroc
         self.columns: dict[str, Tensor | None] = {}  # its articles' scores
+        # Known once training has ended: what validation taught, and where the user wants the verdicts to be cut.
+        self.judged_by: dict[str, Any] = {}  # `calibration` and `threshold` of `split_figures`
 
     @property
     def visual_vectors(self) -> Tensor:
@@ -216,7 +218,7 @@ class SafeModule(pl.LightningModule):
 
     def log_split(self, split: str) -> None:
         self.columns = self.scores.columns()
-        self.figures = split_figures(self.columns, **self.loss_settings)
+        self.figures = split_figures(self.columns, **self.loss_settings, **self.judged_by)
         logged = log_names(self.figures)
         if self.columns["similarity"] is not None:
             for name, label in (("real", 0), ("fake", 1)):

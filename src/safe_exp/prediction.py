@@ -14,23 +14,26 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
-import torch.nn.functional as F
+from scipy.special import logit as logit_of
+from torch import Tensor
 
-from safe_exp.config import PredictConfig, SyntheticDataConfig, Variant, captioner_from_plain
+from safe_exp.architecture import forward_of, sentences
+from safe_exp.config import PredictConfig, SyntheticDataConfig, captioner_from_plain
 from safe_exp.data.articles import Article, LeftOut
 from safe_exp.data.asked import ArticleEncoder, AskedArticle, batch_of
 from safe_exp.data.readers import build_reader
 from safe_exp.data.readers.lines import LineReader, arriving_lines
 from safe_exp.data.synthetic import write_synthetic
-from safe_exp.equations.safe import SafeCache, SafeOutput, safe_forward
+from safe_exp.equations import SafeOutput, Words
 from safe_exp.errors import UserError
 from safe_exp.explained import Explainer
-from safe_exp.stored import StoredRun, open_run
+from safe_exp.figure_names import BEST, THRESHOLD
+from safe_exp.stored import StoredRun, no_calibration, open_run
 
 log = logging.getLogger(__name__)
 
-THRESHOLD = 0.5  # a probability above it is the verdict "fake"
 DIGITS = 6  # of probability and similarity, as in predictions.csv; further ones depend on the batch and the machine
 PROGRESS_SECONDS = 10.0
 
@@ -38,16 +41,40 @@ Answer = dict[str, Any]
 
 
 class Oracle:
-    """A stored run that answers questions about articles."""
+    """A stored run that answers questions about articles.
 
-    def __init__(self, stored: StoredRun, explainer: Explainer | None = None) -> None:
-        # float32, as validation scored it, gives the answers; float64 explanations whose parts add up.
-        if stored.model.variant is Variant.released:
-            raise UserError("predict does not know model=released; safe_exp.evaluate scores labelled articles with it.")
-        self.weights = {dtype: stored.network().to(dtype).weights() for dtype in (torch.float32, torch.float64)}
+    It computes in float64: the digits that are printed then depend neither on the other articles of a batch nor on the
+    machine, and they are those of validation, which computed in float32.
+
+    Args:
+        calibrate: give the probability at the run's temperature.
+        threshold: a probability, as it is given, above this is the verdict "fake"; `best`: the run's own.
+    Raises:
+        UserError: the weights do not fit, or a calibration is wanted that the run does not have.
+    """
+
+    def __init__(
+        self,
+        stored: StoredRun,
+        explainer: Explainer | None = None,
+        calibrate: bool = False,
+        threshold: float | str = THRESHOLD,
+    ) -> None:
+        self.model, self.calibration, self.calibrate = stored.model, stored.calibration, calibrate
+        if self.calibration is None and (calibrate or threshold == BEST):
+            wanted = "calibrate=true" if calibrate else "threshold=best"
+            raise UserError(f"{wanted}: {no_calibration(stored)}")
+        self.threshold = self._best_threshold() if threshold == BEST else float(threshold)
+        self.weights = stored.network().double().weights()
+        self.forward = forward_of(stored.model)
         self.text_vectors, self.visual_vectors = stored.artifacts.text_vectors, stored.artifacts.visual_vectors
         self.encoder = ArticleEncoder(stored.artifacts, stored.model.variant.reads)
         self.explainer = explainer
+
+    def _best_threshold(self) -> float:
+        """The run's own, on the scale of the probabilities that are given."""
+        best = self.calibration.thresholds["prediction"]
+        return float(self.calibration.probability(logit_of(best))) if self.calibrate else best
 
     def answer(self, asked: list[Article | LeftOut], image_root: Path | None = None) -> list[Answer]:
         """One answer for each article, in their order; alone or together they get the same ones.
@@ -65,41 +92,44 @@ class Oracle:
     def _answers(self, articles: list[AskedArticle]) -> list[Answer]:
         if not articles:
             return []
-        output, _ = self._forward(articles, torch.float32)
-        answers = []
-        for row, article in enumerate(articles):
-            probability = output.probability[row].item()
-            similarity = None if output.similarity is None else output.similarity[row].item()
-            if not math.isfinite(probability):
-                answers.append(refusal(LeftOut(article.id, "no finite score", "the model's numbers are out of range")))
-            else:
-                answers.append(answer_of(article.id, probability, similarity))
+        arguments = sentences(self.model, batch_of(articles))
+        for name, tokens in arguments.items():
+            if tokens is not None and not name.endswith("_lengths"):
+                table = self.visual_vectors if name == "visual" else self.text_vectors
+                arguments[name] = occurring_words(table, tokens)
+        output, cache = self.forward(self.weights, **arguments)
+        answers = [self._answer(article.id, output, row) for row, article in enumerate(articles)]
         if self.explainer is not None:
-            self.explainer.explain(articles, self._forward(articles, torch.float64)[1], answers)
+            self.explainer.explain(articles, cache, answers)
         return answers
 
-    def _forward(self, articles: list[AskedArticle], dtype: torch.dtype) -> tuple[SafeOutput, SafeCache]:
-        batch, weights = batch_of(articles), self.weights[dtype]
-        text = visual = None
-        if weights.text is not None:
-            text = F.embedding(batch.text_tokens, self.text_vectors).to(dtype)  # (B, L, E)
-        if weights.visual is not None:
-            visual = F.embedding(batch.visual_tokens, self.visual_vectors).to(dtype)  # (B, Lv, Ev)
-        return safe_forward(weights, text, visual, batch.text_lengths, batch.visual_lengths)
+    def _answer(self, article_id: str, output: SafeOutput, row: int) -> Answer:
+        """What is said of one article: fake is what is spoken of, and every scorer is high for it."""
+        probability, logits = output.probability[row].item(), output.logits[row].tolist()
+        if not math.isfinite(probability):
+            return refusal(LeftOut(article_id, "no finite score", "the model's numbers are out of range"))
+        similarity = None if output.similarity is None else output.similarity[row].item()
+        scores = {"prediction": _short(probability)}
+        logit = np.array(logits[0] - logits[1])
+        if self.calibrate:
+            probability = float(self.calibration.probability(logit))
+        if similarity is not None:
+            scores["similarity"] = _short(1 - similarity)
+            if self.calibration is not None and self.calibration.combination is not None:
+                scores["combined"] = _short(self.calibration.combination.score(logit, np.array(similarity)))
+        return {
+            "id": article_id,
+            "probability": _short(probability),
+            "similarity": None if similarity is None else _short(similarity),
+            "verdict": "fake" if probability > self.threshold else "real",
+            "scores": scores,
+        }
 
 
-def answer_of(article_id: str, probability: float, similarity: float | None) -> Answer:
-    """What is said of one article: fake is what is spoken of, and both scorers are high for it."""
-    scores = {"prediction": _short(probability)}
-    if similarity is not None:
-        scores["similarity"] = _short(1 - similarity)
-    return {
-        "id": article_id,
-        "probability": _short(probability),
-        "similarity": None if similarity is None else _short(similarity),
-        "verdict": "fake" if probability > THRESHOLD else "real",
-        "scores": scores,
-    }
+def occurring_words(vectors: Tensor, tokens: Tensor) -> Words:
+    """The sentences over a table of their own words alone, in float64; row 0 is padding's, as in the whole table."""
+    rows = torch.cat([tokens.new_zeros(1), tokens.flatten()]).unique()  # ascending, so padding comes first
+    return Words(vectors[rows].double(), torch.searchsorted(rows, tokens))
 
 
 def refusal(item: LeftOut) -> Answer:
@@ -120,7 +150,10 @@ def answer_all(config: PredictConfig, standard_input: BinaryIO, output: BinaryIO
     """
     stored = open_run(Path(config.run).expanduser(), config.checkpoint)
     explainer = Explainer.of(config, stored) if config.explains else None
-    oracle = Oracle(stored, explainer)
+    oracle = Oracle(stored, explainer, config.calibrate, config.threshold)
+    if config.threshold != THRESHOLD or config.calibrate:
+        kind = "calibrated probability" if config.calibrate else "probability"
+        log.info("The verdict is fake above a %s of %.6g (threshold=%s).", kind, oracle.threshold, config.threshold)
     answered = failed = 0
     start = said = time.monotonic()
     for asked, image_root in questions(config, stored, standard_input):
@@ -195,5 +228,5 @@ def only_answers_on_standard_output() -> Iterator[BinaryIO]:
         os.close(kept)
 
 
-def _short(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")
+def _short(value: float | np.ndarray) -> float:
+    return float(f"{float(value):.{DIGITS}g}")

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 BAR_SECONDS = 0.25  # between two redraws
 LINE_SECONDS = 5.0  # between two log lines
 SHOWN = {"train/loss": "loss", "val/loss": "val", "val/auroc": "AUROC"}
-SCORERS = ("prediction", "similarity")
+SCORERS = ("prediction", "similarity")  # of the table; a third would not fit a terminal of 80 columns
 LOSSES = {"loss": None, "loss_prediction": "prediction", "loss_similarity": "similarity"}  # the scorer of each
 
 

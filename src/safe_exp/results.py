@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from safe_exp.figure_names import BEST, LABELS, THRESHOLD
 from safe_exp.files import whole_file, write_json
-from safe_exp.scores import THRESHOLD
 
 COLUMNS = ("id", "split", "label", "probability", "similarity", "verdict")
 
@@ -27,10 +27,11 @@ class Predictions:
     label: np.ndarray  # (N,) 1 = fake
     probability: np.ndarray  # (N,) of fake
     similarity: np.ndarray | None  # (N,) None for a variant that compares nothing
+    threshold: float = THRESHOLD  # a probability above it is the verdict "fake"
 
     @property
     def verdict(self) -> np.ndarray:
-        return (self.probability > THRESHOLD).astype(int)  # (N,) 1 = fake
+        return (self.probability > self.threshold).astype(int)  # (N,) 1 = fake
 
     def rows(self) -> list[dict[str, Any]]:
         """One dict for each article, with the keys of COLUMNS and plain values."""
@@ -46,7 +47,9 @@ class Predictions:
         return [dict(zip(COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def split_predictions(split: str, ids: Sequence[str], columns: Mapping[str, Tensor | None]) -> Predictions:
+def split_predictions(
+    split: str, ids: Sequence[str], columns: Mapping[str, Tensor | None], threshold: float = THRESHOLD
+) -> Predictions:
     """Join what `SplitScores.columns` returned with the ids that its `index` points at."""
     similarity = columns["similarity"]
     return Predictions(
@@ -55,6 +58,7 @@ def split_predictions(split: str, ids: Sequence[str], columns: Mapping[str, Tens
         columns["label"].numpy(),
         columns["probability"].numpy(),
         None if similarity is None else similarity.numpy(),
+        threshold,
     )
 
 
@@ -70,6 +74,40 @@ def write_predictions(path: Path, splits: Sequence[Predictions]) -> None:
                 writer.writerow(row)
 
 
+def trust_lines(test: Mapping[str, Any], threshold: float | str = THRESHOLD) -> list[str]:
+    """What the test figures are worth, for people: classes, threshold, intervals, the combined scorer, the calibration.
+
+    Args:
+        test: the test split's part of metrics.json.
+        threshold: as it was asked for.
+    """
+
+    def shown(scorer: str) -> str:
+        parts = []
+        for figure in ("accuracy", "auroc"):
+            value, interval = test[scorer][figure], test["intervals"][scorer].get(figure)
+            if interval is not None and math.isfinite(value):
+                parts.append(f"{LABELS[figure]} {value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})")
+        return ", ".join(parts) or "undefined"
+
+    articles, cuts = test["articles"], test["thresholds"]
+    cut = (
+        ", ".join(f"{scorer} {value:.3g}" for scorer, value in cuts.items()) if threshold == BEST else f"{threshold:g}"
+    )
+    lines = [
+        f"test: {articles['fake']} fake, {articles['real']} real; called fake: scores above {cut}"
+        + (" (threshold=best: the highest macro F1 on validation)" if threshold == BEST else ""),
+        f"prediction: {shown('prediction')}; the brackets hold 95 % of the test split's resamples",
+    ]
+    if "combined" in test:
+        lines.append(f"combined (M_p and M_s, joined on validation): {shown('combined')}")
+    if "calibrated" in test:
+        before, after = test["prediction"], test["calibrated"]
+        figures = (f"{LABELS[name]} {before[name]:.3f} → {after[name]:.3f}" for name in ("brier", "ece"))
+        lines.append(f"calibrated on validation, T = {after['temperature']:.3g}: {', '.join(figures)}")
+    return lines
+
+
 def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
     """Write metrics.json; a figure that is undefined (AUROC of one class) becomes null."""
     write_json(path, _json_ready(metrics))
@@ -78,4 +116,6 @@ def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
 def _json_ready(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _json_ready(inner) for key, inner in value.items()}
+    if isinstance(value, tuple):  # an interval
+        return [_json_ready(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

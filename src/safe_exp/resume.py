@@ -16,6 +16,7 @@ from yaml import YAMLError
 from safe_exp.errors import UserError
 from safe_exp.files import whole_file
 from safe_exp.job import is_run
+from safe_exp.settings import require_same_settings
 
 ADDITIONS = Path(".hydra", "added.yaml")  # what later resumes have added to the overrides, trainer.max_epochs=… say
 
@@ -51,7 +52,8 @@ def resumed_config(run: Path, config_name: str) -> DictConfig:
     if (run / "metrics.json").exists():
         _require_raised_limit(run, before, composed)
     _require_same_schedule(run, before, composed)
-    _require_same_values(run, composed, stored["config"], now)
+    given = {override.split("=")[0] for override in now}
+    require_same_settings(f"resume={run}", "run", _plain(stored["config"]), _plain(composed), given)
     _root_paths(composed, Path(stored["hydra"].hydra.runtime.cwd))
     composed.resume = str(run)
     return composed
@@ -59,8 +61,11 @@ def resumed_config(run: Path, config_name: str) -> DictConfig:
 
 def train_further(run: Path) -> None:
     """From here on the resumed run is one that trains: what this command added holds for later resumes too."""
+    from safe_exp.calibration import FILE  # scipy takes its time, and --help needs none of it
+
     # The figures of a run that had finished go first. Killed between the two, it is a run that has ended.
     (run / "metrics.json").unlink(missing_ok=True)
+    (run / "artifacts" / FILE).unlink(missing_ok=True)  # of a checkpoint that may soon not be the best one
     if _additions():
         with whole_file(run / ADDITIONS) as draft:
             OmegaConf.save(OmegaConf.create(_merged(_kept_additions(run), _additions())), draft)
@@ -134,27 +139,8 @@ def _require_same_schedule(run: Path, before: DictConfig, now: DictConfig) -> No
         )
 
 
-def _require_same_values(run: Path, composed: DictConfig, stored: DictConfig, added: list[str]) -> None:
-    given = {override.split("=")[0] for override in added}
-    now, then = _flat(composed), _flat(stored)
-    changed = sorted(key for key in now.keys() | then.keys() if key not in given and now.get(key) != then.get(key))
-    if changed:
-        key = changed[0]
-        raise UserError(
-            f"resume={run}: the run started with {key}={then.get(key)}, and conf/ now gives {now.get(key)} "
-            f"({len(changed)} such difference{'s' * (len(changed) > 1)}). Bring conf/ back, or start anew."
-        )
-
-
-def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
-    container = OmegaConf.to_container(config, resolve=False, enum_to_str=True) if prefix == "" else config
-    flat = {}
-    for key, value in container.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+def _plain(config: Any) -> dict[str, Any]:
+    return OmegaConf.to_container(config, resolve=False, enum_to_str=True)
 
 
 def _root_paths(composed: DictConfig, started_in: Path) -> None:

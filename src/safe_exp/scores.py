@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 import torchmetrics
 from torch import Tensor
 from torchmetrics.functional import classification, mean_squared_error
 
+from safe_exp.calibration import Calibration, fit_calibration
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import SafeOutput, safe_loss
+from safe_exp.figure_names import BEST, THRESHOLD
 
-THRESHOLD = 0.5  # a score above it is the verdict "fake"
 CALIBRATION_BINS = 15
 
-VERDICT_FIGURES = ("accuracy", "precision", "recall", "f1", "f1_macro")  # of the verdicts at THRESHOLD
+VERDICT_FIGURES = ("accuracy", "precision", "recall", "f1", "f1_macro")  # of the verdicts at a threshold
 RANKING_FIGURES = ("auroc", "average_precision")  # of the scores; undefined when one class is absent
 PROBABILITY_FIGURES = ("brier", "ece")  # of the scores, read as probabilities
 FIGURES = VERDICT_FIGURES + RANKING_FIGURES + PROBABILITY_FIGURES
@@ -56,36 +59,112 @@ class SplitScores(torchmetrics.Metric):
         return {name: None if column is None else column[order] for name, column in columns.items()}
 
 
-def split_figures(columns: dict[str, Tensor | None], alpha: float, beta: float, similarity_loss: str) -> dict:
-    """What metrics.json says of a split: its losses, and for each scorer the figures named in FIGURES.
+def split_figures(
+    columns: dict[str, Tensor | None],
+    alpha: float,
+    beta: float,
+    similarity_loss: str,
+    calibration: Calibration | None = None,
+    threshold: float | str = THRESHOLD,
+) -> dict:
+    """What metrics.json says of a split: its losses and classes, and for each scorer the figures named in FIGURES.
 
     Args:
         columns: what `SplitScores.columns` returned.
         alpha, beta, similarity_loss: of the loss that was trained.
+        calibration: what was fitted on validation, where it was.
+        threshold: above which a score says fake, or `best`: each scorer's own, from validation.
     Returns:
-        {"loss", "loss_prediction", "loss_similarity": float, "prediction": {...}, "similarity": {...}}; a variant that
-        compares nothing has no "similarity".
+        {"loss", "loss_prediction", "loss_similarity": float, "articles": {...}, "thresholds": {scorer: float},
+        "prediction": {...}, "similarity": {...}, "combined": {...}, "calibrated": {...}}; a variant that compares
+        nothing has no "similarity", and without a calibration there is neither of the last two.
     """
     label = columns["label"]
     output = SafeOutput(None, None, columns["logits"], columns["probability"], columns["similarity"])
     losses = safe_loss(output, label, alpha=alpha, beta=beta, similarity_loss=similarity_loss)
+    scorers = scorers_of(columns, calibration)
+    thresholds = thresholds_of(scorers, calibration, threshold)
     figures = {
         "loss": losses.total.item(),
         "loss_prediction": losses.prediction.item(),
         "loss_similarity": losses.similarity.item(),
-        "prediction": scorer_figures(columns["probability"], label),
+        "articles": class_balance(label),
+        "thresholds": thresholds,
+        **{name: scorer_figures(score, label, thresholds[name]) for name, score in scorers.items()},
     }
-    if columns["similarity"] is not None:
-        figures["similarity"] = scorer_figures(1 - columns["similarity"], label)  # unlike text and image speak for fake
+    if calibration is not None:
+        figures["calibrated"] = calibrated_figures(columns, calibration)
     return figures
 
 
-def scorer_figures(score: Tensor, label: Tensor) -> dict[str, float]:
+def class_balance(label: Tensor) -> dict[str, float]:
+    """How many articles are of each class; a constant verdict has an accuracy of `majority_rate`.
+
+    Args:
+        label: 1 = fake, (N,).
+    """
+    fake, count = int(label.sum()), len(label)
+    return {"fake": fake, "real": count - fake, "majority_rate": max(fake, count - fake) / count}
+
+
+def scorers_of(columns: Mapping[str, Tensor | None], calibration: Calibration | None = None) -> dict[str, Tensor]:
+    """The scores of each scorer, in [0, 1] and high for fake, (N,): prediction, similarity, combined."""
+    scorers = {"prediction": columns["probability"]}
+    if columns["similarity"] is not None:
+        scorers["similarity"] = 1 - columns["similarity"]  # unlike text and image speak for fake
+        if calibration is not None and calibration.combination is not None:
+            combined = calibration.combination.score(logit_of(columns).numpy(), columns["similarity"].double().numpy())
+            scorers["combined"] = torch.from_numpy(combined).to(columns["probability"].dtype)
+    return scorers
+
+
+def thresholds_of(
+    scorers: Mapping[str, Tensor], calibration: Calibration | None, threshold: float | str
+) -> dict[str, float]:
+    """The threshold of each scorer; 0.5 where the best was asked for and validation could not tell it."""
+    if threshold != BEST:
+        return dict.fromkeys(scorers, float(threshold))
+    found = {} if calibration is None else calibration.thresholds
+    return {name: found.get(name, THRESHOLD) for name in scorers}
+
+
+def logit_of(columns: Mapping[str, Tensor | None]) -> Tensor:
+    """ln ŷ/(1-ŷ), (N,) float64."""
+    logits = columns["logits"].double()
+    return logits[:, 0] - logits[:, 1]
+
+
+def calibrate(columns: Mapping[str, Tensor | None], combines: bool) -> Calibration | None:
+    """`fit_calibration` on the columns of the validation split."""
+    similarity = columns["similarity"]
+    return fit_calibration(
+        logit_of(columns).numpy(),
+        None if similarity is None else similarity.double().numpy(),
+        columns["label"].numpy(),
+        combines,
+    )
+
+
+def calibrated_figures(columns: Mapping[str, Tensor | None], calibration: Calibration) -> dict[str, float]:
+    """What the temperature makes of the probability: T, and the figures that it can change."""
+    scaled = logit_of(columns) / calibration.temperature
+    label = columns["label"].double()
+    figures = scorer_figures(scaled.sigmoid().float(), columns["label"])
+    loss = F.binary_cross_entropy_with_logits(scaled, label).item()
+    return {
+        "temperature": calibration.temperature,
+        "loss_prediction": loss,
+        **{name: figures[name] for name in PROBABILITY_FIGURES},
+    }
+
+
+def scorer_figures(score: Tensor, label: Tensor, threshold: float = THRESHOLD) -> dict[str, float]:
     """Every figure of one scorer, fake being the positive class.
 
     Args:
         score: in [0, 1], high for fake, (N,).
         label: 1 = fake, 0 = real, (N,).
+        threshold: a score above it is the verdict "fake".
     Returns:
         The figures of FIGURES; NaN for a ranking figure when one class is absent, and for all when a score is NaN.
     """
@@ -93,12 +172,12 @@ def scorer_figures(score: Tensor, label: Tensor) -> dict[str, float]:
         return dict.fromkeys(FIGURES, math.nan)
     label = label.long()
     one_class = bool((label == label[0]).all())
-    verdict = (score > THRESHOLD).long()
+    verdict = (score > threshold).long()
     values = {
-        "accuracy": classification.binary_accuracy(score, label, THRESHOLD),
-        "precision": classification.binary_precision(score, label, THRESHOLD),
-        "recall": classification.binary_recall(score, label, THRESHOLD),
-        "f1": classification.binary_f1_score(score, label, THRESHOLD),
+        "accuracy": classification.binary_accuracy(verdict, label),
+        "precision": classification.binary_precision(verdict, label),
+        "recall": classification.binary_recall(verdict, label),
+        "f1": classification.binary_f1_score(verdict, label),
         "f1_macro": classification.multiclass_f1_score(verdict, label, num_classes=2, average="macro"),
         "auroc": math.nan if one_class else classification.binary_auroc(score, label),
         "average_precision": math.nan if one_class else classification.binary_average_precision(score, label),

@@ -19,12 +19,16 @@ from safe_exp.config import TrainConfig, Update, plain_config, trainer_arguments
 from safe_exp.data.artifacts import share_artifacts
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.errors import UserError
+from safe_exp.figure_names import BEST, THRESHOLD
 from safe_exp.files import short_path
+from safe_exp.intervals import split_intervals
 from safe_exp.job import is_first_process, job_name, sweep_name
 from safe_exp.module import SafeModule
 from safe_exp.progress import print_results, progress_callbacks
 from safe_exp.reporting.figures import draw_run_figures
-from safe_exp.results import Predictions, split_predictions, write_metrics, write_predictions
+from safe_exp.reporting.reliability import draw_reliability
+from safe_exp.results import Predictions, split_predictions, trust_lines, write_metrics, write_predictions
+from safe_exp.scores import calibrate, split_figures
 from safe_exp.stopping import ended_within_epoch, stopped_by
 from safe_exp.sweep.ddp import require_a_task_for_each_process
 from safe_exp.sweep.devices import devices_of_its_own
@@ -66,7 +70,7 @@ def train(config: TrainConfig, folder: Path) -> float:
             trainer.fit(module, datamodule, ckpt_path=last if last.exists() else None)
         if trainer.interrupted:
             raise KeyboardInterrupt
-        best_epoch, metrics, predictions, validated = score_best(trainer, module, datamodule)
+        best_epoch, metrics, predictions, validated = score_best(trainer, module, datamodule, config.threshold)
         metrics |= {
             "epochs": len(history_of(trainer)),  # with a last one that was cut short
             "best_epoch": None if best_epoch is None else best_epoch + 1,
@@ -79,7 +83,7 @@ def train(config: TrainConfig, folder: Path) -> float:
             },
         }
         if trainer.is_global_zero:
-            write_run(folder, metrics, predictions, history_of(trainer), best_epoch, loggers)
+            write_run(folder, metrics, predictions, history_of(trainer), best_epoch, loggers, module.judged_by)
         exit_code = 0
     finally:
         resources.close()
@@ -139,10 +143,13 @@ def lightning_refusals(*more: type[Exception]) -> Iterator[None]:
 
 
 def score_best(
-    trainer: pl.Trainer, module: SafeModule, datamodule: FakeNewsNetDataModule
+    trainer: pl.Trainer, module: SafeModule, datamodule: FakeNewsNetDataModule, threshold: float | str = THRESHOLD
 ) -> tuple[int | None, dict[str, Any], list[Predictions], dict[str, float]]:
     """Of the checkpoint that validation picked: its epoch from 0, its figures, every article's scores, and the figures
-    of validation by the names they are logged by."""
+    of validation by the names they are logged by.
+
+    Those stay at a threshold of 0.5, so that jobs and epochs are compared alike.
+    """
     epoch = None
     best = trainer.checkpoint_callback.best_model_path if trainer.checkpoint_callback else ""
     if best:  # there is none after a fast_dev_run
@@ -152,9 +159,15 @@ def score_best(
     metrics, predictions, logged = {}, [], {}
     for split, score in (("val", trainer.validate), ("test", trainer.test)):
         score(module, datamodule=datamodule, verbose=False)
-        metrics[split] = module.figures
         logged |= module.logged
-        predictions.append(split_predictions(split, datamodule.ids, module.columns))
+        if split == "val":
+            calibration = calibrate(module.columns, module.model.variant.combines)
+            module.judged_by = {"calibration": calibration, "threshold": threshold}
+            module.figures = split_figures(module.columns, **module.loss_settings, **module.judged_by)
+        metrics[split] = module.figures
+        cut = module.figures["thresholds"]["prediction"]
+        predictions.append(split_predictions(split, datamodule.ids, module.columns, cut))
+    metrics["test"]["intervals"] = split_intervals(module.columns, **module.loss_settings, **module.judged_by)
     return epoch, metrics, predictions, logged
 
 
@@ -165,14 +178,23 @@ def write_run(
     history: list[dict[str, float]],
     best_epoch: int | None,
     loggers: list[Any],
+    judged_by: dict[str, Any],
 ) -> None:
-    test = predictions[-1]
+    test, calibration = predictions[-1], judged_by["calibration"]
     write_predictions(folder / "predictions.csv", predictions)
     figures = draw_run_figures(folder, history, test, best_epoch)
+    if calibration is not None:
+        calibration.save(folder / "artifacts")
+        metrics["calibration"] = calibration.plain()
+        figures["reliability"] = draw_reliability(folder / "figures" / "reliability.png", test, calibration)
+    elif judged_by["threshold"] == BEST:
+        log.warning("threshold=best: the validation articles are of one class, so verdicts are cut at 0.5.")
     log_results(loggers, figures, test.rows())
     write_metrics(folder / "metrics.json", metrics)  # last: a run folder with metrics.json lacks nothing
-    majority = {p.split: max(p.label.mean(), 1 - p.label.mean()) for p in predictions}
+    majority = {p.split: metrics[p.split]["articles"]["majority_rate"] for p in predictions}
     print_results(metrics, Console(), majority)
+    for line in trust_lines(metrics["test"], judged_by["threshold"]):
+        log.info("%s", line)
     log.info(
         "Ended after %d epochs (%s), %.0f s. Everything is in %s",
         metrics["epochs"], metrics["stopped_by"], metrics["seconds"], short_path(folder),

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 
 import pytest
 from PIL import Image
@@ -40,6 +41,12 @@ def test_the_most_and_the_least_similar_of_each_class_are_shown(tmp_path):
     }
     wrong = cases["Fake, text and image most alike"][0]
     assert (wrong.similarity, wrong.probability, wrong.right) == (0.7, 0.4, False)
+    path = tmp_path / "0" / "metrics.json"
+    metrics = json.loads(path.read_text())
+    metrics["test"]["thresholds"] = {"prediction": 0.35}  # as a run with threshold=best has found
+    path.write_text(json.dumps(metrics))
+    (again,) = choose_cases(group(read_sweep(tmp_path)).winner, 1)["Fake, text and image most alike"]
+    assert (again.id, again.right) == (wrong.id, True)
 
 
 def test_no_article_is_shown_twice(tmp_path):

@@ -1,5 +1,6 @@
 """What stands in the tables of made sweeps, worked out by hand."""
 
+import json
 import math
 
 import pytest
@@ -43,8 +44,26 @@ def test_conditions_hold_mean_spread_and_majority_rate_beside_accuracy(tmp_path)
     assert row["accuracy"].mean == pytest.approx(0.7)
     assert row["accuracy"].sd == pytest.approx(0.1)
     assert row["majority"] == 5 / 8
-    keys = [column.key for column in table.columns]
-    assert keys.index("majority") == keys.index("accuracy") + 1
+    assert row["fakes"] == 3 / 8
+    jobs = tables_of(tmp_path)["jobs"]
+    assert [job["majority"] for job in jobs.rows] == [5 / 8] * 3
+    for found in (table, jobs):
+        keys = [column.key for column in found.columns]
+        place = keys.index("accuracy")
+        assert keys[place + 1 : place + 3] == ["majority", "fakes"]
+
+
+def test_the_combined_scorer_and_the_calibration_have_columns_where_the_jobs_have_them(tmp_path):
+    for seed in (0, 1):
+        write_job(tmp_path, seed, f"seed={seed}")
+    assert not [c.key for c in tables_of(tmp_path)["conditions"].columns if c.key.startswith(("comb", "cal"))]
+    path = tmp_path / "1" / "metrics.json"  # the other job is of an older version
+    metrics = json.loads(path.read_text())
+    metrics["test"] |= {"combined": metrics["test"]["prediction"] | {"auroc": 0.75}, "calibrated": {"ece": 0.125}}
+    path.write_text(json.dumps(metrics))
+    (row,) = tables_of(tmp_path)["conditions"].rows
+    assert (row["combined_auroc"].mean, row["combined_auroc"].n) == (0.75, 1)
+    assert row["calibrated_ece"].mean == 0.125
 
 
 def test_the_best_on_validation_comes_first(tmp_path):

@@ -1,8 +1,10 @@
-"""The two checks that most numbers need; each message names the key."""
+"""Checks that several sections need; each message names the key."""
 
 import math
+from typing import Any
 
 from safe_exp.errors import UserError
+from safe_exp.figure_names import BEST
 
 
 def require_at_least(key: str, value: float, least: float) -> None:
@@ -13,3 +15,9 @@ def require_at_least(key: str, value: float, least: float) -> None:
 def require_positive(key: str, value: float) -> None:
     if not value > 0 or math.isinf(value):
         raise UserError(f"{key}={value}: expected a number > 0.")
+
+
+def require_threshold(value: Any) -> None:
+    """Refuse a threshold that is neither between 0 and 1 nor `best`."""
+    if value != BEST and not (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1):
+        raise UserError(f"threshold={value}: expected a number between 0 and 1, or best (on validation, by macro F1).")

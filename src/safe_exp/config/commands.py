@@ -9,7 +9,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from safe_exp.config.baseline import BaselineConfig, MethodConfig, TfidfConfig
 from safe_exp.config.captioner import BlipConfig, CaptionerConfig, FileCaptionerConfig, VisualWordsConfig
-from safe_exp.config.checks import require_at_least
+from safe_exp.config.checks import require_at_least, require_threshold
 from safe_exp.config.data import DataConfig, SyntheticDataConfig, TableDataConfig, VectorsConfig
 from safe_exp.config.model import AdamConfig, ModelConfig, OptimizerConfig, SgdConfig, Update
 from safe_exp.config.monitor import check_monitor
@@ -40,11 +40,13 @@ class TrainConfig:
     resume: str | None = None  # a run folder whose stopped run is to be continued
     resume_sweep: str | None = None  # a sweep's folder whose unfinished jobs are to be run; see sweep/resume.py
     threads: int | None = None  # of a processor; null: one where a step is too small for more
+    threshold: Any = 0.5  # a score above it is the verdict "fake"; best: that of the highest macro F1 on validation
 
     def __post_init__(self) -> None:
         require_at_least("seed", self.seed, 0)
         if self.threads is not None:
             require_at_least("threads", self.threads, 1)
+        require_threshold(self.threshold)
         check_monitor(self.callbacks.monitor, self.callbacks.mode, self.model.variant)
         precision = str(self.trainer.precision)
         if precision in ("16", "16-mixed") and self.model.update is not Update.autograd:
@@ -57,9 +59,22 @@ class TrainConfig:
 
 @dataclass
 class EvaluateConfig:
-    run: str = MISSING  # the run folder whose model scores the articles
+    run: str = MISSING  # the run folder, or a file made by export, whose model scores the articles
     data: DataConfig = MISSING
     checkpoint: str = "best"  # best or last
+    threshold: Any = 0.5  # a score above it is the verdict "fake"; best: the run's own, from its validation articles
+
+    def __post_init__(self) -> None:
+        require_threshold(self.threshold)
+        if self.checkpoint not in ("best", "last"):
+            raise UserError(f"checkpoint={self.checkpoint}: expected best or last.")
+
+
+@dataclass
+class ExportConfig:
+    run: str = MISSING  # the run folder
+    to: str = MISSING  # the file to write
+    checkpoint: str = MISSING  # best or last
 
     def __post_init__(self) -> None:
         if self.checkpoint not in ("best", "last"):
@@ -96,6 +111,7 @@ def register_schemas() -> None:
     store.store(name="baseline_schema", node=BaselineConfig)
     store.store(name="report_schema", node=ReportConfig)
     store.store(name="predict_schema", node=PredictConfig)
+    store.store(name="export_schema", node=ExportConfig)
     for group, name, node in (
         ("data", "folder_schema", DataConfig),
         ("data", "table_schema", TableDataConfig),

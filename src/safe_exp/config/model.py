@@ -24,6 +24,11 @@ class Variant(str, Enum):
         """The modalities that the variant reads."""
         return {"text_only": ("text",), "visual_only": ("visual",)}.get(self.value, ("text", "visual"))
 
+    @property
+    def combines(self) -> bool:
+        """Whether M_p and M_s are two scorers, which can be joined; in SAFE\\W the one is the other."""
+        return len(self.reads) == 2 and self is not Variant.similarity_only
+
 
 class SimilarityLoss(str, Enum):
     real_only = "real_only"  # -(1-y) ln s, whose gradient is the printed Eq. (15)

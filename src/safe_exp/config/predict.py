@@ -1,10 +1,11 @@
 """conf/predict.yaml: a stored run is asked about articles."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from omegaconf import MISSING
 
-from safe_exp.config.checks import require_at_least
+from safe_exp.config.checks import require_at_least, require_threshold
 from safe_exp.config.data import DataConfig
 from safe_exp.errors import UserError
 
@@ -15,7 +16,7 @@ ARTICLE_KEYS = ("id", "title", "text", "image", "caption")
 
 @dataclass
 class PredictConfig:
-    run: str = MISSING  # the run folder whose model is asked
+    run: str = MISSING  # the run folder, or a file made by export, whose model is asked
     checkpoint: str = MISSING  # best or last
     data: DataConfig | None = None  # a folder or a table of articles; their labels are not read
     id: str | None = None
@@ -24,6 +25,8 @@ class PredictConfig:
     image: str | None = None  # a file
     caption: str | None = None  # the sentence that describes the image
     images: str | None = MISSING  # folder below which JSON lines may name images; null: they may name none
+    calibrate: bool = MISSING  # give the probability at the temperature that validation found; at 0.5 verdicts stay
+    threshold: Any = MISSING  # a probability above it is the verdict "fake"; best: the run's own, from validation
     explain: bool = MISSING  # say which phrases and patches moved the verdict and the similarity
     explain_to: str | None = MISSING  # folder for pictures of it (visual words); implies explain
     phrases: int = MISSING  # listed in each part of an explanation; the others are summed
@@ -32,6 +35,7 @@ class PredictConfig:
     def __post_init__(self) -> None:
         if self.checkpoint not in ("best", "last"):
             raise UserError(f"checkpoint={self.checkpoint}: expected best or last.")
+        require_threshold(self.threshold)
         require_at_least("batch_size", self.batch_size, 1)
         require_at_least("phrases", self.phrases, 1)
         if self.data is not None and self.one_article:

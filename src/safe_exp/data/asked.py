@@ -27,6 +27,7 @@ class AskedArticle:
 
     id: str
     text_words: list[str]  # after normalisation and the cut
+    title_words: int  # so many of them are the title's
     visual_words: list[str]  # of the sentence; visual words are called v1, v2, …
     text_tokens: np.ndarray  # (n,) int64
     visual_tokens: np.ndarray  # (n',) int64
@@ -86,12 +87,14 @@ class ArticleEncoder:
         )
 
     def _words(self, article: Article) -> AskedArticle:
-        text = split_words(article.title_and_text, self._max_words["text"])[0] if "text" in self._reads else []
+        most = self._max_words["text"] if "text" in self._reads else 0
+        text = split_words(article.title_and_text, most)[0]
+        title = split_words(article.title, most)[0]
         if "text" in self._required and not text:
             raise UnusableArticle("no title and no text", "the model reads words")
         reads_captions = "visual" in self._reads and self._codebook is None
         visual = split_words(article.caption, self._max_words["visual"])[0] if reads_captions else []
-        return AskedArticle(article.id, text, visual, self._numbers(text), self._numbers(visual), None)
+        return AskedArticle(article.id, text, len(title), visual, self._numbers(text), self._numbers(visual), None)
 
     def _describe(self, items: Sequence[AskedArticle]) -> None:
         """Let the captioner look at the pictures of these articles."""
@@ -137,7 +140,7 @@ def batch_of(articles: Sequence[AskedArticle]) -> NewsBatch:
         visual_lengths,
         torch.zeros(count, dtype=torch.int64),
         torch.arange(count),
-        torch.zeros(count, dtype=torch.int64),  # no variant that is asked reads the title apart
+        torch.tensor([article.title_words for article in articles]),
     )
 
 

@@ -24,6 +24,7 @@ from safe_exp.data.readers.folders import FolderReader
 from safe_exp.data.readers.table import TableReader
 from safe_exp.data.synthetic import synthetic_folder
 from safe_exp.errors import UserError
+from safe_exp.figure_names import THRESHOLD
 from safe_exp.reporting.collect import Job
 from safe_exp.reporting.conditions import Condition
 
@@ -53,11 +54,16 @@ class Case:
     label: int  # 1 = fake
     similarity: float
     probability: float  # of fake
+    threshold: float  # a probability above it is called fake
     content: ArticleContent | None  # None where the articles are not at hand
 
     @property
+    def called_fake(self) -> bool:
+        return self.probability > self.threshold
+
+    @property
     def right(self) -> bool:
-        return (self.probability > 0.5) == bool(self.label)
+        return self.called_fake == bool(self.label)
 
 
 def choose_cases(condition: Condition, count: int) -> dict[str, list[Case]]:
@@ -65,13 +71,14 @@ def choose_cases(condition: Condition, count: int) -> dict[str, list[Case]]:
 
     No article stands under two headings: of few, the least alike are taken first.
     """
-    scored: dict[str, list[tuple[float, float]]] = {}
+    scored: dict[str, list[tuple[float, float, float]]] = {}
     labels: dict[str, int] = {}
     jobs: dict[str, Job] = {}
     for job in condition.jobs:
+        threshold = (job.metrics["test"].get("thresholds") or {}).get("prediction", THRESHOLD)
         for article in job.test_predictions:
             if article.similarity is not None:
-                scored.setdefault(article.id, []).append((article.similarity, article.probability))
+                scored.setdefault(article.id, []).append((article.similarity, article.probability, threshold))
                 labels[article.id], jobs[article.id] = article.label, job
     means = {article: tuple(map(fmean, zip(*found, strict=True))) for article, found in scored.items()}
     cases: dict[str, list[Case]] = {}

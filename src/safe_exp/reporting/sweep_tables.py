@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -15,6 +15,8 @@ from safe_exp.reporting.tables import Column, Table
 
 VERDICT = ("accuracy", "precision", "recall", "f1", "f1_macro", "auroc", "average_precision", "brier", "ece")
 OF_M_S = ("similarity_auroc", "similarity_average_precision")  # its verdicts at 1/2 mean little under Eq. (15)
+COMBINED = ("combined_accuracy", "combined_auroc", "combined_average_precision")
+CALIBRATED = ("calibrated_brier", "calibrated_ece")  # beside brier and ece, which are those before
 PAPER = {  # Zhou, Wu & Zafarani 2020, SAFE on FakeNewsNet; the site's name in the article's folder → what they report
     "politifact": {"accuracy": 0.874, "precision": 0.889, "recall": 0.903, "f1": 0.896},
     "gossipcop": {"accuracy": 0.838, "precision": 0.857, "recall": 0.937, "f1": 0.895},
@@ -35,9 +37,10 @@ def conditions_table(study: Study) -> Table:
     monitored = f"val_{study.monitor}"
     columns = [Column(key, symbol(key)) for key in study.swept] or [Column("condition", "condition")]
     columns += [Column("finished", "jobs finished"), Column(monitored, f"{label_of(study.monitor)}, validation")]
-    names = [name for name in (*VERDICT, *OF_M_S) if any(c.summary("test", name).n for c in study.conditions)]
+    wanted = (*VERDICT, *CALIBRATED, *OF_M_S, *COMBINED)
+    names = [name for name in wanted if any(c.summary("test", name).n for c in study.conditions)]
     columns += [Column(name, label_of(name) + (" ↓" if lower_is_better(name) else "")) for name in names]
-    columns.insert(columns.index(next(c for c in columns if c.key == "accuracy")) + 1, Column("majority", "majority"))
+    columns = beside_accuracy(columns)
     rows = []
     for condition in sorted(study.conditions, key=study.rank):
         row: dict[str, Any] = {key: show(value) for key, value in condition.values.items()} or {
@@ -46,14 +49,15 @@ def conditions_table(study: Study) -> Table:
         row[WON] = study.decided and condition is study.winner
         row["finished"] = f"{len(condition.jobs)} of {condition.of}"
         row[monitored] = condition.summary("val", study.monitor)
-        row["majority"] = majority_rate(condition)
+        row |= class_balance(condition.jobs)
         row |= {name: condition.summary("test", name) for name in names}
         rows.append(row)
     note = (
         "Mean ± standard deviation [95 % bootstrap interval of the mean] over "
         f"{' and '.join(study.replicates) or 'the one job of each condition'}, on the test articles unless it says "
         "validation. Fake is the positive class; ↓: lower is better; majority: the accuracy of always giving the "
-        f"commoner answer. No interval is claimed from fewer than {FEWEST_FOR_INTERVAL} jobs."
+        "commoner answer; fakes: their share of the articles. "
+        f"No interval is claimed from fewer than {FEWEST_FOR_INTERVAL} jobs."
     )
     return Table("conditions", "What each condition reached", columns, rows, note, keys=max(len(study.swept), 1))
 
@@ -116,14 +120,14 @@ def jobs_table(study: Study, score: str) -> Table:
     columns = [Column("job", "job"), *(Column(key, symbol(key)) for key in keys), Column("state", "state")]
     columns += [Column(f"val_{study.monitor}", f"{label_of(study.monitor)}, validation")]
     names = list(dict.fromkeys([score, "accuracy", "f1"]))
-    columns += [Column(name, label_of(name)) for name in names]
+    columns = beside_accuracy(columns + [Column(name, label_of(name)) for name in names])
     columns += [Column("epochs", "epochs"), Column("stopped_by", "ended by"), Column("seconds", "seconds", 1)]
     rows = []
     for job in study.sweep.jobs:
         row = {"job": job.number, "state": job.state} | {key: show(value_of(job, key)) for key in keys}
         if job.state == "finished":
             row |= {f"val_{study.monitor}": job.figure("val", study.monitor)}
-            row |= {name: job.figure("test", name) for name in names}
+            row |= {name: job.figure("test", name) for name in names} | class_balance([job])
             row |= {name: job.metrics.get(name) for name in ("epochs", "stopped_by", "seconds")}
         rows.append(row)
     return Table("jobs", "Every job", columns, rows, "Scores are of the test articles unless it says validation.")
@@ -138,10 +142,10 @@ def paper_table(study: Study) -> Table | None:
     rows: list[dict[str, Any]] = [{"who": "theirs: SAFE as printed (Zhou et al. 2020)"} | PAPER[site]]
     for condition in dict.fromkeys([study.winner, study.reference]):
         ours = {name: condition.summary("test", name) for name in names}
-        about = {"who": f"ours: {condition.label}", "articles": articles, "majority": majority_rate(condition)}
-        rows.append(about | ours)
+        about = {"who": f"ours: {condition.label}", "articles": articles}
+        rows.append(about | ours | class_balance(condition.jobs))
     columns = [Column("who", ""), Column("articles", "articles"), *(Column(name, LABELS[name]) for name in names)]
-    columns.insert(3, Column("majority", "majority"))
+    columns = beside_accuracy(columns)
     note = (
         "The paper's figures are quoted, not computed here; its articles, captions and splits are not exactly these, "
         "and it gives neither a spread nor a majority rate."
@@ -166,15 +170,27 @@ def _site(article_id: str) -> str | None:
     return found.group(1) if found else None
 
 
+def beside_accuracy(columns: list[Column]) -> list[Column]:
+    """The columns with those of `class_balance` behind the accuracy, which means nothing without them."""
+    place = [column.key for column in columns].index("accuracy") + 1
+    return [*columns[:place], Column("majority", "majority"), Column("fakes", "fakes"), *columns[place:]]
+
+
 def majority_rate(condition: Condition) -> float | None:
-    """The accuracy, on the test articles, of always giving the commoner answer; mean over the condition's jobs."""
-    rates = []
-    for job in condition.jobs:
+    return class_balance(condition.jobs)["majority"]
+
+
+def class_balance(jobs: Sequence[Job]) -> dict[str, float | None]:
+    """The share of fakes among the test articles, and the accuracy of always giving the commoner answer; means."""
+    shares = []
+    for job in jobs:
         counts = (job.manifest.get("counts") or {}).get("test") or {}
         fake, real = counts.get("fake"), counts.get("real")
         if fake is None or real is None:
             labels = [article.label for article in job.test_predictions]
             fake, real = labels.count(1), labels.count(0)
         if fake + real:
-            rates.append(max(fake, real) / (fake + real))
-    return fmean(rates) if rates else None
+            shares.append(fake / (fake + real))
+    if not shares:
+        return {"majority": None, "fakes": None}
+    return {"majority": fmean(max(share, 1 - share) for share in shares), "fakes": fmean(shares)}

@@ -16,6 +16,7 @@ from safe_exp.errors import UserError
 from safe_exp.files import short_path, whole_file
 from safe_exp.lock import LOCK, locked
 from safe_exp.reporting.collect import MULTIRUN, Job, read_job
+from safe_exp.settings import require_same_settings
 from safe_exp.status import EXIT_CODES, git_commit, record_gone
 from safe_exp.sweep.planned import YamlLoader, read_yaml
 from safe_exp.sweep.table import print_jobs
@@ -93,26 +94,7 @@ def write_settings(path: Path, settings: str) -> None:
         with whole_file(path) as draft:
             draft.write_text(settings, encoding="utf-8")
         return
-    then, now = (_flat(content) for content in (read_yaml(path), yaml.load(settings, YamlLoader)))
-    changed = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
-    if changed:
-        key = changed[0]
-        raise UserError(
-            f"{short_path(path.parent)}: the sweep started with {key}={then.get(key)}, and conf/ now gives "
-            f"{now.get(key)} ({len(changed)} such difference{'s' * (len(changed) > 1)}). Bring conf/ back, or start "
-            "another sweep."
-        )
-
-
-def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values of a config by dotted key, but for Hydra's own."""
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.") if f"{prefix}{key}" != "hydra" else {}
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+    require_same_settings(short_path(path.parent), "sweep", read_yaml(path), yaml.load(settings, YamlLoader))
 
 
 def alone(folder: Path) -> AbstractContextManager[None]:

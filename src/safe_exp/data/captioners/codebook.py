@@ -9,9 +9,6 @@ from typing import Any
 import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from scipy.spatial.distance import cdist
-from sklearn.cluster import MiniBatchKMeans
-from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from safe_exp.config.captioner import VisualWordsConfig
@@ -42,6 +39,8 @@ class Codebook:
         """
         if descriptors.ndim != 3 or descriptors.shape[2] != len(self.mean):
             raise ValueError(f"descriptors {descriptors.shape}: expected (N, P, {len(self.mean)}).")
+        from scipy.spatial.distance import cdist  # most runs have no codebook, and need not wait for this
+
         words = np.empty(descriptors.shape[:2], dtype=np.int32)  # (N, P)
         for start in range(0, len(descriptors), ENCODE_CHUNK):
             chunk = np.asarray(descriptors[start : start + ENCODE_CHUNK])
@@ -80,7 +79,7 @@ class Codebook:
             with safe_open(path, framework="numpy") as file:
                 arrays = {name: file.get_tensor(name) for name in STORED}
                 settings = json.loads(file.metadata()["settings"])
-            _check_arrays(**arrays)
+            check_arrays(**arrays)
         except Exception as error:  # safetensors has an error of its own; a missing key or bad JSON is as bad
             raise UserError(f"{path}: the codebook cannot be read ({error}). Was the copy complete?") from error
         return cls(**arrays, settings=settings)
@@ -96,6 +95,9 @@ def fit_codebook(descriptors: np.ndarray, rows: np.ndarray, config: VisualWordsC
         descriptors: (N, P, F) of all pictures, possibly a memory map, of which only the sampled patches are read.
         rows: indices of the training pictures, in any order; a repeated one counts once.
     """
+    from sklearn.cluster import MiniBatchKMeans  # a second that those do not wait who read a codebook
+    from sklearn.exceptions import ConvergenceWarning
+
     rows = np.unique(rows)
     if not len(rows):
         raise UserError("captioner=visual_words: there is no training picture to find visual words in.")
@@ -149,7 +151,8 @@ def _count_distinct(sample: np.ndarray, enough: int) -> int:
     return len(distinct)
 
 
-def _check_arrays(centroids: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> None:
+def check_arrays(centroids: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> None:
+    """Refuse what cannot be a codebook, with a ValueError."""
     if centroids.ndim != 2 or not len(centroids) or mean.shape != (centroids.shape[1],) or scale.shape != mean.shape:
         raise ValueError(f"sizes {centroids.shape}, {mean.shape} and {scale.shape} do not belong together")
     for array in (centroids, mean, scale):

@@ -119,7 +119,7 @@ def _unfinished(job: Job) -> dict[str, Any]:
 
 def _case(case: Case) -> dict[str, Any]:
     content = case.content
-    verdict = "fake" if case.probability > 0.5 else "real"
+    verdict = "fake" if case.called_fake else "real"
     return {
         "id": case.id,
         "title": (content.title or "(no title)") if content else case.id,

@@ -1,0 +1,33 @@
+"""python -m safe_exp.export run=DIR to=FILE: a stored run as one file that predict and evaluate take in its place."""
+
+import logging
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from safe_exp.config import CONF, register_schemas, typed_config
+from safe_exp.errors import UserError
+from safe_exp.help import run_command
+
+register_schemas()
+log = logging.getLogger(__name__)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="export")
+def main(composed: DictConfig) -> None:
+    config = typed_config(composed)
+    from safe_exp.bundle import write_bundle  # torch takes seconds to import; --help and a typo should not
+    from safe_exp.stored import open_run
+
+    stored, path = open_run(Path(config.run).expanduser(), config.checkpoint), Path(config.to).expanduser()
+    stored.network()  # refuses weights that do not fit or are not finite
+    try:
+        write_bundle(stored, path)
+    except OSError as error:
+        raise UserError(f"to={config.to}: the file cannot be written ({error.strerror or error}).") from error
+    log.info("%s, %.1f MB: give it as run=%s to predict and evaluate.", path, path.stat().st_size / 1e6, config.to)
+
+
+if __name__ == "__main__":
+    run_command(main, "export", "Write a stored run as one file.", [])

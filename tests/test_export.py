@@ -1,0 +1,229 @@
+"""A run as one file: nothing is lost on the way, and nothing in a stranger's file is trusted."""
+
+import json
+import pickle
+import resource
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from safe_exp.architecture import build_network
+from safe_exp.bundle import open_bundle, write_bundle
+from safe_exp.calibration import Calibration, Combination
+from safe_exp.data.artifacts import Artifacts
+from safe_exp.data.captioners.codebook import Codebook
+from safe_exp.data.text import build_tokenizer
+from safe_exp.errors import UserError
+from safe_exp.stored import StoredRun, open_run
+from tests.made import compose_config
+
+WORDS = ['"', "\\", "é", "[CLS]", "ok", "the"]
+
+
+@cache
+def made_run(variant="safe", visual_words=False) -> StoredRun:
+    """A run as train would have stored it, with random weights."""
+    overrides = [f"model={variant}", "model.num_filters=3", "model.feature_dim=4", "model.filter_sizes=[2,4]"]
+    captioner = ["captioner=visual_words", "captioner.words=5"] if visual_words else []
+    config = compose_config(*overrides, *captioner)
+    generator = np.random.default_rng(0)
+    text = torch.from_numpy(generator.normal(size=(len(WORDS) + 2, 6)).astype(np.float32))
+    visual, codebook = text, None
+    if visual_words:
+        numbers = generator.normal(size=(5, 7)).astype(np.float32)
+        codebook = Codebook(numbers, numbers[0], np.ones(7, np.float32), {"words": 5, "seed": 0})
+        visual = torch.from_numpy(codebook.vectors())
+    captioner_settings = vars(config.captioner)
+    manifest = {
+        "name": "table",
+        "fingerprint": "0" * 64,
+        "counts": {"all": {"articles": 3, "fake": 1, "real": 2}},
+        "left_out": {"by_reason": {}, "articles": [{"path": "secret"}]},
+        "settings": {
+            "max_text_tokens": 9,
+            "max_visual_tokens": 4,
+            "require": ["text"],
+            "captioner": captioner_settings,
+        },
+        "split": {"train": ["a", "é"], "val": ["b"], "test": ["c"]},
+    }
+    torch.manual_seed(0)
+    network = build_network(config.model, text.shape[1], visual.shape[1])
+    calibration = Calibration(1 / 3, {"prediction": 0.1}, Combination(0.1, 0.2, 0.3), 7)
+    artifacts = Artifacts(build_tokenizer(WORDS), text, visual, codebook, manifest)
+    return StoredRun(config.model, artifacts, dict(network.state_dict()), calibration, Path("made"))
+
+
+@pytest.mark.parametrize(
+    ("variant", "visual_words"),
+    [("safe", False), ("safe", True), ("text_only", False), ("visual_only", True), ("similarity_only", False),
+     ("no_similarity", True), ("released", False)],
+)  # fmt: skip
+def test_a_run_comes_back_from_its_file_bit_for_bit(variant, visual_words, tmp_path):
+    stored = made_run(variant, visual_words)
+    write_bundle(stored, tmp_path / "m.safetensors")
+    again = open_run(tmp_path / "m.safetensors")
+    assert again.model == stored.model
+    assert again.calibration == stored.calibration
+    assert again.weights.keys() == stored.weights.keys()
+    assert all(torch.equal(again.weights[name], weight) for name, weight in stored.weights.items())
+    ours, theirs = stored.artifacts, again.artifacts
+    assert theirs.tokenizer.to_str() == ours.tokenizer.to_str()
+    assert torch.equal(theirs.text_vectors, ours.text_vectors)
+    assert torch.equal(theirs.visual_vectors, ours.visual_vectors)
+    assert (theirs.visual_vectors is theirs.text_vectors) == (ours.visual_vectors is ours.text_vectors)
+    assert theirs.manifest["settings"] == ours.manifest["settings"]
+    assert theirs.manifest["split"] == {"train": ["a", "é"]}
+    if visual_words:
+        assert theirs.codebook.settings == ours.codebook.settings
+        for name in ("centroids", "mean", "scale"):
+            assert np.array_equal(getattr(theirs.codebook, name), getattr(ours.codebook, name))
+    write_bundle(again, tmp_path / "again.safetensors")
+    with (
+        safe_open(tmp_path / "again.safetensors", "pt") as second,
+        safe_open(tmp_path / "m.safetensors", "pt") as first,
+    ):
+        assert second.metadata() == first.metadata()
+    assert "secret" not in (tmp_path / "m.safetensors").read_bytes().decode("latin-1")
+
+
+def changed(tmp_path, visual_words=False, tensors=None, metadata=None, **content):
+    """A bundle in which something is not as it should be."""
+    path = tmp_path / "m.safetensors"
+    write_bundle(made_run(visual_words=visual_words), path)
+    with safe_open(path, "pt") as file:
+        stored = json.loads(file.metadata()["content"])
+    numbers = load_file(path) | (tensors or {})
+    numbers = {name: tensor for name, tensor in numbers.items() if tensor is not None}
+    values = {"format": "safe_exp bundle 1", "content": json.dumps(stored | content)} | (metadata or {})
+    save_file(numbers, path, metadata=values)
+    return path, stored
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"metadata": {"format": "another"}}, r"format is 'another', expected 'safe_exp bundle 1'"),
+        ({"metadata": {"content": "{"}}, "Expecting property name"),
+        ({"metadata": {"content": "[" * 100_000}}, "recursion|nested|Expecting"),
+        ({"metadata": {"content": "{}"}}, "it lacks calibration, codebook"),
+        ({"tensors": {"weights.predictor.weight": torch.zeros(2, 9)}}, r"predictor\.weight: found \(2, 9\)"),
+        ({"tensors": {"weights.predictor.weight": None}}, r"predictor\.weight: found None"),
+        ({"tensors": {"weights.predictor.bias": torch.zeros(2, dtype=torch.int64)}}, "numbers of type I64"),
+        ({"tensors": {"weights.more": torch.zeros(1)}}, r"weights\.more: found \(1,\)"),
+        ({"tensors": {"more": torch.zeros(1)}}, "'more', which nothing asks for"),
+        ({"tensors": {"vectors.text": torch.zeros(3, 6)}}, "8 words have 3 vectors"),
+        ({"tensors": {"vectors.text": torch.zeros(8)}}, "is not a table"),
+        ({"tensors": {"vectors.text": None}}, "vectors.text"),
+        ({"tensors": {"vectors.visual": torch.zeros(3, 6)}}, "8 words have 3 vectors"),
+        ({"words": ["a", "a"]}, "occurs twice"),
+        ({"words": ["[PAD]"]}, "occurs twice"),
+        ({"words": [1]}, "not a list of words"),
+        ({"model": {"num_filters": "${oc.env:HOME}"}}, "not plain values"),
+        ({"model": {"num_filters": 10**9}}, "MISSING|bounds|missing"),
+        ({"model": "safe"}, "not plain values"),
+        ({"calibration": {"temperature": -1, "thresholds": {"prediction": 0.5}, "combination": None, "articles": 1}},
+         "temperature above 0"),
+        ({"codebook": {}}, "codebook without visual words|no vectors"),
+        ({"manifest": {}}, "settings"),
+    ],
+)  # fmt: skip
+def test_what_contradicts_itself_is_refused_with_the_reason(change, message, tmp_path):
+    path, _ = changed(tmp_path, **change)
+    with pytest.raises(UserError, match=message) as refused:
+        open_bundle(path)
+    assert "no bundle that can be used" in str(refused.value)
+
+
+@pytest.mark.parametrize("sizes", [{"num_filters": 10**9}, {"feature_dim": 10**9}, {"filter_sizes": [10**9]},
+                                   {"filter_sizes": [1] * 1000}, {"num_filters": 10**30}])  # fmt: skip
+def test_a_model_that_its_settings_make_enormous_is_refused_before_a_number_of_it_exists(sizes, tmp_path):
+    _, stored = changed(tmp_path)
+    path, _ = changed(tmp_path, model=stored["model"] | sizes)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UserError, match="no bundle that can be used"):
+        open_bundle(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+@pytest.mark.parametrize("key", ["max_text_tokens", "max_visual_tokens", "require", "captioner"])
+def test_settings_of_the_data_are_checked_as_well(key, tmp_path):
+    _, stored = changed(tmp_path)
+    for value in (None, 10**12, "x", ["x"], {"name": "other"}, {"name": "file", "file_name": "../x"}):
+        manifest = stored["manifest"] | {"settings": stored["manifest"]["settings"] | {key: value}}
+        path, _ = changed(tmp_path, manifest=manifest)
+        with pytest.raises(UserError, match="no bundle that can be used"):
+            open_bundle(path)
+
+
+def test_a_codebook_must_fit_its_vectors(tmp_path):
+    for tensors in (
+        {"vectors.visual": torch.zeros(9, 7)},
+        {"codebook.scale": torch.zeros(7)},
+        {"codebook.mean": torch.full((7,), torch.nan)},
+        {"codebook.centroids": None},
+    ):
+        path, _ = changed(tmp_path, visual_words=True, tensors=tensors)
+        with pytest.raises(UserError, match="no bundle that can be used"):
+            open_bundle(path)
+
+
+def test_no_pickle_is_read(tmp_path):
+    class Harm:
+        def __reduce__(self):
+            return (tmp_path.joinpath("harmed").touch, ())
+
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(pickle.dumps(Harm()))
+    with pytest.raises(UserError, match="no bundle that can be used"):
+        open_bundle(path)
+    torch.save({"x": Harm()}, path)
+    with pytest.raises(UserError, match="no bundle that can be used"):
+        open_bundle(path)
+    assert not (tmp_path / "harmed").exists()
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory) -> tuple[bytes, object]:
+    path = tmp_path_factory.mktemp("bundle") / "m.safetensors"
+    write_bundle(made_run(visual_words=True), path)
+    return path.read_bytes(), path.with_name("damaged.safetensors")
+
+
+def check_damage(content, place, value, end):
+    whole, path = content
+    damaged = bytearray(whole[: len(whole) - end])
+    damaged[place % len(damaged)] = value
+    path.write_bytes(damaged)
+    with suppress(UserError):  # any other error fails the test
+        open_bundle(path).network()  # a changed number is still a number
+
+
+DAMAGE = (st.integers(0, 2**20), st.integers(0, 255), st.sampled_from([0, 0, 0, 1, 9, 500, 3000]))
+
+
+@given(*DAMAGE)
+@settings(max_examples=150, deadline=None)
+def test_a_damaged_file_is_refused_or_read_and_nothing_else(content, place, value, end):
+    check_damage(content, place, value, end)
+
+
+@pytest.mark.slow
+@given(*DAMAGE)
+@settings(max_examples=10_000, deadline=None)
+def test_a_damaged_file_is_refused_or_read_and_nothing_else_ten_thousand_times(content, place, value, end):
+    check_damage(content, place, value, end)
+
+
+def test_one_file_holds_one_set_of_weights(tmp_path):
+    write_bundle(made_run(), tmp_path / "m.safetensors")
+    with pytest.raises(UserError, match=r"checkpoint=last.*one set of weights"):
+        open_run(tmp_path / "m.safetensors", "last")
