@@ -13,11 +13,12 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
 from safe_exp.config import CallbacksConfig
 from safe_exp.files import whole_file
+from safe_exp.hooks import NoBatchHooks
 from safe_exp.resume import train_further
 from safe_exp.stopping import Convergence, LastingEarlyStopping, StepLimit
 
 
-class EpochHistory(Callback):
+class EpochHistory(NoBatchHooks, Callback):
     """Every epoch's logged values, for the loss curves; kept in the checkpoints, so that a resumed run has them all."""
 
     def __init__(self) -> None:
@@ -34,7 +35,7 @@ class EpochHistory(Callback):
         self.epochs = state_dict["epochs"]
 
 
-class RanksAgree(Callback):
+class RanksAgree(NoBatchHooks, Callback):
     """At the end of the training all processes must hold the same weights, bit for bit.
 
     Were one gradient left out of the exchange, each process would train a model of its own, without an error and with
@@ -50,7 +51,7 @@ class RanksAgree(Callback):
             raise RuntimeError("The processes have drifted apart: their weights differ. This is a fault of safe_exp.")
 
 
-class TrainedFurther(Callback):
+class TrainedFurther(NoBatchHooks, Callback):
     """Tells a resumed run's folder when the training goes on: not before Lightning has accepted the new limit."""
 
     def __init__(self, folder: Path) -> None:
@@ -61,7 +62,7 @@ class TrainedFurther(Callback):
             train_further(self.folder)
 
 
-class MovableCheckpoint(ModelCheckpoint):
+class MovableCheckpoint(NoBatchHooks, ModelCheckpoint):
     """Lightning's ModelCheckpoint, but it remembers its best score when the run folder was moved before a resume."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

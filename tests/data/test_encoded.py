@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from safe_exp.data.encoded import EncodedArticles, Sentences, count_words, news_loader
+from safe_exp.data.encoded import EncodedArticles, NewsLoader, Sentences, count_words
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
 
 TEXT = np.array([[3, 0, 0], [3, 1, 2], [0, 0, 0], [1, 3, 0], [2, 2, 2]], np.int32)  # stored numbers
@@ -39,7 +39,7 @@ def test_words_are_counted_in_the_named_rows_alone():
 
 
 def test_a_loader_yields_every_row_once_and_leaves_the_global_generator_alone():
-    loader = news_loader(encoded(), GlobalBatches(ArticleOrder(np.arange(5), seed=0), 2))
+    loader = NewsLoader(encoded(), GlobalBatches(ArticleOrder(np.arange(5), seed=0), 2))
     state = torch.get_rng_state()
     rows = [row for batch in loader for row in batch.index.tolist()]
     assert sorted(rows) == list(range(5))
