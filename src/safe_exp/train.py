@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from safe_exp.config import CONF, register_schemas, typed_config
 from safe_exp.help import run_command
+from safe_exp.imports import lean_imports
 from safe_exp.job import recorded_job, register_resolvers
 from safe_exp.resume import resumed_config
 from safe_exp.sweep.resume import with_resumed_sweep
@@ -24,7 +25,8 @@ def main(composed: DictConfig) -> float:
         composed = resumed_config(Path(composed.resume), "train")
     with recorded_job(folder):
         config = typed_config(composed)
-        from safe_exp.training import train  # torch and Lightning take seconds to import; --help and a typo should not
+        with lean_imports():  # torch and Lightning take seconds to import; --help and a typo should not
+            from safe_exp.training import train
 
         return train(config, folder)
 

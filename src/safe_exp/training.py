@@ -23,7 +23,6 @@ from safe_exp.files import short_path
 from safe_exp.job import is_first_process, job_name, sweep_name
 from safe_exp.module import SafeModule
 from safe_exp.progress import print_results, progress_callbacks
-from safe_exp.reporting.figures import draw_run_figures
 from safe_exp.results import Predictions, split_predictions, write_metrics, write_predictions
 from safe_exp.stopping import ended_within_epoch, stopped_by
 from safe_exp.sweep.ddp import command_line_of_its_own
@@ -166,6 +165,8 @@ def write_run(
     best_epoch: int | None,
     loggers: list[Any],
 ) -> None:
+    from safe_exp.reporting.figures import draw_run_figures  # matplotlib; not needed before the end
+
     test = predictions[-1]
     write_predictions(folder / "predictions.csv", predictions)
     figures = draw_run_figures(folder, history, test, best_epoch)

@@ -9,9 +9,6 @@ from typing import Any
 import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from scipy.spatial.distance import cdist
-from sklearn.cluster import MiniBatchKMeans
-from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from safe_exp.config.captioner import VisualWordsConfig
@@ -42,6 +39,8 @@ class Codebook:
         """
         if descriptors.ndim != 3 or descriptors.shape[2] != len(self.mean):
             raise ValueError(f"descriptors {descriptors.shape}: expected (N, P, {len(self.mean)}).")
+        from scipy.spatial.distance import cdist  # half a second to import, which runs on captions need not wait for
+
         words = np.empty(descriptors.shape[:2], dtype=np.int32)  # (N, P)
         for start in range(0, len(descriptors), ENCODE_CHUNK):
             chunk = np.asarray(descriptors[start : start + ENCODE_CHUNK])
@@ -96,6 +95,9 @@ def fit_codebook(descriptors: np.ndarray, rows: np.ndarray, config: VisualWordsC
         descriptors: (N, P, F) of all pictures, possibly a memory map, of which only the sampled patches are read.
         rows: indices of the training pictures, in any order; a repeated one counts once.
     """
+    from sklearn.cluster import MiniBatchKMeans  # a second to import
+    from sklearn.exceptions import ConvergenceWarning
+
     rows = np.unique(rows)
     if not len(rows):
         raise UserError("captioner=visual_words: there is no training picture to find visual words in.")
