@@ -7,6 +7,8 @@ import pytorch_lightning as pl
 import torch
 
 from safe_exp.config import Variant
+from safe_exp.data.batch import NewsBatch
+from safe_exp.epoch import STEPS_AT_ONCE
 from safe_exp.config.monitor import legal_monitors
 from safe_exp.equations import safe_loss
 from safe_exp.errors import UserError
@@ -131,6 +133,23 @@ def test_every_legal_monitor_is_logged_and_every_figure_that_is_logged_is_legal(
     assert set(legal_monitors(Variant(variant))) == logged == set(module.logged)
     for name in logged:  # what a sweep compares is what picked the checkpoint
         assert float(metrics[name]) == pytest.approx(module.logged[name], rel=1e-6)
+
+
+@pytest.mark.parametrize("variant", MODELS)
+def test_a_step_on_a_device_never_waits_for_it(variant):
+    """Meta tensors hold no numbers: whatever would read one back to the host, as .item() and nonzero do, raises."""
+    module = draw_module(f"model={variant}").to("meta")
+    batch = NewsBatch(*(part.to("meta") for part in BATCHES[0]))
+    optimizer = torch.optim.SGD(module.network.parameters(), lr=0.1, foreach=True)
+    module.optimizers = lambda: optimizer
+    module.trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, barebones=True)
+    module.on_train_epoch_start()
+    for number in range(STEPS_AT_ONCE):  # the last one sums all of them up
+        module.training_step(batch, number)
+    module.validation_step(batch, 0)
+    assert module.epoch.sums.device.type == "meta"
+    with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
+        module.epoch.sums.tolist()
 
 
 def test_every_step_counts_once():

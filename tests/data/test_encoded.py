@@ -44,3 +44,16 @@ def test_a_loader_yields_every_row_once_and_leaves_the_global_generator_alone():
     rows = [row for batch in loader for row in batch.index.tolist()]
     assert sorted(rows) == list(range(5))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_loader_selects_batches_where_the_articles_lie_and_reads_nothing_back():
+    """Meta tensors hold no numbers, so that a loader that asked the device for one would fail."""
+    batches = GlobalBatches(ArticleOrder(np.arange(5), seed=0), 2)
+    on_host, on_device = NewsLoader(encoded(), batches), NewsLoader(encoded().to(torch.device("meta")), batches)
+    for ours, theirs in zip(on_device, on_host, strict=True):
+        assert [part.shape for part in ours] == [part.shape for part in theirs]
+        assert all(part.device.type == "meta" for part in ours)
+
+
+def test_what_articles_take_on_a_device_grows_with_their_tokens():
+    assert encoded().nbytes == 4 * (5 * 3 + 5 * 2) + 8 * (4 * 5 + len(VOCABULARY))
