@@ -7,9 +7,9 @@ import pytorch_lightning as pl
 import torch
 
 from safe_exp.config import Variant
+from safe_exp.config.monitor import legal_monitors
 from safe_exp.data.batch import NewsBatch
 from safe_exp.epoch import STEPS_AT_ONCE
-from safe_exp.config.monitor import legal_monitors
 from safe_exp.equations import safe_loss
 from safe_exp.errors import UserError
 from safe_exp.module import SafeModule
