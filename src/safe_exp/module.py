@@ -29,6 +29,8 @@ class SafeModule(pl.LightningModule):
         text_vectors, visual_vectors: word vectors (V, E) and (Vv, Ev), row 0 = padding; not trained, as in the paper.
         gradient_clip_val, gradient_clip_algorithm: as the Trainer's, which refuses them beside a manual update.
         monitor: validation metric that a scheduler may want to see.
+        compiled: let torch.compile make one program of the closed-form step, and on a GPU one CUDA graph, which is
+            launched at once instead of a hundred kernels one by one. It is made anew for each width of a batch.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class SafeModule(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
         monitor: str = "val/loss_prediction",
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -59,6 +62,7 @@ class SafeModule(pl.LightningModule):
             "beta": model.beta,
             "similarity_loss": model.similarity_loss.value,
         }
+        self.compiled_step = torch.compile(self.step, mode="reduce-overhead", dynamic=False) if compiled else None
         self.scores = SplitScores()
         self.figures: dict[str, Any] = {}  # of the split that was scored last, as in metrics.json
         self.logged: dict[str, float] = {}  # the same under the names they are logged by, as in val/similarity_auroc
@@ -107,10 +111,20 @@ class SafeModule(pl.LightningModule):
 
     def backward_closed_form(self, batch: NewsBatch) -> tuple[SafeOutput, SafeLosses]:
         """Eqs. (12)-(18) over the mini-batch."""
-        step = closed_form_of(self.model)
-        output, losses, gradients = step(self.network, label=batch.label, **self.embed(batch), **self.loss_settings)
+        if self.compiled_step is None:
+            output, losses, gradients = self.step(batch, self.embed)
+        else:
+            torch.compiler.cudagraph_mark_step_begin()  # the step before has been used up: its memory may be written to
+            output, losses, gradients = self.compiled_step(batch, self.look_up)
+            # What the epoch's sums keep must not lie there.
+            output = SafeOutput(*(None if value is None else value.clone() for value in output))
+            losses = SafeLosses(*(loss.clone() for loss in losses))
         self.assign_gradients(gradients, batch)
         return output, losses
+
+    def step(self, batch: NewsBatch, embed: Callable[[NewsBatch], dict[str, Any]]) -> tuple[Any, ...]:
+        step = closed_form_of(self.model)
+        return step(self.network, label=batch.label, **embed(batch), **self.loss_settings)
 
     def backward_algorithm1(self, batch: NewsBatch) -> tuple[SafeOutput, SafeLosses]:
         """The printed loop over the batch's articles, handed on as the gradient whose step with γ makes that very move.

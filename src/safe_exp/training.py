@@ -97,6 +97,7 @@ def build_module(config: TrainConfig, datamodule: FakeNewsNetDataModule) -> Safe
         gradient_clip_val=config.trainer.gradient_clip_val,
         gradient_clip_algorithm=config.trainer.gradient_clip_algorithm,
         monitor=config.callbacks.monitor,
+        compiled=config.compile,
     )
 
 

@@ -19,6 +19,7 @@ from safe_exp.data.text import UNKNOWN
 from safe_exp.errors import UserError
 
 SCORED_AT_ONCE = 256  # articles; figures do not depend on it, and few large batches take less time than many small ones
+WIDTH_STEP = 32  # words, of batches on a device: few widths, so that few kernels are chosen and few graphs recorded
 CHUNK_ROWS = 16_384  # of a mapped matrix at a time: its pages need not stay
 
 
@@ -73,10 +74,16 @@ class EncodedArticles(Dataset):
 
     def select(self, rows: np.ndarray, index: Tensor) -> NewsBatch:
         """The batch of `rows` (B,), trimmed to its longest text and sentence; `index` is `rows` on the device."""
-        text, text_lengths = self.text.rows(index, self.text.widths[rows].max())
-        visual, visual_lengths = self.visual.rows(index, self.visual.widths[rows].max())
+        text, text_lengths = self.text.rows(index, self._width(self.text, rows))
+        visual, visual_lengths = self.visual.rows(index, self._width(self.visual, rows))
         label, title_lengths = self.label.index_select(0, index), self.title_lengths.index_select(0, index)
         return NewsBatch(text, visual, text_lengths, visual_lengths, label, index, title_lengths)
+
+    def _width(self, sentences: Sentences, rows: np.ndarray) -> int:
+        longest = int(sentences.widths[rows].max())
+        if self.device.type == "cpu":
+            return longest
+        return min(-(-longest // WIDTH_STEP) * WIDTH_STEP, sentences.stored.shape[1])
 
     @property
     def device(self) -> torch.device:
