@@ -74,6 +74,11 @@ class MovableCheckpoint(NoBatchHooks, ModelCheckpoint):
         best_k_models = {here(path): score for path, score in state_dict["best_k_models"].items()}
         super().load_state_dict({**state_dict, **moved, "best_k_models": best_k_models, "dirpath": self.dirpath})
 
+    def _monitor_candidates(self, trainer: pl.Trainer) -> dict[str, torch.Tensor]:
+        # Lightning's own copies every logged figure, tensor by tensor, 2 ms an epoch; ours are never written into.
+        now = {"epoch": torch.tensor(trainer.current_epoch), "step": torch.tensor(trainer.global_step)}
+        return {**trainer.callback_metrics, **now}
+
 
 class WholeCheckpointIO(TorchCheckpointIO):
     """Checkpoints that appear whole or not at all, and are never unpickled."""
