@@ -5,11 +5,12 @@ import time
 import pytest
 import torch
 
+from benchmarks import collection, gpu, loop, start
 from benchmarks.__main__ import TINY, main
 from benchmarks.measure import interleaved, peak_megabytes, ratio
 from benchmarks.ports import PortedReleased, PortedSafe
-from benchmarks.step import Size, draw_words, released_functions, safe_functions
-from safe_exp.equations import closed_form_gradients
+from benchmarks.step import LOSS, Size, draw_words, released_functions, safe_functions
+from safe_exp.equations import closed_form_gradients, closed_form_step
 from safe_exp.network import SafeNetwork
 from safe_exp.released import ReleasedNetwork
 
@@ -90,3 +91,64 @@ def test_the_closed_form_gathers_no_windows_and_keeps_no_graph():
     windows = 16 * 16 * (3 + 4) * 128 * 4 / 1e6  # B·K·Σh·E float32: those of the text alone, in MB
     peak = peak_megabytes(lambda: closed_form_gradients(net, text, visual, label, alpha=0.6, beta=0.4))
     assert peak < windows / 4
+
+
+def test_the_loop_is_compared_with_one_that_trains_the_same_weights(capsys):
+    loop.main(["--tiny", "--rounds", "1"])  # it asserts that they do
+    assert "| 60 articles × 2 epochs, K = 2 |" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_start_is_timed_until_the_first_epoch(capsys):
+    start.main(["--rounds", "1", "--articles", "60"])
+    out = capsys.readouterr().out
+    for way in ("which makes and prepares the articles", "until its first epoch", "with W&B offline", "--help"):
+        assert way in out
+
+
+def test_a_start_is_timed_to_the_end_of_its_command_or_says_why_that_failed(tmp_path):
+    seconds, processor_seconds = start.start(["--help"], str(tmp_path))
+    assert seconds > 0
+    assert processor_seconds > 0
+    with pytest.raises(SystemExit, match="no_such_key"):
+        start.start(["no_such_key=1"], str(tmp_path), "Epoch 1")
+
+
+def test_a_collection_is_trained_and_its_memory_counted():
+    threads = torch.get_num_threads()
+    found = collection.job(articles=60, epochs=1, dim=4, threads=threads)
+    assert found["peak"] >= found["before"] > 100  # MB: torch alone takes more
+    assert found["per_second"] == pytest.approx(39 / found["seconds"])
+
+
+@pytest.mark.slow
+def test_a_collection_is_trained_in_a_process_of_its_own(capsys):
+    collection.main(["--articles", "60", "--epochs", "1", "--dim", "4", "--threads", "1"])
+    out = capsys.readouterr().out
+    assert "| 60 articles × 1 epochs, E = 4 |" in out
+    assert "| 60 articles × 1 epochs, E = 25 |" in out
+
+
+def test_steps_of_a_gpu_are_counted_or_not_made_up(capsys, monkeypatch):
+    gpu.main(["--tiny", "--rounds", "1"])
+    assert "| bf16, B=4, E=3, K=2 |" in capsys.readouterr().out
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    gpu.main([])
+    assert capsys.readouterr().out == "No GPU here, so nothing was measured.\n"
+
+
+def test_memory_of_an_epoch_grows_with_the_tokens_and_not_with_tokens_times_e():
+    def peak(articles: int, dim: int) -> float:
+        config = loop.load_config(f"vectors.dim={dim}", "model.num_filters=2", "model.feature_dim=2")
+        drawn = loop.DrawnArticles(config, articles, vocabulary=200)
+        module = loop.build_module(config, drawn)
+
+        def epoch() -> None:
+            for batch in drawn.train_dataloader():
+                closed_form_step(module.network, label=batch.label, **module.embed(batch), **LOSS)
+
+        return peak_megabytes(epoch)
+
+    few, many, dim = 64, 640, 128
+    vectors_of_all = (many - few) * 0.65 * 150 * dim * 4 / 1e6  # MB, were each token of the training looked up
+    assert peak(many, dim) - peak(few, dim) < vectors_of_all / 50

@@ -8,6 +8,7 @@ import torch
 
 from safe_exp.config import Variant
 from safe_exp.config.monitor import legal_monitors
+from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import safe_loss
 from safe_exp.errors import UserError
 from safe_exp.module import SafeModule
@@ -133,6 +134,45 @@ def test_every_legal_monitor_is_logged_and_every_figure_that_is_logged_is_legal(
         assert float(metrics[name]) == pytest.approx(module.logged[name], rel=1e-6)
 
 
+@pytest.mark.parametrize("variant", MODELS)
+def test_a_step_on_a_device_never_waits_for_it(variant, monkeypatch):
+    """Meta tensors hold no numbers: whatever would read one back to the host, as .item() and nonzero do, raises."""
+    monkeypatch.setattr("safe_exp.epoch.STEPS_AT_ONCE", 2)
+    module = draw_module(f"model={variant}").to("meta")
+    batch = NewsBatch(*(part.to("meta") for part in BATCHES[0]))
+    optimizer = torch.optim.SGD(module.network.parameters(), lr=0.1, foreach=True)
+    module.optimizers = lambda: optimizer
+    module.trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, barebones=True)
+    module.on_train_epoch_start()
+    for number in range(2):  # the last one sums both up
+        module.training_step(batch, number)
+    module.validation_step(batch, 0)
+    assert module.epoch.sums.device.type == "meta"
+    with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
+        module.epoch.sums.tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["safe", "released"])
+def test_the_step_of_a_device_is_one_graph(variant):
+    """So that it can be recorded and launched at once. On a processor one question about lengths would break it up."""
+    module = draw_module(f"model={variant}").to("meta")
+    batch = NewsBatch(*(part.to("meta") for part in BATCHES[0]))
+    graph = torch.compile(module.step, fullgraph=True, dynamic=False, backend="eager")
+    _, _, gradients = graph(batch, module.look_up)
+    assert gradients.keys() == dict(module.network.named_parameters()).keys()
+
+
+@pytest.mark.slow
+def test_a_compiled_step_trains_the_same_weights():
+    ours, twin = draw_module("model.gamma=0.1", compiled=True), draw_module("model.gamma=0.1")
+    metrics = fit(ours).callback_metrics
+    reference = fit(twin).callback_metrics
+    assert_same_weights(ours, twin, rtol=1e-4, atol=1e-6)
+    for name in ("train/loss", "train/similarity_real", "train/gradient_norm_predictor"):
+        assert float(metrics[name]) == pytest.approx(float(reference[name]), rel=1e-4)
+
+
 def test_every_step_counts_once():
     assert fit(draw_module(), epochs=2).global_step == 6
 
@@ -145,6 +185,7 @@ def test_everything_that_is_promised_is_logged(variant):
     }
     expected |= {"train/gamma", "train/articles_per_second", "val/f1", "val/auroc", "val/ece", "val/brier"}
     parts = {"predictor", "text_encoder", "visual_encoder"}
+    parts |= {"word_map"} if variant == "released" else set()
     parts -= {"text_only": {"visual_encoder"}, "visual_only": {"text_encoder"}, "similarity_only": {"predictor"}}.get(
         variant, set()
     )

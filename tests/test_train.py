@@ -221,6 +221,39 @@ def test_help_comes_in_under_a_second_without_torch():
     assert "model.alpha" in done.stdout
 
 
+LISTS_IMPORTS = """
+import sys
+from safe_exp import train as command
+from safe_exp.imports import lean_imports
+
+with lean_imports():
+    from safe_exp import training
+
+score_best = training.score_best
+
+def listing(*arguments):
+    print("imported:", *sys.modules)
+    return score_best(*arguments)
+
+training.score_best = listing  # what comes after fit
+command.main()
+"""
+
+
+def test_what_is_not_used_is_not_imported_before_the_training_has_ended(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", LISTS_IMPORTS, *SMALL, "logger=csv"],
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("imported: ")]
+    imported = set(line.split()[1:])
+    assert "pytorch_lightning" in imported
+    unused = {"wandb", "matplotlib", "transformers", "datasets", "pandas", "skimage", "scipy.signal", "sklearn.cluster"}
+    assert not unused & imported
+    assert list(only_run(tmp_path).glob("figures/*.png"))  # matplotlib is there when it is needed
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", [*VARIANTS, "released"])
 def test_every_variant_runs_to_the_end(variant, tmp_path):

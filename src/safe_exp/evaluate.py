@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from safe_exp.config import CONF, register_schemas, typed_config
 from safe_exp.help import run_command
+from safe_exp.imports import lean_imports
 from safe_exp.job import recorded_job, register_resolvers, require_new_folder
 
 register_schemas()
@@ -20,7 +21,8 @@ def main(composed: DictConfig) -> float:
     require_new_folder(folder)
     with recorded_job(folder):
         config = typed_config(composed)
-        from safe_exp.evaluation import evaluate  # torch takes seconds to import; --help and a typo should not
+        with lean_imports():  # torch takes seconds to import; --help and a typo should not
+            from safe_exp.evaluation import evaluate
 
         return evaluate(config, folder)
 

@@ -15,7 +15,7 @@ from safe_exp.architecture import build_network, closed_form_of, sentences
 from safe_exp.checkpoint import require_same_model
 from safe_exp.config import ModelConfig, OptimizerConfig, Update, Variant, plain_config
 from safe_exp.data.batch import NewsBatch
-from safe_exp.epoch import EpochSums, gradient_norms
+from safe_exp.epoch import EpochSums, gradient_norms, parts_of
 from safe_exp.equations import SafeLosses, SafeOutput, Words, algorithm1_epoch, safe_loss
 from safe_exp.errors import UserError
 from safe_exp.figure_names import log_names
@@ -30,6 +30,8 @@ class SafeModule(pl.LightningModule):
         text_vectors, visual_vectors: word vectors (V, E) and (Vv, Ev), row 0 = padding; not trained, as in the paper.
         gradient_clip_val, gradient_clip_algorithm: as the Trainer's, which refuses them beside a manual update.
         monitor: validation metric that a scheduler may want to see.
+        compiled: let torch.compile make one program of the closed-form step, and on a GPU one CUDA graph, which is
+            launched at once instead of a hundred kernels one by one. It is made anew for each width of a batch.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class SafeModule(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
         monitor: str = "val/loss_prediction",
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -60,6 +63,7 @@ class SafeModule(pl.LightningModule):
             "beta": model.beta,
             "similarity_loss": model.similarity_loss.value,
         }
+        self.compiled_step = torch.compile(self.step, mode="reduce-overhead", dynamic=False) if compiled else None
         self.scores = SplitScores()
         self.figures: dict[str, Any] = {}  # of the split that was scored last, as in metrics.json
         self.logged: dict[str, float] = {}  # the same under the names they are logged by, as in val/similarity_auroc
@@ -92,14 +96,20 @@ class SafeModule(pl.LightningModule):
 
     # ── training ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def transfer_batch_to_device(self, batch: NewsBatch, device: torch.device, dataloader_idx: int) -> NewsBatch:
+        # Lightning's own walks through whatever a batch may be, for longer than it takes to select one.
+        if batch.label.device == device:
+            return batch
+        return NewsBatch(*(part.to(device, non_blocking=True) for part in batch))
+
     def on_train_epoch_start(self) -> None:
-        self.epoch = EpochSums()
+        self.parameters_by_name = dict(self.network.named_parameters())
+        self.epoch = EpochSums(parts_of(self.parameters_by_name))
 
     def training_step(self, batch: NewsBatch, batch_idx: int) -> None:
         optimizer = self.optimizers()
-        optimizer.zero_grad()
         output, losses = self.backward_by[self.model.update](self, batch)
-        norms = gradient_norms(self.network)  # before clipping
+        norms = gradient_norms(self.parameters_by_name.values())  # before clipping
         if self.gradient_clip_val is not None:
             self.clip_gradients(optimizer, self.gradient_clip_val, self.gradient_clip_algorithm or "norm")
         optimizer.step()
@@ -107,10 +117,20 @@ class SafeModule(pl.LightningModule):
 
     def backward_closed_form(self, batch: NewsBatch) -> tuple[SafeOutput, SafeLosses]:
         """Eqs. (12)-(18) over the mini-batch."""
-        step = closed_form_of(self.model)
-        output, losses, gradients = step(self.network, label=batch.label, **self.embed(batch), **self.loss_settings)
+        if self.compiled_step is None:
+            output, losses, gradients = self.step(batch, self.embed)
+        else:
+            torch.compiler.cudagraph_mark_step_begin()  # the step before has been used up: its memory may be written to
+            output, losses, gradients = self.compiled_step(batch, self.look_up)
+            # What the epoch's sums keep must not lie there.
+            output = SafeOutput(*(None if value is None else value.clone() for value in output))
+            losses = SafeLosses(*(loss.clone() for loss in losses))
         self.assign_gradients(gradients, batch)
         return output, losses
+
+    def step(self, batch: NewsBatch, embed: Callable[[NewsBatch], dict[str, Any]]) -> tuple[Any, ...]:
+        step = closed_form_of(self.model)
+        return step(self.network, label=batch.label, **embed(batch), **self.loss_settings)
 
     def backward_algorithm1(self, batch: NewsBatch) -> tuple[SafeOutput, SafeLosses]:
         """The printed loop over the batch's articles, handed on as the gradient whose step with γ makes that very move.
@@ -142,6 +162,7 @@ class SafeModule(pl.LightningModule):
 
     def backward_autograd(self, batch: NewsBatch) -> tuple[SafeOutput, SafeLosses]:
         """The independent twin: PyTorch derives the gradients, and averages them over processes by itself."""
+        self.optimizers().zero_grad()  # the other modes assign the gradients, and leave nothing to be cleared
         output = self.network(**self.look_up(batch))
         losses = safe_loss(output, batch.label, **self.loss_settings)
         self.manual_backward(losses.total * self.share_of_articles(batch))
@@ -156,7 +177,7 @@ class SafeModule(pl.LightningModule):
     }
 
     def assign_gradients(self, gradients: dict[str, Tensor], batch: NewsBatch) -> None:
-        parameters = dict(self.network.named_parameters())
+        parameters = self.parameters_by_name
         if self.trainer.world_size > 1:
             # DDP averages gradients inside autograd's backward hooks. No backward runs here, so without this reduce
             # each process would train a model of its own: no error, plausible losses, wrong weights.
@@ -177,10 +198,24 @@ class SafeModule(pl.LightningModule):
     def on_train_batch_end(self, *arguments: Any) -> None:
         # Here and not in the step: only now is it known that trainer.max_time ends the epoch with this batch.
         if self.trainer.is_last_batch or self.trainer.fit_loop.epoch_loop.done:
-            self.log_dict(self.epoch_figures(), on_step=False, on_epoch=True, batch_size=1)
+            self.report(self.epoch_figures())
+
+    def report(self, figures: dict[str, float]) -> None:
+        """Hand the figures of an epoch, the same in every process, to callbacks and loggers.
+
+        Lightning's `log_dict` keeps a metric object for each of these sixty numbers, to average what is logged step by
+        step, and looks through all of them after every batch: a fifth of a short epoch.
+        """
+        if self.trainer.sanity_checking:
+            return
+        self.trainer.callback_metrics.update({name: torch.tensor(value) for name, value in figures.items()})
+        step = self.global_step - self.trainer.training  # counted from 0; after the training the step to come
+        for logger in self.trainer.loggers:
+            logger.log_metrics({**figures, "epoch": self.current_epoch}, step)
+            logger.save()
 
     def epoch_figures(self) -> dict[str, float]:
-        sums = self.epoch.sums
+        sums = self.epoch.total()
         if self.trainer.world_size > 1:
             sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
         figures = self.epoch.figures(sums, self.model.variant not in (Variant.text_only, Variant.visual_only))
@@ -224,9 +259,8 @@ class SafeModule(pl.LightningModule):
             for name, label in (("real", 0), ("fake", 1)):
                 of_class = self.columns["similarity"][self.columns["label"] == label]
                 logged[f"similarity_{name}"] = of_class.mean().item()
-        # Every process has gathered the same articles, so there is nothing left to reduce.
         self.logged = {f"{split}/{name}": value for name, value in logged.items()}
-        self.log_dict(self.logged, rank_zero_only=False)
+        self.report(self.logged)  # every process has gathered the same articles
 
     # ── the optimiser ─────────────────────────────────────────────────────────────────────────────────────────────────
 

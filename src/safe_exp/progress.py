@@ -18,6 +18,7 @@ from rich.table import Table
 
 from safe_exp.config import TrainerConfig
 from safe_exp.figure_names import LABELS, lower_is_better
+from safe_exp.hooks import NoBatchHooks
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ def progress_callbacks(config: TrainerConfig) -> list[Callback]:
     return [] if config.enable_progress_bar is False else [TrainingProgress(max_steps=config.max_steps)]
 
 
-class TrainingProgress(ProgressBar):  # Lightning adds a bar of its own beside any other kind of callback
+class TrainingProgress(NoBatchHooks, ProgressBar):  # Lightning adds a bar of its own beside any other kind of callback
     """One bar over max_epochs times the batches of an epoch, or log lines; shorter ones for validation and test."""
 
     def __init__(self, console: Console | None = None, max_steps: int | None = None) -> None:

@@ -11,10 +11,11 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, Timer
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 
 from safe_exp.errors import UserError
+from safe_exp.hooks import NoBatchHooks
 from safe_exp.resume import ENDED_WITHIN_EPOCH
 
 
-class LastingStop(Callback):
+class LastingStop(NoBatchHooks, Callback):
     """A callback that may end the training, and whose verdict outlives the process.
 
     A run that is resumed under the limits under which it had ended stays as it is: it was killed between its last
@@ -97,7 +98,7 @@ class LastingEarlyStopping(LastingStop, EarlyStopping):
         self.ended_under = state_dict["ended_under"]
 
 
-class StepLimit(Callback):
+class StepLimit(NoBatchHooks, Callback):
     """Ends the training after `max_steps` updates, within an epoch if need be, and remembers where it ended.
 
     Lightning's own max_steps is not used: it leaves out the last validation, and when such a run is resumed it does the

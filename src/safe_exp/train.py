@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from safe_exp.config import CONF, register_schemas, typed_config
 from safe_exp.files import short_path
 from safe_exp.help import run_command
+from safe_exp.imports import lean_imports
 from safe_exp.job import only_process, recorded, register_resolvers, require_new_folder, sweep_name
 from safe_exp.reporting.collect import read_job
 from safe_exp.resume import resumed_config
@@ -40,7 +41,8 @@ def main(composed: DictConfig) -> float:
                 return job.score(composed.callbacks.monitor)
         with recorded(folder):
             config = typed_config(composed)
-            from safe_exp.training import train  # torch and Lightning take seconds to import; a typo should not
+            with lean_imports():  # torch and Lightning take seconds to import; --help and a typo should not
+                from safe_exp.training import train
 
             return train(config, folder)
 

@@ -25,8 +25,6 @@ from safe_exp.intervals import split_intervals
 from safe_exp.job import is_first_process, job_name, sweep_name
 from safe_exp.module import SafeModule
 from safe_exp.progress import print_results, progress_callbacks
-from safe_exp.reporting.figures import draw_run_figures
-from safe_exp.reporting.reliability import draw_reliability
 from safe_exp.results import Predictions, split_predictions, trust_lines, write_metrics, write_predictions
 from safe_exp.scores import calibrate, split_figures
 from safe_exp.stopping import ended_within_epoch, stopped_by
@@ -101,6 +99,7 @@ def build_module(config: TrainConfig, datamodule: FakeNewsNetDataModule) -> Safe
         gradient_clip_val=config.trainer.gradient_clip_val,
         gradient_clip_algorithm=config.trainer.gradient_clip_algorithm,
         monitor=config.callbacks.monitor,
+        compiled=config.compile,
     )
 
 
@@ -180,6 +179,9 @@ def write_run(
     loggers: list[Any],
     judged_by: dict[str, Any],
 ) -> None:
+    from safe_exp.reporting.figures import draw_run_figures  # matplotlib; not needed before the end
+    from safe_exp.reporting.reliability import draw_reliability
+
     test, calibration = predictions[-1], judged_by["calibration"]
     write_predictions(folder / "predictions.csv", predictions)
     figures = draw_run_figures(folder, history, test, best_epoch)

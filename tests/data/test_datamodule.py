@@ -165,11 +165,11 @@ def test_a_stored_run_encodes_another_folder_with_its_own_words_and_cuts(root, t
     scored = encode_folder(data, Artifacts.load(tmp_path / "artifacts"), ["text", "visual"])
     assert [scored.ids[row] for batch in scored.loader for row in batch.index] == ["fake/x", "fake/y"]
     assert [item.path for item in scored.left_out] == ["fake/z"]
-    batches = list(scored.loader)
-    assert [batch.index.tolist() for batch in batches] == [[0], [1]]
+    (batch,) = scored.loader
+    assert batch.index.tolist() == [0, 1]
     number = module._stored.tokenizer.token_to_id
-    assert batches[0].text_tokens.tolist() == [[number("title"), 1, *[number("word")] * 3]]
-    assert batches[0].visual_tokens.tolist() == [[number("boat"), 1]]
+    assert batch.text_tokens.tolist() == [[number("title"), 1, *[number("word")] * 3]] * 2
+    assert batch.visual_tokens.tolist() == [[number("boat"), 1]] * 2
     assert len(scored.fingerprint) == 64
 
 

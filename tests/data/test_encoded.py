@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from safe_exp.data.encoded import EncodedArticles, Sentences, count_words, news_loader
+from safe_exp.data.encoded import EncodedArticles, NewsLoader, Sentences, count_words
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
 
 TEXT = np.array([[3, 0, 0], [3, 1, 2], [0, 0, 0], [1, 3, 0], [2, 2, 2]], np.int32)  # stored numbers
@@ -39,8 +39,22 @@ def test_words_are_counted_in_the_named_rows_alone():
 
 
 def test_a_loader_yields_every_row_once_and_leaves_the_global_generator_alone():
-    loader = news_loader(encoded(), GlobalBatches(ArticleOrder(np.arange(5), seed=0), 2))
+    loader = NewsLoader(encoded(), GlobalBatches(ArticleOrder(np.arange(5), seed=0), 2))
     state = torch.get_rng_state()
     rows = [row for batch in loader for row in batch.index.tolist()]
     assert sorted(rows) == list(range(5))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_loader_selects_batches_where_the_articles_lie_and_reads_nothing_back():
+    """Meta tensors hold no numbers, so that a loader that asked the device for one would fail."""
+    batches = GlobalBatches(ArticleOrder(np.arange(5), seed=0), 2)
+    on_host, on_device = NewsLoader(encoded(), batches), NewsLoader(encoded().to(torch.device("meta")), batches)
+    for ours, theirs in zip(on_device, on_host, strict=True):
+        assert ours.text_tokens.shape == (len(theirs.label), 3)  # not trimmed: there widths go by WIDTH_STEP
+        assert [part.shape for part in ours[1:]] == [part.shape for part in theirs[1:]]
+        assert all(part.device.type == "meta" for part in ours)
+
+
+def test_what_articles_take_on_a_device_grows_with_their_tokens():
+    assert encoded().nbytes == 4 * (5 * 3 + 5 * 2) + 8 * (4 * 5 + len(VOCABULARY))

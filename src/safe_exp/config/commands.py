@@ -41,6 +41,7 @@ class TrainConfig:
     resume_sweep: str | None = None  # a sweep's folder whose unfinished jobs are to be run; see sweep/resume.py
     threads: int | None = None  # of a processor; null: one where a step is too small for more
     threshold: Any = 0.5  # a score above it is the verdict "fake"; best: that of the highest macro F1 on validation
+    compile: bool = False  # true: torch.compile the closed-form step, as one CUDA graph on a GPU
 
     def __post_init__(self) -> None:
         require_at_least("seed", self.seed, 0)

@@ -69,12 +69,14 @@ class GlobalBatches(Sampler[list[int]]):
             starts.pop()
         return list(zip(starts, [*starts[1:], len(self.sampler)], strict=True))
 
+    def shares(self) -> list[slice]:
+        """This process's part of each global batch, as places in the order of the epoch."""
+        return [slice(start + self.rank, end, self.world_size) for start, end in self.bounds()]
+
     def __iter__(self) -> Iterator[list[int]]:
-        # Must stay a generator: Lightning asks for the iterator before it calls set_epoch when it resumes a run, and
-        # only a body that starts with the first batch sees the right epoch.
         order = self.sampler.order()
-        for start, end in self.bounds():
-            yield order[start:end][self.rank :: self.world_size].tolist()
+        for share in self.shares():
+            yield order[share].tolist()
 
     def __len__(self) -> int:
         return len(self.bounds())

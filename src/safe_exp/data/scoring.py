@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch.utils.data import DataLoader
-
 from safe_exp.config import DataConfig, captioner_from_plain
 from safe_exp.data.articles import LeftOut, count_reasons
 from safe_exp.data.artifacts import Artifacts, data_fingerprint
-from safe_exp.data.encoded import encode_prepared, news_loader
+from safe_exp.data.encoded import SCORED_AT_ONCE, NewsLoader, encode_prepared
 from safe_exp.data.prepared import prepare
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
 from safe_exp.data.selection import usable_rows
@@ -23,7 +21,7 @@ class ScoredFolder:
 
     ids: Sequence[str]  # by row of the prepared data set
     left_out: list[LeftOut]
-    loader: DataLoader  # of NewsBatch, over all articles that can be scored, in their order
+    loader: NewsLoader  # over all articles that can be scored, in their order
     fingerprint: str
     scored: int
     trained_on: int  # articles whose ids stand in the run's own training split
@@ -57,7 +55,7 @@ def encode_folder(data: DataConfig, stored: Artifacts, reads: Sequence[str]) -> 
     prepared = prepare(data, captioner, settings["max_text_tokens"], settings["max_visual_tokens"])
     rows, lacking = usable_rows(prepared, data.require or reads, data)
     encoded = encode_prepared(prepared, stored.tokenizer, stored.codebook)
-    loader = news_loader(encoded, GlobalBatches(ArticleOrder(rows), data.batch_size))
+    loader = NewsLoader(encoded, GlobalBatches(ArticleOrder(rows), max(data.batch_size, SCORED_AT_ONCE)))
     ids = [prepared.ids[row] for row in rows]
     training = set(stored.manifest["split"]["train"])
     return ScoredFolder(

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from safe_exp.config import DataConfig, SplitMethod
 from safe_exp.data.dates import split_by_date
@@ -123,6 +122,8 @@ def _deal(
     rows: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: int, config: DataConfig, key: str
 ) -> list[np.ndarray]:
     """Deal `rows` into `folds` parts that keep whole groups and, as far as these allow, the share of fakes."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # takes most of a second to import
+
     _check_enough(rows, labels, groups, folds, config, key)
     groups, labels = groups[rows], labels[rows]
     if config.split is SplitMethod.source:

@@ -176,7 +176,7 @@ def _padded(sentences: Tensor, lengths: Tensor | None, least: int) -> tuple[Tens
     """
     batch, length = sentences.shape[:2]
     # Without lengths nothing need be masked. On a GPU the question would wait for the device, so there it is not asked.
-    if lengths is not None and not lengths.is_cuda and bool((lengths >= length).all()):
+    if lengths is not None and lengths.device.type == "cpu" and bool((lengths >= length).all()):
         lengths = None
     if lengths is None and length < least:
         # The rows appended for the widest filter must not open further windows for the narrower ones.

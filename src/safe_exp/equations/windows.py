@@ -67,7 +67,7 @@ def best_windows(scores: Tensor, lengths: Tensor | None, width: int) -> tuple[Te
         # Added and not filled in: of the two only the sum runs vectorised along the filters, 3 times as fast.
         never = torch.zeros_like(missing, dtype=scores.dtype).masked_fill_(missing, -torch.inf)
         scores = scores.add_(never[:, :, None])
-    if scores.is_cuda:  # the pooling's derivative has no deterministic kernel there
+    if scores.device.type != "cpu":  # the pooling's derivative has no deterministic kernel there
         return scores.max(dim=1)
     # Pooling finds value and place in one vectorised pass; `max` with its indices takes several times as long.
     values, positions = F.max_pool2d(
