@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import SafeLosses, SafeOutput
+from safe_exp.errors import UserError
 from safe_exp.network import SafeNetwork
 
 PARTS = ("predictor", "text_encoder", "visual_encoder")  # θ_p, θ_t, θ_v
@@ -58,6 +59,15 @@ class EpochSums:
             if not math.isnan(norm):  # NaN: the variant lacks this part
                 figures[f"train/gradient_norm_{part}"] = norm / steps
         return figures
+
+
+def require_finite(loss: float, epoch: int, gamma: float) -> None:
+    """Refuse to go on after an epoch (from 0) whose training loss is no number."""
+    if not loss < math.inf:  # also NaN
+        raise UserError(
+            f"The training loss became {loss} in epoch {epoch}: the updates are too large. "
+            f"Try model.gamma={gamma / 10:g}, or trainer.gradient_clip_val=1."
+        )
 
 
 def gradient_norms(network: SafeNetwork) -> Tensor:

@@ -65,12 +65,12 @@ def recorded_job(folder: Path) -> Iterator[None]:
             record_process_failure(folder, error, int(os.environ.get("LOCAL_RANK") or os.environ["SLURM_PROCID"]))
             raise
         return
-    with _only_process(folder), _recorded(folder):
+    with only_process(folder), _recorded(folder):
         yield
 
 
 @contextmanager
-def _only_process(folder: Path) -> Iterator[None]:
+def only_process(folder: Path) -> Iterator[None]:
     """Refuse a folder in which another process works: two would write over each other's checkpoints and status."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
@@ -91,15 +91,15 @@ def _only_process(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _recorded(folder: Path) -> Iterator[None]:
-    record = JobRecord(folder, command=shlex.join([sys.executable, "-m", *_command()]))
-    with _log_file(folder / "logs" / "run.log"), _sigterm_as_exit():
+    record = JobRecord(folder, command=command_line())
+    with log_file(folder), sigterm_as_exit():
         try:
             yield
         except BaseException as error:  # Ctrl-C is a verdict too
             record.failed(error)  # Hydra prints only a sweep's first error, and only at its end
             log.debug("The job ended early.", exc_info=not isinstance(error, UserError))
             if record.state == "interrupted":
-                log.warning("%s", _interruption_note(folder, record))
+                log.warning("%s", interruption_note(folder, record))
             if isinstance(error, KeyboardInterrupt):
                 raise SystemExit(record.exit_code) from None  # a traceback would only hide the line above
             if is_lost_peer(error):
@@ -108,7 +108,7 @@ def _recorded(folder: Path) -> Iterator[None]:
         record.finished()
 
 
-def _interruption_note(folder: Path, record: JobRecord) -> str:
+def interruption_note(folder: Path, record: JobRecord) -> str:
     command = _command()[0]
     if command != "safe_exp.train":
         return f"Stopped ({record.reason})."
@@ -118,14 +118,22 @@ def _interruption_note(folder: Path, record: JobRecord) -> str:
 
 def job_name(folder: Path) -> str:
     """What tells this job from its neighbours: the overrides it started with, or the date and time of its folder."""
-    start = _start(folder)
-    overrides = [o for o in start.overrides.task if not o.startswith(("data.root=", "resume="))]
-    return " ".join(overrides) or "-".join(Path(start.runtime.output_dir).parts[-2:])
+    return name_of_job(_start(folder))
 
 
 def sweep_name(folder: Path) -> str | None:
     """The sweep's folder name for a job that started in a multirun, else None."""
-    start = _start(folder)
+    return name_of_sweep(_start(folder))
+
+
+def name_of_job(start: DictConfig) -> str:
+    """`job_name`, from Hydra's own config of the job."""
+    overrides = [o for o in start.overrides.task if not o.startswith(("data.root=", "resume="))]
+    return " ".join(overrides) or "-".join(Path(start.runtime.output_dir).parts[-2:])
+
+
+def name_of_sweep(start: DictConfig) -> str | None:
+    """`sweep_name`, from Hydra's own config of the job."""
     if start.mode not in ("MULTIRUN", RunMode.MULTIRUN):
         return None
     depth = len(Path(OmegaConf.to_container(start.sweep, resolve=False)["subdir"]).parts)
@@ -143,9 +151,15 @@ def _command() -> list[str]:
     return [f"{module.parent.name}.{module.stem}", *sys.argv[1:]]
 
 
+def command_line() -> str:
+    """The command that this process was started with, as a shell would take it."""
+    return shlex.join([sys.executable, "-m", *_command()])
+
+
 @contextmanager
-def _log_file(path: Path) -> Iterator[None]:
-    """Copy what is logged into the run folder, with times."""
+def log_file(folder: Path) -> Iterator[None]:
+    """Copy what is logged into the run folder's logs/run.log, with times."""
+    path = folder / "logs" / "run.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -160,7 +174,7 @@ def _log_file(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _sigterm_as_exit() -> Iterator[None]:
+def sigterm_as_exit() -> Iterator[None]:
     """Let SIGTERM (a cluster's way of ending a job) unwind like Ctrl-C, so that the status says what happened."""
     if threading.current_thread() is not threading.main_thread():  # only there may handlers be set
         yield

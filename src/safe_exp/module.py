@@ -14,9 +14,8 @@ from torch import Tensor
 from safe_exp.architecture import build_network, closed_form_of, sentences
 from safe_exp.config import ModelConfig, OptimizerConfig, Update, Variant, plain_config
 from safe_exp.data.batch import NewsBatch
-from safe_exp.epoch import EpochSums, gradient_norms
+from safe_exp.epoch import EpochSums, gradient_norms, require_finite
 from safe_exp.equations import SafeLosses, SafeOutput, Words, algorithm1_epoch, safe_loss
-from safe_exp.errors import UserError
 from safe_exp.figure_names import log_names
 from safe_exp.scores import SplitScores, split_figures
 
@@ -178,11 +177,7 @@ class SafeModule(pl.LightningModule):
         if self.trainer.world_size > 1:
             sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
         figures = self.epoch.figures(sums, self.model.variant not in (Variant.text_only, Variant.visual_only))
-        if not figures["train/loss"] < float("inf"):  # also NaN
-            raise UserError(
-                f"The training loss became {figures['train/loss']} in epoch {self.current_epoch}: the updates are too "
-                f"large. Try model.gamma={self.model.gamma / 10:g}, or trainer.gradient_clip_val=1."
-            )
+        require_finite(figures["train/loss"], self.current_epoch, self.model.gamma)
         return figures | {"train/gamma": self.optimizers().param_groups[0]["lr"]}
 
     def on_train_epoch_end(self) -> None:

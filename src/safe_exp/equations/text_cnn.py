@@ -53,14 +53,14 @@ def text_cnn_forward(
         ValueError: the word vectors are not (B, L, E) with the filters' E, or `lengths` is not (B,).
     """
     check_shapes(sentences, weights.filters[0].weight.shape[2], lengths)
-    return encode(*prepare(sentences, lengths, weights), weights)
+    return encode(*prepare(sentences, lengths, weights.filters), weights)
 
 
 def prepare(
-    sentences: Tensor | Words, lengths: Tensor | None, weights: TextCnnWeights
+    sentences: Tensor | Words, lengths: Tensor | None, filters: tuple[FilterBank, ...]
 ) -> tuple[Tensor | Words, Tensor | None]:
     """The sentences with padding that changes nothing, as `encode` takes them; each word number once in its table."""
-    widest = max(bank.weight.shape[1] for bank in weights.filters)
+    widest = max(bank.weight.shape[1] for bank in filters)
     if not isinstance(sentences, Words):
         return _padded(sentences, lengths, least=widest)
     tokens, lengths = _padded(sentences.tokens, lengths, least=widest)
@@ -69,18 +69,25 @@ def prepare(
 
 def encode(sentences: Tensor | Words, lengths: Tensor | None, weights: TextCnnWeights) -> tuple[Tensor, TextCnnCache]:
     """`text_cnn_forward` after `prepare`."""
+    words, positions, pooled = pool(sentences, lengths, weights.filters)
+    features = F.linear(pooled, weights.project_weight, weights.project_bias)  # (B, D)
+    return features, TextCnnCache(words, positions, pooled, weights)
+
+
+def pool(
+    sentences: Tensor | Words, lengths: Tensor | None, filters: tuple[FilterBank, ...]
+) -> tuple[Words, tuple[Tensor, ...], Tensor]:
+    """All but the projection: the sentences as a table, î (B, K) for each width, and ĉ (B, g·K)."""
     if isinstance(sentences, Words):
-        words, scores_of_widths = sentences, convolve_words(sentences, weights.filters)
+        words, scores_of_widths = sentences, convolve_words(sentences, filters)
     else:
-        words, scores_of_widths = as_table(sentences), convolve(sentences, weights.filters)
+        words, scores_of_widths = as_table(sentences), convolve(sentences, filters)
     values, positions = [], []
-    for bank, scores in zip(weights.filters, scores_of_widths, strict=True):  # scores: (B, L - h + 1, K)
+    for bank, scores in zip(filters, scores_of_widths, strict=True):  # scores: (B, L - h + 1, K)
         value, position = best_windows(scores, lengths, width=bank.weight.shape[1])  # (B, K), (B, K)
         values.append(value + bank.bias)
         positions.append(position)
-    pooled = torch.cat(values, dim=1).relu()  # (B, g·K)
-    features = F.linear(pooled, weights.project_weight, weights.project_bias)  # (B, D)
-    return features, TextCnnCache(words, tuple(positions), pooled, weights)
+    return words, tuple(positions), torch.cat(values, dim=1).relu()
 
 
 def text_cnn_backward(d_features: Tensor, cache: TextCnnCache) -> TextCnnWeights:
