@@ -208,13 +208,8 @@ class SafeModule(pl.LightningModule):
     def log_split(self, split: str) -> None:
         self.columns = self.scores.columns()
         self.figures = split_figures(self.columns, **self.loss_settings)
-        logged = log_names(self.figures)
-        if self.columns["similarity"] is not None:
-            for name, label in (("real", 0), ("fake", 1)):
-                of_class = self.columns["similarity"][self.columns["label"] == label]
-                logged[f"similarity_{name}"] = of_class.mean().item()
+        self.logged = logged_figures(split, self.figures, self.columns)
         # Every process has gathered the same articles, so there is nothing left to reduce.
-        self.logged = {f"{split}/{name}": value for name, value in logged.items()}
         self.log_dict(self.logged, rank_zero_only=False)
 
     # ── the optimiser ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -228,6 +223,16 @@ class SafeModule(pl.LightningModule):
             return optimizer
         scheduler = hydra.utils.instantiate(self.scheduler_config, optimizer=optimizer)
         return [optimizer], [scheduler]
+
+
+def logged_figures(split: str, figures: dict[str, Any], columns: dict[str, Tensor | None]) -> dict[str, float]:
+    """A split's figures, of `split_figures`, under the names they are logged by, and the mean similarity by class."""
+    logged = log_names(figures)
+    if columns["similarity"] is not None:
+        for name, label in (("real", 0), ("fake", 1)):
+            of_class = columns["similarity"][columns["label"] == label]
+            logged[f"similarity_{name}"] = of_class.mean().item()
+    return {f"{split}/{name}": value for name, value in logged.items()}
 
 
 def _look_up(vectors: Tensor, tokens: Tensor) -> Tensor:

@@ -68,17 +68,7 @@ def train(config: TrainConfig, folder: Path) -> float:
             if trainer.interrupted:
                 raise KeyboardInterrupt
             best_epoch, metrics, predictions, validated = score_best(trainer, module, datamodule)
-        metrics |= {
-            "epochs": len(history_of(trainer)),  # with a last one that was cut short
-            "best_epoch": None if best_epoch is None else best_epoch + 1,
-            "stopped_by": stopped_by(trainer),
-            "ended_within_epoch": ended_within_epoch(trainer),
-            "seconds": round(time.perf_counter() - start, 3),
-            "data": {
-                **{name: len(getattr(datamodule.split, name)) for name in ("train", "val", "test")},
-                "fingerprint": datamodule.fingerprint,
-            },
-        }
+        metrics |= course_of(trainer, datamodule, best_epoch, start)
         if trainer.is_global_zero:
             write_run(folder, metrics, predictions, history_of(trainer), best_epoch, loggers)
         exit_code = 0
@@ -156,6 +146,28 @@ def score_best(
         logged |= module.logged
         predictions.append(split_predictions(split, datamodule.ids, module.columns))
     return epoch, metrics, predictions, logged
+
+
+def course_of(
+    trainer: pl.Trainer, datamodule: FakeNewsNetDataModule, best_epoch: int | None, start: float
+) -> dict[str, Any]:
+    """What metrics.json says beside the figures: how the training went, and on what.
+
+    Args:
+        best_epoch: counted from 0.
+        start: of the job, by `time.perf_counter`.
+    """
+    return {
+        "epochs": len(history_of(trainer)),  # with a last one that was cut short
+        "best_epoch": None if best_epoch is None else best_epoch + 1,
+        "stopped_by": stopped_by(trainer),
+        "ended_within_epoch": ended_within_epoch(trainer),
+        "seconds": round(time.perf_counter() - start, 3),
+        "data": {
+            **{name: len(getattr(datamodule.split, name)) for name in ("train", "val", "test")},
+            "fingerprint": datamodule.fingerprint,
+        },
+    }
 
 
 def write_run(

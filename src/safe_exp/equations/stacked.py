@@ -1,6 +1,6 @@
-"""The closed form for R runs of one shape at once: every weight has a leading axis of runs, α and β have one value each.
+"""The closed form for R runs of one shape at once: a leading axis of runs, and one α and β for each.
 
-Runs that read the same articles are one Text-CNN with R·K filters up to the pooling, so the functions of one run serve
+Runs that read the same articles are one Text-CNN with R·K filters up to the pooling: the functions of one run serve
 them as they are. The similarity and the losses belong to an article and know no runs: they see R·B articles. Only the
 two linear maps, W_t and W_p, are products for each run.
 """
