@@ -7,7 +7,7 @@ two linear maps, W_t and W_p, are products for each run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -24,8 +24,8 @@ from .loss import (
 from .prediction import PredictorWeights, prediction_error
 from .safe import SafeOutput, SafeWeights
 from .similarity import SimilarityCache, similarity_backward, similarity_forward
-from .text_cnn import TextCnnWeights, filters_backward, pool, prepare
-from .windows import FilterBank, Words
+from .text_cnn import TextCnnWeights, as_table, filters_backward, pool, prepare
+from .windows import FilterBank, Words, convolve, window_sums
 
 
 class Share(NamedTuple):
@@ -149,19 +149,34 @@ def _encode(weights: TextCnnWeights, shares: Sequence[Share], name: str) -> tupl
     """Features (R, B, D) of one encoder in every run."""
     pooled_of, caches = [], []
     for share in shares:
-        filters = tuple(  # the runs' filters side by side: (C·K, h, E), (C·K,)
-            FilterBank(bank.weight[share.runs].flatten(0, 1), bank.bias[share.runs].flatten())
-            for bank in weights.filters
-        )
+        banks = [FilterBank(bank.weight[share.runs], bank.bias[share.runs]) for bank in weights.filters]  # (C, K, …)
+        filters = tuple(FilterBank(bank.weight.flatten(0, 1), bank.bias.flatten()) for bank in banks)  # (C·K, …)
         sentences, lengths = prepare(share.sentences[name], share.sentences[f"{name}_lengths"], filters)
-        words, positions, pooled = pool(sentences, lengths, filters)  # (B, g·C·K)
-        count = share.runs.stop - share.runs.start
+        if isinstance(sentences, Words):
+            words, scores = sentences, _convolve_words(sentences, banks)
+        else:
+            words, scores = as_table(sentences), convolve(sentences, filters)
+        positions, pooled = pool(scores, lengths, filters)  # (B, g·C·K)
+        count = len(banks[0].bias)
         pooled = pooled.view(len(pooled), len(filters), count, -1)  # (B, g, C, K)
         pooled_of.append(pooled.permute(2, 0, 1, 3).flatten(2))  # (C, B, g·K)
         caches.append(PooledShare(share.runs, words, positions))
     pooled = torch.cat(pooled_of)  # (R, B, g·K)
     features = _linear(pooled, weights.project_weight, weights.project_bias)  # (R, B, D)
     return features, StackedEncoderCache(caches, pooled)
+
+
+def _convolve_words(words: Words, filters: Sequence[FilterBank]) -> Iterator[Tensor]:
+    """`convolve_words` for C runs that read the same words, from filters (C, K, h, E): scores (B, L - h + 1, C·K).
+
+    A product for each run and not one for all: of a matrix that is C times as wide some libraries sum the terms in
+    another order, and a run would differ in its last bits from what it is alone.
+    """
+    runs, widths = len(filters[0].bias), [bank.weight.shape[2] for bank in filters]
+    rows = torch.cat([bank.weight.transpose(1, 2) for bank in filters], dim=1)  # (C, Σh, K, E)
+    products = torch.bmm(words.vectors.expand(runs, -1, -1), rows.flatten(1, 2).mT)  # (C, V, Σh·K)
+    products = products.view(runs, -1, sum(widths), rows.shape[2]).permute(1, 2, 0, 3)  # (V, Σh, C, K)
+    return window_sums(words.tokens, products.reshape(-1, runs * rows.shape[2]), widths)
 
 
 def _encoder_backward(d_features: Tensor, weights: TextCnnWeights, cache: StackedEncoderCache) -> TextCnnWeights:

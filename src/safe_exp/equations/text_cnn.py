@@ -6,6 +6,7 @@ reads those windows straight from the word vectors and costs a small part of the
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -69,25 +70,25 @@ def prepare(
 
 def encode(sentences: Tensor | Words, lengths: Tensor | None, weights: TextCnnWeights) -> tuple[Tensor, TextCnnCache]:
     """`text_cnn_forward` after `prepare`."""
-    words, positions, pooled = pool(sentences, lengths, weights.filters)
+    if isinstance(sentences, Words):
+        words, scores = sentences, convolve_words(sentences, weights.filters)
+    else:
+        words, scores = as_table(sentences), convolve(sentences, weights.filters)
+    positions, pooled = pool(scores, lengths, weights.filters)
     features = F.linear(pooled, weights.project_weight, weights.project_bias)  # (B, D)
     return features, TextCnnCache(words, positions, pooled, weights)
 
 
 def pool(
-    sentences: Tensor | Words, lengths: Tensor | None, filters: tuple[FilterBank, ...]
-) -> tuple[Words, tuple[Tensor, ...], Tensor]:
-    """All but the projection: the sentences as a table, î (B, K) for each width, and ĉ (B, g·K)."""
-    if isinstance(sentences, Words):
-        words, scores_of_widths = sentences, convolve_words(sentences, filters)
-    else:
-        words, scores_of_widths = as_table(sentences), convolve(sentences, filters)
+    scores_of_widths: Iterable[Tensor], lengths: Tensor | None, filters: tuple[FilterBank, ...]
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Bias, ReLU and max over time: î (B, K) for each width, and ĉ (B, g·K), from scores (B, L - h + 1, K)."""
     values, positions = [], []
     for bank, scores in zip(filters, scores_of_widths, strict=True):  # scores: (B, L - h + 1, K)
         value, position = best_windows(scores, lengths, width=bank.weight.shape[1])  # (B, K), (B, K)
         values.append(value + bank.bias)
         positions.append(position)
-    return words, tuple(positions), torch.cat(values, dim=1).relu()
+    return tuple(positions), torch.cat(values, dim=1).relu()
 
 
 def text_cnn_backward(d_features: Tensor, cache: TextCnnCache) -> TextCnnWeights:

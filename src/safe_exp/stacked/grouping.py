@@ -17,8 +17,8 @@ PRECISIONS = ("None", "32", "32-true", "64", "64-true")
 FOLLOWED = {
     "accelerator", "strategy", "devices", "num_nodes", "precision", "max_epochs", "num_sanity_val_steps",
     "log_every_n_steps", "enable_checkpointing", "enable_progress_bar", "enable_model_summary",
-    "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm", "deterministic", "check_val_every_n_epoch",
-    "val_check_interval",
+    "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm", "deterministic",
+    "check_val_every_n_epoch", "val_check_interval",
 }  # fmt: skip
 
 
@@ -58,8 +58,8 @@ def stack_key(config: TrainConfig) -> str:
 
 
 def stacks(configs: Sequence[TrainConfig], most_runs: int) -> list[list[int]]:
-    """Positions of the jobs of each stack, sorted by seed and γ: runs of one seed read the same batches, and one step of
-    the optimiser moves all neighbours of one γ.
+    """Positions of the jobs of each stack, sorted by seed and γ: runs of one seed read the same batches, and one step
+    of the optimiser moves all neighbours of one γ.
 
     Args:
         configs: of jobs that can be stacked.

@@ -96,7 +96,7 @@ def quiet_terminal() -> Iterator[None]:
 
 
 class FollowedRun:
-    """One run of a stack. It stands in for the Trainer that the callbacks of a run read, so that a stacked job keeps its
+    """One run of a stack. It stands in for the Trainer that the callbacks of a run read: a stacked job keeps its
     history, converges, stops early and picks its best epoch by the very code of a job that runs alone.
 
     Args:

@@ -182,7 +182,7 @@ class Stack:
     def _scored(
         self, split: str, weights: SafeWeights, positions: Sequence[int], rows: Sequence[int] | None = None
     ) -> list[tuple[dict[str, Any], Predictions, dict[str, float]]]:
-        """For each of `positions` in `weights`: the figures of metrics.json, the articles' scores, the logged values."""
+        """For each of `positions` in `weights`: figures of metrics.json, the articles' scores, the logged values."""
         found = []
         columns_of = self.model.scores(weights, self.splits[split], positions)
         for row, columns in zip(positions if rows is None else rows, columns_of, strict=True):
