@@ -16,9 +16,11 @@ from safe_exp.config import TrainConfig, typed_config
 from safe_exp.job import is_first_process, sigterm_as_exit
 from safe_exp.stacked.grouping import reason_to_run_alone, stacks
 from safe_exp.status import running_code
+from safe_exp.sweep.composing import Composer
 
 log = logging.getLogger(__name__)
 
+MOST_RANGES = 8  # in a line of the terminal
 WRITING_SECONDS = 1.0  # between two looks at the writers at the end
 
 
@@ -43,8 +45,9 @@ class Launch:
         config = self.launcher.config
         configure_log(config.hydra.hydra_logging, config.hydra.verbose)
         composed, typed, reasons = {}, {}, {}
+        composer = Composer(self.launcher.hydra_context.config_loader, config)
         for number, overrides in enumerate(jobs, start=first):
-            composed[number] = self._compose(overrides, number)
+            composed[number] = _compose(composer, overrides, number)
             typed[number], reason = _typed(composed[number])
             if reason is not None:
                 reasons[number] = reason
@@ -62,14 +65,6 @@ class Launch:
             returned[number] = self.alone(jobs[number - first], number)
         configure_log(config.hydra.hydra_logging, config.hydra.verbose)
         return [returned[number] for number in sorted(returned)]
-
-    def _compose(self, overrides: Sequence[str], number: int) -> DictConfig:
-        """As Hydra's BasicLauncher does."""
-        composed = self.launcher.hydra_context.config_loader.load_sweep_config(self.launcher.config, list(overrides))
-        with open_dict(composed):
-            composed.hydra.job.id = number
-            composed.hydra.job.num = number
-        return composed
 
     def _prepare(self, composed: DictConfig) -> JobReturn:
         """Let Hydra make the job's folder, with what it keeps of the config; nothing is run yet."""
@@ -134,6 +129,15 @@ class Launch:
             log.info("One by one: %s (%s)", _ranges(alone), reason)
 
 
+def _compose(composer: Composer, overrides: Sequence[str], number: int) -> DictConfig:
+    """As Hydra's BasicLauncher does."""
+    composed = composer.compose(overrides)
+    with open_dict(composed):
+        composed.hydra.job.id = number
+        composed.hydra.job.num = number
+    return composed
+
+
 def _typed(composed: DictConfig) -> tuple[TrainConfig | None, str | None]:
     """The job's typed config, and why it runs alone."""
     if not is_first_process():
@@ -169,4 +173,5 @@ def _ranges(numbers: Sequence[int]) -> str:
             found[-1][1] = number
         else:
             found.append([number, number])
-    return ", ".join(f"#{a}" if a == b else f"#{a}-{b}" for a, b in found)
+    shown = [f"#{a}" if a == b else f"#{a}-{b}" for a, b in found[:MOST_RANGES]]
+    return ", ".join([*shown, "…"] if len(found) > MOST_RANGES else shown)
