@@ -5,6 +5,7 @@ import time
 import pytest
 import torch
 
+from benchmarks import stacked
 from benchmarks.__main__ import TINY, main
 from benchmarks.measure import interleaved, peak_megabytes, ratio
 from benchmarks.ports import PortedReleased, PortedSafe
@@ -90,3 +91,10 @@ def test_the_closed_form_gathers_no_windows_and_keeps_no_graph():
     windows = 16 * 16 * (3 + 4) * 128 * 4 / 1e6  # B·K·Σh·E float32: those of the text alone, in MB
     peak = peak_megabytes(lambda: closed_form_gradients(net, text, visual, label, alpha=0.6, beta=0.4))
     assert peak < windows / 4
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_the_stacked_launcher_prints_its_table(capsys):
+    stacked.main(["--tiny", "--rounds", "1", "--alone", "2", "--loggers", "csv"])
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("| K=1, logger=csv | 4 |") for line in lines)
