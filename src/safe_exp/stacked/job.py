@@ -121,7 +121,7 @@ class FollowedRun:
         self.fit_loop = SimpleNamespace(epoch_progress=SimpleNamespace(current=SimpleNamespace(processed=0)))
         self.rows: list[tuple[dict[str, float], int]] = []  # what was logged, each with its step
         self.checkpoints: dict[str, dict[str, Any]] = {}  # the latest of each file, by name; tensors of this run alone
-        self._last: tuple[Snapshot, int, dict[str, Any]] | None = None
+        self._last: tuple[Snapshot, int, dict[str, Any], int] | None = None
         self._written: dict[str, int] = {}  # global_step of what lies on the disk
 
     @property
@@ -169,21 +169,21 @@ class FollowedRun:
         if Path(path).stem == "best":
             self.checkpoints["best"] = self._checkpoint(snapshot, row, callbacks, self.current_epoch)
         else:  # of every epoch, and most are never written: the tensors are copied when they are
-            self._last = snapshot, row, callbacks
+            self._last = snapshot, row, callbacks, self.current_epoch
 
     def write_checkpoints(self) -> None:
         """Write best.ckpt and then last.ckpt, where they have changed; what they hold is of the end of an epoch."""
         if self._last is None:
             return
-        self.checkpoints["last"] = self._checkpoint(*self._last, self.history[-1]["epoch"])
+        self.checkpoints["last"] = self._checkpoint(*self._last)
         for name in ("best", "last"):
             checkpoint = self.checkpoints.get(name)
             if checkpoint is not None and self._written.get(name) != checkpoint["global_step"]:
-                WholeCheckpointIO().save_checkpoint(checkpoint, self._folder(name))
+                WholeCheckpointIO().save_checkpoint(checkpoint, self._path(name))
                 self._written[name] = checkpoint["global_step"]
         del self.checkpoints["last"]
 
-    def _folder(self, name: str) -> Path:
+    def _path(self, name: str) -> Path:
         callback = next(c for c in self.callbacks if isinstance(c, Checkpoint) and c.filename == name)
         return Path(callback.dirpath) / f"{name}.ckpt"
 

@@ -87,7 +87,7 @@ class Launch:
         first = groups[0][0]
         configure_log(first[1].hydra.job_logging, first[1].hydra.verbose)
         progress = StackProgress(sum(len(group) for group in groups), first[2].trainer.enable_progress_bar is not False)
-        code, returned = running_code(), {}
+        code, returned, begun = running_code(), {}, []
         pool = Writers(self.writers)
         before = HydraConfig.instance().cfg
         try:
@@ -103,6 +103,7 @@ class Launch:
                             job.failed(error)
                         else:
                             jobs.append(job)
+                            begun.append(job)
                     HydraConfig.instance().set_config(group[0][1])
                     if jobs:
                         train_stack(jobs, pool, progress)
@@ -113,6 +114,9 @@ class Launch:
                 _write_the_rest(pool, progress)
             finally:
                 pool.give_up(error)
+                for job in begun:
+                    if job.record.state == "running":
+                        job.failed(error)
             if isinstance(error, KeyboardInterrupt):
                 raise SystemExit(130) from None
             raise
