@@ -18,7 +18,6 @@ from safe_exp.equations import SafeLosses, SafeOutput
 from safe_exp.equations.safe import SafeWeights, name_gradients
 from safe_exp.equations.stacked import Share, stacked_forward, stacked_step
 from safe_exp.module import SafeModule
-from safe_exp.scores import SplitScores
 
 
 class StackedModel:
@@ -122,14 +121,19 @@ class StackedModel:
     # ── looking at a split ────────────────────────────────────────────────────────────────────────────────────────────
 
     def scores(self, weights: SafeWeights, batches: Sequence[NewsBatch], runs: Sequence[int]) -> list[dict[str, Any]]:
-        """What `SplitScores.columns` returns, for each of `runs` out of those in `weights`."""
-        scores = {run: SplitScores() for run in runs}
-        count = len(next(value for value in name_gradients(weights).values()))
+        """What `SplitScores.columns` returns, for each of `runs` out of those in `weights`: for all of them at once."""
+        count = len(next(iter(name_gradients(weights).values())))
+        parts: dict[str, list[Tensor]] = {"logits": [], "probability": [], "similarity": []}
         for batch in batches:
             output, _ = stacked_forward(weights, [Share(slice(0, count), self.module.embed(batch), batch.label)])
-            for run in runs:
-                scores[run].update(batch, SafeOutput(*(None if value is None else value[run] for value in output)))
-        return [scores[run].columns() for run in runs]
+            for name, found in parts.items():
+                found.append(getattr(output, name))
+        index = torch.cat([batch.index for batch in batches]).cpu()
+        order = index.argsort()
+        shared = {"index": index[order], "label": torch.cat([batch.label for batch in batches]).cpu()[order]}
+        columns = {n: None if v[0] is None else torch.cat(v, dim=1).cpu()[:, order] for n, v in parts.items()}
+        columns["logits"] = columns["logits"].float()
+        return [shared | {n: None if v is None else v[run] for n, v in columns.items()} for run in runs]
 
     # ── copies ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
