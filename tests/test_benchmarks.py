@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from benchmarks import collection, gpu, loop, start
+from benchmarks import collection, gpu, loop, stacked, start
 from benchmarks.__main__ import TINY, main
 from benchmarks.measure import interleaved, peak_megabytes, ratio
 from benchmarks.ports import PortedReleased, PortedSafe
@@ -152,3 +152,10 @@ def test_memory_of_an_epoch_grows_with_the_tokens_and_not_with_tokens_times_e():
     few, many, dim = 64, 640, 128
     vectors_of_all = (many - few) * 0.65 * 150 * dim * 4 / 1e6  # MB, were each token of the training looked up
     assert peak(many, dim) - peak(few, dim) < vectors_of_all / 50
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_the_stacked_launcher_prints_its_table(capsys):
+    stacked.main(["--tiny", "--rounds", "1", "--alone", "2", "--loggers", "csv"])
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("| K=1, logger=csv | 4 |") for line in lines)

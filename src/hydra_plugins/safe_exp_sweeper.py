@@ -28,6 +28,7 @@ class ResumableSweeper(BasicSweeper):
         self.skip = [dict(combination) for combination in skip or []]
 
     def sweep(self, arguments: list[str]) -> Any:
+        from safe_exp.sweep.composing import Composer
         from safe_exp.sweep.planned import without_skipped
         from safe_exp.sweep.run import run_sweep
 
@@ -35,7 +36,9 @@ class ResumableSweeper(BasicSweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         (jobs,) = self.split_arguments(parser.parse_overrides(given), None)
         jobs = without_skipped(jobs, self.skip)
-        self.validate_batch_is_legal(jobs)  # names and types of every job, before the first one starts
+        composer = Composer(self.hydra_context.config_loader, self.config)
+        for job in jobs:  # names and types of every job, before the first one starts
+            composer.compose(job)
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         return run_sweep(folder, jobs, self.launcher.launch, OmegaConf.to_yaml(self.config))

@@ -176,6 +176,7 @@ def fit_combination(logit: np.ndarray, similarity: np.ndarray, label: np.ndarray
     features = np.stack([logit, similarity], axis=1).astype(np.float64)  # (N, 2)
     mean, scale = features.mean(axis=0), features.std(axis=0)
     scale[scale < 1e-12] = 1.0  # a scorer that says the same of everything tells nothing
-    fitted = LogisticRegression().fit((features - mean) / scale, label)
+    # Newton's method goes on to the minimum; the default stops where the path to it has led.
+    fitted = LogisticRegression(solver="newton-cholesky", tol=1e-10).fit((features - mean) / scale, label)
     weights = fitted.coef_[0] / scale  # (2,)
     return Combination(float(weights[0]), float(weights[1]), float(fitted.intercept_[0] - weights @ mean))

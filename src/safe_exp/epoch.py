@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import SafeLosses, SafeOutput
+from safe_exp.errors import UserError
 
 # θ_p, θ_t, θ_v, and the map that text and image share in model=released
 PARTS = ("predictor", "text_encoder", "visual_encoder", "word_map")
@@ -90,6 +92,15 @@ class EpochSums:
         return figures | {
             f"train/gradient_norm_{part}": norm / steps for part, norm in zip(self.parts, norms, strict=True)
         }
+
+
+def require_finite(loss: float, epoch: int, gamma: float) -> None:
+    """Refuse to go on after an epoch (from 0) whose training loss is no number."""
+    if not loss < math.inf:  # also NaN
+        raise UserError(
+            f"The training loss became {loss} in epoch {epoch}: the updates are too large. "
+            f"Try model.gamma={gamma / 10:g}, or trainer.gradient_clip_val=1."
+        )
 
 
 def parts_of(names: Iterable[str]) -> dict[str, list[int]]:

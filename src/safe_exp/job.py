@@ -129,15 +129,15 @@ def recorded(folder: Path) -> Iterator[None]:
             record_process_failure(folder, error, process_number())
             raise
         return
-    record = JobRecord(folder, command=shlex.join([sys.executable, "-m", *_command()]))
-    with _log_file(folder / "logs" / "run.log"), sigterm_as_exit():
+    record = JobRecord(folder, command=command_line())
+    with log_file(folder), sigterm_as_exit():
         try:
             yield
         except BaseException as error:  # Ctrl-C is a verdict too
             record.failed(error)  # Hydra prints only a sweep's first error, and only at its end
             log.debug("The job ended early.", exc_info=not isinstance(error, UserError))
             if record.state == "interrupted":
-                log.warning("%s", _interruption_note(folder, record))
+                log.warning("%s", interruption_note(folder, record))
             elif isinstance(error, OSError) and error.errno in NO_ROOM and _command()[0] == "safe_exp.train":
                 log.warning("When there is room:  %s", _resume_command(folder))
             if isinstance(error, KeyboardInterrupt):
@@ -148,7 +148,7 @@ def recorded(folder: Path) -> Iterator[None]:
         record.finished()
 
 
-def _interruption_note(folder: Path, record: JobRecord) -> str:
+def interruption_note(folder: Path, record: JobRecord) -> str:
     command = _command()[0]
     if command != "safe_exp.train":
         return f"Stopped ({record.reason})."
@@ -161,14 +161,22 @@ def _resume_command(folder: Path) -> str:
 
 def job_name(folder: Path) -> str:
     """What tells this job from its neighbours: the overrides it started with, or the date and time of its folder."""
-    start = _start(folder)
-    overrides = [o for o in start.overrides.task if not o.startswith(("data.root=", "resume="))]
-    return " ".join(overrides) or "-".join(Path(start.runtime.output_dir).parts[-2:])
+    return name_of_job(_start(folder))
 
 
 def sweep_name(folder: Path) -> str | None:
     """The sweep's folder name for a job that started in a multirun, else None."""
-    start = _start(folder)
+    return name_of_sweep(_start(folder))
+
+
+def name_of_job(start: DictConfig) -> str:
+    """`job_name`, from Hydra's own config of the job."""
+    overrides = [o for o in start.overrides.task if not o.startswith(("data.root=", "resume="))]
+    return " ".join(overrides) or "-".join(Path(start.runtime.output_dir).parts[-2:])
+
+
+def name_of_sweep(start: DictConfig) -> str | None:
+    """`sweep_name`, from Hydra's own config of the job."""
     if start.mode not in ("MULTIRUN", RunMode.MULTIRUN):
         return None
     depth = len(Path(OmegaConf.to_container(start.sweep, resolve=False)["subdir"]).parts)
@@ -186,9 +194,15 @@ def _command() -> list[str]:
     return [f"{module.parent.name}.{module.stem}", *sys.argv[1:]]
 
 
+def command_line() -> str:
+    """The command that this process was started with, as a shell would take it."""
+    return shlex.join([sys.executable, "-m", *_command()])
+
+
 @contextmanager
-def _log_file(path: Path) -> Iterator[None]:
-    """Copy what is logged into the run folder, with times."""
+def log_file(folder: Path) -> Iterator[None]:
+    """Copy what is logged into the run folder's logs/run.log, with times."""
+    path = folder / "logs" / "run.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = _QuietFileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

@@ -9,15 +9,15 @@ import hydra.utils
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from safe_exp.architecture import build_network, closed_form_of, sentences
 from safe_exp.checkpoint import require_same_model
 from safe_exp.config import ModelConfig, OptimizerConfig, Update, Variant, plain_config
 from safe_exp.data.batch import NewsBatch
-from safe_exp.epoch import EpochSums, gradient_norms, parts_of
+from safe_exp.epoch import EpochSums, gradient_norms, parts_of, require_finite
 from safe_exp.equations import SafeLosses, SafeOutput, Words, algorithm1_epoch, safe_loss
-from safe_exp.errors import UserError
 from safe_exp.figure_names import log_names
 from safe_exp.scores import SplitScores, split_figures
 
@@ -209,7 +209,8 @@ class SafeModule(pl.LightningModule):
         if self.trainer.sanity_checking:
             return
         self.trainer.callback_metrics.update({name: torch.tensor(value) for name, value in figures.items()})
-        step = self.global_step - self.trainer.training  # counted from 0; after the training the step to come
+        # The last step, counted from 0; after the training the one that would have come.
+        step = self.global_step - (self.trainer.state.fn == TrainerFn.FITTING)
         for logger in self.trainer.loggers:
             logger.log_metrics({**figures, "epoch": self.current_epoch}, step)
             logger.save()
@@ -219,11 +220,7 @@ class SafeModule(pl.LightningModule):
         if self.trainer.world_size > 1:
             sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
         figures = self.epoch.figures(sums, self.model.variant not in (Variant.text_only, Variant.visual_only))
-        if not figures["train/loss"] < float("inf"):  # also NaN
-            raise UserError(
-                f"The training loss became {figures['train/loss']} in epoch {self.current_epoch}: the updates are too "
-                f"large. Try model.gamma={self.model.gamma / 10:g}, or trainer.gradient_clip_val=1."
-            )
+        require_finite(figures["train/loss"], self.current_epoch, self.model.gamma)
         return figures | {"train/gamma": self.optimizers().param_groups[0]["lr"]}
 
     def on_train_epoch_end(self) -> None:
@@ -254,12 +251,7 @@ class SafeModule(pl.LightningModule):
     def log_split(self, split: str) -> None:
         self.columns = self.scores.columns()
         self.figures = split_figures(self.columns, **self.loss_settings, **self.judged_by)
-        logged = log_names(self.figures)
-        if self.columns["similarity"] is not None:
-            for name, label in (("real", 0), ("fake", 1)):
-                of_class = self.columns["similarity"][self.columns["label"] == label]
-                logged[f"similarity_{name}"] = of_class.mean().item()
-        self.logged = {f"{split}/{name}": value for name, value in logged.items()}
+        self.logged = logged_figures(split, self.figures, self.columns)
         self.report(self.logged)  # every process has gathered the same articles
 
     # ── the optimiser ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -273,6 +265,16 @@ class SafeModule(pl.LightningModule):
             return optimizer
         scheduler = hydra.utils.instantiate(self.scheduler_config, optimizer=optimizer)
         return [optimizer], [scheduler]
+
+
+def logged_figures(split: str, figures: dict[str, Any], columns: dict[str, Tensor | None]) -> dict[str, float]:
+    """A split's figures, of `split_figures`, under the names they are logged by, and the mean similarity by class."""
+    logged = log_names(figures)
+    if columns["similarity"] is not None:
+        for name, label in (("real", 0), ("fake", 1)):
+            of_class = columns["similarity"][columns["label"] == label]
+            logged[f"similarity_{name}"] = of_class.mean().item()
+    return {f"{split}/{name}": value for name, value in logged.items()}
 
 
 def _look_up(vectors: Tensor, tokens: Tensor) -> Tensor:

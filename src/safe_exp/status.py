@@ -31,9 +31,12 @@ class JobRecord:
     """The state of one job in its folder's status.json: running, then finished, failed or interrupted.
 
     A job that is killed outright leaves `running` behind; its host and pid tell whether it still is.
+
+    Args:
+        code: what `running_code` returned, where many records are opened at once.
     """
 
-    def __init__(self, folder: Path, command: str) -> None:
+    def __init__(self, folder: Path, command: str, code: dict[str, Any] | None = None) -> None:
         self.path = Path(folder) / "status.json"
         self._content: dict[str, Any] = {
             "state": "running",
@@ -42,8 +45,7 @@ class JobRecord:
             "started": _now(),
             "ended": None,
             "resumed": _times_resumed(self.path),
-            "versions": installed_versions(),
-            "git_commit": git_commit(PACKAGE.parents[1]),
+            **(code or running_code()),
             "host": socket.gethostname(),
             "pid": os.getpid(),
         }
@@ -75,6 +77,11 @@ class JobRecord:
             return
         with suppress(OSError):  # a full disk may be the very error; raising here would hide it
             write_json(self.path, self._content)
+
+
+def running_code() -> dict[str, Any]:
+    """What the code is that runs: versions of the packages, and the checkout's commit."""
+    return {"versions": installed_versions(), "git_commit": git_commit(PACKAGE.parents[1])}
 
 
 def record_process_failure(folder: Path, error: BaseException, process: int) -> None:

@@ -69,17 +69,7 @@ def train(config: TrainConfig, folder: Path) -> float:
         if trainer.interrupted:
             raise KeyboardInterrupt
         best_epoch, metrics, predictions, validated = score_best(trainer, module, datamodule, config.threshold)
-        metrics |= {
-            "epochs": len(history_of(trainer)),  # with a last one that was cut short
-            "best_epoch": None if best_epoch is None else best_epoch + 1,
-            "stopped_by": stopped_by(trainer),
-            "ended_within_epoch": ended_within_epoch(trainer),
-            "seconds": round(time.perf_counter() - start, 3),
-            "data": {
-                **{name: len(getattr(datamodule.split, name)) for name in ("train", "val", "test")},
-                "fingerprint": datamodule.fingerprint,
-            },
-        }
+        metrics |= course_of(trainer, datamodule, best_epoch, start)
         if trainer.is_global_zero:
             write_run(folder, metrics, predictions, history_of(trainer), best_epoch, loggers, module.judged_by)
         exit_code = 0
@@ -155,19 +145,60 @@ def score_best(
         checkpoint = read_checkpoint(best, module.device)
         module.load_state_dict(checkpoint["state_dict"])
         epoch = checkpoint["epoch"]
-    metrics, predictions, logged = {}, [], {}
+    columns, logged = {}, {}
     for split, score in (("val", trainer.validate), ("test", trainer.test)):
         score(module, datamodule=datamodule, verbose=False)
+        columns[split] = module.columns
         logged |= module.logged
         if split == "val":
-            calibration = calibrate(module.columns, module.model.variant.combines)
-            module.judged_by = {"calibration": calibration, "threshold": threshold}
-            module.figures = split_figures(module.columns, **module.loss_settings, **module.judged_by)
-        metrics[split] = module.figures
-        cut = module.figures["thresholds"]["prediction"]
-        predictions.append(split_predictions(split, datamodule.ids, module.columns, cut))
-    metrics["test"]["intervals"] = split_intervals(module.columns, **module.loss_settings, **module.judged_by)
+            module.judged_by = judge(module.columns, module.model.variant.combines, threshold)
+    metrics, predictions = results_of(columns, datamodule.ids, module.loss_settings, module.judged_by)
     return epoch, metrics, predictions, logged
+
+
+def judge(validated: dict[str, Any], combines: bool, threshold: float | str) -> dict[str, Any]:
+    """What `split_figures` is told beside a split's columns: what validation taught, and where verdicts are cut."""
+    return {"calibration": calibrate(validated, combines), "threshold": threshold}
+
+
+def results_of(
+    columns: dict[str, dict[str, Any]], ids: Any, loss_settings: dict[str, Any], judged_by: dict[str, Any]
+) -> tuple[dict[str, Any], list[Predictions]]:
+    """The figures of metrics.json, those of test with their intervals, and every article's scores.
+
+    Args:
+        columns: of the splits val and test, as `SplitScores.columns` returns them.
+        ids: of the articles, by the numbers in `index`.
+    """
+    metrics = {split: split_figures(found, **loss_settings, **judged_by) for split, found in columns.items()}
+    predictions = [
+        split_predictions(split, ids, found, metrics[split]["thresholds"]["prediction"])
+        for split, found in columns.items()
+    ]
+    metrics["test"]["intervals"] = split_intervals(columns["test"], **loss_settings, **judged_by)
+    return metrics, predictions
+
+
+def course_of(
+    trainer: pl.Trainer, datamodule: FakeNewsNetDataModule, best_epoch: int | None, start: float
+) -> dict[str, Any]:
+    """What metrics.json says beside the figures: how the training went, and on what.
+
+    Args:
+        best_epoch: counted from 0.
+        start: of the job, by `time.perf_counter`.
+    """
+    return {
+        "epochs": len(history_of(trainer)),  # with a last one that was cut short
+        "best_epoch": None if best_epoch is None else best_epoch + 1,
+        "stopped_by": stopped_by(trainer),
+        "ended_within_epoch": ended_within_epoch(trainer),
+        "seconds": round(time.perf_counter() - start, 3),
+        "data": {
+            **{name: len(getattr(datamodule.split, name)) for name in ("train", "val", "test")},
+            "fingerprint": datamodule.fingerprint,
+        },
+    }
 
 
 def write_run(

@@ -108,7 +108,7 @@ def channel_forward(
 ) -> tuple[Tensor, TextCnnCache]:
     """A Text-CNN on mapped words, features (B, D); the words in its cache are those before the map."""
     check_shapes(sentences, word_map.shape[1], lengths)
-    sentences, lengths = prepare(sentences, lengths, weights)
+    sentences, lengths = prepare(sentences, lengths, weights.filters)
     if isinstance(sentences, Words):
         words = sentences
         mapped = Words(F.linear(words.vectors, word_map), words.tokens)  # each word is mapped once

@@ -6,6 +6,7 @@ reads those windows straight from the word vectors and costs a small part of the
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -53,14 +54,14 @@ def text_cnn_forward(
         ValueError: the word vectors are not (B, L, E) with the filters' E, or `lengths` is not (B,).
     """
     check_shapes(sentences, weights.filters[0].weight.shape[2], lengths)
-    return encode(*prepare(sentences, lengths, weights), weights)
+    return encode(*prepare(sentences, lengths, weights.filters), weights)
 
 
 def prepare(
-    sentences: Tensor | Words, lengths: Tensor | None, weights: TextCnnWeights
+    sentences: Tensor | Words, lengths: Tensor | None, filters: tuple[FilterBank, ...]
 ) -> tuple[Tensor | Words, Tensor | None]:
     """The sentences with padding that changes nothing, as `encode` takes them; each word number once in its table."""
-    widest = max(bank.weight.shape[1] for bank in weights.filters)
+    widest = max(bank.weight.shape[1] for bank in filters)
     if not isinstance(sentences, Words):
         return _padded(sentences, lengths, least=widest)
     tokens, lengths = _padded(sentences.tokens, lengths, least=widest)
@@ -70,17 +71,24 @@ def prepare(
 def encode(sentences: Tensor | Words, lengths: Tensor | None, weights: TextCnnWeights) -> tuple[Tensor, TextCnnCache]:
     """`text_cnn_forward` after `prepare`."""
     if isinstance(sentences, Words):
-        words, scores_of_widths = sentences, convolve_words(sentences, weights.filters)
+        words, scores = sentences, convolve_words(sentences, weights.filters)
     else:
-        words, scores_of_widths = as_table(sentences), convolve(sentences, weights.filters)
+        words, scores = as_table(sentences), convolve(sentences, weights.filters)
+    positions, pooled = pool(scores, lengths, weights.filters)
+    features = F.linear(pooled, weights.project_weight, weights.project_bias)  # (B, D)
+    return features, TextCnnCache(words, positions, pooled, weights)
+
+
+def pool(
+    scores_of_widths: Iterable[Tensor], lengths: Tensor | None, filters: tuple[FilterBank, ...]
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Bias, ReLU and max over time: î (B, K) for each width, and ĉ (B, g·K), from scores (B, L - h + 1, K)."""
     values, positions = [], []
-    for bank, scores in zip(weights.filters, scores_of_widths, strict=True):  # scores: (B, L - h + 1, K)
+    for bank, scores in zip(filters, scores_of_widths, strict=True):  # scores: (B, L - h + 1, K)
         value, position = best_windows(scores, lengths, width=bank.weight.shape[1])  # (B, K), (B, K)
         values.append(value + bank.bias)
         positions.append(position)
-    pooled = torch.cat(values, dim=1).relu()  # (B, g·K)
-    features = F.linear(pooled, weights.project_weight, weights.project_bias)  # (B, D)
-    return features, TextCnnCache(words, tuple(positions), pooled, weights)
+    return tuple(positions), torch.cat(values, dim=1).relu()
 
 
 def text_cnn_backward(d_features: Tensor, cache: TextCnnCache) -> TextCnnWeights:

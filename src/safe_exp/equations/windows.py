@@ -41,11 +41,16 @@ def convolve(embedded: Tensor, filters: Sequence[FilterBank]) -> Iterator[Tensor
 
 def convolve_words(words: Words, filters: Sequence[FilterBank]) -> Iterator[Tensor]:
     """The same scores from word numbers: each row of the table meets the filters once, all widths in one product."""
-    (batch, length), num_filters = words.tokens.shape, filters[0].weight.shape[0]
     widths = [bank.weight.shape[1] for bank in filters]
     rows = torch.cat([bank.weight.transpose(0, 1) for bank in filters])  # (Σh, K, E): row j of every filter
-    products = F.linear(words.vectors, rows.flatten(0, 1)).view(-1, num_filters)  # (V·Σh, K)
-    first = words.tokens * sum(widths)  # (B, L): where a word's products begin
+    products = F.linear(words.vectors, rows.flatten(0, 1)).view(-1, rows.shape[1])  # (V·Σh, K)
+    return window_sums(words.tokens, products, widths)
+
+
+def window_sums(tokens: Tensor, products: Tensor, widths: Sequence[int]) -> Iterator[Tensor]:
+    """Scores (B, L - h + 1, K) for each width, from a word's products with row j of every filter, (V·Σh, K)."""
+    (batch, length), num_filters = tokens.shape, products.shape[1]
+    first = tokens * sum(widths)  # (B, L): where a word's products begin
     for width, offset in zip(widths, _running_sum(widths), strict=True):
         places = torch.arange(offset, offset + width, device=first.device)
         summed = first.unfold(1, width, 1) + places  # (B, L - h + 1, h)
