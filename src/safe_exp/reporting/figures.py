@@ -5,8 +5,9 @@ again in grey.
 """
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import matplotlib.style
 import numpy as np
@@ -80,17 +81,17 @@ def draw_run_figures(
     }
     if predictions.similarity is not None:
         builders["similarity"] = lambda: similarity_figure(predictions)
-    paths = {}
+    paths = {name: Path(folder) / "figures" / f"{name}.png" for name in builders}
     for name, build in builders.items():
-        paths[name] = Path(folder) / "figures" / f"{name}.png"
         save_figure(build, paths[name])
     return paths
 
 
 def save_figure(build: Callable[[], Figure], *paths: Path) -> None:
     """Draw once in the house style and write each file in the format of its suffix."""
-    # From matplotlib's defaults, so that a personal matplotlibrc changes nothing; no pyplot, so no global figures.
-    with matplotlib.style.context(["default", STYLE]):
+    # No pyplot, so no global figures.
+    with matplotlib.rc_context():
+        matplotlib.rcParams._update_raw(house_style())
         figure = build()
         for path in paths:
             with whole_file(path) as draft:
@@ -98,6 +99,13 @@ def save_figure(build: Callable[[], Figure], *paths: Path) -> None:
                     _save_png(figure, draft)
                 else:  # without a date and with a fixed salt the same content gives the same file
                     figure.savefig(draft, dpi=DPI, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+@cache
+def house_style() -> dict[str, Any]:
+    """STYLE on matplotlib's defaults, so that a personal matplotlibrc changes nothing; 300 settings, checked once."""
+    with matplotlib.style.context(["default", STYLE]):
+        return dict(matplotlib.rcParams)
 
 
 def _save_png(figure: Figure, path: Path) -> None:
@@ -111,7 +119,7 @@ def _save_png(figure: Figure, path: Path) -> None:
 def loss_figure(history: list[dict[str, float]], best_epoch: int | None) -> Figure:
     """Each loss in its own panel, training and validation together."""
     shown = [key for key in LOSSES if any(np.isfinite(_series(history, f"{s}/{key}")).any() for s in ("train", "val"))]
-    figure = Figure(figsize=(1.2 + 3.4 * max(len(shown), 1), 3.4))
+    figure = Figure(figsize=(1.2 + 3.4 * max(len(shown), 1), 3.4), layout="none")
     if not shown:
         say(figure.subplots(), "No epoch was completed: there are no losses to show.")
         return figure
@@ -131,14 +139,14 @@ def loss_figure(history: list[dict[str, float]], best_epoch: int | None) -> Figu
     first.set_ylabel("mean over the articles (nats)")
     count = f"{len(epochs)} epoch" + ("" if len(epochs) == 1 else "s")
     figure.suptitle(f"Training and validation loss over {count}", fontsize=11)
-    figure.legend(*first.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return figure
+    figure.legend(*first.get_legend_handles_labels(), loc="lower center", ncols=3)
+    return laid_out(figure, left=0.7, right=0.15, bottom=0.85, top=0.7, wspace=0.25)
 
 
 def similarity_figure(predictions: Predictions) -> Figure:
     """How M_s is distributed over the real and over the fake articles: shares above, each article below."""
     similarity, label = np.asarray(predictions.similarity, dtype=float), np.asarray(predictions.label)
-    figure = Figure(figsize=(6.4, 4.2))
+    figure = Figure(figsize=(6.4, 4.2), layout="none")
     finite = similarity[np.isfinite(similarity)]
     if not len(finite):
         say(figure.subplots(), "No test article has a similarity.")
@@ -159,10 +167,10 @@ def similarity_figure(predictions: Predictions) -> Figure:
     above.set(ylabel="share of the class (%)")
     above.set_title(f"Similarity of text and image, {len(finite)} test articles (vertical lines: class means)")
     above.margins(y=0.08)
-    figure.legend(*above.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure.legend(*above.get_legend_handles_labels(), loc="lower center", ncols=2)
     below.set(xlabel="similarity $M_s$, from 0 (opposed) to 1 (alike)", yticks=[0, 1], yticklabels=["real", "fake"])
     below.set_ylim(-0.6, 1.6)
-    return figure
+    return laid_out(figure, left=0.75, right=0.2, bottom=0.85, top=0.4, hspace=0.08)
 
 
 def confusion_figure(predictions: Predictions) -> Figure:
@@ -170,7 +178,7 @@ def confusion_figure(predictions: Predictions) -> Figure:
     label, verdict = np.asarray(predictions.label), np.asarray(predictions.verdict)
     counts = np.array([[np.sum((label == true) & (verdict == said)) for said in (1, 0)] for true in (1, 0)])
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(4.6, 4.2))
+    figure = Figure(figsize=(4.6, 4.2), layout="none")
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(2, 2):
@@ -185,13 +193,13 @@ def confusion_figure(predictions: Predictions) -> Figure:
     axes.tick_params(length=0)
     accuracy = f"{np.trace(counts)} of {len(label)} right" if len(label) else "none"
     axes.set_title(f"Verdicts on the test articles: {accuracy}")
-    return figure
+    return laid_out(figure, left=0.8, right=0.2, bottom=0.6, top=0.4)
 
 
 def ranking_figure(predictions: Predictions) -> Figure:
     """ROC and precision-recall curves of each scorer."""
     label = np.asarray(predictions.label)
-    figure = Figure(figsize=(8.6, 4.3))
+    figure = Figure(figsize=(8.6, 4.3), layout="none")
     roc, precision_recall = figure.subplots(1, 2)
     fakes, reals = int((label == 1).sum()), int((label == 0).sum())
     roc.set(xlabel="false positive rate (real called fake)", ylabel="true positive rate (fakes found)")
@@ -214,7 +222,7 @@ def ranking_figure(predictions: Predictions) -> Figure:
     roc.set_title("ROC")
     precision_recall.set_title("Precision and recall")
     figure.suptitle(f"Ranking of the test articles: {fakes} fake, {reals} real", fontsize=11)
-    return figure
+    return laid_out(figure, left=0.7, right=0.2, bottom=0.55, top=0.7, wspace=0.2)
 
 
 def ranking_curve(label: np.ndarray, scores: np.ndarray) -> RankingCurve:
@@ -233,6 +241,13 @@ def ranking_curve(label: np.ndarray, scores: np.ndarray) -> RankingCurve:
     precision = np.append(found[0] / called[0], found / called)
     auroc = np.sum(np.diff(false_positive_rate) * (recall[1:] + recall[:-1]) / 2)
     return RankingCurve(false_positive_rate, recall, precision, auroc, np.sum(np.diff(recall) * precision[1:]))
+
+
+def laid_out(figure: Figure, left: float, right: float, bottom: float, top: float, **between: float) -> Figure:
+    """Give the axes these margins, in inches: to find them out takes matplotlib as long as to draw everything."""
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height, **between)
+    return figure
 
 
 def _scorers(predictions: Predictions) -> list[tuple[str, np.ndarray, str, str]]:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from scipy.special import logit
 
 from safe_exp.calibration import Calibration
-from safe_exp.reporting.figures import BLUE, GREY, VERMILLION, Predictions, save_figure
+from safe_exp.reporting.figures import BLUE, GREY, VERMILLION, Predictions, laid_out, save_figure
 
 BINS = 10  # fewer than for the calibration error: a point is to stand for several articles
 
@@ -31,7 +31,7 @@ def reliability_figure(label: np.ndarray, before: np.ndarray, after: np.ndarray,
         label: 1 = fake, (N,).
         before, after: the probability of fake without and with the temperature, (N,).
     """
-    figure = Figure(figsize=(8.6, 4.9))
+    figure = Figure(figsize=(8.6, 4.9), layout="none")
     above, below = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=[4, 1])
     titles = ("as trained (T = 1)", f"calibrated on validation (T = {temperature:.2f})")
     for column, (title, score) in enumerate(zip(titles, (before, after), strict=True)):
@@ -42,8 +42,8 @@ def reliability_figure(label: np.ndarray, before: np.ndarray, after: np.ndarray,
     above[0].set_ylabel("share that is fake")
     below[0].set_ylabel("articles")
     figure.suptitle(f"Reliability on {len(label)} test articles (bars: 95 % by Wilson)", fontsize=11)
-    figure.legend(*above[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    return figure
+    figure.legend(*above[0].get_legend_handles_labels(), loc="lower center", ncols=2)
+    return laid_out(figure, left=0.7, right=0.2, bottom=0.85, top=0.7, hspace=0.1, wspace=0.08)
 
 
 def _points(axes: Axes, label: np.ndarray, score: np.ndarray) -> None:
