@@ -21,7 +21,7 @@ lint: $(INSTALLED)
 # Installed once, and again only when what is to be installed changes.
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	@echo "Installing safe_exp and what it needs into $(VENV): about two minutes, 1.6 GB."
+	@echo "Installing safe_exp and what it needs into $(VENV): about three minutes, 2 GB."
 	$(VENV)/bin/python -m pip install --quiet --progress-bar off -e ".[dev]"
 	@touch $(INSTALLED)
 

@@ -216,13 +216,6 @@ def test_a_damaged_file_is_refused_or_read_and_nothing_else(content, place, valu
     check_damage(content, place, value, end)
 
 
-@pytest.mark.slow
-@given(*DAMAGE)
-@settings(max_examples=10_000, deadline=None)
-def test_a_damaged_file_is_refused_or_read_and_nothing_else_ten_thousand_times(content, place, value, end):
-    check_damage(content, place, value, end)
-
-
 def test_one_file_holds_one_set_of_weights(tmp_path):
     write_bundle(made_run(), tmp_path / "m.safetensors")
     with pytest.raises(UserError, match=r"checkpoint=last.*one set of weights"):

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import save_file
 
 from safe_exp.files import short_path, whole_file, write_json
 
@@ -31,6 +32,13 @@ def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path):
         assert path.read_text() == "1\n"
         assert draft.suffix == ".json"
     assert path.read_text() == "2"
+
+
+def test_a_file_can_be_read_by_whom_the_umask_lets_whatever_its_library_thinks(tmp_path):
+    for name, write in (("plain", lambda path: path.write_text("x")), ("safe", lambda path: save_file({}, path))):
+        with whole_file(tmp_path / name) as draft:
+            write(draft)
+    assert (tmp_path / "safe").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_json_refuses_what_other_readers_choke_on(tmp_path):

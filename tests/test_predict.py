@@ -251,13 +251,6 @@ def test_any_line_gives_exactly_one_answer(oracle, lines):
     check_one_answer_for_each_line(oracle, lines)
 
 
-@pytest.mark.slow
-@given(st.lists(LINES, min_size=1, max_size=6))
-@settings(max_examples=10_000, deadline=None)
-def test_any_line_gives_exactly_one_answer_ten_thousand_times(oracle, lines):
-    check_one_answer_for_each_line(oracle, lines)
-
-
 def test_the_words_of_an_article_are_taken_as_typed_and_not_as_hydra_would():
     text = "text=Yes, [really] it's ${oc.env:HOME} = 5"
     assert take_article([text, "run=x", "image=a b.png", "-m"]) == (

@@ -35,6 +35,12 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     start = time.perf_counter()
     run = Path(config.run)
     stored = open_run(run, config.checkpoint)
+    made, trained = config.data.name == "synthetic", stored.artifacts.manifest.get("name")
+    if made and trained != "synthetic":  # the default, which says nothing about a run on other articles
+        raise UserError(
+            f"run={run} was trained with data={trained}, and evaluate was not told what to score. Give the articles, "
+            "as in data=fakenewsnet data.root=PATH or data=table data.root=FILE."
+        )
     module = module_of(stored)
     scored = encode_folder(config.data, stored.artifacts, module.model.variant.reads)
     if scored.trained_on:

@@ -33,7 +33,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.touch()
+        mode = draft.stat().st_mode
         yield draft
+        draft.chmod(mode)  # safetensors makes its files private; a run is there to be shared
         with open(draft, "rb") as handle:
             os.fsync(handle.fileno())  # else a power cut may leave the new name with no content
         os.replace(draft, path)

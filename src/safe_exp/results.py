@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from safe_exp.calibration import TEMPERATURES
 from safe_exp.figure_names import BEST, LABELS, THRESHOLD
 from safe_exp.files import whole_file, write_json
 
@@ -87,7 +88,9 @@ def trust_lines(test: Mapping[str, Any], threshold: float | str = THRESHOLD) -> 
         for figure in ("accuracy", "auroc"):
             value, interval = test[scorer][figure], test["intervals"][scorer].get(figure)
             if interval is not None and math.isfinite(value):
-                parts.append(f"{LABELS[figure]} {value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})")
+                low, high = interval
+                spread = f"{low:.3f} to {high:.3f}" if low < high else "every resample alike: too few articles to tell"
+                parts.append(f"{LABELS[figure]} {value:.3f} ({spread})")
         return ", ".join(parts) or "undefined"
 
     articles, cuts = test["articles"], test["thresholds"]
@@ -104,7 +107,9 @@ def trust_lines(test: Mapping[str, Any], threshold: float | str = THRESHOLD) -> 
     if "calibrated" in test:
         before, after = test["prediction"], test["calibrated"]
         figures = (f"{LABELS[name]} {before[name]:.3f} → {after[name]:.3f}" for name in ("brier", "ece"))
-        lines.append(f"calibrated on validation, T = {after['temperature']:.3g}: {', '.join(figures)}")
+        bound = not TEMPERATURES[0] * 1.01 < after["temperature"] < TEMPERATURES[1] * 0.99
+        limit = " (its limit: validation has too few articles to tell a temperature)" if bound else ""
+        lines.append(f"calibrated on validation, T = {after['temperature']:.3g}{limit}: {', '.join(figures)}")
     return lines
 
 

@@ -133,5 +133,7 @@ def test_the_paper_s_figures_stand_beside_ours_on_its_own_sites(tmp_path, site, 
 def test_other_articles_have_no_figures_of_the_paper_beside_them(tmp_path):
     write_job(tmp_path, 0, "seed=0")
     assert paper_table(group(read_sweep(tmp_path))) is None
+    write_job(tmp_path, 0, "seed=0", articles=[("row 4", 1, 0.5, 0.5), ("row 5", 0, 0.5, 0.5)])  # of a table
+    assert paper_table(group(read_sweep(tmp_path))) is None
     write_job(tmp_path, 0, "seed=0", articles=[("politifact/fake/a", 1, 0.5, 0.5), ("other/real/b", 0, 0.5, 0.5)])
     assert paper_table(group(read_sweep(tmp_path))) is None

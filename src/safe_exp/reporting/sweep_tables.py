@@ -147,8 +147,9 @@ def paper_table(study: Study) -> Table | None:
     columns = [Column("who", ""), Column("articles", "articles"), *(Column(name, LABELS[name]) for name in names)]
     columns = beside_accuracy(columns)
     note = (
-        "The paper's figures are quoted, not computed here; its articles, captions and splits are not exactly these, "
-        "and it gives neither a spread nor a majority rate."
+        "The paper's figures are quoted, not computed here; its articles, captions and splits are not exactly these "
+        "(that the site is the same is told from the articles' names alone), and it gives neither a spread nor a "
+        "majority rate."
     )
     return Table("paper", f"Beside the paper's figures on {SITE_TITLES[site]}", columns, rows, note)
 
@@ -165,8 +166,8 @@ def site_of(job: Job) -> tuple[str | None, int]:
 
 
 def _site(article_id: str) -> str | None:
-    first, *_, last = article_id.casefold().split("/")
-    found = re.match(r"(politifact|gossipcop)", first if article_id.count("/") > 1 else last)
+    folders = article_id.casefold().split("/")  # one, for a row of a table
+    found = re.match(r"(politifact|gossipcop)", folders[0] if len(folders) > 2 else folders[-1])
     return found.group(1) if found else None
 
 

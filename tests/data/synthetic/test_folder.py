@@ -109,6 +109,14 @@ def test_a_root_that_cannot_be_written_is_refused(tmp_path):
         write_synthetic(config_of(tmp_path / "file"))
 
 
+def test_articles_of_somebody_s_own_are_not_mixed_with_made_ones(tmp_path):
+    config = compose_config(f"data.root={tmp_path / 'mine'}").data
+    (tmp_path / "mine" / "fake").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"holds fake\. For articles of your own .* data=fakenewsnet data\.root="):
+        write_synthetic(config)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["fake"]
+
+
 def test_words_alone_fall_clearly_short_of_the_ideal():
     config = compose_config("data=synthetic").data
     plans = [plan_article(number, config) for number in range(800)]

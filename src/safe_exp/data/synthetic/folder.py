@@ -31,11 +31,12 @@ def write_synthetic(config: SyntheticDataConfig) -> Path:
     The words are the same, byte for byte, on every machine; so are the pictures under one version of Pillow.
 
     Raises:
-        UserError: data.root cannot be written to, or is full.
+        UserError: data.root holds something else, cannot be written to, or is full.
     """
     folder = synthetic_folder(config)
     if folder.is_dir():  # it got its name by a rename when it was complete
         return folder
+    _require_no_other_data(folder.parent)
     try:
         _make_whole(folder, config)
     except OSError as error:
@@ -44,6 +45,19 @@ def write_synthetic(config: SyntheticDataConfig) -> Path:
             "Name a folder that you may write to, with room for 10 kB an article, as in data.root=/tmp/synthetic."
         ) from error
     return folder
+
+
+def _require_no_other_data(root: Path) -> None:
+    """Articles of somebody's own are not to be mixed with made ones, only because data=… was forgotten."""
+    if not root.is_dir():
+        return
+    others = [path for path in root.iterdir() if not path.name.startswith((".", "articles"))]
+    if others:
+        raise UserError(
+            f"data.root={root} belongs to data=synthetic here, which writes its articles there, but holds "
+            f"{others[0].name}. For articles of your own say what they are, as in data=fakenewsnet data.root={root} or "
+            "data=table; the built-in ones need no data.root."
+        )
 
 
 def _make_whole(folder: Path, config: SyntheticDataConfig) -> None:
