@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 
@@ -19,10 +21,13 @@ from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.data.encoded import SCORED_AT_ONCE
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
 from safe_exp.epoch import EpochSums, require_finite
+from safe_exp.equations import SafeOutput, safe_loss
 from safe_exp.equations.safe import SafeWeights
 from safe_exp.errors import UserError
+from safe_exp.figure_names import THRESHOLD
+from safe_exp.intervals import ScorerFigures
 from safe_exp.module import SafeModule, logged_figures
-from safe_exp.scores import split_figures
+from safe_exp.scores import FIGURES, scorers_of
 from safe_exp.stacked.ending import Ending, Scored, Writers, loss_settings
 from safe_exp.stacked.job import FollowedRun, LoopProgress, StackedJob
 from safe_exp.stacked.model import StackedModel
@@ -182,7 +187,7 @@ class Stack:
 
     def _logged(self, split: str, columns: dict[str, Any], job: StackedJob) -> dict[str, float]:
         """The figures of a split by the names they are logged by, verdicts cut at 0.5."""
-        return logged_figures(split, split_figures(columns, **loss_settings(job.config)), columns)
+        return logged_figures(split, quick_figures(columns, **loss_settings(job.config)), columns)
 
     def _write_checkpoints_when_due(self) -> None:
         """A job that is killed goes on from what was written last: the same weights, some epochs once more."""
@@ -210,6 +215,24 @@ class Stack:
 
     def _read(self, rows: list[int]) -> NewsBatch:
         return NewsBatch(*(value.to(self.device) for value in self.data.encoded.__getitems__(rows)))
+
+
+def quick_figures(
+    columns: dict[str, Any], alpha: float, beta: float, similarity_loss: str
+) -> dict[str, float | dict[str, float]]:
+    """What `split_figures` computes and an epoch logs, in a tenth of the time: many runs are scored in every epoch."""
+    output = SafeOutput(None, None, columns["logits"], columns["probability"], columns["similarity"])
+    losses = safe_loss(output, columns["label"], alpha=alpha, beta=beta, similarity_loss=similarity_loss)
+    label, once = columns["label"].numpy(), np.ones((1, len(columns["label"])))
+    figures: dict[str, Any] = {
+        "loss": losses.total.item(),
+        "loss_prediction": losses.prediction.item(),
+        "loss_similarity": losses.similarity.item(),
+    }
+    for name, score in scorers_of(columns).items():
+        found = ScorerFigures(score.numpy(), label, THRESHOLD).of(once)
+        figures[name] = {figure: float(found[figure][0]) if found else math.nan for figure in FIGURES}
+    return figures
 
 
 def _ending(
