@@ -229,8 +229,9 @@ def write_run(
     for line in trust_lines(metrics["test"], judged_by["threshold"]):
         log.info("%s", line)
     log.info(
-        "Ended after %d epochs (%s), %.0f s. Everything is in %s",
-        metrics["epochs"], metrics["stopped_by"], metrics["seconds"], short_path(folder),
+        "Ended after %d epoch%s (%s), %.0f s. Everything is in %s",
+        metrics["epochs"], "s" * (metrics["epochs"] != 1), metrics["stopped_by"], metrics["seconds"],
+        short_path(folder),
     )  # fmt: skip
 
 

@@ -107,7 +107,7 @@ def test_evaluate_scores_a_stacked_job_as_the_job_did(tmp_path):
     assert run("train", *STACKED, *SMALL, "seed=0,1", "logger=none", cwd=tmp_path).returncode == 0
     job = sweep_folder(tmp_path) / "1"
     (root,) = (tmp_path / "data" / "synthetic").glob("*/")
-    done = run("evaluate", f"run={job}", "data=fakenewsnet", f"data.root={root}", "captioner=file", cwd=tmp_path)
+    done = run("evaluate", f"run={job}", "data=fakenewsnet", f"data.root={root}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 

@@ -60,6 +60,9 @@ def clean_text(text: str) -> str:
     return text.strip()[:MAX_TEXT_CHARS].rstrip()
 
 
+MOST_SECONDS = 10**18  # far beyond any date, in milliseconds too
+
+
 def iso_date(value: Any) -> str | None:
     """A publication date as YYYY-MM-DD in UTC, or None where there is none to be read.
 
@@ -71,7 +74,8 @@ def iso_date(value: Any) -> str | None:
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, int | float):
-        return _from_seconds(float(value))
+        # JSON knows integers that no float holds.
+        return _from_seconds(float(value)) if abs(value) < MOST_SECONDS else None
     if not isinstance(value, str) or len(value) > 100:
         return None
     value = unicodedata.normalize("NFKC", value).strip()

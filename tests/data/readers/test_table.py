@@ -75,6 +75,13 @@ def test_a_label_that_is_not_mapped_says_how_to_map_it(tmp_path):
     assert found.detail == "'1' in column label; data.labels maps it"
 
 
+def test_parquet_words_that_are_no_utf_8_are_one_message(tmp_path):
+    words = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\x80")])
+    pq.write_table(pa.table({"text": words, "label": ["fake"]}), tmp_path / "t.parquet")
+    with pytest.raises(UserError, match=r"cannot be read as Parquet .*utf-8"):
+        read(tmp_path / "t.parquet")
+
+
 def test_parquet_dates_and_booleans_are_read(tmp_path):
     rows = [{"text": "x", "label": True, "date": date(2020, 3, 1)}]
     (found,) = read(write(tmp_path / "t.parquet", rows), labels=LabelsConfig(fake=["true"], real=["false"]))

@@ -245,7 +245,7 @@ class TableReader:
                     for row in batch.to_pylist():
                         number += 1
                         yield number, row
-        except pa.ArrowException as error:
+        except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter of names and words that are no UTF-8
             raise UserError(
                 f"data.root={self.root} cannot be read as Parquet ({str(error).splitlines()[0]}). Is the file whole?"
             ) from error
