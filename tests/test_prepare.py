@@ -90,6 +90,7 @@ def test_a_setting_that_cannot_be_is_refused_with_advice(arguments, message, pla
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_articles_without_images_train_the_model_that_reads_none(place):
     for caption in place.glob("articles/*/*/caption.txt"):
         caption.unlink()
@@ -103,6 +104,7 @@ def test_articles_without_images_train_the_model_that_reads_none(place):
     assert "of 40: 40 with text, 0 with an image or caption, 0 with both" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_on_visual_words_is_carried_away_and_scores_new_pictures(tmp_path):
     """Train from pictures to metrics, delete the data, score others with the run alone, in any order and number."""
     made = run("train", *SMALL, "captioner=visual_words", "captioner.words=16", "hydra.run.dir=run", cwd=tmp_path)

@@ -132,6 +132,7 @@ def test_a_user_s_mistake_is_one_message_and_a_failed_status(arguments, message,
         assert re.search(message, read_json(status)["reason"])
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_every_job_in_its_own_folder(tmp_path):
     done = run("train", *SMALL, "-m", "model.alpha=0.2,0.6", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -323,6 +324,7 @@ def test_a_built_wheel_carries_its_configs_and_runs_anywhere(tmp_path):
     assert read_json(only_run(tmp_path / "elsewhere") / "status.json")["git_commit"] is None  # not the checkout's code
 
 
+@pytest.mark.slow
 def test_a_run_of_the_released_architecture_gets_the_same_scores_from_evaluate_and_predict(tmp_path):
     made = run("train", *SMALL, "model=released", "model.num_filters=4", "trainer.max_epochs=1", "logger=none",
                "hydra.run.dir=run", cwd=tmp_path)  # fmt: skip

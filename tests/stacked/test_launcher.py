@@ -21,6 +21,7 @@ def files_of(job) -> list[str]:
     return sorted(str(path.relative_to(job)) for path in job.rglob("*"))
 
 
+@pytest.mark.slow
 def test_a_mixed_sweep_leaves_what_the_basic_launcher_leaves(tmp_path):
     basic, stacked = tmp_path / "basic", tmp_path / "stacked"
     for folder, launcher in ((basic, ("-m",)), (stacked, STACKED)):

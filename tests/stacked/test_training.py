@@ -61,7 +61,11 @@ def assert_same_content(ours, theirs, rtol: float, where: str = "") -> None:
     ("overrides", "rtol"),
     [
         (("trainer.max_epochs=6",), 1e-5),
-        (("trainer.max_epochs=6", "trainer.precision=64-true", "optimizer=adam", "scheduler=cosine"), 1e-10),
+        pytest.param(
+            ("trainer.max_epochs=6", "trainer.precision=64-true", "optimizer=adam", "scheduler=cosine"),
+            1e-10,
+            marks=pytest.mark.slow,
+        ),
         pytest.param(("trainer.max_epochs=12", "optimizer=adam"), 1e-5, marks=pytest.mark.slow),
         pytest.param(("trainer.max_epochs=12", "trainer.precision=64-true"), 1e-10, marks=pytest.mark.slow),
         pytest.param(
@@ -98,6 +102,7 @@ def test_every_job_of_a_stack_leaves_what_it_leaves_alone(overrides, rtol, tmp_p
         assert state(ours)["state"] == "finished"
 
 
+@pytest.mark.slow
 def test_each_job_converges_in_its_own_epoch_and_leaves_the_others_alone(tmp_path, monkeypatch):
     runs = [{"gamma": 1e-6}, {"gamma": 0.3}, {"gamma": 0.02, "seed": 1}]
     ends = ("callbacks.convergence.patience=2", "callbacks.convergence.tolerance=0.02", "trainer.max_epochs=8")

@@ -106,6 +106,7 @@ def test_a_sweep_by_name_runs_without_m_goes_on_after_a_failure_and_says_so(tmp_
         assert word in done.stderr
 
 
+@pytest.mark.slow
 def test_a_resumed_sweep_runs_what_is_missing_and_leaves_the_rest_alone(tmp_path):
     assert run("train", "-m", *TINY, "seed=0,1,2", cwd=tmp_path).returncode == 0
     folder = sweep_folder(tmp_path)
@@ -133,6 +134,7 @@ def test_a_resumed_sweep_runs_what_is_missing_and_leaves_the_rest_alone(tmp_path
     assert read_json(moved / "0" / "status.json")["resumed"] == 0
 
 
+@pytest.mark.slow
 def test_another_grid_is_refused_and_says_what_differs(tmp_path):
     assert run("train", "-m", *TINY, "seed=0,1", cwd=tmp_path).returncode == 0
     folder = sweep_folder(tmp_path)
@@ -218,6 +220,7 @@ def test_jobs_that_start_together_prepare_once_and_equal_those_of_one_process(la
     assert results(sweep_folder(together)) == results(sweep_folder(one))
 
 
+@pytest.mark.slow
 def test_two_processes_cannot_run_one_sweep_or_one_job(tmp_path):
     process = start(tmp_path, "-m", *LONG, "seed=0,1")
     try:

@@ -263,6 +263,7 @@ def start(root):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_processes_that_prepare_at_once_do_not_harm_each_other(root):
     both = [start(root), start(root)]
     prints = [process.communicate(timeout=120)[0].strip() for process in both]
