@@ -27,9 +27,10 @@ def fuzz(strategy: st.SearchStrategy, together: int = 1) -> Callable:
             folder = tmp_path_factory.mktemp("fuzz")
             checked = 0
 
+            # The same cases each time, so that whoever changes something else is not told of it; others on request.
             @settings(
-                max_examples=-(-number // together), deadline=None, database=None, derandomize=number == FEW,
-                print_blob=True, suppress_health_check=list(HealthCheck),
+                max_examples=-(-number // together), deadline=None, database=None, print_blob=True,
+                derandomize="SAFE_EXP_FUZZ_CASES" not in os.environ, suppress_health_check=list(HealthCheck),
             )  # fmt: skip
             @given(st.lists(strategy, min_size=together, max_size=together))
             def run(cases: list) -> None:
