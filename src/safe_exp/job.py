@@ -66,11 +66,12 @@ def require_new_folder(folder: Path) -> None:
 
 def _is_taken(folder: Path) -> bool:
     # A sweep comes back to the folders of its jobs, and looks after them itself.
-    single = HydraConfig.initialized() and not _in_multirun()
+    single = HydraConfig.initialized() and not in_multirun()
     return single and is_first_process() and is_run(str(folder)) and (folder / "status.json").exists()
 
 
-def _in_multirun() -> bool:
+def in_multirun() -> bool:
+    """Whether this process runs a job of a sweep."""
     return HydraConfig.initialized() and HydraConfig.get().mode in ("MULTIRUN", RunMode.MULTIRUN)
 
 
@@ -142,7 +143,7 @@ def recorded(folder: Path) -> Iterator[None]:
             log.debug("The job ended early.", exc_info=not isinstance(error, UserError))
             if record.state == "interrupted":
                 log.warning("%s", interruption_note(folder, record))
-            elif _in_multirun() and not isinstance(error, KeyboardInterrupt):  # Hydra is silent until the sweep's end
+            elif in_multirun() and not isinstance(error, KeyboardInterrupt):  # Hydra is silent until the sweep's end
                 log.error("Failed: %s", next(iter(str(record.reason).splitlines()), ""))
             if isinstance(error, OSError) and error.errno in NO_ROOM and _command()[0] == "safe_exp.train":
                 log.warning("When there is room:  %s", _resume_command(folder))

@@ -58,11 +58,7 @@ class SafeModule(pl.LightningModule):
         self.register_buffer("text_vectors", text_vectors, persistent=False)
         shared = visual_vectors is text_vectors  # one table for both then stays one table on the device
         self.register_buffer("own_visual_vectors", None if shared else visual_vectors, persistent=False)
-        self.loss_settings = {
-            "alpha": model.alpha,
-            "beta": model.beta,
-            "similarity_loss": model.similarity_loss.value,
-        }
+        self.loss_settings = loss_settings(model)
         self.compiled_step = torch.compile(self.step, mode="reduce-overhead", dynamic=False) if compiled else None
         self.scores = SplitScores()
         self.figures: dict[str, Any] = {}  # of the split that was scored last, as in metrics.json
@@ -265,6 +261,11 @@ class SafeModule(pl.LightningModule):
             return optimizer
         scheduler = hydra.utils.instantiate(self.scheduler_config, optimizer=optimizer)
         return [optimizer], [scheduler]
+
+
+def loss_settings(model: ModelConfig) -> dict[str, Any]:
+    """What `safe_loss` is told of a model's loss."""
+    return {"alpha": model.alpha, "beta": model.beta, "similarity_loss": model.similarity_loss.value}
 
 
 def logged_figures(split: str, figures: dict[str, Any], columns: dict[str, Tensor | None]) -> dict[str, float]:

@@ -13,7 +13,15 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from safe_exp.config import TrainerConfig
@@ -120,19 +128,7 @@ class TrainingProgress(NoBatchHooks, ProgressBar):  # Lightning adds a bar of it
         self._running = self._enabled
         if not self._running or not self.console.is_terminal:
             return
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[figures]}"),
-            console=self.console,
-            expand=True,
-            transient=transient,
-            refresh_per_second=1 / BAR_SECONDS,  # a thread's work: the clock goes on during a long batch
-            redirect_stdout=sys.stdout.isatty(),  # a piped standard output must not end up on the terminal
-        )
+        self._bar = bar_on(self.console, TextColumn("{task.fields[figures]}"), transient=transient)
         self._task = self._bar.add_task(description, total=self._total, completed=done, figures="")
         self._bar.start()
 
@@ -232,3 +228,20 @@ def _row_name(figure: str) -> str:
 
 def _three_decimals(value: float | None) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def bar_on(console: Console, *more: ProgressColumn, transient: bool) -> Progress:
+    """A bar across the terminal, with what `more` shows behind the times."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(compact=True),
+        *more,
+        console=console,
+        expand=True,
+        transient=transient,
+        refresh_per_second=1 / BAR_SECONDS,  # a thread's work: the clock goes on during a long batch
+        redirect_stdout=sys.stdout.isatty(),  # a piped standard output must not end up on the terminal
+    )

@@ -8,6 +8,7 @@ import time
 from itertools import pairwise
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
 
 from safe_exp.sweep import devices
 from safe_exp.sweep.devices import leased, visible_devices
@@ -100,8 +101,8 @@ def test_only_jobs_of_a_multirun_that_ask_for_a_number_of_gpus_lease_them(monkey
         monkeypatch.delenv(name, raising=False)
     with devices.devices_of_its_own(compose_config("trainer=gpu").trainer) as found:
         assert found is None  # a single run
-    monkeypatch.setattr(devices.HydraConfig, "initialized", lambda: True)
-    monkeypatch.setattr(devices.HydraConfig, "get", lambda: type("", (), {"mode": "MULTIRUN"}))
+    monkeypatch.setattr(HydraConfig, "initialized", lambda: True)
+    monkeypatch.setattr(HydraConfig, "get", lambda: type("", (), {"mode": "MULTIRUN"}))
     monkeypatch.setattr(devices, "lease_folder", lambda: tmp_path)
     two, named = ["trainer=gpu", "trainer.devices=2"], ["trainer=gpu", "trainer.devices=[1]"]
     for overrides, expected in ((["trainer=gpu"], [0]), (two, [0, 1]), (["trainer=cpu"], None), (named, None)):

@@ -63,7 +63,7 @@ def write_ending(ending: Ending) -> None:
     """Compute a job's results, fill its loggers from first to last, draw its figures."""
     from pytorch_lightning.loggers import CSVLogger
 
-    from safe_exp.module import logged_figures
+    from safe_exp.module import logged_figures, loss_settings
     from safe_exp.tracking import close_loggers, open_loggers
     from safe_exp.training import judge, quiet_libraries, results_of, write_run
 
@@ -75,7 +75,7 @@ def write_ending(ending: Ending) -> None:
             columns = {split: scored.tensors() for split, scored in ending.scored.items()}
             ids = {row: article for scored in ending.scored.values() for row, article in scored.ids.items()}
             judged_by = judge(columns["val"], config.model.variant.combines, config.threshold)
-            metrics, predictions = results_of(columns, ids, loss_settings(config), judged_by)
+            metrics, predictions = results_of(columns, ids, loss_settings(config.model), judged_by)
             values, step = rows[-1]  # of the best checkpoint on validation
             logged = logged_figures("test", metrics["test"], columns["test"])
             rows.append(({**logged, "epoch": values["epoch"]}, step))
@@ -95,12 +95,6 @@ def write_ending(ending: Ending) -> None:
                 exit_code = 0
         finally:
             close_loggers(loggers, exit_code)
-
-
-def loss_settings(config: TrainConfig) -> dict[str, Any]:
-    """What `safe_loss` is told, as the job's module has it."""
-    model = config.model
-    return {"alpha": model.alpha, "beta": model.beta, "similarity_loss": model.similarity_loss.value}
 
 
 class Writers:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
-from safe_exp.progress import BAR_SECONDS, LINE_SECONDS
+from safe_exp.progress import BAR_SECONDS, LINE_SECONDS, bar_on
 from safe_exp.stacked.job import StackedJob
 
 log = logging.getLogger(__name__)
@@ -38,18 +37,7 @@ class StackProgress:
         self._started = self._shown = time.monotonic()
         if not self.shown or not self.console.is_terminal:
             return
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(compact=True),
-            console=self.console,
-            expand=True,
-            transient=True,
-            refresh_per_second=1 / BAR_SECONDS,
-            redirect_stdout=sys.stdout.isatty(),
-        )
+        self._bar = bar_on(self.console, transient=True)
         self._task = self._bar.add_task(self._description(), total=steps)
         self._bar.start()
 

@@ -26,9 +26,9 @@ from safe_exp.equations.safe import SafeWeights
 from safe_exp.errors import UserError
 from safe_exp.figure_names import THRESHOLD
 from safe_exp.intervals import ScorerFigures
-from safe_exp.module import SafeModule, logged_figures
+from safe_exp.module import SafeModule, logged_figures, loss_settings
 from safe_exp.scores import FIGURES, scorers_of
-from safe_exp.stacked.ending import Ending, Scored, Writers, loss_settings
+from safe_exp.stacked.ending import Ending, Scored, Writers
 from safe_exp.stacked.job import FollowedRun, LoopProgress, StackedJob
 from safe_exp.stacked.model import StackedModel
 from safe_exp.stacked.progress import StackProgress
@@ -187,7 +187,7 @@ class Stack:
 
     def _logged(self, split: str, columns: dict[str, Any], job: StackedJob) -> dict[str, float]:
         """The figures of a split by the names they are logged by, verdicts cut at 0.5."""
-        return logged_figures(split, quick_figures(columns, **loss_settings(job.config)), columns)
+        return logged_figures(split, quick_figures(columns, **loss_settings(job.config.model)), columns)
 
     def _write_checkpoints_when_due(self) -> None:
         """A job that is killed goes on from what was written last: the same weights, some epochs once more."""

@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig
 
 from safe_exp.errors import UserError
-from safe_exp.job import sigterm_as_exit
+from safe_exp.job import in_multirun, sigterm_as_exit
 from safe_exp.status import EXIT_CODES
 
 log = logging.getLogger(__name__)
@@ -36,7 +35,7 @@ def needs_a_command_of_its_own(trainer: Any) -> bool:
         trainer: the config's section. Where it leaves the number open, as devices=auto does, several are assumed; so
             they are of strategy=ddp on one device, which leaves behind in a process what the next job stumbles over.
     """
-    if not HydraConfig.initialized() or HydraConfig.get().mode not in (RunMode.MULTIRUN, "MULTIRUN"):
+    if not in_multirun():
         return False
     named = isinstance(trainer.devices, (list, ListConfig))  # the devices themselves, else their number
     one = len(trainer.devices) == 1 if named else str(trainer.devices) == "1"

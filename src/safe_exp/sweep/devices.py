@@ -14,10 +14,9 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 
 from safe_exp.errors import UserError
+from safe_exp.job import in_multirun
 from safe_exp.sweep.ddp import needs_a_command_of_its_own
 
 log = logging.getLogger(__name__)
@@ -105,7 +104,7 @@ def lease_folder() -> Path:
 
 
 def _gpus_wanted_in_a_multirun(trainer: Any) -> int:
-    if not HydraConfig.initialized() or HydraConfig.get().mode not in (RunMode.MULTIRUN, "MULTIRUN"):
+    if not in_multirun():
         return 0
     there_are_some = torch.cuda.device_count() > 0
     wants_gpu = trainer.accelerator in ("gpu", "cuda", "auto")
