@@ -72,6 +72,7 @@ def train(config: TrainConfig, folder: Path) -> float:
         metrics |= course_of(trainer, datamodule, best_epoch, start)
         if trainer.is_global_zero:
             write_run(folder, metrics, predictions, history_of(trainer), best_epoch, loggers, module.judged_by)
+            tell_results(folder, metrics, config.threshold)
         exit_code = 0
     finally:
         resources.close()
@@ -224,9 +225,14 @@ def write_run(
         log.warning("threshold=best: the validation articles are of one class, so verdicts are cut at 0.5.")
     log_results(loggers, figures, test.rows())
     write_metrics(folder / "metrics.json", metrics)  # last: a run folder with metrics.json lacks nothing
-    majority = {p.split: metrics[p.split]["articles"]["majority_rate"] for p in predictions}
-    print_results(metrics, Console(), majority)
-    for line in trust_lines(metrics["test"], judged_by["threshold"]):
+
+
+def tell_results(folder: Path, metrics: dict[str, Any], threshold: float | str, table: bool = True) -> None:
+    """The figures of a finished run, for people; `table`: also as a table on standard output."""
+    if table:
+        majority = {split: metrics[split]["articles"]["majority_rate"] for split in ("val", "test")}
+        print_results(metrics, Console(), majority)
+    for line in trust_lines(metrics["test"], threshold):
         log.info("%s", line)
     log.info(
         "Ended after %d epoch%s (%s), %.0f s. Everything is in %s",

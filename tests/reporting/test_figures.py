@@ -8,7 +8,9 @@ from matplotlib import rcParams
 from PIL import Image
 from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve, roc_auc_score, roc_curve
 
+from safe_exp.calibration import Calibration
 from safe_exp.reporting.figures import (
+    _blank,
     confusion_figure,
     draw_run_figures,
     loss_figure,
@@ -16,6 +18,7 @@ from safe_exp.reporting.figures import (
     ranking_figure,
     similarity_figure,
 )
+from safe_exp.reporting.reliability import draw_reliability
 
 
 def made_predictions(count, seed=0, decimals=2):
@@ -144,3 +147,18 @@ def test_equal_scores_and_an_empty_history_are_drawn(tmp_path):
     draw_run_figures(tmp_path, [], predictions)
     assert line(ranking_figure(predictions).axes[0], "prediction").get_xydata().tolist() == [[0, 0], [1, 1]]
     assert "no losses" in loss_figure([], None).axes[0].texts[0].get_text()
+
+
+def test_a_figure_shows_nothing_of_those_that_were_drawn_before_it(tmp_path):
+    """Axes are used again; what the first process draws first must be what it draws after others."""
+    _blank.cache_clear()
+    few, many = (made_predictions(20, seed=1), made_history(2), 1), (made_predictions(160), made_history(40), None)
+    for folder, (predictions, history, best_epoch) in (("first", few), ("between", many), ("again", few)):
+        draw_run_figures(tmp_path / folder, history, predictions, best_epoch)
+        calibration = Calibration(1.7, {}, combination=None, articles=20)
+        draw_reliability(tmp_path / folder / "figures" / "reliability.png", predictions, calibration)
+    drawn = sorted(path.name for path in (tmp_path / "first" / "figures").iterdir())
+    assert len(drawn) == 5
+    for name in drawn:
+        first, between, again = ((tmp_path / f / "figures" / name).read_bytes() for f in ("first", "between", "again"))
+        assert first == again != between

@@ -62,3 +62,9 @@ def test_a_large_group_becomes_stacks_of_about_the_same_size():
     found = stacks([compose_config()] * 7, most_runs=3)
     assert [len(stack) for stack in found] == [2, 2, 3]
     assert sorted(job for stack in found for job in stack) == list(range(7))
+
+
+def test_the_runs_of_a_seed_stay_together_where_a_stack_holds_them():
+    configs = [compose_config(f"seed={seed}", f"model.alpha={alpha}") for alpha in (0.2, 0.4, 0.6) for seed in range(4)]
+    found = stacks(configs, most_runs=7)
+    assert [[configs[job].seed for job in stack] for stack in found] == [[0, 0, 0, 1, 1, 1], [2, 2, 2, 3, 3, 3]]

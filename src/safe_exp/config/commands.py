@@ -1,6 +1,8 @@
 """The config of each command, how Hydra learns of it, and how it becomes typed."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -142,4 +144,14 @@ def typed_config(composed: DictConfig) -> Any:
 
 def plain_config(config: Any) -> dict[str, Any]:
     """A typed config as nested dicts of plain values (enums as their names), fit for JSON, checkpoints and W&B."""
-    return OmegaConf.to_container(OmegaConf.structured(config), resolve=True, enum_to_str=True)
+    return {field.name: _plain(getattr(config, field.name)) for field in fields(config)}
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return plain_config(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value.name if isinstance(value, Enum) else value

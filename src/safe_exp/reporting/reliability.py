@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from scipy.special import logit
 
 from safe_exp.calibration import Calibration
-from safe_exp.reporting.figures import BLUE, GREY, VERMILLION, Predictions, laid_out, save_figure
+from safe_exp.reporting.figures import BLUE, GREY, VERMILLION, Predictions, laid_out, save_figure, sheet
 
 BINS = 10  # fewer than for the calibration error: a point is to stand for several articles
 
@@ -31,8 +31,8 @@ def reliability_figure(label: np.ndarray, before: np.ndarray, after: np.ndarray,
         label: 1 = fake, (N,).
         before, after: the probability of fake without and with the temperature, (N,).
     """
-    figure = Figure(figsize=(8.6, 4.9), layout="none")
-    above, below = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=[4, 1])
+    figure = sheet("reliability", (8.6, 4.9), 2, 2, sharex=True, sharey="row", height_ratios=(4, 1))
+    above, below = figure.axes[:2], figure.axes[2:]
     titles = ("as trained (T = 1)", f"calibrated on validation (T = {temperature:.2f})")
     for column, (title, score) in enumerate(zip(titles, (before, after), strict=True)):
         _points(above[column], label, score)

@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import fields
+from itertools import groupby
 from typing import Any
 
 from safe_exp.config import TrainConfig, TrainerConfig, Update, Variant, plain_config
@@ -65,7 +66,8 @@ def stacks(configs: Sequence[TrainConfig], most_runs: int) -> list[list[int]]:
 
     Args:
         configs: of jobs that can be stacked.
-        most_runs: in a stack; a larger group becomes several of about the same size.
+        most_runs: in a stack; a larger group becomes several. Those of one seed stay together where they can: each seed
+            of a stack costs a forward pass of its own.
     """
     groups: dict[str, list[int]] = defaultdict(list)
     for position, config in enumerate(configs):
@@ -73,6 +75,18 @@ def stacks(configs: Sequence[TrainConfig], most_runs: int) -> list[list[int]]:
     found = []
     for group in groups.values():
         group.sort(key=lambda position: (configs[position].seed, configs[position].optimizer.lr, position))
-        parts = -(-len(group) // most_runs)
-        found += [group[len(group) * i // parts : len(group) * (i + 1) // parts] for i in range(parts)]
+        found += _divided([list(of_seed) for _, of_seed in groupby(group, lambda i: configs[i].seed)], most_runs)
+    return found
+
+
+def _divided(seeds: Sequence[list[int]], most_runs: int) -> list[list[int]]:
+    """Stacks of at most `most_runs` jobs from the jobs of each seed: whole seeds where they fit."""
+    found: list[list[int]] = [[]]
+    for jobs in seeds:
+        if found[-1] and len(found[-1]) + len(jobs) > most_runs:
+            found.append([])
+        parts = -(-len(jobs) // most_runs)
+        pieces = [jobs[len(jobs) * i // parts : len(jobs) * (i + 1) // parts] for i in range(parts)]
+        found[-1] += pieces[0]
+        found += pieces[1:]
     return found
