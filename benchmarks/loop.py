@@ -180,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cases = (
         [(60, 2, 2, True)]
         if chosen.tiny
-        else [(800, 10, 32, True), (800, 10, 1, False), (20_000, 1, 32, False), (20_000, 1, 1, False)]
+        else [(800, 40, 32, True), (800, 40, 1, False), (20_000, 1, 32, False), (20_000, 1, 1, False)]
     )
     try:
         rows = [loop_row(count, epochs, k, chosen.rounds, wandb) for count, epochs, k, wandb in cases]
