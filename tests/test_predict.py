@@ -283,7 +283,7 @@ def test_the_command_answers_each_line_before_the_next_and_says_by_its_exit_code
 def test_a_run_that_is_not_there_is_named_and_nothing_stands_on_standard_output(tmp_path):
     done = run("predict", "run=nowhere", "title=t", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "run=nowhere: .hydra/config.yaml is missing" in done.stderr
+    assert "run=nowhere: there is no such folder or file" in done.stderr
 
 
 def test_a_question_does_not_wait_for_what_only_training_needs():

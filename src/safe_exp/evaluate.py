@@ -10,12 +10,14 @@ from safe_exp.config import CONF, register_schemas, typed_config
 from safe_exp.help import run_command
 from safe_exp.imports import lean_imports
 from safe_exp.job import recorded_job, register_resolvers, require_new_folder
+from safe_exp.mistakes import plainly
 
 register_schemas()
 register_resolvers()
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
+@plainly
 def main(composed: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
     require_new_folder(folder)

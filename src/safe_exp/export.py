@@ -9,12 +9,14 @@ from omegaconf import DictConfig
 from safe_exp.config import CONF, register_schemas, typed_config
 from safe_exp.errors import UserError
 from safe_exp.help import run_command
+from safe_exp.mistakes import plainly
 
 register_schemas()
 log = logging.getLogger(__name__)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="export")
+@plainly
 def main(composed: DictConfig) -> None:
     config = typed_config(composed)
     from safe_exp.bundle import write_bundle  # torch takes seconds to import; --help and a typo should not

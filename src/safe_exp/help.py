@@ -11,11 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
+from hydra.errors import CompactHydraException
 from omegaconf import OmegaConf
 
 from safe_exp.config import CONF
 from safe_exp.errors import UnwritableFile
 from safe_exp.files import short_path
+from safe_exp.mistakes import explained, mistakes_explained
 
 KEEPS_FOLDERS = ("train", "evaluate", "prepare", "baseline")  # commands whose jobs have a folder of their own
 FOLDERS = ("hydra.run.dir=", "hydra.sweep.dir=", "resume=")
@@ -44,7 +46,8 @@ def run_command(main: Callable[[], None], command: str, summary: str, groups: li
     if command in KEEPS_FOLDERS:
         _require_writable(sys.argv[1:])
     sys.argv[1:] = multirun_first(sys.argv[1:])
-    main()
+    with mistakes_explained(command):
+        main()
 
 
 def _require_writable(arguments: list[str]) -> None:
@@ -78,8 +81,12 @@ def help_asked() -> bool:
 def print_help(command: str, summary: str, groups: list[str]) -> None:
     """Print how a command is used, with the values that the rest of the command line gives."""
     overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = OmegaConf.to_yaml(compose(command, overrides=overrides))
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = OmegaConf.to_yaml(compose(command, overrides=overrides))
+    except CompactHydraException as error:
+        print(explained(error, command), file=sys.stderr)
+        raise SystemExit(1) from None
     options = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in groups}
     listed = "\n".join(f"  {group}: {', '.join(options[group])}" for group in groups)
     indented = "".join(f"  {line}\n" for line in config.splitlines())

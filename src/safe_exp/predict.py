@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from safe_exp.config import CONF, register_schemas, typed_config
 from safe_exp.config.predict import ARTICLE_KEYS
 from safe_exp.help import run_command
+from safe_exp.mistakes import plainly
 
 register_schemas()
 
@@ -16,6 +17,7 @@ article: dict[str, str] = {}  # what the command line says of one article
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="predict")
+@plainly
 def main(composed: DictConfig) -> None:
     config = replace(typed_config(composed), **article)
     from safe_exp.prediction import answers_to_standard_output  # torch takes seconds to import; --help should not

@@ -9,12 +9,14 @@ from omegaconf import DictConfig
 from safe_exp.config import CONF, register_schemas, typed_config
 from safe_exp.help import run_command
 from safe_exp.job import recorded_job, register_resolvers
+from safe_exp.mistakes import plainly
 
 register_schemas()
 register_resolvers()
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="prepare")
+@plainly
 def main(composed: DictConfig) -> int:
     folder = Path(HydraConfig.get().runtime.output_dir)
     with recorded_job(folder):

@@ -7,11 +7,13 @@ from omegaconf import DictConfig
 
 from safe_exp.config import CONF, register_schemas, typed_config
 from safe_exp.help import run_command
+from safe_exp.mistakes import plainly
 
 register_schemas()
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="report")
+@plainly
 def main(composed: DictConfig) -> None:
     config = typed_config(composed)
     from safe_exp.reporting.build import report  # matplotlib takes a second to import; --help and a typo should not

@@ -36,6 +36,8 @@ def resumed_config(run: Path, config_name: str) -> DictConfig:
     config = HydraConfig.get()
     if config.mode.name == "MULTIRUN":
         raise UserError("resume continues one run, so it cannot be swept over; leave out -m.")
+    if not run.is_dir():
+        raise UserError(f"resume={run}: there is no such folder. Give that of a run, such as outputs/<date>/<time>.")
     if not is_run(str(run)):
         raise UserError(f"resume={run}: there is no run in this folder (.hydra/overrides.yaml is missing or empty).")
     added = _additions()

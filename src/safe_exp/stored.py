@@ -69,6 +69,8 @@ def open_run(run: Path, checkpoint: str = "best") -> StoredRun:
     Raises:
         UserError: a part is missing, damaged, or does not fit the rest; the message names the file.
     """
+    if not run.exists():
+        raise UserError(f"run={run}: there is no such folder or file. Give the folder of a finished run of train.")
     if run.is_file():
         from safe_exp.bundle import open_bundle
 

@@ -13,6 +13,7 @@ from safe_exp.files import short_path
 from safe_exp.help import run_command
 from safe_exp.imports import lean_imports
 from safe_exp.job import only_process, recorded, register_resolvers, require_new_folder, sweep_name
+from safe_exp.mistakes import plainly
 from safe_exp.reporting.collect import read_job
 from safe_exp.resume import resumed_config
 from safe_exp.sweep.ddp import needs_a_command_of_its_own, run_as_its_own_command
@@ -25,6 +26,7 @@ register_resolvers()
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
+@plainly
 def main(composed: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
     if composed.resume is not None:

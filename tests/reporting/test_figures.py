@@ -16,6 +16,7 @@ from safe_exp.reporting.figures import (
     loss_figure,
     ranking_curve,
     ranking_figure,
+    save_figure,
     similarity_figure,
 )
 from safe_exp.reporting.reliability import draw_reliability
@@ -157,6 +158,7 @@ def test_a_figure_shows_nothing_of_those_that_were_drawn_before_it(tmp_path):
         draw_run_figures(tmp_path / folder, history, predictions, best_epoch)
         calibration = Calibration(1.7, {}, combination=None, articles=20)
         draw_reliability(tmp_path / folder / "figures" / "reliability.png", predictions, calibration)
+        save_figure(lambda: similarity_figure(made_predictions(20)), tmp_path / folder / "similarity.svg")
     drawn = sorted(path.name for path in (tmp_path / "first" / "figures").iterdir())
     assert len(drawn) == 5
     for name in drawn:

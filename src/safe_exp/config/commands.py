@@ -1,6 +1,6 @@
 """The config of each command, how Hydra learns of it, and how it becomes typed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -139,7 +139,20 @@ def typed_config(composed: DictConfig) -> Any:
     missing = sorted(OmegaConf.missing_keys(composed))
     if missing:
         raise UserError(f"{missing[0]} must be given, as in {missing[0]}=… on the command line.")
+    unknown = next(_unknown_keys(composed), None)
+    if unknown is not None:
+        raise UserError(f"{unknown}: there is no such key, so it would change nothing. --help lists them all.")
     return OmegaConf.to_object(composed)
+
+
+def _unknown_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Keys that the shapes above do not have: Hydra lets +key=value add any."""
+    known = {field.name for field in fields(OmegaConf.get_type(config))}
+    for key in config:
+        if key not in known:
+            yield f"{prefix}{key}"
+        elif is_dataclass(OmegaConf.get_type(config, key)):
+            yield from _unknown_keys(config[key], f"{prefix}{key}.")
 
 
 def plain_config(config: Any) -> dict[str, Any]:

@@ -38,7 +38,8 @@ def usable_rows(
         raise UserError(
             f"data.root={data.root}: none of the {len(prepared)} articles has {' and '.join(required)} "
             f"({reasons}; for example {lacking[0].path}: {lacking[0].detail}). Take a model that needs less "
-            "(model=text_only reads no image, model=visual_only no text), or another captioner."
+            "(model=text_only reads no image, model=visual_only no text), or another captioner "
+            "(captioner=visual_words reads the images themselves, captioner=file a sentence about each)."
         )
     return np.flatnonzero(usable), lacking
 

@@ -163,6 +163,11 @@ def read_sweep(given: str | Path, track: Any = None) -> Sweep:
         )
     numbers = track(numbers) if track else numbers
     sweep = Sweep(folder, [read_job(folder / str(number), number, planned.get(number, [])) for number in numbers])
+    if any("baseline" in job.config for job in sweep.jobs):
+        raise UserError(
+            f"sweep={given}: these are jobs of safe_exp.baseline; the figures of each are in its metrics.json. A "
+            "report is about the jobs of safe_exp.train."
+        )
     if not sweep.finished:
         counts = ", ".join(f"{count} {state}" for state, count in sweep.counts.items() if count)
         reasons = [f" Job {job.number}: {job.reason}" for job in sweep.jobs if job.state == "failed"][:1]

@@ -258,6 +258,9 @@ def sheet(name: str, size: tuple[float, float], rows: int = 1, columns: int = 1,
     many runs draws the same five again and again.
     """
     figure = _blank(name, size, rows, columns, **between)
+    if figure.get_layout_engine() is not None:  # matplotlib gives it the style's when it has saved an SVG
+        _blank.cache_clear()
+        figure = _blank(name, size, rows, columns, **between)
     for legend in list(figure.legends):
         legend.remove()
     for axes in figure.axes:

@@ -29,7 +29,7 @@ class FolderReader:
     Args:
         root: the folder as the user gave it.
         labels: the words that name each class; folders so named hold its articles. None: the articles have no labels,
-            and any folder with an article file in it is one, down to MAX_DEPTH below the root.
+            and any folder with an article file in it, or no folder in it, is one, down to MAX_DEPTH below the root.
         caption_file: read the sentence that describes the image from this file; None: look for the image itself.
     """
 
@@ -137,7 +137,8 @@ class FolderReader:
     def _unlabelled(self, folder: Path, depth: int) -> Iterator[str]:
         """The ids of the article folders in `folder`, as they are found; the first is there before all are listed."""
         for inner in self._subfolders(folder):
-            if any((inner / name).exists() for name in ARTICLE_FILES):
+            deeper = [] if any((inner / name).exists() for name in ARTICLE_FILES) else self._subfolders(inner)
+            if not deeper:  # an article, or what was to be one: reading it says what it lacks
                 yield inner.relative_to(self._root).as_posix()
             elif depth > 1:
                 yield from self._unlabelled(inner, depth - 1)

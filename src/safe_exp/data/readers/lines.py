@@ -15,6 +15,8 @@ from safe_exp.data.untrusted import UnusableArticle, parse_object
 MAX_LINE_BYTES = 4_000_000  # a book has one million; a longer line is answered without being kept
 CHUNK_BYTES = 1 << 20  # taken at a time, if so much has arrived
 MAX_ID_CHARS = 200
+CONTENT = ("title", "text", "caption", "image")  # keys of a line, beside its id
+MOST_KEYS, MAX_KEY_CHARS = 5, 40  # of other keys that an answer names
 TOO_LONG = object()
 
 Line = tuple[int, Any]  # number from 1; its bytes, or TOO_LONG
@@ -76,6 +78,9 @@ class LineReader:
             return LeftOut(article_id, error.reason, error.detail)
 
     def _article(self, article_id: str, values: dict[str, Any]) -> Article:
+        if values.keys().isdisjoint(CONTENT):
+            found = ", ".join(key[:MAX_KEY_CHARS] for key in list(values)[:MOST_KEYS]) or "nothing"
+            raise UnusableArticle("no article", f"expected any of {', '.join(CONTENT)}; found {found}")
         title, text, caption = (as_text(values.get(name)) for name in ("title", "text", "caption"))
         image = self._image(values.get("image"))
         require_words(article_id, title, text, has_visual=bool(caption or image))
