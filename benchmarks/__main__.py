@@ -1,4 +1,4 @@
-"""python -m benchmarks: every ratio of one training step that the README states, as Markdown."""
+"""python -m benchmarks: every ratio of one training step that the README states, as Markdown; --all: the others too."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 
 import torch
 
+from benchmarks import collection, gpu, loop, stacked, start
 from benchmarks.measure import machine
 from benchmarks.parts import part_table
 from benchmarks.step import Size, memory_table, released_functions, safe_functions, step_table
@@ -17,6 +18,13 @@ LEGEND = """\
 A step is forward, gradients and SGD, from word numbers, which repeat as those of news do. step: the closed form;
 forward: its own forward pass; autograd: the same network, PyTorch's gradients; ports: conv2d, max-pool and autograd, as
 other ports write it. vectors: the closed form from word vectors that were looked up before, where nothing repeats."""
+OTHERS = {  # with --all: title, main, and its arguments under --tiny
+    "The loop": (loop.main, ["--tiny", "--rounds", "1"]),
+    "Start": (start.main, ["--rounds", "1", "--articles", "60"]),
+    "A large collection": (collection.main, ["--articles", "60", "--epochs", "2", "--dim", "5"]),
+    "On a GPU": (gpu.main, ["--tiny"]),
+    "Many small runs at once": (stacked.main, ["--tiny", "--rounds", "1", "--alone", "2", "--loggers", "csv"]),
+}
 TINY = [Size(4, 3, 2, text=9, visual=6, vocabulary=20)]
 
 
@@ -25,6 +33,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=9, help="measurements of each function, interleaved (default 9)")
     parser.add_argument("--threads", type=int, default=2, help="of PyTorch (default 2)")
     parser.add_argument("--tiny", action="store_true", help="sizes of a second, to see that everything runs")
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="also the loop, the start, 20,000 articles, a GPU, and stacked sweeps: half an hour",
+    )
     chosen = parser.parse_args(arguments)
     threads = torch.get_num_threads()
     torch.set_num_threads(min(chosen.threads, os.cpu_count() or 1))
@@ -40,6 +53,9 @@ def main(arguments: list[str] | None = None) -> None:
         print(machine())
     finally:
         torch.set_num_threads(threads)
+    for title, (run, tiny) in OTHERS.items() if chosen.all else ():
+        print(f"\n### {title}\n", flush=True)
+        run(tiny if chosen.tiny else [])
 
 
 if __name__ == "__main__":

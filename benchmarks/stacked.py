@@ -1,4 +1,4 @@
-"""How much faster a sweep is with hydra/launcher=stacked: python benchmarks/stacked.py
+"""How much faster a sweep is with hydra/launcher=stacked: python -m benchmarks.stacked
 
 The paper's grid, α × β × 5 seeds (175 jobs, `sweep=alpha_beta seed=0,1,2,3,4`), on the built-in data, with all files of
 every job. All of it by the basic launcher would take the better part of an hour, so in each round that one runs one
@@ -28,7 +28,7 @@ TINY_GRID, TINY_JOBS = ("model.alpha=0.5,1", "seed=0,1"), 4
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.stacked", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3, help="(default 3)")
     parser.add_argument(
         "--alone", type=int, default=5, help="jobs of the basic launcher in each round, 2 at least (default 5)"
