@@ -1,11 +1,13 @@
 """When training ends, and that the run can say why."""
 
+from types import SimpleNamespace
+
 import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Timer
 
-from safe_exp.callbacks import WholeCheckpointIO, build_callbacks
+from safe_exp.callbacks import EpochHistory, WholeCheckpointIO, build_callbacks
 from safe_exp.equations import safe_loss
 from safe_exp.errors import UserError
 from safe_exp.stopping import Convergence, stopped_by
@@ -209,3 +211,17 @@ def test_the_last_checkpoint_is_written_every_epoch_whatever_validation_says(tmp
               for name in ("best", "last")}  # fmt: skip
     assert epochs["best"] < 4
     assert epochs["last"] == 4
+
+
+def test_a_history_is_kept_whole_whatever_an_epoch_has_logged():
+    history = EpochHistory()
+    logged = [{"train/loss": 0.5}, {"train/loss": 0.25, "val/loss": 0.75}, {"train/loss": 0.125}]
+    for epoch, figures in enumerate(logged):
+        history.on_train_epoch_end(SimpleNamespace(current_epoch=epoch, callback_metrics=figures), None)
+    resumed = EpochHistory()
+    resumed.load_state_dict(history.state_dict())
+    older = EpochHistory()
+    older.load_state_dict({"epochs": [{"epoch": epoch, **figures} for epoch, figures in enumerate(logged)]})
+    for found in (history, resumed, older):
+        kept = [{name: value for name, value in row.items() if value == value} for row in found.epochs]
+        assert kept == [{"epoch": epoch, **figures} for epoch, figures in enumerate(logged)]
