@@ -100,7 +100,7 @@ def test_evaluate_scores_another_folder_with_the_run_alone(finished, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run=nowhere"], r"run=nowhere: \.hydra/config\.yaml is missing\. Give the folder of a finished run"),
+        (["run=nowhere"], r"run=nowhere: there is no such folder or file\. Give the folder of a finished run"),
         ([], r"run must be given, as in run=…"),
     ],
 )
@@ -115,10 +115,10 @@ def test_evaluate_says_what_it_lacks(arguments, message, tmp_path):
     ("arguments", "message"),
     [
         (["model.alpha=-1"], r"model\.alpha=-1\.0: expected a number >= 0"),
-        (["model.alpah=1"], r"Could not override 'model\.alpah'"),
+        (["model.alpah=1"], r"model\.alpah: there is no such key\. Did you mean model\.alpha\?"),
         (["data.fold=3"], r"data\.fold=3 has no meaning without data\.folds"),
         (["vectors.path=nowhere.txt"], r"nowhere\.txt"),
-        (["resume=nowhere"], r"resume=nowhere: there is no run in this folder"),
+        (["resume=nowhere"], r"resume=nowhere: there is no such folder"),
         (["trainer.precision=7"], r"Lightning refuses trainer"),
     ],
 )

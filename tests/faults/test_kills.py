@@ -62,7 +62,8 @@ def moments(events: list[tuple[str, str]]) -> list[tuple[str, dict]]:
 def resume(folder: Path) -> Ended:
     """Go on with what is there; a run that was killed before it was one is given again."""
     done = forked.run("train", "resume=run", cwd=folder, watch=False)
-    if "there is no run in this folder" in done.printed or "nothing has been trained yet" in done.printed:
+    nothing_there = ("there is no such folder", "there is no run in this folder", "nothing has been trained yet")
+    if any(said in done.printed for said in nothing_there):
         done = forked.run("train", *RUN, cwd=folder, watch=False)
     return done
 
