@@ -172,6 +172,12 @@ def test_a_line_of_any_length_is_answered_without_being_kept(trained):
     assert peak < 4 * MAX_LINE_BYTES
 
 
+def test_a_line_with_no_key_of_an_article_is_told_which_ones_it_has():
+    left_out = LineReader(None).read((1, b'{"id": "a", "titel": "t", "body": "b"}'))
+    assert left_out.reason == "no article"
+    assert left_out.detail == "expected any of title, text, caption, image; found id, titel, body"
+
+
 def test_a_stream_is_answered_as_it_comes_and_leaves_nothing_in_memory(trained):
     class Counted(io.RawIOBase):
         """Lines that are made when they are asked for; remembers how many."""

@@ -161,3 +161,10 @@ def test_a_log_that_was_cut_off_gives_the_epochs_before(tmp_path):
     log = write_job(tmp_path, 0, "seed=0") / "logs" / "version_0" / "metrics.csv"
     log.write_text("epoch,step,train/loss\n0,0,0.7\n1,1,0.6\n2,2,0.\nx,3,0.5\n4")
     assert read_sweep(tmp_path).jobs[0].epochs["train/loss"] == {0: 0.7, 1: 0.6, 2: 0.0}
+
+
+def test_the_jobs_of_a_baseline_are_refused_for_what_they_are(tmp_path):
+    write_job(tmp_path, 0)
+    (tmp_path / "0" / ".hydra" / "config.yaml").write_text("baseline:\n  name: tfidf\n")
+    with pytest.raises(UserError, match=r"these are jobs of safe_exp\.baseline"):
+        read_sweep(tmp_path)

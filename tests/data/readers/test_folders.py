@@ -268,3 +268,12 @@ def test_a_body_with_any_json_escape_survives(tmp_path):
     write_article(tmp_path, "fake/a", text=text)
     (article,), _ = read(tmp_path)
     assert article.text == text
+
+
+def test_without_labels_a_folder_that_lacks_its_article_file_is_named_and_not_passed_over(tmp_path):
+    write_article(tmp_path, "week1/a")
+    (write_article(tmp_path, "week1/b") / "news_article.json").unlink()
+    write_article(tmp_path, "c")
+    articles, left_out = read(tmp_path, labels=None)
+    assert [(article.id, article.label) for article in articles] == [("c", None), ("week1/a", None)]
+    assert [(item.path, item.reason) for item in left_out] == [("week1/b", "no article file")]
