@@ -1,7 +1,7 @@
 """What MkDocs calls while it builds the site (mkdocs.yml): pages that are made then, so that they cannot go stale.
 
-reference/keys.md and reference/commands.md come from the typed config and conf/. A line `<!-- readme: Heading -->` in a
-page becomes that section of the README, which stays its one home. The notebooks are taken from notebooks/.
+reference/keys.md and reference/commands.md come from the typed config and conf/. A line `[In the README: Heading](…)`
+in a page becomes that section of the README, which stays its one home. The notebooks are taken from notebooks/.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from safe_exp.config import CONF, PACKAGE, register_schemas
 from safe_exp.job import register_resolvers
 
 TOP = Path(__file__).resolve().parents[1]
-SECTION = re.compile(r"<!-- readme: (.+?) -->")
+SECTION = re.compile(r"^\[In the README: (.+?)\]\(\.\./README\.md#[\w-]+\)$", re.MULTILINE)
 
 
 @event_priority(100)  # before the plugin that turns notebooks into pages
