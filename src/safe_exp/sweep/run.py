@@ -69,8 +69,9 @@ def _launch_all(folder: Path, jobs: list[list[str]], todo: list[int], launch: La
     results: Sequence[Any] = []
     while todo:
         placed = [[*jobs[number], f"hydra.sweep.subdir={number}"] for number in todo]
+        in_a_row = todo == list(range(todo[0], todo[-1] + 1))  # else launchers, which count on, would name other jobs
         try:
-            return launch(placed, initial_job_idx=0)
+            return launch(placed, initial_job_idx=todo[0] if in_a_row else 0)
         except Exception as error:  # joblib gives up its whole pool when one worker is killed
             left = [number for number in todo if read_job(folder / str(number), number, []).state == "missing"]
             if len(left) == len(todo):
