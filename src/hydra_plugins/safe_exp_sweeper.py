@@ -1,5 +1,6 @@
 """The sweeper of safe_exp's commands, where Hydra looks for plugins; what it does is in safe_exp.sweep."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,9 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+log = logging.getLogger(__name__)
+
+MANY = 20  # jobs; Hydra takes an eighth of a second for one, unless it differs from another in a number alone
 # A plain dict: Hydra executes this file without naming it in sys.modules, where dataclasses look up field types.
 CONFIG = {
     "_target_": "hydra_plugins.safe_exp_sweeper.ResumableSweeper",
@@ -36,6 +40,8 @@ class ResumableSweeper(BasicSweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         (jobs,) = self.split_arguments(parser.parse_overrides(given), None)
         jobs = without_skipped(jobs, self.skip)
+        if len(jobs) > MANY:
+            log.info("Checking the settings of %d jobs.", len(jobs))
         composer = Composer(self.hydra_context.config_loader, self.config)
         for job in jobs:  # names and types of every job, before the first one starts
             composer.compose(job)

@@ -99,7 +99,7 @@ def require_finite(loss: float, epoch: int, gamma: float) -> None:
     if not loss < math.inf:  # also NaN
         raise UserError(
             f"The training loss became {loss} in epoch {epoch}: the updates are too large. "
-            f"Try model.gamma={gamma / 10:g}, or trainer.gradient_clip_val=1."
+            f"Try model.gamma={min(gamma / 10, 0.1):g}, or trainer.gradient_clip_val=1."
         )
 
 

@@ -74,6 +74,7 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
             log.info("%s", line)
         if scored.left_out:
             reasons = "; ".join(f"{count} × {reason}" for reason, count in count_reasons(scored.left_out).items())
-            log.info("Left out %d: %s; data_manifest.json lists them.", len(scored.left_out), reasons)
+            listed = short_path(folder / "data_manifest.json")
+            log.info("Left out %d: %s; %s lists them.", len(scored.left_out), reasons, listed)
         log.info("Scored %d articles. Everything is in %s", scored.scored, short_path(folder))
     return metrics["test"]["prediction"]["auroc"]

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
 from hydra.errors import CompactHydraException
 from omegaconf import OmegaConf
 
 from safe_exp.config import CONF
 from safe_exp.errors import UnwritableFile
 from safe_exp.files import short_path
-from safe_exp.mistakes import explained, mistakes_explained
+from safe_exp.mistakes import explained, known_keys, mistakes_explained, unknown_key
 
 KEEPS_FOLDERS = ("train", "evaluate", "prepare", "baseline")  # commands whose jobs have a folder of their own
 FOLDERS = ("hydra.run.dir=", "hydra.sweep.dir=", "resume=")
@@ -43,11 +44,28 @@ def run_command(main: Callable[[], None], command: str, summary: str, groups: li
     if help_asked():
         print_help(command, summary, groups)
         return
+    _require_known_flags(command, sys.argv[1:])
     if command in KEEPS_FOLDERS:
         _require_writable(sys.argv[1:])
     sys.argv[1:] = multirun_first(sys.argv[1:])
-    with mistakes_explained(command):
-        main()
+    try:
+        with mistakes_explained(command):
+            main()
+    except KeyboardInterrupt:  # before there was a job, whose own message would say more
+        print("Stopped.", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _require_known_flags(command: str, arguments: list[str]) -> None:
+    """Say how settings are given: argparse would only say that it does not know `--alpha`."""
+    known = get_args_parser()._option_string_actions
+    for argument in arguments:
+        flag = argument.partition("=")[0]
+        if flag.startswith("--") and flag not in known:
+            key = flag.lstrip("-").replace("-", "_")
+            print(f"{flag}: there is no such flag. Settings are given as key=value.", end=" ", file=sys.stderr)
+            print(unknown_key(key, known_keys(command)), file=sys.stderr)
+            raise SystemExit(2)
 
 
 def _require_writable(arguments: list[str]) -> None:

@@ -50,6 +50,7 @@ def prepare_data_set(config: PrepareConfig, folder: Path) -> int:
         if reasons:
             listed = "; ".join(f"{count} × {reason}" for reason, count in reasons.items())
             console.print(f"{what}: {listed}", highlight=False)
+            log.info("Which articles these are: %s", short_path(folder / "manifest.json"))
     log.info("%d articles, %.0f s. They are in %s", len(prepared), manifest["seconds"], short_path(prepared.folder))
     log.info("fingerprint %s", prepared.fingerprint)
     return len(prepared)

@@ -38,6 +38,11 @@ def resumed_config(run: Path, config_name: str) -> DictConfig:
         raise UserError("resume continues one run, so it cannot be swept over; leave out -m.")
     if not run.is_dir():
         raise UserError(f"resume={run}: there is no such folder. Give that of a run, such as outputs/<date>/<time>.")
+    if (run / "multirun.yaml").exists():
+        raise UserError(
+            f"resume={run}: this is the folder of a sweep. To go on with it: python -m safe_exp.train -m "
+            f"resume_sweep={run}. One job of it: resume={run / '0'}."
+        )
     if not is_run(str(run)):
         raise UserError(f"resume={run}: there is no run in this folder (.hydra/overrides.yaml is missing or empty).")
     added = _additions()

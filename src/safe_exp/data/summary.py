@@ -40,7 +40,7 @@ def summary_rows(
     lines.append(("split", _describe_split(data, split)))
     if left_out:
         reasons = "; ".join(f"{count} × {reason}" for reason, count in count_reasons(left_out).items())
-        lines.append(("left out", f"{len(left_out)}: {reasons}; the manifest lists them"))
+        lines.append(("left out", f"{len(left_out)}: {reasons}; artifacts/data_manifest.json lists them"))
     if split.near_duplicates:
         lines.append(("near-duplicates", f"{split.near_duplicates} articles have one; they stand on one side together"))
     if split.publishers:

@@ -14,6 +14,7 @@ import yaml
 from safe_exp.config import PACKAGE
 from safe_exp.errors import UserError
 from safe_exp.files import short_path, whole_file
+from safe_exp.job import sigterm_as_exit
 from safe_exp.lock import LOCK, locked
 from safe_exp.reporting.collect import MULTIRUN, Job, read_job
 from safe_exp.settings import require_same_settings
@@ -38,7 +39,7 @@ def run_sweep(folder: Path, jobs: list[list[str]], launch: Launch, settings: str
     Raises:
         UserError: `folder` holds jobs of another grid, or a job did not finish; the message says what to do.
     """
-    with alone(folder):
+    with alone(folder), sigterm_as_exit():  # between two jobs too
         for number in range(len(jobs)):  # before their states are read: what still runs may finish meanwhile
             _wait_for(folder / str(number))
         before = [read_job(folder / str(number), number, overrides) for number, overrides in enumerate(jobs)]
@@ -75,6 +76,11 @@ def _launch_all(folder: Path, jobs: list[list[str]], todo: list[int], launch: La
         except Exception as error:  # joblib gives up its whole pool when one worker is killed
             left = [number for number in todo if read_job(folder / str(number), number, []).state == "missing"]
             if len(left) == len(todo):
+                if type(error).__module__.startswith("submitit"):  # what the cluster's own commands have said
+                    raise UserError(
+                        f"The launcher could start no job. {' '.join(str(error).split())} When the cluster takes jobs: "
+                        f"{resume_command(folder)}"
+                    ) from error
                 raise
             log.warning("The launcher broke off (%s); %d jobs had not started.", type(error).__name__, len(left))
             todo = left
@@ -83,6 +89,10 @@ def _launch_all(folder: Path, jobs: list[list[str]], todo: list[int], launch: La
 
 def resume_command(folder: Path) -> str:
     return f"python -m safe_exp.train -m {shlex.quote(f'resume_sweep={short_path(folder)}')}"
+
+
+def report_command(folder: Path) -> str:
+    return f"python -m safe_exp.report {shlex.quote(f'sweep={short_path(folder)}')}"
 
 
 def write_settings(path: Path, settings: str) -> None:
@@ -156,6 +166,6 @@ def _conclude(folder: Path, jobs: list[list[str]]) -> list[Job]:
     if any(job.state in ("interrupted", "missing") for job in unfinished):
         log.warning("To go on: %s", resume_command(folder))
     elif not unfinished:
-        log.info("All %d jobs have finished. For tables and figures: python -m safe_exp.report sweep=%s",
-                 len(after), shlex.quote(str(short_path(folder))))  # fmt: skip
+        all_jobs = "The only job has" if len(after) == 1 else f"All {len(after)} jobs have"
+        log.info("%s finished. For tables and figures: %s", all_jobs, report_command(folder))
     return unfinished

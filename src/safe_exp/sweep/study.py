@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from safe_exp.errors import UserError
+from safe_exp.files import short_path
+from safe_exp.job import sigterm_as_exit
 from safe_exp.reporting.collect import MULTIRUN, read_job
-from safe_exp.sweep.run import alone, resume_command, write_settings
+from safe_exp.sweep.run import alone, report_command, resume_command, write_settings
 from safe_exp.sweep.table import print_jobs
 
 log = logging.getLogger(__name__)
@@ -30,7 +32,7 @@ def run_study(folder: Path, sweeper: Any, arguments: list[str], settings: str) -
         arguments: the overrides of the command line.
         settings: what multirun.yaml is to hold.
     """
-    with alone(folder):
+    with alone(folder), sigterm_as_exit():
         write_settings(folder / MULTIRUN, settings)
         done, numbers = ended_trials(folder / STUDY), _numbers(folder)
         if done >= sweeper.n_trials:
@@ -43,12 +45,15 @@ def run_study(folder: Path, sweeper: Any, arguments: list[str], settings: str) -
         sweeper.n_trials -= done
         sweeper.job_idx = max(numbers, default=-1) + 1  # the folders of earlier jobs stay as they are
         try:
-            return sweeper.sweep(arguments)
+            results = sweeper.sweep(arguments)
         except BaseException:
             log.warning("To go on: %s", resume_command(folder))
             raise
         finally:
             print_jobs([read_job(folder / str(number), number, []) for number in _numbers(folder)])
+        log.info("The best trial is in %s. For tables and figures: %s",
+                 short_path(folder / "optimization_results.yaml"), report_command(folder))  # fmt: skip
+        return results
 
 
 def ended_trials(path: Path) -> int:

@@ -72,7 +72,7 @@ def test_columns_and_labels_go_by_the_names_that_the_config_gives(tmp_path):
 def test_a_label_that_is_not_mapped_says_how_to_map_it(tmp_path):
     (found,) = read(write(tmp_path / "t.csv", [{"text": "x", "label": "1"}]))
     assert found.reason == "label is not one of data.labels"
-    assert found.detail == "'1' in column label; data.labels maps it"
+    assert found.detail.startswith("'1' in column label; say which words are which, as in data.labels.fake=")
 
 
 def test_parquet_words_that_are_no_utf_8_are_one_message(tmp_path):

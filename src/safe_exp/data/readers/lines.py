@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 from safe_exp.data.articles import Article, LeftOut, require_words
 from safe_exp.data.cleaning import as_text
 from safe_exp.data.untrusted import UnusableArticle, parse_object
+
+log = logging.getLogger(__name__)
 
 MAX_LINE_BYTES = 4_000_000  # a book has one million; a longer line is answered without being kept
 CHUNK_BYTES = 1 << 20  # taken at a time, if so much has arrived
@@ -57,6 +60,7 @@ class LineReader:
     images: Path | None
 
     def __post_init__(self) -> None:
+        self._unread: set[str] = set()  # keys of no meaning that have been named
         self._images = None if self.images is None else self.images.expanduser().resolve()
 
     def read(self, line: Line) -> Article | LeftOut:
@@ -81,6 +85,11 @@ class LineReader:
         if values.keys().isdisjoint(CONTENT):
             found = ", ".join(key[:MAX_KEY_CHARS] for key in list(values)[:MOST_KEYS]) or "nothing"
             raise UnusableArticle("no article", f"expected any of {', '.join(CONTENT)}; found {found}")
+        for key in values.keys() - {"id", *CONTENT} - self._unread if len(self._unread) < MOST_KEYS else ():
+            self._unread.add(key)
+            log.info(
+                "%s: '%s' is not read, here and below; %s are.", article_id, key[:MAX_KEY_CHARS], ", ".join(CONTENT)
+            )
         title, text, caption = (as_text(values.get(name)) for name in ("title", "text", "caption"))
         image = self._image(values.get("image"))
         require_words(article_id, title, text, has_visual=bool(caption or image))

@@ -139,7 +139,9 @@ class TableReader:
         label = as_text(cell) if not isinstance(cell, bool) else str(cell)
         if label.casefold() not in self._words:
             raise UnusableArticle(
-                "label is not one of data.labels", f"'{label[:40]}' in column {self.columns.label}; data.labels maps it"
+                "label is not one of data.labels",
+                f"'{label[:40]}' in column {self.columns.label}; say which words are which, as in "
+                "data.labels.fake=[false] data.labels.real=[true]",
             )
         return self._words[label.casefold()]
 
