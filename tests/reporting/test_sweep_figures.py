@@ -61,7 +61,7 @@ def test_alpha_and_beta_share_a_map_whose_empty_cell_says_so(tmp_path):
     axes = heat_map_figure(study_of(tmp_path), "auroc").axes[0]
     np.testing.assert_allclose(axes.images[0].get_array().filled(np.nan), [[np.nan, 0.7], [0.6, 0.7]])
     texts = {tuple(map(round, text.get_position())): text.get_text() for text in axes.texts}
-    assert texts == {(0, 0): "none\nfinished", (1, 0): "0.700", (0, 1): "0.600", (1, 1): "0.700"}
+    assert texts == {(0, 0): "no\nresult", (1, 0): "0.700", (0, 1): "0.600", (1, 1): "0.700"}
 
 
 def test_a_variant_without_similarity_takes_it_from_one_that_has_it(tmp_path):

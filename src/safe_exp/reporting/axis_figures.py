@@ -42,7 +42,7 @@ def heat_map_figure(study: Study, score: str) -> Figure:
     for row, column in np.ndindex(*grid.shape):
         known = np.isfinite(grid[row, column])
         found = cells.get((show(alphas[column]), show(betas[row])))
-        text = f"{grid[row, column]:.3f}" if known else "none\nfinished"
+        text = f"{grid[row, column]:.3f}" if known else "no\nresult"
         text += f"\n± {found.sd:.3f}" if known and found.sd is not None else ""
         ink = _ink(image.cmap(image.norm(grid[row, column]))) if known else GREY
         axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=8)
@@ -88,7 +88,7 @@ def curve_figure(study: Study, key: str, score: str) -> Figure:
 def bars_figure(study: Study, key: str, score: str) -> Figure:
     """A bar for each value of a key, from 0; dots are jobs, the whisker their mean's interval."""
     conditions = study.along(key)
-    figure = Figure(figsize=(7, 1.5 + 0.5 * len(conditions)))
+    figure = Figure(figsize=(7, max(3.5, 1.5 + 0.5 * len(conditions))))
     axes = figure.subplots()
     for place, condition in enumerate(conditions):
         summary = condition.summary("test", score)
