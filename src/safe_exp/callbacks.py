@@ -52,7 +52,7 @@ class EpochHistory(NoBatchHooks, Callback):
         return {"names": self.names, "values": self.values}  # replaced at the next epoch, never written into
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if "epochs" in state_dict:  # a run that was started before 0.2 kept dicts
+        if "epochs" in state_dict:  # as older runs kept them
             for row in state_dict["epochs"]:
                 self._append(row)
         else:

@@ -97,7 +97,8 @@ def bars_figure(study: Study, key: str, score: str) -> Figure:
         axes.plot(values, [place + 0.2] * len(values), "o", color="white", mec=DARK, ms=4.5, mew=0.8)
         if summary.low is not None:
             axes.errorbar(summary.mean, place, xerr=_reach([summary]), color=DARK, capsize=5, lw=1.4)
-        text = "no value" if summary.mean is None else f"mean {summary.mean:.3f}"
+        mean = "mean " * (len(values) > 1)
+        text = "no value" if summary.mean is None else f"{mean}{summary.mean:.3f}"
         right = max([summary.high or 0, summary.mean or 0, *values])
         axes.annotate(text, (right, place), (6, 0), textcoords="offset points", va="center", fontsize=9)
     _mark_level(axes.axvline, study, score)

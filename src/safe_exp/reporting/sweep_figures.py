@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from safe_exp.figure_names import label_of
 from safe_exp.reporting.axis_figures import PALE_BLUE, bars_figure, capital, curve_figure, heat_map_figure
 from safe_exp.reporting.conditions import VARIANTS, Condition, Study, is_number, show, symbol
-from safe_exp.reporting.figures import BLUE, GREY, VERMILLION, similarity_figure
+from safe_exp.reporting.figures import BLUE, GREY, LOSSES, VERMILLION, similarity_figure
 
 MOST_BARS = 24
 BINS = 10  # of the reliability diagram
@@ -86,8 +86,8 @@ def reliability(probability: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, 
 
 def losses_figure(study: Study) -> Figure:
     """Training loss and the monitored validation figure, a thin line for each job, the winner's thick."""
-    monitored = f"val/{study.monitor}"
-    panels = {"train/loss": "Training loss $L$", monitored: f"Validation: {label_of(study.monitor)}"}
+    monitored = LOSSES.get(study.monitor, label_of(study.monitor))
+    panels = {"train/loss": "Training loss $L$", f"val/{study.monitor}": f"Validation: {monitored}"}
     figure = Figure(figsize=(9, 4))
     jobs = [job for job in study.sweep.finished if job.epochs]
     thin = {"linewidth": float(np.clip(12 / max(len(jobs), 1), 0.4, 1)), "alpha": 0.45, "color": GREY}

@@ -83,13 +83,12 @@ class LineReader:
 
     def _article(self, article_id: str, values: dict[str, Any]) -> Article:
         if values.keys().isdisjoint(CONTENT):
-            found = ", ".join(key[:MAX_KEY_CHARS] for key in list(values)[:MOST_KEYS]) or "nothing"
+            found = ", ".join(_shown(key) for key in list(values)[:MOST_KEYS]) or "nothing"
             raise UnusableArticle("no article", f"expected any of {', '.join(CONTENT)}; found {found}")
-        for key in values.keys() - {"id", *CONTENT} - self._unread if len(self._unread) < MOST_KEYS else ():
+        unread = [key for key in values if key not in ("id", *CONTENT) and key not in self._unread]
+        for key in unread[: MOST_KEYS - len(self._unread)]:
             self._unread.add(key)
-            log.info(
-                "%s: '%s' is not read, here and below; %s are.", article_id, key[:MAX_KEY_CHARS], ", ".join(CONTENT)
-            )
+            log.info("%s: '%s' is not read, here and below; %s are.", article_id, _shown(key), ", ".join(CONTENT))
         title, text, caption = (as_text(values.get(name)) for name in ("title", "text", "caption"))
         image = self._image(values.get("image"))
         require_words(article_id, title, text, has_visual=bool(caption or image))
@@ -110,3 +109,7 @@ class LineReader:
         if not inside:
             raise UnusableArticle("image lies outside images=DIR", value[:100])
         return path
+
+
+def _shown(key: str) -> str:
+    return as_text(key)[:MAX_KEY_CHARS]  # as_text leaves nothing in it that a terminal or a file could not hold
