@@ -178,6 +178,16 @@ def test_a_line_with_no_key_of_an_article_is_told_which_ones_it_has():
     assert left_out.detail == "expected any of title, text, caption, image; found id, titel, body"
 
 
+def test_keys_that_are_not_read_are_named_once_and_not_without_end(caplog):
+    caplog.set_level("INFO")
+    reader = LineReader(None)
+    for number in range(3):
+        line = {"title": "t", "label": 1, **{f"more{n}": n for n in range(number * 5)}}
+        assert reader.read((number + 1, json.dumps(line).encode())).title == "t"
+    named = [record.getMessage().partition("'")[2].partition("'")[0] for record in caplog.records]
+    assert named == ["label", "more0", "more1", "more2", "more3"]
+
+
 def test_a_stream_is_answered_as_it_comes_and_leaves_nothing_in_memory(trained):
     class Counted(io.RawIOBase):
         """Lines that are made when they are asked for; remembers how many."""
