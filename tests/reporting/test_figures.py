@@ -10,16 +10,15 @@ from sklearn.metrics import average_precision_score, confusion_matrix, precision
 
 from safe_exp.calibration import Calibration
 from safe_exp.reporting.figures import (
-    _blank,
     confusion_figure,
     draw_run_figures,
     loss_figure,
     ranking_curve,
     ranking_figure,
-    save_figure,
     similarity_figure,
 )
 from safe_exp.reporting.reliability import draw_reliability
+from safe_exp.reporting.sheets import _blank, save_figure
 
 
 def made_predictions(count, seed=0, decimals=2):

@@ -10,7 +10,7 @@ from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from safe_exp.figure_names import label_of
 from safe_exp.reporting.conditions import Condition, Study, show, symbol
-from safe_exp.reporting.figures import BLUE, GREY, VERMILLION
+from safe_exp.reporting.sheets import BLUE, GREY, VERMILLION
 from safe_exp.reporting.statistics import Summary
 from safe_exp.reporting.sweep_tables import majority_rate
 

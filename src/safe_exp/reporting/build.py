@@ -15,9 +15,9 @@ from safe_exp.files import short_path, whole_file
 from safe_exp.reporting.case_study import choose_cases
 from safe_exp.reporting.collect import read_sweep
 from safe_exp.reporting.conditions import Study, group
-from safe_exp.reporting.figures import save_figure
 from safe_exp.reporting.page import render_page
 from safe_exp.reporting.publish import publish
+from safe_exp.reporting.sheets import save_figure
 from safe_exp.reporting.summary import summary_sentences
 from safe_exp.reporting.sweep_figures import Drawing, sweep_drawings, with_similarity
 from safe_exp.reporting.sweep_tables import sweep_tables

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from scipy.special import logit
 
 from safe_exp.calibration import Calibration
-from safe_exp.reporting.figures import BLUE, GREY, VERMILLION, Predictions, laid_out, save_figure, sheet
+from safe_exp.reporting.figures import Predictions
+from safe_exp.reporting.sheets import BLUE, GREY, VERMILLION, laid_out, save_figure, sheet
 
 BINS = 10  # fewer than for the calibration error: a point is to stand for several articles
 
