@@ -24,15 +24,15 @@ from hydra import compose, initialize_config_dir
 
 from benchmarks.measure import machine, ratio, table
 from benchmarks.step import Size, draw_words
-from safe_exp.architecture import closed_form_of
+from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.config import CONF, TrainConfig, register_schemas, typed_config
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.data.encoded import EncodedArticles, Sentences
-from safe_exp.job import register_resolvers
-from safe_exp.module import SafeModule
-from safe_exp.scores import SplitScores, split_figures
-from safe_exp.tracking import close_loggers, open_loggers
-from safe_exp.training import build_module, build_trainer, quiet_libraries
+from safe_exp.network.variants import closed_form_of
+from safe_exp.runs.loggers import close_loggers, open_loggers
+from safe_exp.scoring.scores import SplitScores, split_figures
+from safe_exp.training.module import SafeModule
+from safe_exp.training.run import build_module, build_trainer, quiet_libraries
 
 TITLE_WORDS = 10
 

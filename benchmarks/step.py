@@ -14,7 +14,7 @@ from benchmarks.measure import interleaved, median, peak_megabytes, ratio, table
 from benchmarks.ports import PortedReleased, PortedSafe
 from safe_exp.equations import Words, closed_form_step, released_step, safe_loss
 from safe_exp.network import SafeNetwork
-from safe_exp.released import ReleasedNetwork
+from safe_exp.network.released_network import ReleasedNetwork
 
 LOSS = {"alpha": 0.6, "beta": 0.4}
 FILTER_SIZES, FEATURE_DIM, WORD_DIM = [3, 4], 32, 32

@@ -19,8 +19,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from safe_exp.config import CONF, PACKAGE, register_schemas
-from safe_exp.job import register_resolvers
+from safe_exp.cli.resolvers import register_resolvers
+from safe_exp.config import CONF, register_schemas
+from safe_exp.system.versions import PACKAGE
 
 NOT_GROUPS = {"hydra", "base"}  # Hydra's own settings, and what several options share
 COLLECTIONS = {

@@ -16,8 +16,9 @@ from hydra import initialize_config_dir
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 
-from safe_exp.config import CONF, PACKAGE, register_schemas
-from safe_exp.job import register_resolvers
+from safe_exp.cli.resolvers import register_resolvers
+from safe_exp.config import CONF, register_schemas
+from safe_exp.system.versions import PACKAGE
 
 TOP = Path(__file__).resolve().parents[1]
 SECTION = re.compile(r"^\[In the README: (.+?)\]\(\.\./README\.md#[\w-]+\)$", re.MULTILINE)

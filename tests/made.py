@@ -4,10 +4,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch.utils.data import DataLoader
 
+from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.config import CONF, TrainConfig, register_schemas, typed_config
 from safe_exp.data.batch import NewsBatch
-from safe_exp.job import register_resolvers
-from safe_exp.module import SafeModule
+from safe_exp.training.module import SafeModule
 
 VOCABULARY = 50
 

@@ -9,11 +9,11 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 
-from safe_exp.baselines import build_reader, fit_and_score
 from safe_exp.config import MethodConfig, TfidfConfig, VectorsConfig
 from safe_exp.data.datamodule import FakeNewsNetDataModule
-from safe_exp.errors import UserError
-from safe_exp.scores import FIGURES
+from safe_exp.scoring.scores import FIGURES
+from safe_exp.system.errors import UserError
+from safe_exp.training.baselines import build_reader, fit_and_score
 from tests.commands import read_json, read_rows, run
 from tests.data.folders import REAL_DATA
 from tests.made import compose_config

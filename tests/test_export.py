@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from safe_exp.architecture import build_network
-from safe_exp.bundle import open_bundle, write_bundle
-from safe_exp.calibration import Calibration, Combination
 from safe_exp.data.artifacts import Artifacts
 from safe_exp.data.captioners.codebook import Codebook
 from safe_exp.data.text import build_tokenizer
-from safe_exp.errors import UserError
-from safe_exp.stored import StoredRun, open_run
+from safe_exp.network.variants import build_network
+from safe_exp.runs.bundle import open_bundle, write_bundle
+from safe_exp.runs.open_run import open_run
+from safe_exp.runs.stored import StoredRun
+from safe_exp.scoring.calibration import Calibration, Combination
+from safe_exp.system.errors import UserError
 from tests.made import compose_config
 
 WORDS = ['"', "\\", "é", "[CLS]", "ok", "the"]

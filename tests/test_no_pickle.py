@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from safe_exp.config import PACKAGE
-from safe_exp.sweep.planned import YamlLoader
+from safe_exp.system.versions import PACKAGE
+from safe_exp.system.yaml_files import YamlLoader
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 MODULES = {"pickle", "cPickle", "_pickle", "pickletools", "dill", "cloudpickle", "jsonpickle", "joblib", "shelve",

@@ -19,16 +19,16 @@ from PIL import Image
 from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 
-from safe_exp.bundle import write_bundle
-from safe_exp.calibration import Calibration, best_threshold, fit_temperature
 from safe_exp.config import CONF, PredictConfig, register_schemas, typed_config
-from safe_exp.data.readers.lines import MAX_LINE_BYTES, LineReader, arriving_lines
-from safe_exp.errors import UserError
-from safe_exp.evaluation import evaluate
-from safe_exp.explained import Explainer
+from safe_exp.data.reading.lines import MAX_LINE_BYTES, LineReader, arriving_lines
+from safe_exp.inference.evaluation import evaluate
+from safe_exp.inference.oracle import Oracle, answer_all
+from safe_exp.inference.rendering import Explainer
 from safe_exp.predict import take_article
-from safe_exp.prediction import Oracle, answer_all
-from safe_exp.stored import open_run
+from safe_exp.runs.bundle import write_bundle
+from safe_exp.runs.open_run import open_run
+from safe_exp.scoring.calibration import Calibration, best_threshold, fit_temperature
+from safe_exp.system.errors import UserError
 from tests.commands import SMALL, environment, read_json, read_rows, run
 from tests.test_export import made_run
 
@@ -304,7 +304,7 @@ def test_a_run_that_is_not_there_is_named_and_nothing_stands_on_standard_output(
 
 def test_a_question_does_not_wait_for_what_only_training_needs():
     check = (
-        "import sys, safe_exp.prediction;"
+        "import sys, safe_exp.inference.oracle;"
         "assert not {'pytorch_lightning', 'torchmetrics', 'sklearn', 'scipy.optimize', 'matplotlib'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)

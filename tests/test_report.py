@@ -8,10 +8,10 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
-from safe_exp import figure_names, scores
-from safe_exp.config import CONF, ReportConfig, register_schemas, typed_config
-from safe_exp.errors import UserError
+from safe_exp.config import CONF, ReportConfig, figure_names, register_schemas, typed_config
 from safe_exp.reporting.build import report
+from safe_exp.scoring import scores
+from safe_exp.system.errors import UserError
 from tests.commands import SMALL, run
 from tests.made import compose_config
 from tests.reporting.made_sweep import write_job, write_multirun

@@ -13,8 +13,8 @@ import pytest
 import torch
 from sklearn import metrics as sklearn_metrics
 
-from safe_exp.network import VARIANTS
-from safe_exp.scores import FIGURES
+from safe_exp.network.safe_network import VARIANTS
+from safe_exp.scoring.scores import FIGURES
 from tests.commands import SMALL, environment, only_run, read_json, read_rows, run
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

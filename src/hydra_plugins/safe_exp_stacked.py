@@ -1,4 +1,4 @@
-"""hydra/launcher=stacked: jobs that differ in α, β, γ or the seed alone are trained together; see safe_exp.stacked."""
+"""hydra/launcher=stacked: trains jobs together that differ in α, β, γ or the seed alone; see safe_exp.sweep.stacked."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ class StackedLauncher(BasicLauncher):
         self.most_runs, self.writers = most_runs, writers
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from safe_exp.stacked.launch import Launch
+        from safe_exp.sweep.stacked.launch import Launch
 
         setup_globals()
 

@@ -1,17 +1,23 @@
-"""SAFE (Zhou, Wu & Zafarani 2020) as an experiment framework. The map of the package:
+"""SAFE (Zhou, Wu & Zafarani 2020) as an experiment framework.
 
-train, evaluate, predict, export,
-prepare, baseline, report          the commands; each is a Hydra application: python -m safe_exp.<command>
-equations/         the paper, Eqs. (12)-(18): pure functions, tensors in, tensors out
-network, module    the parameters and the forward pass; the update, the metrics and the optimiser around them
-training, evaluation, preparation, baselines   one job from config to results
-data/              articles → prepared data → splits → tokens → batches; the built-in data set
-config/            the typed shape of conf/
-job, resume, settings, status, tracking, results, runs   what a run leaves behind, how it is gone on with
-sweep/             the jobs of a sweep: those that are not done, their devices and processes
-scores, calibration, intervals         the figures of metrics.json, and how far to trust them
-stored, bundle     a trained run read back, from its folder or from one file
-prediction, explanation, explained     asking a trained run, and why it answers so
-callbacks, stopping, progress          what happens around the epochs
-reporting/         figures of a run; tables, figures and the page of a sweep
+train.py      one run or a sweep                    report.py    a sweep as tables, figures and one page
+evaluate.py   score a stored run on labelled data   export.py    a stored run as one file
+predict.py    ask a stored run about articles       baseline.py  a simple classifier on the same split
+prepare.py    raw articles to prepared data
+
+Each room imports only from rooms below it (.importlinter, checked in CI):
+
+cli/          a command line: read, explained, refused
+reporting/    a sweep as a page
+sweep/        many jobs
+training/     one job
+inference/    a trained run answers
+figures/      the drawings of a run
+runs/         a run folder, written and read
+scoring/      the figures of metrics.json, and how far to trust them
+network/      parameters and forward passes
+data/         articles to batches
+equations/    the paper, Eqs. (12)-(18): pure functions on tensors; imports torch alone
+config/       the typed shape of conf/
+system/       errors, files, locks, processes, versions, the terminal
 """

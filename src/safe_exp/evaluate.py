@@ -6,11 +6,12 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from safe_exp.cli.lean_imports import lean_imports
+from safe_exp.cli.mistakes import plainly
+from safe_exp.cli.resolvers import register_resolvers
+from safe_exp.cli.run_command import run_command
 from safe_exp.config import CONF, register_schemas, typed_config
-from safe_exp.help import run_command
-from safe_exp.imports import lean_imports
-from safe_exp.job import recorded_job, register_resolvers, require_new_folder
-from safe_exp.mistakes import plainly
+from safe_exp.runs.job import recorded_job, require_new_folder
 
 register_schemas()
 register_resolvers()
@@ -24,7 +25,7 @@ def main(composed: DictConfig) -> float:
     with recorded_job(folder):
         config = typed_config(composed)
         with lean_imports():  # torch takes seconds to import; --help and a typo should not
-            from safe_exp.evaluation import evaluate
+            from safe_exp.inference.evaluation import evaluate
 
         return evaluate(config, folder)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
+from safe_exp.cli.mistakes import plainly
+from safe_exp.cli.run_command import run_command
 from safe_exp.config import CONF, register_schemas, typed_config
-from safe_exp.errors import UserError
-from safe_exp.help import run_command
-from safe_exp.mistakes import plainly
+from safe_exp.system.errors import UserError
 
 register_schemas()
 log = logging.getLogger(__name__)
@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 @plainly
 def main(composed: DictConfig) -> None:
     config = typed_config(composed)
-    from safe_exp.bundle import write_bundle  # torch takes seconds to import; --help and a typo should not
-    from safe_exp.stored import open_run
+    from safe_exp.runs.bundle import write_bundle  # torch takes seconds to import; --help and a typo should not
+    from safe_exp.runs.open_run import open_run
 
     stored, path = open_run(Path(config.run).expanduser(), config.checkpoint), Path(config.to).expanduser()
     stored.network()  # refuses weights that do not fit or are not finite

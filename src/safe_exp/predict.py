@@ -6,10 +6,10 @@ from dataclasses import replace
 import hydra
 from omegaconf import DictConfig
 
+from safe_exp.cli.mistakes import plainly
+from safe_exp.cli.run_command import run_command
 from safe_exp.config import CONF, register_schemas, typed_config
 from safe_exp.config.predict import ARTICLE_KEYS
-from safe_exp.help import run_command
-from safe_exp.mistakes import plainly
 
 register_schemas()
 
@@ -20,7 +20,7 @@ article: dict[str, str] = {}  # what the command line says of one article
 @plainly
 def main(composed: DictConfig) -> None:
     config = replace(typed_config(composed), **article)
-    from safe_exp.prediction import answers_to_standard_output  # torch takes seconds to import; --help should not
+    from safe_exp.inference.oracle import answers_to_standard_output  # torch takes seconds to import; --help should not
 
     failed = answers_to_standard_output(config)
     if failed:

@@ -6,10 +6,11 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from safe_exp.cli.mistakes import plainly
+from safe_exp.cli.resolvers import register_resolvers
+from safe_exp.cli.run_command import run_command
 from safe_exp.config import CONF, register_schemas, typed_config
-from safe_exp.help import run_command
-from safe_exp.job import recorded_job, register_resolvers
-from safe_exp.mistakes import plainly
+from safe_exp.runs.job import recorded_job
 
 register_schemas()
 register_resolvers()
@@ -21,7 +22,7 @@ def main(composed: DictConfig) -> int:
     folder = Path(HydraConfig.get().runtime.output_dir)
     with recorded_job(folder):
         config = typed_config(composed)
-        from safe_exp.preparation import prepare_data_set  # its imports take a second; --help should not
+        from safe_exp.data.prepared.data_set import prepare_data_set  # its imports take a second; --help should not
 
         return prepare_data_set(config, folder)
 

@@ -5,9 +5,9 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
+from safe_exp.cli.mistakes import plainly
+from safe_exp.cli.run_command import run_command
 from safe_exp.config import CONF, register_schemas, typed_config
-from safe_exp.help import run_command
-from safe_exp.mistakes import plainly
 
 register_schemas()
 

@@ -8,16 +8,18 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from safe_exp.cli.lean_imports import lean_imports
+from safe_exp.cli.mistakes import plainly
+from safe_exp.cli.resolvers import register_resolvers
+from safe_exp.cli.run_command import run_command
 from safe_exp.config import CONF, register_schemas, typed_config
-from safe_exp.files import short_path
-from safe_exp.help import run_command
-from safe_exp.imports import lean_imports
-from safe_exp.job import only_process, recorded, register_resolvers, require_new_folder, sweep_name
-from safe_exp.mistakes import plainly
-from safe_exp.reporting.collect import read_job
-from safe_exp.resume import resumed_config
-from safe_exp.sweep.ddp import needs_a_command_of_its_own, run_as_its_own_command
-from safe_exp.sweep.resume import with_resumed_sweep
+from safe_exp.runs.job import only_process, recorded, require_new_folder, sweep_name
+from safe_exp.runs.outcome import read_job
+from safe_exp.runs.own_command import run_as_its_own_command
+from safe_exp.runs.processes import needs_a_command_of_its_own
+from safe_exp.runs.resume import resumed_config
+from safe_exp.sweep.command_line import with_resumed_sweep
+from safe_exp.system.files import short_path
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ def main(composed: DictConfig) -> float:
         with recorded(folder):
             config = typed_config(composed)
             with lean_imports():  # torch and Lightning take seconds to import; --help and a typo should not
-                from safe_exp.training import train
+                from safe_exp.training.run import train
 
             return train(config, folder)
 

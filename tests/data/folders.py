@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from safe_exp.config import DataConfig, TrainConfig
-from safe_exp.data.articles import Article
-from safe_exp.data.duplicates import text_key
-from safe_exp.data.groups import numbered
-from safe_exp.data.splits import SplitColumns
+from safe_exp.data.reading.articles import Article
+from safe_exp.data.splitting.duplicates import text_key
+from safe_exp.data.splitting.groups import numbered
+from safe_exp.data.splitting.splits import SplitColumns
 from tests.made import compose_config
 
 PREPARED = tempfile.mkdtemp(prefix="safe_exp-tests-")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from safe_exp.data.artifacts import share_artifacts
-from safe_exp.files import whole_file
+from safe_exp.system.files import whole_file
 
 
 @pytest.fixture

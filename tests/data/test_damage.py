@@ -7,7 +7,7 @@ import pytest
 from safe_exp.config import VectorsConfig
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.data.prepared import prepare
-from safe_exp.errors import UserError
+from safe_exp.system.errors import UserError
 from tests.data.damage import DAMAGES, USED, write_damaged
 from tests.data.folders import folder_config
 from tests.made import compose_config

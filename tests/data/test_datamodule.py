@@ -11,9 +11,9 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from safe_exp.config import FileCaptionerConfig, VectorsConfig
 from safe_exp.data.artifacts import Artifacts
 from safe_exp.data.datamodule import FakeNewsNetDataModule
-from safe_exp.data.scoring import encode_folder
+from safe_exp.data.labelled_folder import encode_folder
 from safe_exp.data.text import vocabulary_words
-from safe_exp.errors import UserError
+from safe_exp.system.errors import UserError
 from tests.data.folders import REAL_DATA, folder_config, write_article, write_folder
 from tests.made import compose_config
 

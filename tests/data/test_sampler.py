@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
-from safe_exp.errors import UserError
+from safe_exp.system.errors import UserError
 
 
 def batches(count, batch_size, rank=0, world_size=1, seed=0, epoch=0):

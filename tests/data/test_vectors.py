@@ -6,7 +6,7 @@ from safetensors.numpy import load_file
 from safe_exp.config import VectorsConfig
 from safe_exp.data import vectors
 from safe_exp.data.vectors import load_vectors, read_vector_tables, write_vector_tables
-from safe_exp.errors import UserError
+from safe_exp.system.errors import UserError
 
 WORDS = ["[PAD]", "[UNK]", "red", "boat", "zebra"]
 GLOVE = "the 0.5 -1 2\nred 1 2 3\n. . . 7 8 9\nboat 4 5 6\nred 0 0 0\n"

@@ -9,8 +9,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from safe_exp.config import CONF, PACKAGE, register_schemas
-from safe_exp.job import register_resolvers
+from safe_exp.cli.resolvers import register_resolvers
+from safe_exp.config import CONF, register_schemas
+from safe_exp.system.versions import PACKAGE
 from tests.commands import environment
 from tests.docs.pages import TOP
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from safe_exp.equations import algorithm1_epoch
-from safe_exp.network import VARIANTS
+from safe_exp.network.safe_network import VARIANTS
 from tests.equations.reference import (
     assert_same_gradients,
     draw_articles,

@@ -8,7 +8,8 @@ import torch
 from safe_exp.equations import algorithm1_epoch, closed_form_gradients, safe_loss
 from safe_exp.equations.loss import SIMILARITY_FLOOR, prediction_loss, similarity_loss_backward, similarity_loss_forward
 from safe_exp.equations.similarity import NORM_FLOOR, similarity_backward, similarity_forward
-from safe_exp.network import VARIANTS, SafeNetwork
+from safe_exp.network import SafeNetwork
+from safe_exp.network.safe_network import VARIANTS
 from tests.equations.reference import draw_articles, draw_lengths, draw_network, gradients_by_autograd
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16]

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safe_exp.equations import algorithm1_epoch, closed_form_gradients, safe_loss
-from safe_exp.network import VARIANTS, SafeNetwork
+from safe_exp.network import SafeNetwork
+from safe_exp.network.safe_network import VARIANTS
 from tests.equations.reference import (
     assert_same_gradients,
     draw_articles,

@@ -5,7 +5,7 @@ import torch
 
 from safe_exp.equations import SafeOutput, Words, released_step, safe_loss
 from safe_exp.equations.released import released_forward
-from safe_exp.released import ReleasedNetwork, split_title
+from safe_exp.network.released_network import ReleasedNetwork, split_title
 from tests.equations.reference import assert_same_gradients
 
 LENGTHS = {"headline": 5, "body": 9, "visual": 7}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from safe_exp.equations import Words, closed_form_gradients
 from safe_exp.equations.windows import best_windows, distinct_words
-from safe_exp.network import VARIANTS
+from safe_exp.network.safe_network import VARIANTS
 from tests.equations.reference import assert_same_gradients, draw_network, gradients_by_autograd
 
 

@@ -116,8 +116,8 @@ def _command(
     os.environ |= {"WANDB_MODE": "disabled", "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
     import torch
 
-    from safe_exp.data import readers
     from safe_exp.data.prepared import prepare
+    from safe_exp.data.reading import readers
 
     torch.set_num_threads(1)
     readers.PART_ARTICLES = prepare.PART_ARTICLES = PART_ARTICLES
@@ -165,7 +165,7 @@ class _Watch:
 
 
 def _kill_in_step(number: int) -> None:
-    from safe_exp.module import SafeModule
+    from safe_exp.training.module import SafeModule
 
     step, count = SafeModule.training_step, iter(range(number))
 

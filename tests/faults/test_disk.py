@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from safe_exp.errors import UnwritableFile, UserError
-from safe_exp.files import whole_file, write_json
+from safe_exp.system.errors import UnwritableFile, UserError
+from safe_exp.system.files import whole_file, write_json
 from tests.faults import forked
 from tests.faults.disks import make_read_only, resize, small_disk
 from tests.faults.test_kills import RUN, differences
@@ -129,7 +129,7 @@ def test_a_folder_that_may_only_be_read_is_one_message(tmp_path):
 
 
 def test_a_status_that_cannot_be_written_does_not_hide_why_the_job_failed(tmp_path):
-    from safe_exp.status import JobRecord
+    from safe_exp.runs.status import JobRecord
 
     with small_disk(tmp_path / "disk", "1m") as disk:
         record = JobRecord(disk, "command")

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from safe_exp.checkpoint import read_checkpoint
 from safe_exp.config import FileCaptionerConfig
 from safe_exp.data.artifacts import Artifacts
 from safe_exp.data.prepared import PreparedArticles, prepare
-from safe_exp.errors import UserError
+from safe_exp.runs.checkpoints import read_checkpoint
+from safe_exp.system.errors import UserError
 from tests.commands import read_json
 from tests.data.folders import folder_config, write_folder
 from tests.faults.whole import same_weights, weights_of

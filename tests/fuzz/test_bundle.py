@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from safe_exp.data.articles import Article
-from safe_exp.errors import UserError
-from safe_exp.prediction import Oracle
-from safe_exp.stored import open_run
+from safe_exp.data.reading.articles import Article
+from safe_exp.inference.oracle import Oracle
+from safe_exp.runs.open_run import open_run
+from safe_exp.system.errors import UserError
 from tests.fuzz.cases import JSON_VALUES, broken, fuzz
 from tests.made_run import write_run
 
-bundle = pytest.importorskip("safe_exp.bundle", reason="no bundles in this version")
+bundle = pytest.importorskip("safe_exp.runs.bundle", reason="no bundles in this version")
 
 
 @cache

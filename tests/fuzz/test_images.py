@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 from PIL import Image
 
-from safe_exp.data.images import SIGNATURES, WORKING_SIDE, UnusableImage, decode_image, perceptual_hash
+from safe_exp.data.reading.images import SIGNATURES, WORKING_SIDE, UnusableImage, decode_image, perceptual_hash
 from tests.fuzz.cases import broken, fuzz
 
 HEADER = 200  # bytes at the start in which readers trip

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from safe_exp.config import CONF, PredictConfig, register_schemas, typed_config
-from safe_exp.prediction import Oracle, questions
-from safe_exp.stored import StoredRun, open_run
+from safe_exp.inference.oracle import Oracle, questions
+from safe_exp.runs.open_run import open_run
+from safe_exp.runs.stored import StoredRun
 from tests.fuzz.cases import JSON_VALUES, TEXT, as_bytes, fuzz, objects
 from tests.made_run import write_run
 

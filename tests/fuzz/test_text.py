@@ -5,8 +5,8 @@ import unicodedata
 import numpy as np
 from hypothesis import strategies as st
 
-from safe_exp.data.cleaning import as_text, clean_text, iso_date
-from safe_exp.data.duplicates import minhash_signature, text_key
+from safe_exp.data.reading.cleaning import as_text, clean_text, iso_date
+from safe_exp.data.splitting.duplicates import minhash_signature, text_key
 from safe_exp.data.text import build_tokenizer, split_words
 from tests.fuzz.cases import JSON_VALUES, TEXT, fuzz
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from safe_exp.config import VectorsConfig
 from safe_exp.data.vectors import load_vectors
-from safe_exp.errors import UserError
+from safe_exp.system.errors import UserError
 from tests.fuzz.cases import broken, fuzz
 
 WORDS = ["[PAD]", "[UNK]", "red", "boat", "é"]

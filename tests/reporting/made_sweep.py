@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from safe_exp.scores import FIGURES
+from safe_exp.scoring.scores import FIGURES
 
 HYDRA = {"sweeper": {"_target_": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper", "params": None}}
 ARTICLES = (  # (id, label, probability of fake, similarity)

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from safe_exp.reporting.case_study import article_content, choose_cases, shortened, thumbnail
-from safe_exp.reporting.collect import read_sweep
 from safe_exp.reporting.conditions import group
+from safe_exp.sweep.folder import read_sweep
 from tests.data.folders import write_article
 from tests.reporting.made_sweep import ARTICLES, write_job
 
@@ -136,7 +136,7 @@ def test_what_is_no_picture_or_too_large_has_no_thumbnail(tmp_path, monkeypatch)
     whole = picture(tmp_path / "image.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     assert thumbnail(tmp_path / "cut.jpg") is None
-    monkeypatch.setattr("safe_exp.data.images.MAX_PIXELS", 100)
+    monkeypatch.setattr("safe_exp.data.reading.images.MAX_PIXELS", 100)
     assert thumbnail(tmp_path / "image.jpg") is None
 
 

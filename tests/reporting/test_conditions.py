@@ -2,9 +2,9 @@
 
 import pytest
 
-from safe_exp.reporting.collect import read_sweep
 from safe_exp.reporting.conditions import group
 from safe_exp.reporting.summary import summary_sentences
+from safe_exp.sweep.folder import read_sweep
 from tests.reporting.made_sweep import write_job, write_multirun
 
 

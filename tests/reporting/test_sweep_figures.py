@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
 
+from safe_exp.figures.sheet import save_figure
 from safe_exp.reporting.axis_figures import bars_figure, curve_figure, heat_map_figure
-from safe_exp.reporting.collect import read_sweep
 from safe_exp.reporting.conditions import group
-from safe_exp.reporting.sheets import save_figure
 from safe_exp.reporting.sweep_figures import losses_figure, mean_similarity, reliability, sweep_drawings
+from safe_exp.sweep.folder import read_sweep
 from tests.reporting.made_sweep import ARTICLES, write_job
 
 

@@ -6,11 +6,11 @@ import math
 import pytest
 import scipy.stats
 
-from safe_exp.reporting.collect import read_sweep
 from safe_exp.reporting.conditions import group
 from safe_exp.reporting.sweep_tables import VERDICT, paper_table, sweep_tables
-from safe_exp.reporting.tables import to_csv_rows
-from safe_exp.scores import FIGURES
+from safe_exp.reporting.table_files import to_csv_rows
+from safe_exp.scoring.scores import FIGURES
+from safe_exp.sweep.folder import read_sweep
 from tests.reporting.made_sweep import ARTICLES, write_job, write_multirun
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from safe_exp.reporting.latex import LINE, escape_latex, to_latex
 from safe_exp.reporting.statistics import Summary
-from safe_exp.reporting.tables import Column, Table, escape_markdown, to_markdown, write_table
+from safe_exp.reporting.table_files import escape_markdown, to_markdown, write_table
+from safe_exp.reporting.tables import Column, Table
 
 AWKWARD = 'a,"b"\n50% of_x & {y} | <script>'
 TABLE = Table(

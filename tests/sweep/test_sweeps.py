@@ -14,11 +14,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from safe_exp.config import CONF
-from safe_exp.errors import UserError
-from safe_exp.files import write_json
 from safe_exp.sweep.planned import planned_jobs, without_skipped
 from safe_exp.sweep.run import run_sweep
 from safe_exp.sweep.study import ended_trials
+from safe_exp.system.errors import UserError
+from safe_exp.system.files import write_json
 from tests.commands import SMALL, environment, read_json, run
 from tests.made import compose_config
 

@@ -15,7 +15,6 @@ from safe_exp.config.captioner import (
 )
 from safe_exp.config.commands import (
     CONF,
-    PACKAGE,
     EvaluateConfig,
     ExportConfig,
     PrepareConfig,
@@ -56,7 +55,6 @@ from safe_exp.config.trainer import (
 __all__ = [
     "CONF",
     "MODALITIES",
-    "PACKAGE",
     "AdamConfig",
     "BaselineConfig",
     "BlipConfig",

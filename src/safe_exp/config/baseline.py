@@ -7,7 +7,7 @@ from omegaconf import MISSING
 from safe_exp.config.captioner import CaptionerConfig
 from safe_exp.config.checks import require_at_least, require_positive
 from safe_exp.config.data import DataConfig
-from safe_exp.errors import UserError
+from safe_exp.system.errors import UserError
 
 
 @dataclass

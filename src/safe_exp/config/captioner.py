@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from safe_exp.config.checks import require_at_least
-from safe_exp.errors import UserError
+from safe_exp.system.errors import UserError
 
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
-from safe_exp.errors import UserError
-from safe_exp.figure_names import BEST
+from safe_exp.config.figure_names import BEST
+from safe_exp.system.errors import UserError
 
 
 def require_at_least(key: str, value: float, least: float) -> None:

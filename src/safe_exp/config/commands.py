@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -17,9 +16,9 @@ from safe_exp.config.model import AdamConfig, ModelConfig, OptimizerConfig, SgdC
 from safe_exp.config.monitor import check_monitor
 from safe_exp.config.predict import PredictConfig
 from safe_exp.config.trainer import CallbacksConfig, LoggerConfig, TrainerConfig
-from safe_exp.errors import UserError
+from safe_exp.system.errors import UserError
+from safe_exp.system.versions import PACKAGE
 
-PACKAGE = Path(__file__).resolve().parents[1]
 # In a wheel conf/ lies inside the package; in a checkout it stands at the top, where a researcher looks for it.
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
 
@@ -40,7 +39,7 @@ class TrainConfig:
     logger: LoggerConfig = MISSING
     seed: int = MISSING  # initial weights and the order of the articles
     resume: str | None = None  # a run folder whose stopped run is to be continued
-    resume_sweep: str | None = None  # a sweep's folder whose unfinished jobs are to be run; see sweep/resume.py
+    resume_sweep: str | None = None  # a sweep's folder whose unfinished jobs are to be run; see sweep/command_line.py
     threads: int | None = None  # of a processor; null: one where a step is too small for more
     threshold: Any = 0.5  # a score above it is the verdict "fake"; best: that of the highest macro F1 on validation
     compile: bool = False  # true: torch.compile the closed-form step, as one CUDA graph on a GPU

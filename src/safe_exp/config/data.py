@@ -7,7 +7,7 @@ from omegaconf import MISSING
 
 from safe_exp.config.checks import require_at_least
 from safe_exp.config.download import DownloadConfig
-from safe_exp.errors import UserError
+from safe_exp.system.errors import UserError
 
 
 class SplitMethod(str, Enum):

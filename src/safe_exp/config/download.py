@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
-from safe_exp.errors import UserError
+from safe_exp.system.errors import UserError
 
 
 @dataclass

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from omegaconf import MISSING
 
 from safe_exp.config.checks import require_at_least, require_positive
-from safe_exp.errors import UserError
+from safe_exp.system.errors import UserError
 
 
 class Variant(str, Enum):
@@ -17,7 +18,9 @@ class Variant(str, Enum):
     visual_only = "visual_only"  # SAFE\T: no text
     no_similarity = "no_similarity"  # SAFE\S: β = 0
     similarity_only = "similarity_only"  # SAFE\W: M_s alone decides, α = 0
-    released = "released"  # headline, body and image's sentence behind one map of the words: safe_exp.released
+    released = (
+        "released"  # headline, body and image's sentence behind one map of the words: safe_exp.network.released_network
+    )
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -61,6 +64,11 @@ class ModelConfig:
     word_dim: int | None = None  # model=released: numbers that each word vector is mapped to
     headline_words: int | None = None  # model=released: words read of the title
     body_words: int | None = None  # model=released: words read of the body
+
+    @property
+    def loss_settings(self) -> dict[str, Any]:
+        """The arguments of `safe_loss` that the config decides: alpha, beta and similarity_loss."""
+        return {"alpha": self.alpha, "beta": self.beta, "similarity_loss": self.similarity_loss.value}
 
     def __post_init__(self) -> None:
         require_at_least("model.alpha", self.alpha, 0)

@@ -1,8 +1,8 @@
 """Which validation figures can pick a checkpoint, and which side of each is better."""
 
+from safe_exp.config.figure_names import LABELS, OF_SIMILARITY, lower_is_better
 from safe_exp.config.model import Variant
-from safe_exp.errors import UserError
-from safe_exp.figure_names import LABELS, OF_SIMILARITY, lower_is_better
+from safe_exp.system.errors import UserError
 
 
 def legal_monitors(variant: Variant) -> dict[str, str]:

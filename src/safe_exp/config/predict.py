@@ -7,7 +7,7 @@ from omegaconf import MISSING
 
 from safe_exp.config.checks import require_at_least, require_threshold
 from safe_exp.config.data import DataConfig
-from safe_exp.errors import UserError
+from safe_exp.system.errors import UserError
 
 # What may be said of one article on the command line. Taken as typed, not in Hydra's grammar, which gives commas,
 # brackets, quotation marks and ${…} a meaning that they do not have in a newspaper.

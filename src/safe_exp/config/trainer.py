@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from safe_exp.config.checks import require_at_least, require_positive
-from safe_exp.errors import UserError
+from safe_exp.system.errors import UserError
 
 
 @dataclass

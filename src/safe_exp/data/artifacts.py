@@ -18,8 +18,8 @@ from safe_exp.config import CaptionerConfig, DataConfig
 from safe_exp.data.captioners.codebook import Codebook
 from safe_exp.data.text import NORMALISATION
 from safe_exp.data.vectors import read_vector_tables, write_vector_tables
-from safe_exp.errors import UserError
-from safe_exp.files import checksums, require_unchanged, whole_file, write_json
+from safe_exp.system.errors import UserError
+from safe_exp.system.files import checksums, require_unchanged, whole_file, write_json
 
 TOKENIZER, VECTORS, CODEBOOK = "tokenizer.json", "vectors.safetensors", "codebook.safetensors"
 MANIFEST = "data_manifest.json"

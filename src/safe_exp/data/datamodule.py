@@ -13,19 +13,19 @@ import torch
 from torch import Tensor
 
 from safe_exp.config import MODALITIES, CaptionerConfig, DataConfig, VectorsConfig
-from safe_exp.data.articles import LeftOut, count_reasons
 from safe_exp.data.artifacts import MANIFEST, Artifacts, data_fingerprint, shaping_settings
 from safe_exp.data.captioners.codebook import fit_codebook
 from safe_exp.data.encoded import SCORED_AT_ONCE, EncodedArticles, NewsLoader, count_words, encode_prepared
-from safe_exp.data.leakage import leakage_warning
 from safe_exp.data.prepared import PreparedArticles, prepare
+from safe_exp.data.reading.articles import LeftOut, count_reasons
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
 from safe_exp.data.selection import require_both_classes, split_columns, split_of_rows, unplaced, usable_rows
-from safe_exp.data.splits import Split, make_split
+from safe_exp.data.splitting.leakage import leakage_warning
+from safe_exp.data.splitting.splits import Split, make_split
 from safe_exp.data.summary import summary_rows
 from safe_exp.data.text import build_tokenizer, frequent_words, vocabulary_words
 from safe_exp.data.vectors import load_vectors
-from safe_exp.errors import UserError
+from safe_exp.system.errors import UserError
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from safe_exp.data.captioners.codebook import Codebook
 from safe_exp.data.prepared import PreparedArticles
 from safe_exp.data.sampler import GlobalBatches
 from safe_exp.data.text import UNKNOWN
-from safe_exp.errors import UserError
+from safe_exp.system.errors import UserError
 
 SCORED_AT_ONCE = 256  # articles; figures do not depend on it, and few large batches take less time than many small ones
 WIDTH_STEP = 32  # words, of batches on a device: few widths, so that few kernels are chosen and few graphs recorded

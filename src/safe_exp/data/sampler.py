@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
-from safe_exp.errors import UserError
+from safe_exp.system.errors import UserError
 
 # A last batch of one or two articles would take a full step on their account. The bound does not depend on the number
 # of processes and is no smaller than those of one machine, so that up to 8 processes see exactly the batches of one.

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from safe_exp.config import DataConfig
-from safe_exp.data.articles import LeftOut, count_reasons
 from safe_exp.data.prepared import PreparedArticles
 from safe_exp.data.prepared.parts import refusal
-from safe_exp.data.splits import Split, SplitColumns
-from safe_exp.errors import UserError
+from safe_exp.data.reading.articles import LeftOut, count_reasons
+from safe_exp.data.splitting.splits import Split, SplitColumns
+from safe_exp.system.errors import UserError
 
 
 def usable_rows(

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from safe_exp.config import DataConfig, SplitMethod
-from safe_exp.data.articles import LeftOut, count_reasons
 from safe_exp.data.prepared import PreparedArticles
-from safe_exp.data.splits import Split
+from safe_exp.data.reading.articles import LeftOut, count_reasons
+from safe_exp.data.splitting.splits import Split
 
 
 def summary_rows(

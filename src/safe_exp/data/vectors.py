@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from safe_exp.config import VectorsConfig
-from safe_exp.errors import UserError
-from safe_exp.files import whole_file
+from safe_exp.system.errors import UserError
+from safe_exp.system.files import whole_file
 
 log = logging.getLogger(__name__)
 

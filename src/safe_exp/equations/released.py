@@ -45,7 +45,7 @@ class ReleasedCache(NamedTuple):
 
 
 class ReleasedModel(Protocol):
-    """What `released_step` reads of `safe_exp.released.ReleasedNetwork`."""
+    """What `released_step` reads of `safe_exp.network.released_network.ReleasedNetwork`."""
 
     def weights(self) -> ReleasedWeights: ...
 

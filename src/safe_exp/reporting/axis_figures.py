@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from safe_exp.figure_names import label_of
+from safe_exp.config.figure_names import label_of
+from safe_exp.figures.sheet import BLUE, GREY, VERMILLION
 from safe_exp.reporting.conditions import Condition, Study, show, symbol
-from safe_exp.reporting.sheets import BLUE, GREY, VERMILLION
 from safe_exp.reporting.statistics import Summary
 from safe_exp.reporting.sweep_tables import majority_rate
 

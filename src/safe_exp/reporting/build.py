@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import TypeVar
 
 from safe_exp.config import ReportConfig
-from safe_exp.errors import UserError
-from safe_exp.files import short_path, whole_file
+from safe_exp.figures.sheet import save_figure
 from safe_exp.reporting.case_study import choose_cases
-from safe_exp.reporting.collect import read_sweep
 from safe_exp.reporting.conditions import Study, group
 from safe_exp.reporting.page import render_page
 from safe_exp.reporting.publish import publish
-from safe_exp.reporting.sheets import save_figure
 from safe_exp.reporting.summary import summary_sentences
 from safe_exp.reporting.sweep_figures import Drawing, sweep_drawings, with_similarity
 from safe_exp.reporting.sweep_tables import sweep_tables
-from safe_exp.reporting.tables import Table, write_table
+from safe_exp.reporting.table_files import write_table
+from safe_exp.reporting.tables import Table
+from safe_exp.sweep.folder import read_sweep
+from safe_exp.system.errors import UserError
+from safe_exp.system.files import short_path, whole_file
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")

@@ -18,15 +18,15 @@ from typing import Any
 from PIL import Image
 
 from safe_exp.config.data import ColumnsConfig, LabelsConfig
-from safe_exp.data.articles import Article
-from safe_exp.data.images import UnusableImage, decode_image, read_image_file
-from safe_exp.data.readers.folders import FolderReader
-from safe_exp.data.readers.table import TableReader
+from safe_exp.config.figure_names import THRESHOLD
+from safe_exp.data.reading.articles import Article
+from safe_exp.data.reading.folders import FolderReader
+from safe_exp.data.reading.images import UnusableImage, decode_image, read_image_file
+from safe_exp.data.reading.table import TableReader
 from safe_exp.data.synthetic import synthetic_folder
-from safe_exp.errors import UserError
-from safe_exp.figure_names import THRESHOLD
-from safe_exp.reporting.collect import Job
 from safe_exp.reporting.conditions import Condition
+from safe_exp.runs.outcome import Job
+from safe_exp.system.errors import UserError
 
 THUMBNAIL_PIXELS = 320  # the longer side
 MOST_CHARACTERS = 700  # of a text that is shown

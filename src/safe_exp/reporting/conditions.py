@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
-from safe_exp.reporting.collect import Job, Sweep
 from safe_exp.reporting.statistics import Summary, summarise
+from safe_exp.runs.outcome import Job
+from safe_exp.sweep.folder import Sweep
 
 REPLICATES = ("seed", "data.fold", "data.seed")  # averaged over
 SPLITS = ("data.fold", "data.seed")  # the replicates that change which articles are tested

@@ -18,7 +18,7 @@ def publish(
     Returns:
         Whether there was a W&B run to write to; WANDB_MODE=disabled leaves none.
     """
-    from safe_exp.tracking import close_loggers, open_loggers  # Lightning takes seconds to import
+    from safe_exp.runs.loggers import close_loggers, open_loggers  # Lightning takes seconds to import
 
     stored = study.winner.jobs[0].config.get("logger") or {}
     project = str(stored.get("project") or "safe_exp")

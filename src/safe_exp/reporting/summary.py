@@ -1,6 +1,6 @@
 """A sweep in a few sentences: what was swept, what became of it, which condition won, and how sure that is."""
 
-from safe_exp.figure_names import label_of
+from safe_exp.config.figure_names import label_of
 from safe_exp.reporting.conditions import VARIANTS, Study, show, symbol
 from safe_exp.reporting.statistics import FEWEST_FOR_INTERVAL, Summary
 from safe_exp.reporting.sweep_tables import majority_rate

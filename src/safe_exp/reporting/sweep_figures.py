@@ -11,11 +11,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from safe_exp.figure_names import label_of
+from safe_exp.config.figure_names import label_of
+from safe_exp.figures.run_figures import LOSSES, similarity_figure
+from safe_exp.figures.sheet import BLUE, GREY, VERMILLION
 from safe_exp.reporting.axis_figures import PALE_BLUE, bars_figure, capital, curve_figure, heat_map_figure
 from safe_exp.reporting.conditions import VARIANTS, Condition, Study, is_number, show, symbol
-from safe_exp.reporting.figures import LOSSES, similarity_figure
-from safe_exp.reporting.sheets import BLUE, GREY, VERMILLION
 
 MOST_BARS = 24
 BINS = 10  # of the reliability diagram

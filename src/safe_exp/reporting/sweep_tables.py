@@ -7,11 +7,11 @@ from collections.abc import Hashable, Sequence
 from statistics import fmean
 from typing import Any
 
-from safe_exp.figure_names import LABELS, label_of, lower_is_better
-from safe_exp.reporting.collect import Job
+from safe_exp.config.figure_names import LABELS, label_of, lower_is_better
 from safe_exp.reporting.conditions import SPLITS, Condition, Study, show, symbol, value_of
 from safe_exp.reporting.statistics import FEWEST_FOR_INTERVAL, Comparison, compare, holm
 from safe_exp.reporting.tables import Column, Table
+from safe_exp.runs.outcome import Job
 
 VERDICT = ("accuracy", "precision", "recall", "f1", "f1_macro", "auroc", "average_precision", "brier", "ece")
 OF_M_S = ("similarity_auroc", "similarity_average_precision")  # its verdicts at 1/2 mean little under Eq. (15)

@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from safe_exp.system.yaml_files import read_yaml
+
 log = logging.getLogger(__name__)
 
 SWEEPERS = ("BasicSweeper", "ResumableSweeper")  # Hydra's own, and hydra_plugins.safe_exp_sweeper
-YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast; absent from some builds of PyYAML
 
 
 def planned_jobs(path: Path) -> list[list[str]] | None:
@@ -53,13 +53,3 @@ def _alike(written: str | None, value: Any) -> bool:
         return float(written) == float(value)  # 0, 0.0 and 0e0 are one value
     except (TypeError, ValueError):
         return written == str(value)
-
-
-def read_yaml(path: Path, kind: type = dict) -> Any:
-    """Plain values, interpolations as they stand; an empty `kind` when the file is missing, damaged or another kind."""
-    try:
-        with open(path, encoding="utf-8") as handle:
-            content = yaml.load(handle, YamlLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return kind()
-    return content if isinstance(content, kind) else kind()

@@ -11,16 +11,16 @@ from typing import Any
 
 import yaml
 
-from safe_exp.config import PACKAGE
-from safe_exp.errors import UserError
-from safe_exp.files import short_path, whole_file
-from safe_exp.job import sigterm_as_exit
-from safe_exp.lock import LOCK, locked
-from safe_exp.reporting.collect import MULTIRUN, Job, read_job
-from safe_exp.settings import require_same_settings
-from safe_exp.status import EXIT_CODES, git_commit, record_gone
-from safe_exp.sweep.planned import YamlLoader, read_yaml
+from safe_exp.runs.job import sigterm_as_exit
+from safe_exp.runs.outcome import MULTIRUN, Job, read_job
+from safe_exp.runs.settings import require_same_settings
+from safe_exp.runs.status import EXIT_CODES, record_gone
 from safe_exp.sweep.table import print_jobs
+from safe_exp.system.errors import UserError
+from safe_exp.system.files import short_path, whole_file
+from safe_exp.system.lock import LOCK, locked
+from safe_exp.system.versions import PACKAGE, git_commit
+from safe_exp.system.yaml_files import YamlLoader, read_yaml
 
 log = logging.getLogger(__name__)
 

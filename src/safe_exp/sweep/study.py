@@ -8,12 +8,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from safe_exp.errors import UserError
-from safe_exp.files import short_path
-from safe_exp.job import sigterm_as_exit
-from safe_exp.reporting.collect import MULTIRUN, read_job
+from safe_exp.runs.job import sigterm_as_exit
+from safe_exp.runs.outcome import MULTIRUN, read_job
 from safe_exp.sweep.run import alone, report_command, resume_command, write_settings
 from safe_exp.sweep.table import print_jobs
+from safe_exp.system.errors import UserError
+from safe_exp.system.files import short_path
 
 log = logging.getLogger(__name__)
 

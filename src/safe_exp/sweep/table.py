@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from safe_exp.reporting.collect import Job
+from safe_exp.runs.outcome import Job
 
 STYLES = {"finished": "green", "failed": "red", "interrupted": "yellow", "running": "cyan", "missing": "dim"}
 MOST_REASON = 60  # characters of a reason; status.json has it whole

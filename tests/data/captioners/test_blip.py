@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from safe_exp.data.captioners import build_image_captioner
-from safe_exp.errors import UserError
+from safe_exp.system.errors import UserError
 from tests.data.captioners.pictures import blip_config, noise
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed (extra: blip)")
@@ -183,7 +183,7 @@ def test_without_network_the_message_says_how_to_get_the_model(tmp_path):
     """In a process of its own: the client reads its settings when it is imported. Port 9 here is shut."""
     code = (
         "from PIL import Image\nfrom safe_exp.config.captioner import BlipConfig\n"
-        "from safe_exp.data.captioners import build_image_captioner\nfrom safe_exp.errors import UserError\n"
+        "from safe_exp.data.captioners import build_image_captioner\nfrom safe_exp.system.errors import UserError\n"
         f"try:\n    build_image_captioner({blip_config()!r}).describe([Image.new('RGB', (9, 9))])\n"
         "except UserError as error:\n    print(error)"
     )

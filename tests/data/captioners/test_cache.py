@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from safe_exp.data.captioners.cache import DescriptionCache, describe_all
-from safe_exp.errors import UserError
+from safe_exp.system.errors import UserError
 
 
 class Counting:

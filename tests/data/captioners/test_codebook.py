@@ -6,7 +6,7 @@ from safetensors.numpy import load_file, save_file
 
 from safe_exp.data.captioners import codebook as module
 from safe_exp.data.captioners.codebook import Codebook, fit_codebook
-from safe_exp.errors import UserError
+from safe_exp.system.errors import UserError
 from tests.data.captioners.pictures import visual_words_config
 
 CONFIG = visual_words_config(words=8, sample_patches=400, n_init=2)

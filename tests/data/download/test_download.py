@@ -15,10 +15,10 @@ import pytest
 from filelock import FileLock
 from rich.console import Console
 
-from safe_exp.data.articles import count_reasons
 from safe_exp.data.download import Downloaded, Failed, ImageRequest, download, download_images
 from safe_exp.data.download import progress as download_progress
-from safe_exp.errors import UserError
+from safe_exp.data.reading.articles import count_reasons
+from safe_exp.system.errors import UserError
 from tests.data.download.image_server import GOOD, answer, config, fetch_one, images_in, picture
 
 

@@ -10,10 +10,10 @@ from email.utils import format_datetime
 
 import pytest
 
-from safe_exp.data.articles import count_reasons
 from safe_exp.data.download import Downloaded, Failed, ImageRequest, download_images
 from safe_exp.data.download.fetch import retry_after_seconds
 from safe_exp.data.download.kinds import image_kind
+from safe_exp.data.reading.articles import count_reasons
 from tests.data.download.image_server import GOOD, answer, config, fetch_one, images_in, picture, redirect
 
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from safe_exp.config import FileCaptionerConfig
-from safe_exp.data import readers
 from safe_exp.data.prepared import PreparedArticles, prepare
 from safe_exp.data.prepared.prepare import Preparation
-from safe_exp.errors import UserError
+from safe_exp.data.reading import readers
+from safe_exp.system.errors import UserError
 from tests.commands import environment
 from tests.data.folders import REAL_DATA, folder_config, write_article, write_folder
 

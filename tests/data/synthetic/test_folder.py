@@ -10,12 +10,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
-from safe_exp.data.readers.folders import FolderReader
+from safe_exp.data.reading.folders import FolderReader
 from safe_exp.data.synthetic import folder as folder_module
 from safe_exp.data.synthetic import synthetic_folder, write_synthetic
 from safe_exp.data.synthetic.plan import PUBLISHERS, plan_article
 from safe_exp.data.synthetic.stories import write_caption, write_story
-from safe_exp.errors import UserError
+from safe_exp.system.errors import UserError
 from tests.made import compose_config
 
 

@@ -10,7 +10,7 @@ from safe_exp.config.captioner import BlipConfig, CaptionerConfig, VisualWordsCo
 
 
 class ImageCaptioner(Protocol):
-    """Looks at decoded pictures (RGB, see data/images.py) and says what it sees."""
+    """Looks at decoded pictures (RGB, see data/reading/images.py) and says what it sees."""
 
     settings: dict[str, Any]  # plain values: all that shapes its result; part of fingerprints and of the cache's key
     batch_size: int  # pictures that it is given at a time, at most

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from safe_exp.config.captioner import BlipConfig
-from safe_exp.errors import UserError
+from safe_exp.system.errors import UserError
 
 log = logging.getLogger(__name__)
 

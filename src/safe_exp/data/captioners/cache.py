@@ -20,8 +20,8 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from safe_exp.data.captioners import ImageCaptioner
-from safe_exp.errors import UserError
-from safe_exp.files import whole_file, write_json
+from safe_exp.system.errors import UserError
+from safe_exp.system.files import whole_file, write_json
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from threadpoolctl import threadpool_limits
 
 from safe_exp.config.captioner import VisualWordsConfig
 from safe_exp.data.vectors import RANDOM_LENGTH
-from safe_exp.errors import UserError
-from safe_exp.files import whole_file
+from safe_exp.system.errors import UserError
+from safe_exp.system.files import whole_file
 
 ENCODE_CHUNK = 256  # pictures at a time; with 20 patches and 256 words 10 MB of distances
 KMEANS_BATCH = 2048  # patches in a step of MiniBatchKMeans

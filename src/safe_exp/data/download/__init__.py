@@ -1,11 +1,7 @@
-"""From image addresses to images in a folder: many at once, few from one host, and never the same one twice.
+"""Images from their addresses: many at once, few from one host, and never the same one twice.
 
 The folder holds `<SHA-256 of the address>.<kind>` for each image, and `failures.jsonl`: the addresses that are not
 worth another try, one JSON object a line. Delete a line, or the file, to have them asked again.
-
-download.py   what is asked when           fetch.py       one image from one address
-folder.py     what lies on disk            addresses.py   which addresses may be asked
-progress.py   what is shown meanwhile      kinds.py       which files look like images
 """
 
 from safe_exp.data.download.download import ImageRequest, download_images

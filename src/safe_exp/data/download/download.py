@@ -14,7 +14,7 @@ from safe_exp.config.download import DownloadConfig
 from safe_exp.data.download.fetch import Again, Fetcher, NotFetched, host_of
 from safe_exp.data.download.folder import Downloaded, DownloadFolder, Failed
 from safe_exp.data.download.progress import DownloadProgress
-from safe_exp.files import short_path
+from safe_exp.system.files import short_path
 
 log = logging.getLogger(__name__)
 

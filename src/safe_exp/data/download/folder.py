@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from safe_exp.data.download.kinds import HEAD_BYTES, KINDS, image_kind
-from safe_exp.errors import UserError
-from safe_exp.files import short_path, whole_file
-from safe_exp.lock import LOCK, locked
+from safe_exp.system.errors import UserError
+from safe_exp.system.files import short_path, whole_file
+from safe_exp.system.lock import LOCK, locked
 
 log = logging.getLogger(__name__)
 

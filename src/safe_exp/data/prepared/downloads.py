@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from safe_exp.config import DataConfig
-from safe_exp.data.articles import Article
-from safe_exp.data.readers.folders import FolderReader
+from safe_exp.data.reading.articles import Article
+from safe_exp.data.reading.folders import FolderReader
 
 DOWNLOADS = "downloads"  # below data.prepared; shared by every data set whose articles name the same addresses
 

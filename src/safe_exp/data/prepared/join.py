@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from safe_exp.data.articles import LABELS, LeftOut, count_reasons
-from safe_exp.data.duplicates import near_duplicate_groups
 from safe_exp.data.prepared.parts import DESCRIPTOR_SHAPE, LEFT_OUT
-from safe_exp.errors import UserError
-from safe_exp.files import checksums, write_json
+from safe_exp.data.reading.articles import LABELS, LeftOut, count_reasons
+from safe_exp.data.splitting.duplicates import near_duplicate_groups
+from safe_exp.system.errors import UserError
+from safe_exp.system.files import checksums, write_json
 
 FORMAT = 2  # raised when prepared folders are written otherwise, so that older ones are made anew
 ARTICLES, WORDS, MANIFEST = "articles.parquet", "words.parquet", "manifest.json"

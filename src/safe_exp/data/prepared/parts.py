@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from safe_exp.config import CaptionerConfig, FileCaptionerConfig
-from safe_exp.data.articles import Article, LeftOut
-from safe_exp.data.duplicates import minhash_signature, text_key
-from safe_exp.data.readers import Part, Reader
+from safe_exp.data.reading.articles import Article, LeftOut
+from safe_exp.data.reading.readers import Part, Reader
+from safe_exp.data.splitting.duplicates import minhash_signature, text_key
 from safe_exp.data.text import split_words
-from safe_exp.errors import UserError
-from safe_exp.files import whole_file
+from safe_exp.system.errors import UserError
+from safe_exp.system.files import whole_file
 
 SCHEMA = pa.schema(
     [

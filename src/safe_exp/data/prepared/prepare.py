@@ -25,20 +25,20 @@ from typing import Any
 
 from safe_exp.config import CaptionerConfig, DataConfig, SyntheticDataConfig
 from safe_exp.data.captioners import build_image_captioner
-from safe_exp.data.cleaning import CLEANING
-from safe_exp.data.duplicates import SIGNATURE_RECIPE
 from safe_exp.data.prepared.downloads import attach_downloads
 from safe_exp.data.prepared.join import FORMAT, MANIFEST, join_parts
 from safe_exp.data.prepared.parts import PartMaker, refusal
 from safe_exp.data.prepared.progress import counting
 from safe_exp.data.prepared.store import PreparedArticles
-from safe_exp.data.readers import PART_ARTICLES, Part, Reader, build_reader, parts
-from safe_exp.data.readers.folders import FolderReader
+from safe_exp.data.reading.cleaning import CLEANING
+from safe_exp.data.reading.folders import FolderReader
+from safe_exp.data.reading.readers import PART_ARTICLES, Part, Reader, build_reader, parts
+from safe_exp.data.splitting.duplicates import SIGNATURE_RECIPE
 from safe_exp.data.synthetic import write_synthetic
 from safe_exp.data.text import NORMALISATION
-from safe_exp.errors import UserError
-from safe_exp.files import short_path
-from safe_exp.lock import locked
+from safe_exp.system.errors import UserError
+from safe_exp.system.files import short_path
+from safe_exp.system.lock import locked
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from safe_exp.data.articles import LeftOut
 from safe_exp.data.prepared.join import ARTICLES, CAPTION_TOKENS, DESCRIPTORS, MANIFEST, TEXT_TOKENS, WORDS
-from safe_exp.errors import UserError
-from safe_exp.files import require_unchanged
+from safe_exp.data.reading.articles import LeftOut
+from safe_exp.system.errors import UserError
+from safe_exp.system.files import require_unchanged
 
 COLUMNS = ("id", "label", "site", "source", "date", "no_visual", "no_visual_detail", "title_words", "text_cut",
            "caption_cut", "group", "descriptor_row")  # fmt: skip

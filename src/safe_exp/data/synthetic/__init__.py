@@ -1,10 +1,4 @@
-"""The built-in data set: made articles, pictures and captions with two signals whose strengths are set in config.
-
-plan.py      what is decided about an article first: its label, its signals, its scenes
-ideal.py     what the best possible classifier reaches, exact
-stories.py   title, body and caption          pictures.py   the picture
-folder.py    all of them on disk
-"""
+"""The built-in data set: made articles, pictures and captions with two signals whose strengths are set in config."""
 
 from safe_exp.data.synthetic.folder import synthetic_folder, write_synthetic
 from safe_exp.data.synthetic.ideal import Ideal, ideal_auroc, ideal_figures

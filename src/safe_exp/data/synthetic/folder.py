@@ -11,7 +11,7 @@ from safe_exp.config import SyntheticDataConfig
 from safe_exp.data.synthetic.pictures import draw_picture
 from safe_exp.data.synthetic.plan import Plan, draws, plan_article
 from safe_exp.data.synthetic.stories import write_caption, write_story
-from safe_exp.errors import UserError
+from safe_exp.system.errors import UserError
 
 GENERATOR = 1  # raised with every change of what is made, so that a folder of an older generator is not taken for ours
 

@@ -18,12 +18,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from safe_exp.reporting.case_study import Case, shortened, thumbnail
-from safe_exp.reporting.collect import Job
 from safe_exp.reporting.conditions import Study
 from safe_exp.reporting.statistics import Summary
 from safe_exp.reporting.sweep_figures import Drawing
 from safe_exp.reporting.sweep_tables import WON
 from safe_exp.reporting.tables import Column, Table
+from safe_exp.runs.outcome import Job
 
 HERE = Path(__file__).parent
 LARGEST_SVG_BYTES = 1_000_000  # of a figure inside the page; a larger one is shown as its PNG

@@ -1,0 +1,149 @@
+"""What is wrong with a command line, said to who typed it; Hydra's own words are for who wrote the program."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra._internal import utils as hydra_utils
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import CompactHydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from safe_exp.config import CONF
+from safe_exp.runs.processes import in_multirun
+from safe_exp.system.errors import UserError
+
+WANTED = {"Float": "a number", "Integer": "a whole number"}  # by OmegaConf's names
+
+
+def plainly(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """What a user did wrong ends a single run with its message alone; Hydra would wrap it in three lines of its own.
+
+    A sweep's jobs hand their errors on: the sweep goes on, and its table says what became of them.
+    """
+
+    @functools.wraps(task)
+    def main(composed: DictConfig) -> Any:
+        try:
+            return task(composed)
+        except UserError as error:
+            if in_multirun() or _wants_traceback():
+                raise
+            print(error, file=sys.stderr)
+            raise SystemExit(1) from None
+
+    return main
+
+
+@contextmanager
+def mistakes_explained(command: str) -> Iterator[None]:
+    """Let Hydra, within the block, say in our words what it cannot compose."""
+    hydra_s_own = hydra_utils.run_and_report
+
+    def run_and_report(function: Callable[[], Any]) -> Any:
+        if _wants_traceback():
+            return hydra_s_own(function)
+        try:
+            return function()
+        except CompactHydraException as error:
+            print(explained(error, command), file=sys.stderr)
+            raise SystemExit(1) from None
+        except Exception as error:
+            return hydra_s_own(functools.partial(_raise, error))
+
+    hydra_utils.run_and_report = run_and_report
+    try:
+        yield
+    finally:
+        hydra_utils.run_and_report = hydra_s_own
+
+
+def explained(error: CompactHydraException, command: str) -> str:
+    """One message: where, what was expected, what to do."""
+    cause, said = error.__cause__, str(error).strip()
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        close = _did_you_mean(f"{group}={o}" for o in difflib.get_close_matches(option, error.options, 1))
+        return f"{group}={option}: there is no such option.{close} Options: {', '.join(error.options)}."
+    if isinstance(error, OverrideParseException) and "missing EQUAL" in said:
+        return (
+            f"{error.override}: expected key=value. A value with blanks, commas or brackets needs quotes of its own, "
+            "as in 'data.root=\"my articles\"'."
+        )
+    ambiguous = re.match(r"Ambiguous value for argument '(.*)'", said)
+    if ambiguous:
+        key, _, values = ambiguous[1].partition("=")
+        return f"{ambiguous[1]}: several values. Add -m to run each of them; a list is written '{key}=[{values}]'."
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
+        return unknown_key(cause.full_key, known_keys(command))
+    if isinstance(cause, OmegaConfBaseException):
+        override = said.partition("\n")[0].removeprefix("Error merging override ")
+        return f"{override}: {_wanted(str(cause).partition(chr(10))[0], override)}"
+    return said
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """That there is no such key, and which one may be meant."""
+    known = list(known)
+    last = key.rpartition(".")[2]
+    found = [name for name in known if name.rpartition(".")[2] == last][:3] or difflib.get_close_matches(key, known, 1)
+    return f"{key}: there is no such key.{_did_you_mean(found)} --help lists them all."
+
+
+def known_keys(command: str) -> list[str]:
+    """The keys and groups of a command's config, with the options that the command line chooses."""
+    chosen = [a for a in sys.argv[1:] if re.fullmatch(r"[a-z_/]+=[\w/]+", a)]
+    for overrides in (chosen, []):
+        GlobalHydra.instance().clear()
+        try:
+            with initialize_config_dir(str(CONF), version_base="1.3"):
+                config = OmegaConf.to_container(compose(command, overrides=overrides), resolve=False)
+            break
+        except (CompactHydraException, OmegaConfBaseException):
+            continue
+    return list(_dotted(config, ""))
+
+
+def _dotted(config: dict[str, Any], prefix: str) -> Iterator[str]:
+    for key, value in config.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{key}.")
+
+
+def _did_you_mean(found: Iterable[str]) -> str:
+    names = " or ".join(found)
+    return f" Did you mean {names}?" if names else ""
+
+
+def _wanted(said: str, override: str) -> str:
+    """OmegaConf's reason to refuse a value, as what was expected."""
+    converted = re.search(r"could not be converted to (\w+)", said)
+    if converted and converted[1] in WANTED:
+        return f"expected {WANTED[converted[1]]}."
+    if "is not a valid bool" in said:
+        return "expected true or false."
+    one_of = re.search(r"expected one of \[(.*)\]", said)
+    if one_of:
+        return f"expected one of {one_of[1]}."
+    if "is not a ListConfig" in said:
+        key, _, value = override.partition("=")
+        return f"expected a list, as in '{key}=[{value}]'."
+    return said
+
+
+def _wants_traceback() -> bool:
+    return os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+
+def _raise(error: Exception) -> None:
+    raise error

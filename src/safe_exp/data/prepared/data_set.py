@@ -1,0 +1,82 @@
+"""Preparing a data set from the command line: all of it, one share of it, or joining the shares."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from safe_exp.config import PrepareConfig
+from safe_exp.data.prepared import PreparedArticles, prepare
+from safe_exp.data.prepared.prepare import Preparation
+from safe_exp.system.files import short_path, write_json
+from safe_exp.system.versions import installed_versions
+
+log = logging.getLogger(__name__)
+
+
+def prepare_data_set(config: PrepareConfig, folder: Path) -> int:
+    """Do what the config asks for; returns the number of articles that are prepared so far.
+
+    Leaves manifest.json in `folder`: the data set's own manifest, with the place where it lies and the time it took.
+    """
+    start = time.perf_counter()
+    data = config.data
+    if data.shard is not None:
+        return _prepare_share(config)
+    if data.shards is not None:
+        preparation = Preparation(data, config.captioner)
+        if not preparation.done():
+            preparation.join()
+        prepared = PreparedArticles.open(preparation.folder)
+    else:
+        prepared = prepare(data, config.captioner, fetch=True)
+    manifest = prepared.manifest | {
+        "folder": str(prepared.folder),
+        "seconds": round(time.perf_counter() - start, 3),
+        "versions": installed_versions(),
+    }
+    write_json(folder / "manifest.json", manifest)
+    console = Console()
+    console.print(counts_table(prepared.manifest["counts"]))
+    for what, reasons in (
+        ("Left out", prepared.manifest["left_out"]["by_reason"]),
+        ("Without image or caption", prepared.manifest["without_image_or_caption"]),
+    ):
+        if reasons:
+            listed = "; ".join(f"{count} × {reason}" for reason, count in reasons.items())
+            console.print(f"{what}: {listed}", highlight=False)
+            log.info("Which articles these are: %s", short_path(folder / "manifest.json"))
+    log.info("%d articles, %.0f s. They are in %s", len(prepared), manifest["seconds"], short_path(prepared.folder))
+    log.info("fingerprint %s", prepared.fingerprint)
+    return len(prepared)
+
+
+def _prepare_share(config: PrepareConfig) -> int:
+    data = config.data
+    preparation = Preparation(data, config.captioner)
+    missing = [] if preparation.done() else preparation.missing(data.shard)
+    preparation.make(missing)
+    log.info(
+        "Shard %d of %d is complete (%d parts made now). When all are, join them: the same command with data.shards=%d "
+        "and no data.shard.", data.shard, data.shards, len(missing), data.shards,
+    )  # fmt: skip
+    return len(missing)
+
+
+def counts_table(counts: dict[str, Any]) -> Table:
+    """Articles by site, class and modality, as the paper's data table counts them."""
+    table = Table(title="Articles")
+    for name in ("", "articles", "with text", "with image or caption", "with both"):
+        table.add_column(name, justify="right" if name else "left")
+    groups = [*counts["by_site"].items(), ("all", counts)] if len(counts["by_site"]) > 1 else [("all", counts)]
+    for site, of_site in groups:
+        for kind in ("fake", "real", "all"):
+            numbers = [f"{of_site[kind][key]:,}" for key in ("articles", "with_text", "with_visual", "with_both")]
+            named = f"{site} {kind}" if len(groups) > 1 and site != "all" else kind
+            table.add_row(named, *numbers, end_section=kind == "all")
+    return table

@@ -1,0 +1,1 @@
+"""Articles where they lie: folders, tables, lines; their texts and images, which others made."""

@@ -1,0 +1,211 @@
+"""FakeNewsNet-style folders: <root>/[<site>/]{fake,real}/<id>/, labelled by the folder; or any folders of articles."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+from safe_exp.config.data import LabelsConfig
+from safe_exp.data.reading.articles import Article, LeftOut, label_words, require_words
+from safe_exp.data.reading.cleaning import as_text, iso_date
+from safe_exp.data.reading.untrusted import UnusableArticle, leads_outside, parse_object, read_text
+from safe_exp.system.errors import UserError
+
+ARTICLE_FILES = ("news_article.json", "news content.json")  # as the SAFE authors name it, and FakeNewsNet's crawler
+IMAGE_STEM = "image"  # image.jpg, image.png, …; what is in it decides what it is
+LAYOUT = "Expected <root>/[<site>/]{fake,real}/<article id>/."
+MAX_CAPTION_BYTES = 1_000_000
+MAX_DEPTH = 3  # <site>/<label>/<id>; where no label folders say what is what, deeper ones are not searched
+
+
+@dataclass
+class FolderReader:
+    """Reads folders of articles.
+
+    Args:
+        root: the folder as the user gave it.
+        labels: the words that name each class; folders so named hold its articles. None: the articles have no labels,
+            and any folder with an article file in it, or no folder in it, is one, down to MAX_DEPTH below the root.
+        caption_file: read the sentence that describes the image from this file; None: look for the image itself.
+    """
+
+    root: str
+    labels: LabelsConfig | None
+    caption_file: str | None
+    downloaded: dict[str, str] = field(default_factory=dict)  # image file elsewhere, for items that have none beside
+    not_downloaded: dict[str, tuple[str, str]] = field(default_factory=dict)  # why there is no such file, and a detail
+
+    def __post_init__(self) -> None:
+        self._root = Path(self.root).expanduser().resolve()
+        self._words = {} if self.labels is None else label_words(self.labels)
+        self._stray: list[LeftOut] = []
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"reader": "folders", "labels": self._words, "caption_file": self.caption_file}
+
+    @property
+    def image_root(self) -> Path:
+        return self._root
+
+    def items(self) -> Iterator[str]:
+        """The ids of the article folders, sorted."""
+        self._stray = []
+        if self.labels is None:
+            yield from self._unlabelled(self._existing_root(), MAX_DEPTH)
+            return
+        yield from sorted(folder.relative_to(self._root).as_posix() for folder in self._article_folders())
+
+    def stray(self) -> list[LeftOut]:
+        return self._stray
+
+    def signature(self, item: str) -> Any:
+        wanted = {*ARTICLE_FILES, self.caption_file}
+        found = []
+        try:
+            with os.scandir(self._root / item) as entries:
+                for entry in entries:
+                    if entry.name in wanted or (self.caption_file is None and _is_image(entry.name)):
+                        stat = entry.stat()
+                        found.append([entry.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns])
+        except OSError as error:  # gone since the listing, or not ours to read: reading it will say so
+            found.append(error.errno)
+        return [item, sorted(found, key=str), self.downloaded.get(item), self.not_downloaded.get(item)]
+
+    def read(self, item: str) -> Article | LeftOut:
+        try:
+            return self._read(item)
+        except UnusableArticle as error:
+            return LeftOut(_printable(item), error.reason, error.detail)
+
+    def _read(self, item: str) -> Article:
+        folder = self._root / item
+        names = [name for name in ARTICLE_FILES if (folder / name).exists()]
+        name = names[0] if names else ARTICLE_FILES[0]
+        content = parse_object(read_text(folder / name, self._root, "article"), "article file", name)
+        title, text = as_text(content.get("title")), as_text(content.get("text"))
+        caption, image, no_visual = self._visual(item, folder)
+        require_words(item, title, text, has_visual=no_visual is None)
+        label, site = None, []
+        if self.labels is not None:
+            *site, label_folder, _ = item.split("/")
+            label = self._words[label_folder.casefold()]
+        return Article(
+            id=_printable(item),
+            label=label,
+            title=title,
+            text=text,
+            caption=caption,
+            image=image,
+            no_visual=no_visual,
+            site=site[0] if site else None,
+            source=as_text(content.get("source")) or None,
+            date=iso_date(content.get("publish_date")),
+            image_url=_image_url(content),
+        )
+
+    def _visual(self, item: str, folder: Path) -> tuple[str, Path | None, tuple[str, str] | None]:
+        """Caption, image, and why there is neither."""
+        try:
+            if self.caption_file is not None:
+                caption = as_text(read_text(folder / self.caption_file, self._root, "caption", MAX_CAPTION_BYTES))
+                return caption, None, None if caption else ("caption is empty", self.caption_file)
+        except UnusableArticle as error:
+            return "", None, (error.reason, error.detail)
+        found = sorted(path for path in folder.iterdir() if _is_image(path.name))
+        if found:
+            if leads_outside(found[0], self._root):
+                return "", None, ("a link leads outside data.root", found[0].name)
+            return "", found[0], None
+        if item in self.downloaded:
+            return "", Path(self.downloaded[item]), None
+        return "", None, self.not_downloaded.get(item, ("no image file", f"expected {IMAGE_STEM}.jpg or the like"))
+
+    def _existing_root(self) -> Path:
+        if not self._root.is_dir():
+            what = "is not a folder" if self._root.exists() else "does not exist"
+            raise UserError(
+                f"data.root={self.root} {what} (looked at {self._root}). {LAYOUT} "
+                "A relative path starts where the command is started."
+            )
+        return self._root
+
+    def _unlabelled(self, folder: Path, depth: int) -> Iterator[str]:
+        """The ids of the article folders in `folder`, as they are found; the first is there before all are listed."""
+        for inner in self._subfolders(folder):
+            deeper = [] if any((inner / name).exists() for name in ARTICLE_FILES) else self._subfolders(inner)
+            if not deeper:  # an article, or what was to be one: reading it says what it lacks
+                yield inner.relative_to(self._root).as_posix()
+            elif depth > 1:
+                yield from self._unlabelled(inner, depth - 1)
+
+    def _article_folders(self) -> Iterator[Path]:
+        root, given = self._existing_root(), self.root
+        label_folders = [
+            folder
+            for level in (root, *self._subfolders(root))
+            if level == root or level.name.casefold() not in self._words
+            for folder in self._subfolders(level)
+            if folder.name.casefold() in self._words
+        ]
+        if not label_folders:
+            if root.name.casefold() in self._words:
+                raise UserError(
+                    f"data.root={given} is the '{root.name}' folder itself, one level too deep. {LAYOUT} "
+                    f"Set data.root={root.parent}."
+                )
+            names = " or ".join(f"'{word}'" for word in self._words)
+            raise UserError(
+                f"data.root={given} holds no folder named {names}, nor does a folder in it (looked at {root}). "
+                f"{LAYOUT} Point data.root at the folder that holds them, or at the one that holds politifact/ and "
+                "gossipcop/; data.labels names other words."
+            )
+        for label_folder in label_folders:
+            yield from self._subfolders(label_folder)
+
+    def _subfolders(self, folder: Path) -> list[Path]:
+        """The visible folders in a folder, sorted; links that lead out of the root are noted as stray, not followed."""
+        found = []
+        try:
+            with os.scandir(folder) as entries:
+                visible = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
+        except OSError as error:
+            raise UserError(
+                f"{folder}: the folder cannot be read ({error.strerror}). Its owner can give you access."
+            ) from error
+        for entry in visible:
+            path = folder / entry.name
+            if entry.is_symlink() and leads_outside(path, self._root):
+                link = LeftOut(
+                    _printable(path.relative_to(self._root).as_posix()),
+                    "a link leads outside data.root",
+                    "not followed",
+                )
+                if link not in self._stray:  # the root's own entries are looked through twice
+                    self._stray.append(link)
+            elif entry.is_dir():
+                found.append(path)
+        return found
+
+
+def _image_url(content: dict[str, Any]) -> str | None:
+    """The address of the article's image, in full: the one it leads with, else the first of its list."""
+    images = content.get("images")
+    found = as_text(content.get("top_img")) or (as_text(images[0]) if isinstance(images, list) and images else "")
+    try:
+        return urljoin(as_text(content.get("url")), found) if found else None
+    except ValueError:  # brackets that are no IPv6 address; whoever fetches it will say so
+        return found
+
+
+def _printable(item: str) -> str:
+    """A folder name may hold bytes that are no UTF-8, which no file of ours could name."""
+    return item.encode("utf-8", "replace").decode("utf-8")
+
+
+def _is_image(name: str) -> bool:
+    return name.partition(".")[0].casefold() == IMAGE_STEM and "." in name

@@ -1,0 +1,115 @@
+"""JSON lines as they arrive: bounded, whatever is in them, and one answer due for each."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safe_exp.data.reading.articles import Article, LeftOut, require_words
+from safe_exp.data.reading.cleaning import as_text
+from safe_exp.data.reading.untrusted import UnusableArticle, parse_object
+
+log = logging.getLogger(__name__)
+
+MAX_LINE_BYTES = 4_000_000  # a book has one million; a longer line is answered without being kept
+CHUNK_BYTES = 1 << 20  # taken at a time, if so much has arrived
+MAX_ID_CHARS = 200
+CONTENT = ("title", "text", "caption", "image")  # keys of a line, beside its id
+MOST_KEYS, MAX_KEY_CHARS = 5, 40  # of other keys that an answer names
+TOO_LONG = object()
+
+Line = tuple[int, Any]  # number from 1; its bytes, or TOO_LONG
+
+
+def arriving_lines(stream: io.BufferedReader, most: int) -> Iterator[list[Line]]:
+    """The lines of a stream, at most `most` at a time: those that have arrived, without waiting for more.
+
+    So who types one line gets its answer before the next, and who sends many gets them answered many at a time. Memory
+    is bounded by CHUNK_BYTES and MAX_LINE_BYTES, however long the stream or a line of it is.
+    """
+    number, rest, cut = 0, b"", False
+    while chunk := stream.read1(CHUNK_BYTES):
+        *whole, tail = chunk.split(b"\n")
+        lines: list[Line] = []
+        for piece in whole:
+            number += 1
+            long = cut or len(rest) + len(piece) > MAX_LINE_BYTES
+            lines.append((number, TOO_LONG if long else rest + piece))
+            rest, cut = b"", False
+        cut = cut or len(rest) + len(tail) > MAX_LINE_BYTES
+        rest = b"" if cut else rest + tail
+        for start in range(0, len(lines), most):
+            yield lines[start : start + most]
+    if rest or cut:  # a last line without its end
+        yield [(number + 1, TOO_LONG if cut else rest)]
+
+
+@dataclass
+class LineReader:
+    """Reads one article from a line: an object with any of id, title, text, caption and image; other keys are ignored.
+
+    Args:
+        images: the folder outside of which no image is read; None: lines may name none, since who writes them need not
+            be who runs this, and a path could point at any file of this machine.
+    """
+
+    images: Path | None
+
+    def __post_init__(self) -> None:
+        self._unread: set[str] = set()  # keys of no meaning that have been named
+        self._images = None if self.images is None else self.images.expanduser().resolve()
+
+    def read(self, line: Line) -> Article | LeftOut:
+        number, content = line
+        article_id = f"line {number}"
+        try:
+            if content is TOO_LONG:
+                raise UnusableArticle("line is too long", f"more than {MAX_LINE_BYTES / 1e6:g} MB")
+            try:
+                text = content.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise UnusableArticle("line is not UTF-8", f"byte {error.start}") from error
+            if not text.strip():
+                raise UnusableArticle("line is empty", "expected a JSON object")
+            values = parse_object(text, "line", article_id)
+            article_id = as_text(values.get("id"))[:MAX_ID_CHARS] or article_id
+            return self._article(article_id, values)
+        except UnusableArticle as error:
+            return LeftOut(article_id, error.reason, error.detail)
+
+    def _article(self, article_id: str, values: dict[str, Any]) -> Article:
+        if values.keys().isdisjoint(CONTENT):
+            found = ", ".join(_shown(key) for key in list(values)[:MOST_KEYS]) or "nothing"
+            raise UnusableArticle("no article", f"expected any of {', '.join(CONTENT)}; found {found}")
+        unread = [key for key in values if key not in ("id", *CONTENT) and key not in self._unread]
+        for key in unread[: MOST_KEYS - len(self._unread)]:
+            self._unread.add(key)
+            log.info("%s: '%s' is not read, here and below; %s are.", article_id, _shown(key), ", ".join(CONTENT))
+        title, text, caption = (as_text(values.get(name)) for name in ("title", "text", "caption"))
+        image = self._image(values.get("image"))
+        require_words(article_id, title, text, has_visual=bool(caption or image))
+        return Article(article_id, None, title, text, caption, image)
+
+    def _image(self, value: Any) -> Path | None:
+        if value is None or value == "":
+            return None
+        if not isinstance(value, str):
+            raise UnusableArticle("image is not a path", f"expected a string, found a {type(value).__name__}")
+        if self._images is None:
+            raise UnusableArticle("image without images=DIR", "lines may name images below that folder only")
+        try:
+            path = (self._images / value).resolve()
+            inside = path.is_relative_to(self._images)
+        except (OSError, ValueError, RuntimeError) as error:  # a name that no file can have
+            raise UnusableArticle("no image file", f"{value[:100]!r} names no file") from error
+        if not inside:
+            raise UnusableArticle("image lies outside images=DIR", value[:100])
+        return path
+
+
+def _shown(key: str) -> str:
+    return as_text(key)[:MAX_KEY_CHARS]  # as_text leaves nothing in it that a terminal or a file could not hold

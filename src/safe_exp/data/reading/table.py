@@ -1,0 +1,267 @@
+"""Articles in a table, one a row: CSV or TSV, JSON lines, or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safe_exp.config.data import ColumnsConfig, LabelsConfig
+from safe_exp.data.reading.articles import Article, LeftOut, label_words, require_words
+from safe_exp.data.reading.cleaning import as_text, iso_date
+from safe_exp.data.reading.untrusted import (
+    BYTE_ORDER_MARKS,
+    MAX_ARTICLE_BYTES,
+    UnusableArticle,
+    decode_text,
+    parse_object,
+)
+from safe_exp.system.errors import UserError
+
+CSV_SUFFIXES, JSON_SUFFIXES, PARQUET_SUFFIXES = (".csv", ".tsv"), (".jsonl", ".ndjson", ".json"), (".parquet",)
+DELIMITERS = (",", "\t", ";", "|")  # the one that the header holds most often
+ROWS = 256  # taken from Parquet at a time
+KINDS = "Expected .csv, .tsv, .jsonl or .parquet, the first three also with .gz."
+
+Row = tuple[int, Any]  # number from 1; a dict of cells, a line of JSON, or a reason why the row cannot be read
+
+
+@dataclass
+class TableReader:
+    """Reads a table of articles.
+
+    Args:
+        root: the table as the user gave it.
+        columns: what its columns are called.
+        labels: the words that name each class. None: the rows have no labels.
+        images: folder that the image column's paths start from; None: the table's own.
+        reads_captions: take the sentence that describes the image from its column; else look for the image itself.
+    """
+
+    root: str
+    columns: ColumnsConfig
+    labels: LabelsConfig | None
+    images: str | None
+    reads_captions: bool
+
+    def __post_init__(self) -> None:
+        self._path = Path(self.root).expanduser().resolve()
+        self._images = Path(self.images).expanduser().resolve() if self.images else self._path.parent
+        self._words = {} if self.labels is None else label_words(self.labels)
+        self._cells = {name: column for name, column in asdict(self.columns).items() if column is not None}
+        if self.labels is None:
+            self._cells.pop("label", None)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"reader": "table", "labels": self._words, "columns": self._cells, "captions": self.reads_captions}
+
+    @property
+    def image_root(self) -> Path:
+        return self._images
+
+    def items(self) -> Iterator[Row]:
+        if not self._path.is_file():
+            what = "is a folder; data=fakenewsnet reads those" if self._path.is_dir() else "does not exist"
+            raise UserError(f"data.root={self.root} {what} (looked at {self._path}). {KINDS}")
+        kind = [suffix.casefold() for suffix in self._path.suffixes if suffix.casefold() != ".gz"][-1:]
+        try:
+            if kind and kind[0] in CSV_SUFFIXES:
+                yield from self._csv_rows()
+            elif kind and kind[0] in JSON_SUFFIXES:
+                yield from self._json_rows()
+            elif kind and kind[0] in PARQUET_SUFFIXES:
+                yield from self._parquet_rows()
+            else:
+                raise UserError(f"data.root={self.root}: the name does not say what kind of table it is. {KINDS}")
+        except (OSError, EOFError, zlib.error) as error:  # the latter two from gzip files that are cut off or damaged
+            raise UserError(f"data.root={self.root} cannot be read ({error}). Is the file whole?") from error
+
+    def stray(self) -> list[LeftOut]:
+        return []
+
+    def signature(self, item: Row) -> Any:
+        number, content = item
+        image = None
+        if not self.reads_captions and "image" in self._cells:
+            try:
+                cell = str(self._row(number, content).get(self._cells["image"]) or "").strip()
+                stat = os.stat(self._images / cell) if cell else None
+                image = stat and [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+            except (OSError, ValueError, UnusableArticle):  # reading it will say what is wrong
+                image = None
+        return [number, hashlib.sha256(repr(content).encode("utf-8", "replace")).hexdigest(), image]
+
+    def read(self, item: Row) -> Article | LeftOut:
+        number, content = item
+        try:
+            return self._read(number, self._row(number, content))
+        except UnusableArticle as error:
+            return LeftOut(f"{self._path.name} row {number}", error.reason, error.detail)
+
+    def _row(self, number: int, content: Any) -> dict[str, Any]:
+        if isinstance(content, UnusableArticle):
+            raise content
+        if isinstance(content, bytes):
+            return parse_object(decode_text(content, "row", f"row {number}"), "row", f"row {number}")
+        return {
+            name: decode_text(cell, "row", f"row {number}") if isinstance(cell, bytes) else cell
+            for name, cell in content.items()
+        }
+
+    def _read(self, number: int, row: dict[str, Any]) -> Article:
+        cells = {name: row.get(column) for name, column in self._cells.items()}
+        article_id = as_text(cells.get("id")) or f"row {number}"
+        title, text, date = as_text(cells.get("title")), as_text(cells.get("text")), cells.get("date")
+        caption, image, no_visual = self._visual(cells)
+        require_words(article_id, title, text, has_visual=no_visual is None)
+        return Article(
+            id=article_id,
+            label=None if self.labels is None else self._label(cells["label"]),
+            title=title,
+            text=text,
+            caption=caption,
+            image=image,
+            no_visual=no_visual,
+            source=as_text(cells.get("source")) or None,
+            date=iso_date(date.isoformat() if hasattr(date, "isoformat") else date),  # Parquet has a type for dates
+        )
+
+    def _label(self, cell: Any) -> int:
+        label = as_text(cell) if not isinstance(cell, bool) else str(cell)
+        if label.casefold() not in self._words:
+            raise UnusableArticle(
+                "label is not one of data.labels",
+                f"'{label[:40]}' in column {self.columns.label}; say which words are which, as in "
+                "data.labels.fake=[false] data.labels.real=[true]",
+            )
+        return self._words[label.casefold()]
+
+    def _visual(self, cells: dict[str, Any]) -> tuple[str, Path | None, tuple[str, str] | None]:
+        """Caption, image, and why there is neither."""
+        if self.reads_captions:
+            caption = as_text(cells.get("caption"))
+            return (
+                caption,
+                None,
+                None if caption else ("no caption", f"column {self.columns.caption} is empty or absent"),
+            )
+        name = str(cells.get("image") or "").strip()
+        if not name:
+            return "", None, ("no image", f"column {self.columns.image} is empty or absent")
+        try:
+            path = (self._images / name).resolve()
+            if not path.is_relative_to(self._images):
+                return "", None, ("image lies outside data.images", name[:100])
+            if not path.is_file():
+                return "", None, ("no image file", f"expected {name[:100]} below data.images")
+        except (OSError, ValueError, RuntimeError):  # a name that no file can have
+            return "", None, ("no image file", f"{name[:100]!r} names no file")
+        return "", path, None
+
+    def _check_columns(self, present: list[str]) -> None:
+        """Refuse a table that lacks its label, its words, or a column that was asked for by another name than ours."""
+        missing = [c for name, c in self._cells.items() if c not in present and (c != name or name == "label")]
+        if not missing and not {self._cells.get("title"), self._cells.get("text")} & set(present):
+            missing = ["title or text"]
+        if missing:
+            raise UserError(
+                f"data.root={self.root}: there is no column {missing[0]}. It has {', '.join(present[:30])}. Name its "
+                "columns, as in data.columns.label=verdict data.columns.text=body; null where there is none."
+            )
+
+    def _csv_rows(self) -> Iterator[Row]:
+        """Rows by the standard library's csv, which takes a bad row or a wrong encoding for that row's fault alone."""
+        csv.field_size_limit(MAX_ARTICLE_BYTES)
+        with self._opened() as raw:
+            head = raw.peek(4)[:4]
+            encoding = next((name for mark, name in BYTE_ORDER_MARKS if head.startswith(mark)), "utf-8")
+            # Bytes that are no UTF-8 are kept as they are and decoded cell by cell, in `_row`.
+            text = io.TextIOWrapper(raw, encoding, errors="surrogateescape", newline="")
+            lines = iter(text)
+            first = next(lines, "")
+            delimiter = max(DELIMITERS, key=first.count)
+            names = next(csv.reader([first], delimiter=delimiter), [])
+            names = [name.strip() for name in names]
+            self._check_columns(names)
+            rows = csv.reader((line.replace("\0", " ") for line in lines), delimiter=delimiter)
+            number = 0
+            while True:
+                number += 1
+                try:
+                    cells = next(rows)
+                except StopIteration:
+                    return
+                except csv.Error as error:  # a quotation mark that is never closed, for one
+                    yield number, UnusableArticle("row cannot be read", str(error))
+                    continue
+                if len(cells) == len(names):
+                    yield number, dict(zip(names, map(_restored, cells), strict=True))
+                elif cells:  # else an empty line
+                    detail = f"{len(cells)} cells, expected {len(names)}"
+                    yield number, UnusableArticle("row has too few or too many cells", detail)
+
+    def _json_rows(self) -> Iterator[Row]:
+        with self._opened() as raw:
+            number = 0
+            while line := raw.readline(MAX_ARTICLE_BYTES + 1):
+                number += 1
+                if len(line) > MAX_ARTICLE_BYTES:
+                    while line and not line.endswith(b"\n"):
+                        line = raw.readline(MAX_ARTICLE_BYTES)
+                    yield number, UnusableArticle("row is too large", f"more than {MAX_ARTICLE_BYTES / 1e6:g} MB")
+                elif line.strip():
+                    if number == 1:
+                        self._check_first(line)
+                    yield number, line
+
+    def _check_first(self, line: bytes) -> None:
+        """Tell a JSON array, or other keys than those named in data.columns, before every row is left out for it."""
+        if line.lstrip().startswith(b"["):
+            raise UserError(
+                f"data.root={self.root} starts with '['; expected JSON lines, one object {{…}} on each. To convert: "
+                "jq -c '.[]' in.json > out.jsonl"
+            )
+        with suppress(UnusableArticle):
+            self._check_columns(list(parse_object(decode_text(line, "row", "row 1"), "row", "row 1")))
+
+    def _parquet_rows(self) -> Iterator[Row]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            with pq.ParquetFile(self._path) as file:
+                present = file.schema_arrow.names
+                self._check_columns(present)
+                number = 0
+                wanted = sorted(set(self._cells.values()) & set(present))
+                for batch in file.iter_batches(batch_size=ROWS, columns=wanted):
+                    for row in batch.to_pylist():
+                        number += 1
+                        yield number, row
+        except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter of names and words that are no UTF-8
+            raise UserError(
+                f"data.root={self.root} cannot be read as Parquet ({str(error).splitlines()[0]}). Is the file whole?"
+            ) from error
+
+    def _opened(self) -> io.BufferedReader:
+        if self._path.suffix.casefold() == ".gz":
+            return io.BufferedReader(gzip.open(self._path, "rb"))
+        return self._path.open("rb")
+
+
+def _restored(cell: str) -> str | bytes:
+    """A cell as it was; as bytes where it holds some that are no UTF-8."""
+    try:
+        cell.encode()
+    except UnicodeEncodeError:
+        return cell.encode("utf-8", "surrogateescape")
+    return cell

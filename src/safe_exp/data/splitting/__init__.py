@@ -1,0 +1,1 @@
+"""Which article stands on which side: train, val or test."""

@@ -1,0 +1,203 @@
+"""The figures of one run: how the losses fell, and how the test articles were told apart.
+
+Line styles, markers and hatches say again in grey what the colours say.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from safe_exp.figures.sheet import BLUE, GREY, VERMILLION, laid_out, only_words, save_figure, say, sheet
+
+LOSSES = {
+    "loss": r"$L = \alpha L_p + \beta L_s$",
+    "loss_prediction": "Prediction loss $L_p$",
+    "loss_similarity": "Similarity loss $L_s$",
+}
+CLASSES = {"real": (0, BLUE, "o", "///"), "fake": (1, VERMILLION, "x", "\\\\\\")}  # label, colour, marker, hatch
+
+
+class Predictions(Protocol):
+    """The test articles as the figures see them, one row each; 1 = fake."""
+
+    label: np.ndarray  # (N,) int
+    probability: np.ndarray | None  # (N,) of fake; None where the variant has no M_p
+    similarity: np.ndarray | None  # (N,) M_s; None where the variant has none
+    verdict: np.ndarray  # (N,) int
+
+
+class RankingCurve(NamedTuple):
+    """What a score gives at each of its distinct values taken as threshold, from the highest down."""
+
+    false_positive_rate: np.ndarray  # (T + 1,), begins at 0: nothing called fake
+    recall: np.ndarray  # (T + 1,), also called true positive rate
+    precision: np.ndarray  # (T + 1,), begins with the first threshold's
+    auroc: float
+    average_precision: float
+
+
+def draw_run_figures(
+    folder: Path, history: list[dict[str, float]], predictions: Predictions, best_epoch: int | None = None
+) -> dict[str, Path]:
+    """Write the figures of a run into folder/figures/ and return their paths by name.
+
+    Args:
+        history: one dict per epoch, with those of train/loss, val/loss, … that the variant has.
+        best_epoch: the epoch of the best checkpoint, counted from 0 as Lightning does; the figures count from 1.
+    Returns:
+        loss_curves, similarity (where the variant has one), confusion_matrix and ranking.
+    """
+    builders: dict[str, Callable[[], Figure]] = {
+        "loss_curves": lambda: loss_figure(history, best_epoch),
+        "confusion_matrix": lambda: confusion_figure(predictions),
+        "ranking": lambda: ranking_figure(predictions),
+    }
+    if predictions.similarity is not None:
+        builders["similarity"] = lambda: similarity_figure(predictions)
+    paths = {name: Path(folder) / "figures" / f"{name}.png" for name in builders}
+    for name, build in builders.items():
+        save_figure(build, paths[name])
+    return paths
+
+
+def loss_figure(history: list[dict[str, float]], best_epoch: int | None) -> Figure:
+    """Each loss in its own panel, training and validation together."""
+    shown = [key for key in LOSSES if any(np.isfinite(_series(history, f"{s}/{key}")).any() for s in ("train", "val"))]
+    size = (1.2 + 3.4 * max(len(shown), 1), 3.4)
+    if not shown:
+        return only_words(size, "No epoch was completed: there are no losses to show.")
+    figure = sheet("losses", size, 1, len(shown))
+    epochs = np.arange(1, len(history) + 1)
+    for key, axes in zip(shown, figure.axes, strict=True):
+        for stage, colour, style, marker in (("train", BLUE, "-", "o"), ("val", VERMILLION, "--", "s")):
+            values = _series(history, f"{stage}/{key}")
+            if np.isfinite(values).any():
+                every = max(1, len(epochs) // 12)  # markers on each of 40 epochs would hide the line
+                label = {"train": "training", "val": "validation"}[stage]
+                axes.plot(epochs, values, style, color=colour, marker=marker, ms=4, markevery=every, label=label)
+        if best_epoch is not None:
+            axes.axvline(best_epoch + 1, color=GREY, linestyle=":", label=f"best checkpoint: epoch {best_epoch + 1}")
+        axes.set(title=LOSSES[key], xlabel="epoch", xlim=(0.5, len(epochs) + 0.5))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    first = figure.axes[0]
+    first.set_ylabel("mean over the articles (nats)")
+    count = f"{len(epochs)} epoch" + ("" if len(epochs) == 1 else "s")
+    figure.suptitle(f"Training and validation loss over {count}", fontsize=11)
+    figure.legend(*first.get_legend_handles_labels(), loc="lower center", ncols=3)
+    return laid_out(figure, left=0.7, right=0.15, bottom=0.85, top=0.7, wspace=0.25)
+
+
+def similarity_figure(predictions: Predictions) -> Figure:
+    """How M_s is distributed over the real and over the fake articles: shares above, each article below."""
+    similarity, label = np.asarray(predictions.similarity, dtype=float), np.asarray(predictions.label)
+    finite = similarity[np.isfinite(similarity)]
+    if not len(finite):
+        return only_words((6.4, 4.2), "No test article has a similarity.")
+    figure = sheet("similarity", (6.4, 4.2), 2, 1, sharex=True, height_ratios=(4, 1))
+    above, below = figure.axes
+    middle, half = (finite.max() + finite.min()) / 2, max(np.ptp(finite) / 2, 0.025)  # equal scores still get a width
+    edges = np.linspace(middle - half, middle + half, 12 if len(finite) < 60 else 22)  # odd bins: one in the middle
+    for name, (index, colour, marker, hatch) in CLASSES.items():
+        values = similarity[(label == index) & np.isfinite(similarity)]
+        if not len(values):
+            continue
+        shares = np.full(len(values), 100 / len(values))
+        text = f"{name}, n = {len(values)}, mean {values.mean():.2f}"
+        look = {"histtype": "stepfilled", "facecolor": colour + "40", "edgecolor": colour, "hatch": hatch}
+        above.hist(values, edges, weights=shares, linewidth=1.5, label=text, **look)
+        above.axvline(values.mean(), color=colour, linestyle={"real": "-", "fake": "--"}[name])
+        below.plot(values, np.full(len(values), index), marker, color=colour, ms=6, alpha=0.6, linestyle="none")
+    above.set(ylabel="share of the class (%)")
+    above.set_title(f"Similarity of text and image, {len(finite)} test articles (vertical lines: class means)")
+    above.margins(y=0.08)
+    figure.legend(*above.get_legend_handles_labels(), loc="lower center", ncols=2)
+    below.set(xlabel="similarity $M_s$, from 0 (opposed) to 1 (alike)", yticks=[0, 1], yticklabels=["real", "fake"])
+    below.set_ylim(-0.6, 1.6)
+    return laid_out(figure, left=0.75, right=0.2, bottom=0.85, top=0.4, hspace=0.08)
+
+
+def confusion_figure(predictions: Predictions) -> Figure:
+    """How many articles of each class got which verdict; fake, the positive class, comes first."""
+    label, verdict = np.asarray(predictions.label), np.asarray(predictions.verdict)
+    counts = np.array([[np.sum((label == true) & (verdict == said)) for said in (1, 0)] for true in (1, 0)])
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure = sheet("confusion", (4.6, 4.2))
+    (axes,) = figure.axes
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(2, 2):
+        share = f"{shares[row, column]:.0%} of {['fake', 'real'][row]}" if counts[row].sum() else "no such article"
+        ink = "white" if shares[row, column] > 0.55 else "black"
+        axes.text(column, row - 0.06, counts[row, column], ha="center", va="center", color=ink, fontsize=20)
+        axes.text(column, row + 0.2, share, ha="center", va="center", color=ink)
+    axes.grid(visible=False)
+    axes.set(xticks=[0, 1], xticklabels=["Fake", "Real"], yticks=[0, 1], yticklabels=["Fake", "Real"])
+    axes.set(xlabel="verdict", ylabel="truth")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    accuracy = f"{np.trace(counts)} of {len(label)} right" if len(label) else "none"
+    axes.set_title(f"Verdicts on the test articles: {accuracy}")
+    return laid_out(figure, left=0.8, right=0.2, bottom=0.6, top=0.4)
+
+
+def ranking_figure(predictions: Predictions) -> Figure:
+    """ROC and precision-recall curves of each scorer."""
+    label = np.asarray(predictions.label)
+    fakes, reals = int((label == 1).sum()), int((label == 0).sum())
+    figure = sheet("ranking" if fakes and reals else "no ranking", (8.6, 4.3), 1, 2)
+    roc, precision_recall = figure.axes
+    roc.set(xlabel="false positive rate (real called fake)", ylabel="true positive rate (fakes found)")
+    precision_recall.set(xlabel="recall (fakes found)", ylabel="precision (called fake that are)")
+    if not fakes or not reals:
+        for axes in figure.axes:
+            say(axes, f"Undefined: there are {fakes} fake and\n{reals} real articles in the test split.")
+    else:
+        roc.plot([0, 1], [0, 1], ":", color=GREY, label="chance: AUC 0.500")
+        precision_recall.axhline(fakes / len(label), ls=":", color=GREY, label=f"chance: {fakes / len(label):.3f}")
+        for name, scores, colour, style in _scorers(predictions):
+            curve = ranking_curve(label, scores)
+            look = {"color": colour, "linestyle": style, "linewidth": 2, "clip_on": False}
+            roc.plot(curve.false_positive_rate, curve.recall, label=f"{name}: AUC {curve.auroc:.3f}", **look)
+            text = f"{name}: AP {curve.average_precision:.3f}"
+            precision_recall.plot(curve.recall, curve.precision, drawstyle="steps-pre", label=text, **look)
+        for axes in figure.axes:
+            axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+            axes.legend(loc="lower right" if axes is roc else "lower left")
+    roc.set_title("ROC")
+    precision_recall.set_title("Precision and recall")
+    figure.suptitle(f"Ranking of the test articles: {fakes} fake, {reals} real", fontsize=11)
+    return laid_out(figure, left=0.7, right=0.2, bottom=0.55, top=0.7, wspace=0.2)
+
+
+def ranking_curve(label: np.ndarray, scores: np.ndarray) -> RankingCurve:
+    """ROC and precision-recall of scores that should be higher for fakes; equal scores are one threshold.
+
+    Args:
+        label: (N,) with both classes, 1 = fake.
+        scores: (N,) finite.
+    """
+    order = np.argsort(-scores, kind="stable")
+    last_of_ties = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
+    found = np.cumsum(label[order] == 1)[last_of_ties]
+    called = last_of_ties + 1
+    recall = np.append(0, found / found[-1])
+    false_positive_rate = np.append(0, (called - found) / (called - found)[-1])
+    precision = np.append(found[0] / called[0], found / called)
+    auroc = np.sum(np.diff(false_positive_rate) * (recall[1:] + recall[:-1]) / 2)
+    return RankingCurve(false_positive_rate, recall, precision, auroc, np.sum(np.diff(recall) * precision[1:]))
+
+
+def _scorers(predictions: Predictions) -> list[tuple[str, np.ndarray, str, str]]:
+    candidates = [("prediction $M_p$", predictions.probability, BLUE, "-")]
+    if predictions.similarity is not None:
+        candidates.append(("similarity $1 - M_s$", 1 - np.asarray(predictions.similarity, float), VERMILLION, "--"))
+    return [
+        (name, np.asarray(s, float), *look) for name, s, *look in candidates if s is not None and np.isfinite(s).all()
+    ]
+
+
+def _series(history: list[dict[str, float]], key: str) -> np.ndarray:
+    return np.array([row[key] if row.get(key) is not None else np.nan for row in history], dtype=float)

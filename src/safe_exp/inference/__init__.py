@@ -1,0 +1,1 @@
+"""A trained run answers: verdicts, explanations, scores of a labelled folder."""

@@ -1,0 +1,81 @@
+"""Scoring a stored run on a folder of labelled articles."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from safe_exp.config import EvaluateConfig
+from safe_exp.config.figure_names import BEST
+from safe_exp.data.labelled_folder import encode_folder
+from safe_exp.data.reading.articles import count_reasons
+from safe_exp.network.variants import embedded
+from safe_exp.runs.open_run import open_run
+from safe_exp.runs.processes import is_first_process
+from safe_exp.runs.stored import no_calibration
+from safe_exp.scoring.intervals import split_intervals
+from safe_exp.scoring.results import split_predictions, trust_lines, write_metrics, write_predictions
+from safe_exp.scoring.scores import SplitScores, split_figures
+from safe_exp.scoring.table import print_results
+from safe_exp.system.errors import UserError
+from safe_exp.system.files import short_path, write_json
+
+log = logging.getLogger(__name__)
+
+
+@torch.inference_mode()
+def evaluate(config: EvaluateConfig, folder: Path) -> float:
+    """Score every article below `config.data.root`; write metrics.json and predictions.csv; return the AUROC.
+
+    Vocabulary, word vectors and cuts are the run's own, so nothing of the data that it was trained on is needed.
+    """
+    start = time.perf_counter()
+    run = Path(config.run)
+    stored = open_run(run, config.checkpoint)
+    made, trained = config.data.name == "synthetic", stored.artifacts.manifest.get("name")
+    if made and trained != "synthetic":  # the default, which says nothing about a run on other articles
+        raise UserError(
+            f"run={run} was trained with data={trained}, and evaluate was not told what to score. Give the articles, "
+            "as in data=fakenewsnet data.root=PATH or data=table data.root=FILE."
+        )
+    model, network, artifacts = stored.model, stored.network(), stored.artifacts
+    scored = encode_folder(config.data, artifacts, model.variant.reads)
+    if scored.trained_on:
+        log.warning(
+            "%d of the %d articles have the ids of articles that this run was trained on; figures that include them "
+            "flatter the model.", scored.trained_on, scored.scored,
+        )  # fmt: skip
+    scores = SplitScores()
+    for batch in scored.loader:
+        scores.update(batch, network(**embedded(model, batch, artifacts.text_vectors, artifacts.visual_vectors)))
+    columns = scores.columns()
+    judged_by = {"calibration": stored.calibration, "threshold": config.threshold}
+    if config.threshold == BEST and stored.calibration is None:
+        raise UserError(f"threshold=best: {no_calibration(stored)} Give a number, such as 0.5.")
+    figures = split_figures(columns, **model.loss_settings, **judged_by)
+    figures["intervals"] = split_intervals(columns, **model.loss_settings, **judged_by)
+    predictions = split_predictions("test", scored.ids, columns, figures["thresholds"]["prediction"])
+    metrics = {
+        "test": figures,
+        "run": str(run),
+        "checkpoint": config.checkpoint,
+        "seconds": round(time.perf_counter() - start, 3),
+        "data": {"test": scored.scored, "left_out": len(scored.left_out), "fingerprint": scored.fingerprint},
+    }
+    if is_first_process():
+        write_predictions(folder / "predictions.csv", [predictions])
+        write_json(folder / "data_manifest.json", scored.manifest())
+        write_metrics(folder / "metrics.json", metrics)
+        print_results(metrics, Console(), {"test": figures["articles"]["majority_rate"]})
+        for line in trust_lines(figures, config.threshold):
+            log.info("%s", line)
+        if scored.left_out:
+            reasons = "; ".join(f"{count} × {reason}" for reason, count in count_reasons(scored.left_out).items())
+            listed = short_path(folder / "data_manifest.json")
+            log.info("Left out %d: %s; %s lists them.", len(scored.left_out), reasons, listed)
+        log.info("Scored %d articles. Everything is in %s", scored.scored, short_path(folder))
+    return metrics["test"]["prediction"]["auroc"]

@@ -1,0 +1,250 @@
+"""An explanation for its reader: as JSON, as coloured text, and as a picture of the patches."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image, ImageDraw, ImageFont
+from rich.console import Console
+from rich.text import Text
+
+from safe_exp.config import ModelConfig, PredictConfig, Variant, VisualWordsConfig, captioner_from_plain
+from safe_exp.data.article_encoder import AskedArticle
+from safe_exp.equations.released import ReleasedCache
+from safe_exp.equations.safe import SafeCache
+from safe_exp.inference.attribution import Parts, SideParts, cosine_parts, logit_parts, phrases_of
+from safe_exp.runs.stored import StoredRun
+from safe_exp.system.errors import UserError
+from safe_exp.system.files import whole_file
+
+FAKE, REAL = (213, 94, 0), (0, 114, 178)  # Okabe and Ito's vermillion and blue, told apart by all readers
+ORANGE, BLUE, GREY = (255, 140, 40), (70, 160, 255), (128, 128, 128)  # of text: seen on dark and on light terminals
+PANEL, GAP, FOOT = 448, 12, 48  # pixels: a picture's side, between two of them, and of the words below
+FAINTEST = 0.05  # of the strongest patch; weaker ones get no outline
+
+
+class Sentence(NamedTuple):
+    """What one encoder read."""
+
+    words: list[str]
+    first: int  # place of its first word in the article's words, or among the image's
+
+
+@dataclass
+class Explainer:
+    """Explains the answers of a run.
+
+    Args:
+        model: settings of the run's model.
+        phrases: how many are listed in each part; the others are summed.
+        grids: of the run's visual words; empty where sentences describe the images.
+        console: shows each explanation as coloured text; None: nowhere.
+        folder: gets a picture of each article's patches; None: nowhere.
+    """
+
+    model: ModelConfig
+    phrases: int
+    grids: list[int]
+    console: Console | None = None
+    folder: Path | None = None
+
+    @classmethod
+    def of(cls, config: PredictConfig, stored: StoredRun) -> Explainer:
+        """As the config asks; raises UserError for pictures of a run that looks at no patches."""
+        captioner = captioner_from_plain(stored.artifacts.manifest["settings"]["captioner"])
+        grids = list(captioner.grids) if isinstance(captioner, VisualWordsConfig) else []
+        if config.explain_to is not None and (not grids or "visual" not in stored.model.variant.reads):
+            raise UserError(
+                f"explain_to={config.explain_to}: pictures show the patches of captioner=visual_words, and this run "
+                f"has captioner={captioner.name}, model={stored.model.variant.value}. explain=true explains in words."
+            )
+        # A stream of thousands would bury the terminal's log in a file; a person at a terminal asked for it.
+        shown = config.one_article or sys.stderr.isatty()
+        folder = None if config.explain_to is None else Path(config.explain_to).expanduser()
+        console = Console(stderr=True, highlight=False) if shown else None
+        return cls(stored.model, config.phrases, grids, console, folder)
+
+    def explain(
+        self, articles: Sequence[AskedArticle], cache: SafeCache | ReleasedCache, answers: Sequence[dict[str, Any]]
+    ) -> None:
+        """Add to each answer its explanation, as plain values; show and draw it as well, where that is wanted.
+
+        Args:
+            cache: of the forward pass over these articles, in float64, so that the printed parts add up.
+        """
+        logit, cosines = logit_parts(cache), cosine_parts(cache)
+        for row, (article, answer) in enumerate(zip(articles, answers, strict=True)):
+            if "error" in answer:
+                continue
+            read = sentences_of(article, self.model)
+            found: dict[str, Any] = {}
+            if logit is not None:
+                found["logit"] = self._quantity(read, logit, row)
+            if cosines is not None:
+                found["cosine"] = {
+                    "value": cosines["text"].total[row].item(),
+                    **{f"from_{name}": self._quantity(read, parts, row) for name, parts in cosines.items()},
+                }
+            answer["explanation"] = found
+            worth = _worth(logit, cosines, row)
+            if self.folder is not None and article.image is not None and "image" in worth:
+                picture = patch_picture(article.image, self.grids, worth["image"], _unit(found))
+                found["picture"] = str(save_picture(picture, self.folder, article.id))
+            if self.console is not None:
+                self.console.print(coloured(read, answer, worth))
+
+    def _quantity(self, read: dict[str, Sentence], parts: Parts, row: int) -> dict[str, Any]:
+        sides = {name: self._side(read[name], side, name, row) for name, side in parts.sides.items()}
+        return {"value": parts.total[row].item(), "constant": parts.constant[row].item(), **sides}
+
+    def _side(self, read: Sentence, side: SideParts, name: str, row: int) -> dict[str, Any]:
+        phrases = phrases_of(side, row, len(read.words))
+        listed = []
+        for phrase in phrases[: self.phrases]:
+            item: dict[str, Any] = {
+                "words": " ".join(read.words[phrase.start : phrase.end]),
+                "start": read.first + phrase.start,
+                "end": read.first + phrase.end,
+                "contribution": phrase.contribution,
+            }
+            if name == "image" and self.grids:
+                item["patches"] = [patch_place(self.grids, number) for number in range(phrase.start, phrase.end)]
+            listed.append(item)
+        return {"phrases": listed, "others": sum((phrase.contribution for phrase in phrases[self.phrases :]), 0.0)}
+
+
+def sentences_of(article: AskedArticle, model: ModelConfig) -> dict[str, Sentence]:
+    """What each encoder read of an article, by the names that `explanation.encoders` gives them."""
+    image = Sentence(article.visual_words, 0)
+    if model.variant is not Variant.released:
+        return {"text": Sentence(article.text_words, 0), "image": image}
+    title = article.title_words
+    headline = article.text_words[:title][: model.headline_words]
+    return {
+        "headline": Sentence(headline, 0),
+        "body": Sentence(article.text_words[title:][: model.body_words], title),
+        "image": image,
+    }
+
+
+def patch_place(grids: Sequence[int], number: int) -> dict[str, int]:
+    """Which patch a visual word describes: its level's grid, and its row and column from 0, from the top left."""
+    for grid in grids:
+        if number < grid * grid:
+            return {"grid": grid, "row": number // grid, "column": number % grid}
+        number -= grid * grid
+    raise ValueError(f"the grids {list(grids)} have no patch {number} more.")
+
+
+def coloured(read: Mapping[str, Sentence], answer: dict[str, Any], worth: Mapping[str, Sequence[float]]) -> Text:
+    """The article's words in colours: orange speaks for fake, blue for real, the stronger the more; and the verdict.
+
+    Below it stands how the logit comes about, as far as there is one.
+
+    Args:
+        worth: what each word of a sentence adds to the logit of fake; those that the model does not read are not in it.
+    """
+    similarity = "" if answer["similarity"] is None else f", similarity {answer['similarity']:.3f}"
+    shown = Text.assemble(
+        (f"{answer['id']}: ", "bold"),
+        (answer["verdict"], f"bold {_colour(1.0 if answer['verdict'] == 'fake' else -1.0)}"),
+        f", probability of fake {answer['probability']:.3f}{similarity}\n",
+    )
+    strongest = max((abs(v) for values in worth.values() for v in values), default=0) or 1.0
+    for name, values in worth.items():
+        shown.append(f"{name:8}  ", "dim")
+        for word, value in zip(read[name].words, values, strict=False):  # worth goes on over the padding
+            shown.append(f"{word}", _colour(value / strongest))
+            shown.append(" ")
+        shown.append("\n")
+    found = answer.get("explanation", {})
+    legend = Text.assemble(
+        ("orange", f"bold {_colour(1.0)}"),
+        " speaks for fake, ",
+        ("blue", f"bold {_colour(-1.0)}"),
+        " for real; ",
+        (f"the brightest adds {strongest:.3g} to {_unit(found)}", "dim"),
+    )
+    return shown + legend + Text(_sum_line(found), "dim")
+
+
+def _sum_line(found: Mapping[str, Any]) -> str:
+    """logit 4.127 = 0.382 constant + 0.445 text + 3.300 image"""
+    if "logit" not in found:
+        return ""
+    total, constant, *sides = found["logit"].values()
+    parts = [constant, *(sum(phrase["contribution"] for phrase in side["phrases"]) + side["others"] for side in sides)]
+    named = zip(parts, list(found["logit"])[1:], strict=True)
+    terms = " ".join(f"{'-' if part < 0 else '+'} {abs(part):.3f} {name}" for part, name in named)
+    return f"\nlogit {total:.3f} = {terms.removeprefix('+ ')}"
+
+
+def _unit(found: Mapping[str, Any]) -> str:
+    """What the colours of an explanation add up to: SAFE\\W, which has no logit, calls the unlike fake."""
+    return "the logit" if "logit" in found or not found else "-cos(t, v)"
+
+
+def patch_picture(
+    image: Image.Image, grids: Sequence[int], worth: Sequence[float], unit: str = "the logit"
+) -> Image.Image:
+    """The picture once for each level of patches, each outlined in orange (fake) or blue (real), thicker for more.
+
+    Args:
+        worth: what each patch adds to the logit of fake, level after level.
+        unit: what it is that they add to.
+    """
+    strongest = max(map(abs, worth), default=0) or 1.0
+    sheet = Image.new("RGB", ((PANEL + GAP) * len(grids) - GAP, PANEL + FOOT), "white")
+    words, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
+    number = 0
+    for level, grid in enumerate(grids):
+        panel = image.convert("RGB").resize((PANEL, PANEL), Image.Resampling.BICUBIC).convert("RGBA")
+        marks = Image.new("RGBA", panel.size)
+        draw = ImageDraw.Draw(marks)
+        for row in range(grid):
+            for column in range(grid):
+                value = worth[number] / strongest
+                number += 1
+                colour = FAKE if value > 0 else REAL
+                corners = [column * PANEL // grid, row * PANEL // grid, (column + 1) * PANEL // grid - 1,
+                           (row + 1) * PANEL // grid - 1]  # fmt: skip
+                draw.rectangle(corners, fill=(*colour, int(90 * abs(value))))
+                if abs(value) >= FAINTEST:
+                    draw.rectangle(corners, outline=(*colour, 255), width=1 + round(7 * abs(value)))
+        sheet.paste(Image.alpha_composite(panel, marks).convert("RGB"), (level * (PANEL + GAP), 0))
+        words.text((level * (PANEL + GAP) + 6, PANEL + 4), f"{grid} by {grid} patches", "black", font)
+    below = PANEL + 25
+    words.text((6, below), "orange: fake", FAKE, font)
+    words.text((106, below), "blue: real", REAL, font)
+    words.text((190, below), f"thickest: {strongest:.3g} of {unit}", "black", font)
+    return sheet
+
+
+def save_picture(picture: Image.Image, folder: Path, article_id: str) -> Path:
+    """Write the picture under a name that the id, which may be anything, can neither lead elsewhere nor repeat."""
+    digest = hashlib.sha256(article_id.encode("utf-8", "replace")).hexdigest()[:10]
+    path = folder / f"{re.sub(r'[^A-Za-z0-9_-]+', '-', article_id).strip('-')[:60]}-{digest}.png"
+    with whole_file(path) as draft:
+        picture.save(draft)
+    return path
+
+
+def _worth(logit: Parts | None, cosines: dict[str, Parts] | None, row: int) -> dict[str, list[float]]:
+    """What each word of each sentence adds towards fake; in SAFE\\W, which has no logit of its own, to -cos."""
+    if logit is not None:
+        return {name: side.words[row].tolist() for name, side in logit.sides.items()}
+    quantities = (cosines or {}).values()
+    return {name: (-side.words[row]).tolist() for parts in quantities for name, side in parts.sides.items()}
+
+
+def _colour(value: float) -> str:
+    """From the terminal's grey to orange (1) or blue (-1)."""
+    target = ORANGE if value > 0 else BLUE
+    strength = min(abs(value), 1.0)
+    return "#" + "".join(f"{round(g + (t - g) * strength):02x}" for g, t in zip(GREY, target, strict=True))

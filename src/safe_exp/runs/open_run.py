@@ -1,0 +1,53 @@
+"""A run folder, or a file that export made of one, read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from safe_exp.config import ModelConfig
+from safe_exp.data.artifacts import Artifacts
+from safe_exp.runs.bundle import open_bundle
+from safe_exp.runs.checkpoints import read_checkpoint
+from safe_exp.runs.stored import OF_NETWORK, StoredRun, first_line
+from safe_exp.scoring.calibration import Calibration
+from safe_exp.system.errors import UserError
+
+
+def open_run(run: Path, checkpoint: str = "best") -> StoredRun:
+    """What a run folder holds, wherever it has been moved to; nothing outside the folder is read.
+
+    Args:
+        run: a run folder of train, or a file that export made of one.
+        checkpoint: `best` or `last`.
+    Raises:
+        UserError: a part is missing, damaged, or does not fit the rest; the message names the file.
+    """
+    if not run.exists():
+        raise UserError(f"run={run}: there is no such folder or file. Give the folder of a finished run of train.")
+    if run.is_file():
+        if checkpoint != "best":
+            raise UserError(f"checkpoint={checkpoint}: run={run} is one file, which holds one set of weights.")
+        return open_bundle(run)
+    config_path = run / ".hydra" / "config.yaml"
+    weights_path = run / "checkpoints" / f"{checkpoint}.ckpt"
+    for path in (config_path, run / "artifacts" / "vectors.safetensors", weights_path):
+        if not path.is_file():
+            raise UserError(
+                f"run={run}: {path.relative_to(run)} is missing. Give the folder of a finished run of train."
+            )
+    try:
+        stored = OmegaConf.load(config_path)
+        model = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), stored.model))
+    except (OmegaConfBaseException, YAMLError, AttributeError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"run={run}: .hydra/config.yaml cannot be read ({first_line(error)}). Was the copy complete?"
+        ) from error
+    weights = read_checkpoint(weights_path)["state_dict"]
+    artifacts = Artifacts.load(run / "artifacts")
+    weights = {name.removeprefix(OF_NETWORK): weight for name, weight in weights.items()}
+    calibration = Calibration.load(run / "artifacts") if checkpoint == "best" else None
+    return StoredRun(model, artifacts, weights, calibration, run, checkpoint)

@@ -1,0 +1,156 @@
+"""What a job says about itself in status.json, from its first second to its end, whatever that end is.
+
+Only light imports stand here: the record is opened before torch is loaded, so that a job that fails while loading it
+is recorded too.
+"""
+
+import json
+import os
+import socket
+import traceback
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from safe_exp.system.errors import UserError
+from safe_exp.system.files import write_json
+from safe_exp.system.versions import running_code
+
+EXIT_CODES = {"finished": 0, "failed": 1, "running": 1, "interrupted": 130}  # 130: what a shell reports after Ctrl-C
+SIGTERM_EXIT = 143  # 128 + 15
+LOST_PEER = "another process of this job is gone"
+
+
+class JobRecord:
+    """The state of one job in its folder's status.json: running, then finished, failed or interrupted.
+
+    A job that is killed outright leaves `running` behind; its host and pid tell whether it still is.
+
+    Args:
+        code: what `running_code` returned, where many records are opened at once.
+    """
+
+    def __init__(self, folder: Path, command: str, code: dict[str, Any] | None = None) -> None:
+        self.path = Path(folder) / "status.json"
+        self._content: dict[str, Any] = {
+            "state": "running",
+            "reason": None,
+            "command": command,
+            "started": _now(),
+            "ended": None,
+            "resumed": _times_resumed(self.path),
+            **(code or running_code()),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+        }
+        write_json(self.path, self._content)
+
+    @property
+    def state(self) -> str:
+        return self._content["state"]
+
+    @property
+    def exit_code(self) -> int:
+        """0 for a finished job and for no other: one that was never closed counts as failed."""
+        return EXIT_CODES[self.state]
+
+    @property
+    def reason(self) -> str | None:
+        return self._content["reason"]
+
+    def finished(self) -> None:
+        self._content |= {"state": "finished", "ended": _now()}
+        write_json(self.path, self._content)
+
+    def failed(self, error: BaseException) -> None:
+        """Record why the job ended early: a user's message, an interruption, or a fault with its traceback."""
+        self._content |= _ending(error)
+        stored = _read(self.path)
+        if is_lost_peer(error) and stored.get("process"):
+            self._content = stored  # the other process has told why; that it is gone is no news
+            return
+        with suppress(OSError):  # a full disk may be the very error; raising here would hide it
+            write_json(self.path, self._content)
+
+
+def record_process_failure(folder: Path, error: BaseException, process: int) -> None:
+    """Record why a further process of a job failed: the first one only sees that it is gone, or is killed meanwhile."""
+    path = Path(folder) / "status.json"
+    content = _read(path)
+    waits_for_a_cause = content.get("state") == "running" or str(content.get("reason")).startswith(LOST_PEER)
+    if _is_interruption(error) or is_lost_peer(error) or not waits_for_a_cause:
+        return
+    ending = _ending(error)
+    with suppress(OSError):
+        write_json(path, content | ending | {"reason": f"in process {process}: {ending['reason']}", "process": process})
+
+
+def record_gone(folder: Path, reason: str) -> None:
+    """Record that a job's process was killed before it could say so itself; any other ending stays as it is."""
+    path = Path(folder) / "status.json"
+    content = _read(path)
+    if content.get("state") == "running":
+        write_json(path, content | {"state": "interrupted", "reason": reason, "ended": _now()})
+
+
+def _ending(error: BaseException) -> dict[str, Any]:
+    if _is_interruption(error):
+        ending = {"state": "interrupted", "reason": _interruption_reason(error)}
+    elif isinstance(error, UserError):
+        ending = {"state": "failed", "reason": _printable(str(error))}
+    else:
+        reason = _printable("".join(traceback.format_exception_only(error)).strip())
+        ending = {
+            "state": "failed",
+            "reason": f"{LOST_PEER} ({reason})" if is_lost_peer(error) else reason,
+            "traceback": _printable("".join(traceback.format_exception(error))),
+        }
+    return ending | {"ended": _now()}
+
+
+def is_lost_peer(error: BaseException) -> bool:
+    """Whether an exchange between processes failed, which is the echo of what happened in another one."""
+    # gloo raises a bare RuntimeError, so that only its words tell.
+    text = f"{type(error).__name__} {error}".lower()
+    return isinstance(error, RuntimeError) and any(word in text for word in ("gloo", "nccl", "distbackend", "by peer"))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _times_resumed(path: Path) -> int:
+    """How many jobs have worked in this folder before: 0 for a new one."""
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["resumed"]) + 1
+    except FileNotFoundError:
+        return 0
+    except (OSError, ValueError, KeyError, TypeError):  # a status.json that is not ours; a job was here all the same
+        return 1
+
+
+def _is_interruption(error: BaseException) -> bool:
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    if not isinstance(error, SystemExit):
+        return False
+    # Lightning turns Ctrl-C into exit(1) and SIGTERM into a SystemExit of its own without a code.
+    return error.code in (None, 0, SIGTERM_EXIT) or isinstance(error.__context__, KeyboardInterrupt)
+
+
+def _interruption_reason(error: BaseException) -> str:
+    keyboard = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
+    return "interrupted from the keyboard" if keyboard else "told to stop (SIGTERM)"
+
+
+def _printable(text: str) -> str:
+    """`text` without the lone surrogates that stand for undecodable bytes in a path; UTF-8 cannot hold those."""
+    return text.encode("utf-8", errors="replace").decode("utf-8")
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")

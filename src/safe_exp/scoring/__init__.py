@@ -1,0 +1,1 @@
+"""The figures of metrics.json, and how far to trust them."""

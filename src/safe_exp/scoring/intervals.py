@@ -1,0 +1,194 @@
+"""How far a run's test figures could have come out otherwise by the choice of test articles alone: the bootstrap.
+
+Articles are drawn with replacement, as many as there are, and every figure is computed again for each such resample
+(Efron 1979); an interval holds the middle 95 % of what comes out, by percentiles. It says nothing of the choice of
+training articles or of the seed, for which conf/sweep/seeds and conf/sweep/folds are there. A resample is a vector of
+counts, so a figure of all resamples is a few sums over counted articles.
+
+The calibration error alone needs more: chance adds to it, and adds once more in a resample, so that its interval would
+lie above the figure. By as much as the resamples' mean is above the figure it is moved down.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from safe_exp.config.figure_names import THRESHOLD
+from safe_exp.equations.loss import prediction_loss, similarity_loss_forward
+from safe_exp.scoring.calibration import Calibration
+from safe_exp.scoring.scores import CALIBRATION_BINS, PROBABILITY_FIGURES, logit_of, scorers_of, thresholds_of
+
+log = logging.getLogger(__name__)
+
+LEVEL = 0.95
+RESAMPLES = 1000
+SEED = 0  # fixed, and not the run's: the same predictions then have the same intervals
+CHUNK_NUMBERS = 1 << 18  # counts held at a time: 2 MB, which stay in the cache
+BIASED = "ece"
+PROGRESS_SECONDS = 5.0
+
+Interval = tuple[float, float] | None  # None: the figure is undefined in every resample
+
+
+def split_intervals(
+    columns: Mapping[str, Tensor | None],
+    alpha: float,
+    beta: float,
+    similarity_loss: str,
+    calibration: Calibration | None = None,
+    threshold: float | str = THRESHOLD,
+) -> dict[str, Any]:
+    """The interval of every figure that `split_figures` gives for the same arguments, in the same shape."""
+    label = columns["label"]
+    scores = scorers_of(columns, calibration)
+    cuts = thresholds_of(scores, calibration, threshold)
+    scorers = {name: (score.numpy(), cuts[name]) for name, score in scores.items()}
+    if calibration is not None:
+        scorers["calibrated"] = calibration.probability(logit_of(columns).numpy()), THRESHOLD
+    prediction = prediction_loss(columns["logits"], label).double().numpy()  # (N,)
+    similarity = np.zeros_like(prediction)
+    if columns["similarity"] is not None:
+        similarity = similarity_loss_forward(columns["similarity"], label, similarity_loss).double().numpy()
+    losses = {
+        "loss": alpha * prediction + beta * similarity,
+        "loss_prediction": prediction,
+        "loss_similarity": similarity,
+    }
+    found = bootstrap_intervals(scorers, losses, label.numpy())
+    if found.get("calibrated"):
+        found["calibrated"] = {name: found["calibrated"][name] for name in PROBABILITY_FIGURES}
+    return found
+
+
+def bootstrap_intervals(
+    scorers: Mapping[str, tuple[np.ndarray, float]], losses: Mapping[str, np.ndarray], label: np.ndarray
+) -> dict[str, Any]:
+    """The interval of every figure of every scorer, and of every loss.
+
+    Args:
+        scorers: by name the score, high for fake, (N,), and the threshold above which it says fake.
+        losses: by name each article's loss, (N,), whose mean is the figure.
+        label: 1 = fake, (N,).
+    Returns:
+        How they were drawn; for a loss (low, high), for a scorer the same by figure. A ranking figure is undefined in a
+        resample without one class; its interval is that of the others.
+    """
+    found: dict[str, dict[str, list[np.ndarray]]] = {name: {} for name in scorers}
+    means: dict[str, list[np.ndarray]] = {name: [] for name in losses}
+    figures = {name: ScorerFigures(score, label, threshold) for name, (score, threshold) in scorers.items()}
+    done, said = 0, time.monotonic()
+    for counts in resamples(len(label)):
+        done += len(counts)
+        if time.monotonic() - said > PROGRESS_SECONDS:
+            said = time.monotonic()
+            log.info("Intervals of %s articles: %s of %s resamples", f"{len(label):,}", f"{done:,}", f"{RESAMPLES:,}")
+        for name, scorer in figures.items():
+            for figure, values in scorer.of(counts).items():
+                found[name].setdefault(figure, []).append(values)
+        for name, loss in losses.items():
+            means[name].append(counts @ loss.astype(np.float64) / len(label))
+    intervals: dict[str, Any] = {"level": LEVEL, "resamples": RESAMPLES, "seed": SEED}
+    intervals |= {name: interval(np.concatenate(values)) for name, values in means.items()}
+    once = np.ones((1, len(label)))
+    for name, parts in found.items():
+        values = {figure: np.concatenate(chunks) for figure, chunks in parts.items()}
+        if BIASED in values:
+            bias = values[BIASED].mean() - figures[name].of(once)[BIASED]
+            values[BIASED] = np.maximum(values[BIASED] - bias, 0)
+        intervals[name] = {figure: interval(resampled) for figure, resampled in values.items()}
+    return intervals
+
+
+def resamples(articles: int) -> Iterator[np.ndarray]:
+    """How often each article is in each of RESAMPLES resamples, (R, N) float64, a part of them at a time."""
+    random = np.random.default_rng(SEED)
+    at_once = max(1, CHUNK_NUMBERS // max(articles, 1))
+    for start in range(0, RESAMPLES, at_once):
+        rows = min(at_once, RESAMPLES - start)
+        drawn = random.integers(articles, size=(rows, articles)) + articles * np.arange(rows)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=rows * articles).reshape(rows, articles).astype(np.float64)
+
+
+def interval(values: np.ndarray) -> Interval:
+    """The middle LEVEL of the values that are defined."""
+    defined = values[np.isfinite(values)]
+    if not len(defined):
+        return None
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+class ScorerFigures:
+    """The figures of `scores.scorer_figures` for articles that are each counted several times.
+
+    Args:
+        score: in [0, 1], high for fake, (N,).
+        label: 1 = fake, (N,).
+        threshold: a score above it says fake.
+    """
+
+    def __init__(self, score: np.ndarray, label: np.ndarray, threshold: float) -> None:
+        fake, called = label == 1, score > threshold
+        self._finite = bool(np.isfinite(score).all())
+        if not self._finite:
+            return
+        kinds = [called & fake, called & ~fake, ~called & fake, ~called & ~fake]
+        excess = score.astype(np.float64) - fake
+        # Torch's edges, as torchmetrics takes them: numpy's differ in a last bit, and scores lie on edges.
+        edges = torch.linspace(0, 1, CALIBRATION_BINS + 1)
+        bins = torch.bucketize(torch.from_numpy(score.astype(np.float32)), edges, right=True).numpy()
+        inside = [excess * (bins == number) for number in np.unique(bins)]
+        # True and false positives, false and true negatives, squared error, excess by bin: one product gives all sums.
+        self._columns = np.stack([*kinds, excess**2, *inside], axis=1).astype(np.float64)  # (N, C)
+        self._order = np.argsort(-score, kind="stable")
+        self._fake = fake[self._order].astype(np.float64)
+        descending = score[self._order]
+        self._ends = np.append(np.flatnonzero(np.diff(descending) < 0), len(score) - 1)  # the last of each score
+
+    def of(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Each figure for each resample, (R,); counts (R, N) float64."""
+        if not self._finite:
+            return {}
+        articles = counts.sum(axis=1)  # (R,)
+        sums = (counts @ self._columns).T  # (C, R)
+        probabilities = {"brier": sums[4] / articles, "ece": np.abs(sums[5:]).sum(axis=0) / articles}
+        return {**_verdict_figures(*sums[:4]), **self._ranking(counts), **probabilities}
+
+    def _ranking(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        ordered = counts[:, self._order]  # (R, N), the highest score first
+        above = ordered.cumsum(axis=1)[:, self._ends]  # (R, S): articles with each of S scores or a higher one
+        ordered *= self._fake
+        fake_above = ordered.cumsum(axis=1)[:, self._ends]  # (R, S)
+        real_above = above - fake_above
+        fakes, reals = fake_above[:, -1], real_above[:, -1]  # (R,)
+        fake_of, real_of = (np.diff(values, axis=1, prepend=0) for values in (fake_above, real_above))  # at each score
+        both = (fakes > 0) & (reals > 0)
+        outranked = reals[:, None] - real_above + real_of / 2  # (R, S): reals below each score; of equal ones half
+        auroc = np.einsum("rs,rs->r", fake_of, outranked) / np.where(both, fakes * reals, 1)
+        average = np.einsum("rs,rs->r", fake_of, fake_above / np.maximum(above, 1)) / np.maximum(fakes, 1)
+        return {"auroc": np.where(both, auroc, np.nan), "average_precision": np.where(both, average, np.nan)}
+
+
+def _verdict_figures(found: np.ndarray, false: np.ndarray, missed: np.ndarray, passed: np.ndarray) -> dict:
+    """From how many fakes were found, reals called fake, fakes missed and reals passed: (R,) each."""
+    f1, f1_real = _share(2 * found, 2 * found + false + missed), _share(2 * passed, 2 * passed + false + missed)
+    # A class that is neither there nor called does not enter the mean, as in torchmetrics.
+    classes = (found + false + missed > 0).astype(int) + (passed + false + missed > 0)
+    return {
+        "accuracy": (found + passed) / (found + false + missed + passed),
+        "precision": _share(found, found + false),
+        "recall": _share(found, found + missed),
+        "f1": f1,
+        "f1_macro": (f1 + f1_real) / classes,
+    }
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return part / np.maximum(whole, 1)  # 0 of nothing is 0, as in torchmetrics

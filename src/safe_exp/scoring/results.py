@@ -1,0 +1,126 @@
+"""What a run leaves for its reader: metrics.json and predictions.csv."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from safe_exp.config.figure_names import BEST, LABELS, THRESHOLD
+from safe_exp.scoring.calibration import TEMPERATURES
+from safe_exp.system.files import whole_file, write_json
+
+COLUMNS = ("id", "split", "label", "probability", "similarity", "verdict")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The scored articles of one split, N of them."""
+
+    split: str
+    ids: list[str]
+    label: np.ndarray  # (N,) 1 = fake
+    probability: np.ndarray  # (N,) of fake
+    similarity: np.ndarray | None  # (N,) None for a variant that compares nothing
+    threshold: float = THRESHOLD  # a probability above it is the verdict "fake"
+
+    @property
+    def verdict(self) -> np.ndarray:
+        return (self.probability > self.threshold).astype(int)  # (N,) 1 = fake
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dict for each article, with the keys of COLUMNS and plain values."""
+        similarity = [None] * len(self.ids) if self.similarity is None else self.similarity.tolist()
+        columns = (
+            self.ids,
+            [self.split] * len(self.ids),
+            self.label.tolist(),
+            self.probability.tolist(),
+            similarity,
+            self.verdict.tolist(),
+        )
+        return [dict(zip(COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def split_predictions(
+    split: str, ids: Sequence[str], columns: Mapping[str, Tensor | None], threshold: float = THRESHOLD
+) -> Predictions:
+    """Join what `SplitScores.columns` returned with the ids that its `index` points at."""
+    similarity = columns["similarity"]
+    return Predictions(
+        split,
+        [ids[row] for row in columns["index"].tolist()],
+        columns["label"].numpy(),
+        columns["probability"].numpy(),
+        None if similarity is None else similarity.numpy(),
+        threshold,
+    )
+
+
+def write_predictions(path: Path, splits: Sequence[Predictions]) -> None:
+    """Write predictions.csv; probability and similarity keep 6 digits, a similarity that does not exist stays empty."""
+    with whole_file(path) as draft, open(draft, "w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, COLUMNS)
+        writer.writeheader()
+        for predictions in splits:
+            for row in predictions.rows():
+                for name in ("probability", "similarity"):
+                    row[name] = "" if row[name] is None else f"{row[name]:.6g}"
+                writer.writerow(row)
+
+
+def trust_lines(test: Mapping[str, Any], threshold: float | str = THRESHOLD) -> list[str]:
+    """What the test figures are worth, for people: classes, threshold, intervals, the combined scorer, the calibration.
+
+    Args:
+        test: the test split's part of metrics.json.
+        threshold: as it was asked for.
+    """
+
+    def shown(scorer: str) -> str:
+        parts = []
+        for figure in ("accuracy", "auroc"):
+            value, interval = test[scorer][figure], test["intervals"][scorer].get(figure)
+            if interval is not None and math.isfinite(value):
+                low, high = interval
+                spread = f"{low:.3f} to {high:.3f}" if low < high else "every resample alike: too few articles to tell"
+                parts.append(f"{LABELS[figure]} {value:.3f} ({spread})")
+        return ", ".join(parts) or "undefined"
+
+    articles, cuts = test["articles"], test["thresholds"]
+    cut = (
+        ", ".join(f"{scorer} {value:.3g}" for scorer, value in cuts.items()) if threshold == BEST else f"{threshold:g}"
+    )
+    lines = [
+        f"test: {articles['fake']} fake, {articles['real']} real; called fake: scores above {cut}"
+        + (" (threshold=best: the highest macro F1 on validation)" if threshold == BEST else ""),
+        f"prediction: {shown('prediction')}; the brackets hold 95 % of the test split's resamples",
+    ]
+    if "combined" in test:
+        lines.append(f"combined (M_p and M_s, joined on validation): {shown('combined')}")
+    if "calibrated" in test:
+        before, after = test["prediction"], test["calibrated"]
+        figures = (f"{LABELS[name]} {before[name]:.3f} → {after[name]:.3f}" for name in ("brier", "ece"))
+        bound = not TEMPERATURES[0] * 1.01 < after["temperature"] < TEMPERATURES[1] * 0.99
+        limit = " (its limit: validation has too few articles to tell a temperature)" if bound else ""
+        lines.append(f"calibrated on validation, T = {after['temperature']:.3g}{limit}: {', '.join(figures)}")
+    return lines
+
+
+def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
+    """Write metrics.json; a figure that is undefined (AUROC of one class) becomes null."""
+    write_json(path, _json_ready(metrics))
+
+
+def _json_ready(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _json_ready(inner) for key, inner in value.items()}
+    if isinstance(value, tuple):  # an interval
+        return [_json_ready(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

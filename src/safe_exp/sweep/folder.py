@@ -1,0 +1,88 @@
+"""A sweep's folder read back: its jobs, and what became of each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from safe_exp.runs.outcome import MULTIRUN, STATES, Job, read_job
+from safe_exp.sweep.planned import planned_jobs
+from safe_exp.system.errors import UserError
+from safe_exp.system.yaml_files import read_yaml
+
+
+@dataclass
+class Sweep:
+    folder: Path
+    jobs: list[Job]  # by number
+
+    @property
+    def finished(self) -> list[Job]:
+        return [job for job in self.jobs if job.state == "finished"]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many jobs are in each state, in the order of STATES."""
+        counts = Counter(job.state for job in self.jobs)
+        return {state: counts[state] for state in STATES}
+
+    @cached_property
+    def group(self) -> str:
+        """The name by which W&B groups the sweep's runs, as safe_exp.runs.job.sweep_name gave it."""
+        for job in self.jobs:
+            hydra = read_yaml(job.folder / ".hydra" / "hydra.yaml").get("hydra") or {}
+            folder = str((hydra.get("sweep") or {}).get("dir") or "")
+            if "${" in folder:  # it holds the time of the start; where the job was written tells what came of it
+                folder = str(Path((hydra.get("runtime") or {}).get("output_dir", "")).parent)
+            if folder:
+                return "-".join(Path(folder).parts[-2:])
+        return "-".join(self.folder.parts[-2:])
+
+
+def read_sweep(given: str | Path, track: Any = None) -> Sweep:
+    """Read what every job says of itself; nothing is written.
+
+    Args:
+        track: wraps the jobs' numbers while they are read, to show progress.
+    Raises:
+        UserError: no such folder, one run instead of a sweep, no job at all, or none that has finished.
+    """
+    folder = Path(given).expanduser().resolve()
+    _require_sweep(folder, given)
+    found = {int(path.name): path for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()}
+    planned = dict(enumerate(planned_jobs(folder / MULTIRUN) or []))
+    numbers: Iterable[int] = sorted(found.keys() | planned.keys())
+    if not numbers:
+        raise UserError(
+            f"sweep={given}: no job is in this folder: neither {MULTIRUN} nor a numbered folder. Give the folder "
+            "that `python -m safe_exp.train -m …` wrote, such as multirun/<date>/<time>."
+        )
+    numbers = track(numbers) if track else numbers
+    sweep = Sweep(folder, [read_job(folder / str(number), number, planned.get(number, [])) for number in numbers])
+    if any("baseline" in job.config for job in sweep.jobs):
+        raise UserError(
+            f"sweep={given}: these are jobs of safe_exp.baseline; the figures of each are in its metrics.json. A "
+            "report is about the jobs of safe_exp.train."
+        )
+    if not sweep.finished:
+        counts = ", ".join(f"{count} {state}" for state, count in sweep.counts.items() if count)
+        reasons = [f" Job {job.number}: {job.reason}" for job in sweep.jobs if job.state == "failed"][:1]
+        raise UserError(
+            f"sweep={given}: no job has finished ({counts}), so there is nothing to report.{''.join(reasons)}"
+        )
+    return sweep
+
+
+def _require_sweep(folder: Path, given: str | Path) -> None:
+    if not folder.is_dir():
+        raise UserError(f"sweep={given}: there is no such folder (looked at {folder}). Give the folder of a sweep.")
+    if not (folder / MULTIRUN).exists() and ((folder / "status.json").exists() or (folder / ".hydra").is_dir()):
+        parent = f" This one belongs to a sweep: sweep={folder.parent}" if (folder.parent / MULTIRUN).exists() else ""
+        raise UserError(
+            f"sweep={given}: this is the folder of one run, whose own results are in its metrics.json and figures/. "
+            f"A report needs the folder above the jobs of `python -m safe_exp.train -m …`.{parent}"
+        )

@@ -1,0 +1,262 @@
+"""Training the jobs of a stack together, from their configs to their results."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+from safe_exp.config import TrainConfig, Variant
+from safe_exp.config.figure_names import THRESHOLD
+from safe_exp.data.artifacts import share_artifacts
+from safe_exp.data.batch import NewsBatch
+from safe_exp.data.datamodule import FakeNewsNetDataModule
+from safe_exp.data.encoded import SCORED_AT_ONCE
+from safe_exp.data.sampler import ArticleOrder, GlobalBatches
+from safe_exp.equations import SafeOutput, safe_loss
+from safe_exp.equations.safe import SafeWeights
+from safe_exp.runs.devices import devices_of_its_own
+from safe_exp.scoring.intervals import ScorerFigures
+from safe_exp.scoring.scores import FIGURES, scorers_of
+from safe_exp.sweep.stacked.ending import Ending, Scored, Writers
+from safe_exp.sweep.stacked.job import FollowedRun, LoopProgress, StackedJob
+from safe_exp.sweep.stacked.model import StackedModel
+from safe_exp.sweep.stacked.progress import StackProgress
+from safe_exp.system.errors import UserError
+from safe_exp.training.epoch_sums import EpochSums, require_finite
+from safe_exp.training.module import SafeModule, logged_figures
+from safe_exp.training.run import build_module, course_of, print_start, quiet_libraries
+from safe_exp.training.threads import set_threads
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_SECONDS = 30.0  # between two writings of all checkpoints; a killed job goes on from the last one
+CHECKPOINT_SHARE = 0.05  # of the time, at most, goes into them
+SCORED_NUMBERS = 1 << 20  # filter scores of all runs that are held at once for a split: 4 MB in float32
+
+
+def train_stack(jobs: Sequence[StackedJob], writers: Writers, progress: StackProgress) -> None:
+    """Train jobs that `grouping.stacks` has put together; by the end each is with the writers, or closed.
+
+    Raises:
+        BaseException: what is no Exception, such as Ctrl-C, once the checkpoints are written.
+    """
+    config, stack = jobs[0].config, None
+    try:
+        with _as_configured(config), devices_of_its_own(config.trainer) as devices:
+            stack = Stack(jobs, writers, progress, devices)
+            stack.train()
+    except BaseException as error:
+        for job in jobs if stack is None else [job for job in stack.rows if job is not None]:
+            end_early(job, error, writers)
+        if not isinstance(error, Exception):
+            raise
+        log.error("The stack of %d jobs broke off: %s", len(jobs), error)
+    finally:
+        progress.end()
+
+
+def end_early(job: StackedJob, error: BaseException, writers: Writers) -> None:
+    """Keep what a job has reached, for its reader and for a resume, and close it with `error`."""
+    if job.run is None:  # it has not begun
+        job.failed(error)
+        return
+    job.run.write_checkpoints()
+    writers.write(job, _ending(job), error)
+    job.run = None
+
+
+class Stack:
+    """The jobs that are trained together, with their data and their model."""
+
+    def __init__(
+        self, jobs: Sequence[StackedJob], writers: Writers, progress: StackProgress, devices: list[int] | None
+    ) -> None:
+        self.start = time.perf_counter()
+        quiet_libraries()
+        self.rows: list[StackedJob | None] = list(jobs)  # of the model; None where a job has ended
+        self.writers, self.progress = writers, progress
+        config = self.config = jobs[0].config
+        self.device = torch.device("cpu" if config.trainer.accelerator == "cpu" else f"cuda:{(devices or [0])[0]}")
+        reads = config.model.variant.reads
+        self.data = FakeNewsNetDataModule(config.data, config.captioner, config.vectors, config.seed, None, reads)
+        self.data.setup("fit")
+        set_threads(config, self.data.text_vectors.shape[1])
+        for job in jobs:
+            self.data.save_artifacts(job.folder / "artifacts")
+            share_artifacts(job.folder / "artifacts", [jobs[0].folder / "artifacts"])
+        self.orders = {
+            job.config.seed: GlobalBatches(ArticleOrder(self.data.split.train, job.config.seed), config.data.batch_size)
+            for job in jobs
+        }
+        most = SCORED_NUMBERS // (len(jobs) * config.model.num_filters * config.data.max_text_tokens)
+        at_once = max(config.data.batch_size, min(SCORED_AT_ONCE, most))
+        self.splits = {
+            name: [self._read(rows) for rows in GlobalBatches(ArticleOrder(getattr(self.data.split, name)), at_once)]
+            for name in ("val", "test")
+        }
+        modules = {seed: self._module(seed) for seed in self.orders}
+        self.batches = len(next(iter(self.orders.values())))
+        loops = LoopProgress(self.batches, len(self.data.val_dataloader()))
+        self.model = StackedModel([job.config for job in jobs], [modules[job.config.seed] for job in jobs])
+        for job in jobs:
+            job.run = FollowedRun(job.config, job.folder, self.batches, loops)
+            with job.logging_to_its_file():
+                print_start(job.config, self.data, modules[job.config.seed], job.folder, resumed=False)
+                log.info("Trained in a stack of %d runs.", len(jobs))
+        self._written, self._pause = time.perf_counter(), CHECKPOINT_SECONDS
+
+    def train(self) -> None:
+        """Every epoch until the last run has ended."""
+        most = self.config.trainer.max_epochs
+        self.progress.begin(len(self.rows), None if most in (None, -1) else most * self.batches)
+        epoch = 0
+        while any(self.rows):
+            self._epoch(epoch)
+            epoch += 1
+
+    def _epoch(self, epoch: int) -> None:
+        orders = {}
+        for seed in dict.fromkeys(self.model.seeds):
+            self.orders[seed].sampler.set_epoch(epoch)
+            orders[seed] = iter(self.orders[seed])
+        means, sums = EpochSums(self.model.parts), 0
+        for _ in range(self.batches):
+            sums = sums + self.model.step({seed: self._read(next(order)) for seed, order in orders.items()})
+            self.progress.step()
+        gammas = self.model.gammas()
+        if self.model.scheduler is not None:
+            self.model.scheduler.step()
+        compares = self.config.model.variant not in (Variant.text_only, Variant.visual_only)
+        trained = [means.figures(row, compares) for row in sums.cpu()]
+        self._refuse_what_diverged(epoch, trained)
+        running = [row for row, job in enumerate(self.rows) if job is not None]
+        snapshot = self.model.snapshot()
+        validated = self._columns("val", self.model.weights(), running)
+        for row, columns in zip(running, validated, strict=True):
+            figures = trained[row] | {"train/gamma": gammas[row]} | self._logged("val", columns, self.rows[row])
+            self.rows[row].run.end_epoch(figures, snapshot, row)
+        self._end([row for row in running if self.rows[row].run.ended])
+        self.progress.closed(self.writers.close_what_is_written())
+        self._write_checkpoints_when_due()
+        self._let_go()
+
+    def _refuse_what_diverged(self, epoch: int, trained: list[dict[str, float]]) -> None:
+        for row, job in enumerate(self.rows):
+            try:
+                if job is not None:
+                    require_finite(trained[row]["train/loss"], epoch, job.config.model.gamma)
+            except UserError as error:
+                self.rows[row] = None
+                end_early(job, error, self.writers)
+
+    def _end(self, rows: list[int]) -> None:
+        """Score the best checkpoint of runs that have ended, and hand their files to the writers."""
+        if not rows:
+            return
+        best = [self.rows[row].run.checkpoints["best"] for row in rows]
+        weights = self.model.restructure(
+            {
+                name: torch.stack([checkpoint["state_dict"][f"network.{name}"] for checkpoint in best]).to(self.device)
+                for name in self.model.parameters
+            }
+        )
+        scored = {split: self._columns(split, weights, range(len(rows))) for split in ("val", "test")}
+        for i, row in enumerate(rows):
+            job, columns = self.rows[row], {split: of_runs[i] for split, of_runs in scored.items()}
+            logged = self._logged("val", columns["val"], job)
+            job.run.log(logged, job.run.current_epoch, job.run.global_step)
+            course = course_of(job.run, self.data, best[i]["epoch"], self.start)
+            score = logged[job.config.callbacks.monitor]
+            job.run.write_checkpoints()
+            self.writers.write(job, _ending(job, self.data.ids, columns, course), score)
+            self.progress.ended(job, course, score)
+            job.run, self.rows[row] = None, None
+
+    def _columns(self, split: str, weights: SafeWeights, runs: Sequence[int]) -> list[dict[str, Any]]:
+        """What `SplitScores.columns` returns, for each of `runs` in `weights`."""
+        return self.model.scores(weights, self.splits[split], runs)
+
+    def _logged(self, split: str, columns: dict[str, Any], job: StackedJob) -> dict[str, float]:
+        """The figures of a split by the names they are logged by, verdicts cut at 0.5."""
+        return logged_figures(split, quick_figures(columns, **job.config.model.loss_settings), columns)
+
+    def _write_checkpoints_when_due(self) -> None:
+        """A job that is killed goes on from what was written last: the same weights, some epochs once more."""
+        begin = time.perf_counter()
+        if begin - self._written < self._pause:
+            return
+        for job in self.rows:
+            if job is not None:
+                job.run.write_checkpoints()
+        self._written = time.perf_counter()
+        self._pause = max(CHECKPOINT_SECONDS, (self._written - begin) / CHECKPOINT_SHARE)
+
+    def _let_go(self) -> None:
+        """Once half of the rows are of runs that have ended, train the others alone. Until then they are ballast."""
+        running = [row for row, job in enumerate(self.rows) if job is not None]
+        if running and 2 * len(running) <= len(self.rows):
+            self.model.keep(running)
+            self.rows = [self.rows[row] for row in running]
+
+    def _module(self, seed: int) -> SafeModule:
+        """The module as a job of this seed builds it; it is the initial weights that are its own."""
+        pl.seed_everything(seed, workers=True, verbose=False)
+        dtype = torch.float64 if str(self.config.trainer.precision).startswith("64") else torch.float32
+        return build_module(self.config, self.data).to(self.device, dtype)
+
+    def _read(self, rows: list[int]) -> NewsBatch:
+        return NewsBatch(*(value.to(self.device) for value in self.data.encoded.__getitems__(rows)))
+
+
+def quick_figures(
+    columns: dict[str, Any], alpha: float, beta: float, similarity_loss: str
+) -> dict[str, float | dict[str, float]]:
+    """What `split_figures` computes and an epoch logs, in a tenth of the time: many runs are scored in every epoch."""
+    output = SafeOutput(None, None, columns["logits"], columns["probability"], columns["similarity"])
+    losses = safe_loss(output, columns["label"], alpha=alpha, beta=beta, similarity_loss=similarity_loss)
+    label, once = columns["label"].numpy(), np.ones((1, len(columns["label"])))
+    figures: dict[str, Any] = {
+        "loss": losses.total.item(),
+        "loss_prediction": losses.prediction.item(),
+        "loss_similarity": losses.similarity.item(),
+    }
+    for name, score in scorers_of(columns).items():
+        found = ScorerFigures(score.numpy(), label, THRESHOLD).of(once)
+        figures[name] = {figure: float(found[figure][0]) if found else math.nan for figure in FIGURES}
+    return figures
+
+
+def _ending(
+    job: StackedJob,
+    ids: Sequence[str] = (),
+    columns: dict[str, Any] | None = None,
+    course: dict[str, Any] | None = None,
+) -> Ending:
+    run = job.run
+    scored = None if columns is None else {split: Scored.of(found, ids) for split, found in columns.items()}
+    return Ending(
+        job.folder, job.name, job.sweep, job.config, run.hyper_parameters, run.rows, run.history, scored, course
+    )
+
+
+@contextmanager
+def _as_configured(config: TrainConfig) -> Iterator[None]:
+    """trainer.deterministic, as Lightning takes it, for the time of the stack."""
+    wanted = config.trainer.deterministic
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS refuses
+    torch.use_deterministic_algorithms(bool(wanted), warn_only=wanted == "warn")
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])

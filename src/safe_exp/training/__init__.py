@@ -1,0 +1,1 @@
+"""One training job, from its config to its results."""

@@ -1,0 +1,146 @@
+"""Simple readers, fitted and scored on the articles of a split, as a yardstick for everything else."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from sklearn.dummy import DummyClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.pipeline import Pipeline
+
+from safe_exp.config import BaselineConfig, MethodConfig, TfidfConfig, VectorsConfig
+from safe_exp.config.figure_names import THRESHOLD
+from safe_exp.data.datamodule import FakeNewsNetDataModule
+from safe_exp.scoring.intervals import bootstrap_intervals
+from safe_exp.scoring.results import Predictions, trust_lines, write_metrics, write_predictions
+from safe_exp.scoring.scores import class_balance, scorer_figures
+from safe_exp.scoring.table import print_results
+from safe_exp.system.errors import UserError
+from safe_exp.system.files import short_path
+
+log = logging.getLogger(__name__)
+
+# What scikit-learn says when there is no word at all, none that is frequent enough, and none that could be.
+NOTHING_LEFT = ("empty vocabulary", "no terms remain", "max_df corresponds to < documents than min_df")
+MOST_STEPS = 1000  # of the solver, whose default of 100 does not always suffice
+
+
+def score_baseline(config: BaselineConfig, folder: Path) -> float:
+    """Fit on train, score val and test, write metrics.json and predictions.csv; return the AUROC of val."""
+    start = time.perf_counter()
+    datamodule = FakeNewsNetDataModule(config.data, config.captioner, VectorsConfig(path=None, dim=1, seed=0), seed=0)
+    datamodule.setup("fit")
+    for name, value in datamodule.summary():
+        if name not in ("vocabulary", "vectors", "cut"):  # those concern the network
+            log.info("%s  %s", name.ljust(15), value)
+    if datamodule.leakage is not None:
+        log.warning("%s", datamodule.leakage)
+    prepared, sides = datamodule.prepared, datamodule.split.sides()
+    labels = prepared.labels
+    fitted = time.perf_counter()
+    log.info("%s  fitting %s on %s articles", "baseline".ljust(15), config.baseline.name, f"{len(sides['train']):,}")
+    scores = fit_and_score(config.baseline, prepared.texts(datamodule.rows), labels, sides)
+    log.info("%s  %.1f s", "fitted".ljust(15), time.perf_counter() - fitted)
+    predictions = [
+        Predictions(name, [prepared.ids[row] for row in sides[name]], labels[sides[name]], probability, None)
+        for name, probability in scores.items()
+    ]
+    metrics = {
+        **{each.split: baseline_figures(each.probability, each.label) for each in predictions},
+        "baseline": config.baseline.name,
+        "seconds": round(time.perf_counter() - start, 3),
+        "data": {**{name: len(rows) for name, rows in sides.items()}, "fingerprint": datamodule.fingerprint},
+    }
+    test = predictions[-1]
+    metrics["test"]["intervals"] = baseline_intervals(test.probability, test.label)
+    write_predictions(folder / "predictions.csv", predictions)
+    write_metrics(folder / "metrics.json", metrics)  # last: a run folder with metrics.json lacks nothing
+    majority = {each.split: max(each.label.mean(), 1 - each.label.mean()) for each in predictions}
+    print_results(metrics, Console(), majority, title=f"Results of baseline={config.baseline.name}")
+    for line in trust_lines(metrics["test"]):
+        log.info("%s", line)
+    log.info("Everything is in %s", short_path(folder))
+    return metrics["val"]["prediction"]["auroc"]
+
+
+def fit_and_score(
+    config: MethodConfig, texts: Sequence[str] | Mapping[int, str], labels: np.ndarray, sides: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The probability of fake for every article of the sides other than train, on which alone the reader is fitted.
+
+    Args:
+        texts: title and body of each row.
+        labels: (N,) 1 = fake.
+        sides: rows of each side; "train" is among them.
+    Returns:
+        For each other side an array as long as its rows, in their order.
+    Raises:
+        UserError: no feature is left to learn from.
+    """
+    reader = build_reader(config)
+    try:
+        reader.fit([texts[row] for row in sides["train"]], labels[sides["train"]])
+    except ValueError as error:
+        if any(words in str(error) for words in NOTHING_LEFT):
+            raise UserError(
+                f"baseline={config.name}: no run of words stands in {getattr(config, 'min_df', 1)} or more of the "
+                f"{len(sides['train'])} training articles. Lower baseline.min_df."
+            ) from error
+        raise
+    fake = list(reader.classes_).index(1)
+    return {
+        name: reader.predict_proba([texts[row] for row in rows])[:, fake]
+        for name, rows in sides.items()
+        if name != "train"
+    }
+
+
+def build_reader(config: MethodConfig) -> DummyClassifier | Pipeline:
+    """The reader that `baseline=…` asks for, not yet fitted.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    if config.name == "majority":
+        return DummyClassifier(strategy="prior")  # its verdict is the majority, its probability the share of fakes
+    if isinstance(config, TfidfConfig):
+        words = TfidfVectorizer(
+            ngram_range=tuple(config.ngram_range), min_df=config.min_df, sublinear_tf=config.sublinear_tf
+        )
+        return Pipeline(
+            [
+                ("tfidf", words),
+                ("regression", LogisticRegression(C=config.C, class_weight=config.class_weight, max_iter=MOST_STEPS)),
+            ]
+        )
+    raise UserError(f"baseline.name={config.name}: expected majority or tfidf.")
+
+
+def baseline_figures(probability: np.ndarray, labels: np.ndarray) -> dict:
+    """What metrics.json says of a split, in the shape of a trained model that compares nothing with the text."""
+    loss = float(log_loss(labels, probability, labels=[0, 1]))
+    score, label = torch.from_numpy(np.ascontiguousarray(probability)), torch.from_numpy(labels)
+    return {
+        "loss": loss,
+        "loss_prediction": loss,
+        "articles": class_balance(label),
+        "thresholds": {"prediction": THRESHOLD},
+        "prediction": scorer_figures(score, label),
+    }
+
+
+def baseline_intervals(probability: np.ndarray, labels: np.ndarray) -> dict:
+    """The bootstrap interval of each figure of `baseline_figures`."""
+    of_label = np.where(labels == 1, probability, 1 - probability)
+    loss = -np.log(np.clip(of_label, np.finfo(probability.dtype).eps, 1))
+    return bootstrap_intervals(
+        {"prediction": (probability, THRESHOLD)}, {"loss": loss, "loss_prediction": loss}, labels
+    )

@@ -1,0 +1,156 @@
+"""What happens around the epochs: what to keep, what to remember; when to stop is in stopping.py."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins import TorchCheckpointIO
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+
+from safe_exp.config import CallbacksConfig
+from safe_exp.runs.checkpoints import read_checkpoint
+from safe_exp.runs.resume import train_further
+from safe_exp.system.files import whole_file
+from safe_exp.training.hooks import NoBatchHooks
+from safe_exp.training.stopping import Convergence, LastingEarlyStopping, StepLimit
+
+
+class EpochHistory(NoBatchHooks, Callback):
+    """Every epoch's logged values, for the loss curves; kept in the checkpoints, so that a resumed run has them all.
+
+    As one table and not as numbers: of 900 epochs these are 50,000, which would be pickled twice after each.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.values = torch.empty(0, 0, dtype=torch.float64)  # (epochs, names); NaN where an epoch has no such value
+
+    @property
+    def epochs(self) -> list[dict[str, float]]:
+        """One dict for each epoch, which is counted from 0."""
+        rows = (dict(zip(self.names, row, strict=True)) for row in self.values.tolist())
+        return [{**row, "epoch": int(row["epoch"])} for row in rows]
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self._append({"epoch": trainer.current_epoch, **logged})
+
+    def _append(self, row: dict[str, float]) -> None:
+        new = [name for name in row if name not in self.names]
+        if new:
+            self.names = [*self.names, *new]
+            self.values = torch.nn.functional.pad(self.values, (0, len(new)), value=math.nan)
+        values = [row.get(name, math.nan) for name in self.names]
+        self.values = torch.cat([self.values, torch.tensor([values], dtype=torch.float64)])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"names": self.names, "values": self.values}  # replaced at the next epoch, never written into
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if "epochs" in state_dict:  # as older runs kept them
+            for row in state_dict["epochs"]:
+                self._append(row)
+        else:
+            self.names, self.values = state_dict["names"], state_dict["values"].cpu()
+
+
+class RanksAgree(NoBatchHooks, Callback):
+    """At the end of the training all processes must hold the same weights, bit for bit.
+
+    Were one gradient left out of the exchange, each process would train a model of its own, without an error and with
+    plausible losses; only the first one's would be scored.
+    """
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        digest = hashlib.sha256()
+        for value in pl_module.state_dict().values():
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        agrees = trainer.strategy.broadcast(digest.hexdigest()) == digest.hexdigest()
+        if not trainer.strategy.reduce_boolean_decision(agrees, all=True):
+            raise RuntimeError("The processes have drifted apart: their weights differ. This is a fault of safe_exp.")
+
+
+class TrainedFurther(NoBatchHooks, Callback):
+    """Tells a resumed run's folder when the training goes on: not before Lightning has accepted the new limit."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            train_further(self.folder)
+
+
+class MovableCheckpoint(NoBatchHooks, ModelCheckpoint):
+    """Lightning's ModelCheckpoint, but it remembers its best score when the run folder was moved before a resume."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        def here(path: str) -> str:
+            return str(Path(self.dirpath) / Path(path).name) if path else path
+
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        moved = {name: here(state_dict[name]) for name in paths}
+        best_k_models = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **moved, "best_k_models": best_k_models, "dirpath": self.dirpath})
+
+    def _monitor_candidates(self, trainer: pl.Trainer) -> dict[str, torch.Tensor]:
+        # Lightning's own copies every logged figure, tensor by tensor, 2 ms an epoch; ours are never written into.
+        now = {"epoch": torch.tensor(trainer.current_epoch), "step": torch.tensor(trainer.global_step)}
+        return {**trainer.callback_metrics, **now}
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Checkpoints that appear whole or not at all, and are never unpickled."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        with whole_file(Path(path)) as draft:
+            torch.save(checkpoint, draft)
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
+        return read_checkpoint(path, map_location or "cpu")
+
+
+def build_callbacks(config: CallbacksConfig, folder: Path, max_steps: int | None = None) -> list[Callback]:
+    """The run's own callbacks; checkpoints go to `folder`/checkpoints."""
+    callbacks: list[Callback] = [
+        EpochHistory(),
+        Convergence(config.convergence.tolerance, config.convergence.patience),
+        StepLimit(max_steps),
+        RanksAgree(),
+        MovableCheckpoint(
+            dirpath=folder / "checkpoints",
+            filename="best",
+            monitor=config.monitor,
+            mode=config.mode,
+            save_top_k=1,
+            enable_version_counter=False,
+            save_on_train_epoch_end=True,
+        ),
+        # Every epoch, and after best.ckpt; ModelCheckpoint's own save_last writes only when a new best is saved. At the
+        # end of the epoch, when scheduler, history and convergence have moved on too: a run that resumes from here
+        # repeats nothing and misses nothing.
+        MovableCheckpoint(
+            dirpath=folder / "checkpoints",
+            filename="last",
+            save_top_k=1,
+            enable_version_counter=False,
+            save_on_train_epoch_end=True,
+        ),
+    ]
+    if config.early_stopping.patience:
+        callbacks.insert(
+            2,
+            LastingEarlyStopping(
+                config.monitor,
+                min_delta=config.early_stopping.min_delta,
+                patience=config.early_stopping.patience,
+                mode=config.mode,
+                check_on_train_epoch_end=True,
+            ),
+        )
+    return callbacks

@@ -1,0 +1,28 @@
+"""The command line as users type it."""
+
+import pytest
+
+from safe_exp.cli.run_command import multirun_first
+from tests.commands import run
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-m", "a=1,2", "b=1"], ["a=1,2", "-m", "b=1"], ["a=1,2", "b=1", "-m"], ["a=1,2", "b=1", "--multirun"],
+        ["a=1,2", "-m", "b=1", "-m"],
+    ],
+)  # fmt: skip
+def test_the_flag_of_a_sweep_may_stand_anywhere(arguments):
+    assert multirun_first(arguments) == ["-m", "a=1,2", "b=1"]
+
+
+def test_without_the_flag_nothing_is_moved():
+    assert multirun_first(["a=1", "--cfg", "job"]) == ["a=1", "--cfg", "job"]
+
+
+@pytest.mark.slow
+def test_the_flag_in_the_middle_of_evaluate_s_overrides_is_understood(tmp_path):
+    done = run("evaluate", "run=nowhere,elsewhere", "-m", "checkpoint=last", cwd=tmp_path)
+    assert "run=nowhere: there is no such folder or file" in done.stderr
+    assert len(list(tmp_path.glob("multirun/*/*/*/status.json"))) == 2

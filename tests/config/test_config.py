@@ -1,0 +1,172 @@
+"""conf/ and its types: everything that is shipped composes, and what is wrong is refused by name."""
+
+import inspect
+from dataclasses import fields
+
+import pytest
+import pytorch_lightning as pl
+from hydra.errors import ConfigCompositionException
+from omegaconf import OmegaConf
+
+from safe_exp.config import CONF, TrainerConfig, Variant, plain_config, trainer_arguments
+from safe_exp.network import safe_network as network
+from safe_exp.system.errors import UserError
+from tests.made import compose_config
+
+GROUPS = ("model", "optimizer", "scheduler", "trainer", "callbacks", "logger", "captioner", "vectors")
+OPTIONS = sorted((group, path.stem) for group in GROUPS for path in (CONF / group).glob("*.yaml"))
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+
+
+def test_every_group_has_options():
+    assert {group for group, _ in OPTIONS} == set(GROUPS)
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes_to_a_valid_config(group, option):
+    plain_config(compose_config(f"{group}={option}"))
+
+
+def test_experiments_are_found():
+    assert EXPERIMENTS
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_composes_to_a_valid_config(name):
+    needed = [f"{key}=given" for key in OmegaConf.missing_keys(OmegaConf.load(CONF / "experiment" / f"{name}.yaml"))]
+    compose_config(f"experiment={name}", *needed)
+
+
+def test_fakenewsnet_asks_for_its_folder():
+    with pytest.raises(UserError, match=r"data.root must be given, as in data.root=… on the command line"):
+        compose_config("data=fakenewsnet")
+    assert compose_config("data=fakenewsnet", "data.root=articles").data.root == "articles"
+
+
+def test_variants_have_one_list_and_a_config_each():
+    assert [variant.value for variant in Variant] == [*network.VARIANTS, "released"]
+    for variant in Variant:
+        assert compose_config(f"model={variant.value}").model.variant is variant
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model=released", "model.update=algorithm1"], r"model.update=algorithm1: the paper's loop knows one text"),
+        (["model=released", "model.word_dim=0"], r"model.word_dim=0"),
+        (["model=released", "model.body_words=null"], r"model.body_words"),
+        (["model=safe", "model.word_dim=16"], r"model.word_dim=16 has a meaning for model=released alone"),
+        (["model=released", "model.alpha=0", "model.beta=0"], r"both 0: nothing is learned"),
+    ],
+)
+def test_what_the_released_architecture_cannot_do_is_refused(overrides, message):
+    with pytest.raises(UserError, match=message):
+        compose_config(*overrides)
+
+
+def test_gamma_is_the_learning_rate_and_each_optimizer_brings_its_own():
+    assert compose_config("model.gamma=0.123").optimizer.lr == 0.123
+    sgd, adam = compose_config("optimizer=sgd"), compose_config("optimizer=adam")
+    assert sgd.optimizer.lr == sgd.model.gamma
+    assert adam.optimizer.lr == adam.model.gamma
+    assert sgd.model.gamma != adam.model.gamma
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.alpha=-1"], r"model.alpha=-1.0: expected a number >= 0"),
+        (["model.beta=-0.1"], r"model.beta=-0.1: expected a number >= 0"),
+        (["model.alpha=nan"], r"model.alpha=nan: expected a number >= 0"),
+        (["model.alpha=0", "model.beta=0"], r"model.alpha and model.beta are both 0"),
+        (["model.gamma=0"], r"model.gamma=0.0: expected a number > 0"),
+        (["model.gamma=inf"], r"model.gamma=inf: expected a number > 0"),
+        (["model.filter_sizes=[]"], r"model.filter_sizes is empty"),
+        (["model.filter_sizes=[3,0]"], r"every width must be >= 1"),
+        (["model.filter_sizes=[3,3]"], r"repeats a width"),
+        (["model.num_filters=0"], r"model.num_filters=0: expected a number >= 1"),
+        (["model.feature_dim=0"], r"model.feature_dim=0"),
+        (["model=text_only", "model.alpha=0"], r"model.alpha and model.beta are both 0"),
+        (["model=no_similarity", "model.beta=0.4"], r"model=no_similarity has no similarity loss. Set model.beta=0"),
+        (["model=similarity_only", "model.alpha=0.5"], r"M_s alone decides .* Set model.alpha=0"),
+        (["model=similarity_only", "model.beta=0"], r"both 0"),
+        (["data.batch_size=0"], r"data.batch_size=0: expected a number >= 1"),
+        (["data.test_fraction=0.9"], r"data.test_fraction=0.9: expected a share above 0 and at most 0.5"),
+        (["data.folds=5", "data.fold=5"], r"data.fold=5: expected 0 to 4"),
+        (["data.fold=1"], r"data.fold=1 has no meaning without data.folds"),
+        (["data.cue_strength=2"], r"data.cue_strength=2.0: expected a number from 0 to 1"),
+        (["callbacks.monitor=test/f1"], r"expected a validation metric"),
+        (["callbacks.mode=up"], r"expected min or max"),
+        (["trainer.gradient_clip_val=-1"], r"trainer.gradient_clip_val=-1.0: expected a number > 0"),
+        (["trainer.accumulate_grad_batches=2"], r"one step for each mini-batch. Raise data.batch_size instead"),
+        (["captioner.file_name=../x"], r"captioner.file_name=../x: expected the bare name of a file"),
+        (["captioner=visual_words", "captioner.grids=[]"], r"captioner.grids=\[\]: expected at least one number"),
+        (["captioner=visual_words", "captioner.grids=[4,17]"], r"captioner.grids=\[4, 17\]: .* from 1 to 16"),
+        (["captioner=visual_words", "captioner.patch_pixels=31"], r"captioner.patch_pixels=31: .* even number from 8"),
+        (["captioner=visual_words", "captioner.words=1"], r"captioner.words=1: expected a number >= 2"),
+        (["captioner=visual_words", "captioner.sample_patches=127"], r"sample_patches=127: expected a number >= 128"),
+        (["captioner=blip", "captioner.revision=main"], r"captioner.revision=main: expected the 40 hex.* not a branch"),
+        (["captioner=blip", "captioner.device=gpu"], r"captioner.device=gpu: expected auto, cpu, cuda, cuda:N or mps"),
+        (["captioner=blip", "captioner.num_beams=0"], r"captioner.num_beams=0: expected a number >= 1"),
+        (["captioner=blip", "captioner.model=''"], r"captioner.model is empty"),
+        (["trainer.max_steps=0"], r"trainer.max_steps=0: expected a number >= 1"),
+        (["trainer.max_steps=9", "trainer.min_epochs=2"], r"the two may contradict. Leave one of them out"),
+        (
+            ["callbacks.monitor=val/accurracy", "callbacks.mode=max"],
+            r"is not logged with model=safe. Choose one of val/acc",
+        ),
+        (["model=text_only", "callbacks.monitor=val/similarity_auroc"], r"is not logged with model=text_only"),
+        (
+            ["callbacks.monitor=val/auroc"],
+            r"mode=min would pick the worst checkpoint by val/auroc. Set callbacks.mode=max",
+        ),
+        (["callbacks.mode=max"], r"would pick the worst checkpoint by val/loss_prediction"),
+        (["trainer.limit_val_batches=0"], r"limit_val_batches=0: a run .* picks its checkpoint by validation"),
+        (["trainer.limit_test_batches=0.0"], r"each needs articles"),
+        (["trainer.check_val_every_n_epoch=2"], r"check_val_every_n_epoch=2: every epoch is validated once"),
+        (["trainer.val_check_interval=0.3"], r"every epoch is validated once, at its end"),
+        (["trainer.enable_checkpointing=false"], r"enable_checkpointing=false: a run is scored from checkpoints/best"),
+        (["trainer.barebones=true"], r"there must be checkpoints"),
+        (["trainer.precision=16-mixed"], r"Take trainer.precision=bf16-mixed, or model.update=autograd"),
+        (["trainer.precision=16", "model.update=algorithm1"], r"which model.update=algorithm1 does without"),
+        (["trainer.precision=16-true"], r"Take bf16-true"),
+        (["seed=-1"], r"seed=-1: expected a number >= 0"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_key(overrides, message):
+    with pytest.raises(UserError, match=message):
+        compose_config(*overrides)
+
+
+def test_alpha_zero_is_allowed_where_the_paper_s_grid_has_it():
+    assert compose_config("model.alpha=0", "model.beta=1").model.alpha == 0
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["model.alpah=1", "model.update=by_hand", "trainer.max_epochs=many", "model.similarity_loss=fake_only",
+     "model=best", "data.split=half", "optimizer.momentun=0.9", "model.filter_sizes=3", "captioner=oracle",
+     "captioner.words=9"],
+)  # fmt: skip
+def test_a_wrong_name_or_type_is_refused_while_composing(override):
+    """So that Hydra refuses it for every job of a sweep before the first one starts."""
+    with pytest.raises(ConfigCompositionException):
+        compose_config(override)
+
+
+def test_every_argument_of_the_trainer_can_be_given_but_those_that_the_framework_sets():
+    ours = {"logger", "callbacks", "plugins", "default_root_dir", "use_distributed_sampler"}
+    lightning = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"}
+    assert {field.name for field in fields(TrainerConfig)} == lightning - ours
+
+
+def test_only_what_is_set_reaches_the_trainer_and_clipping_never_does():
+    assert trainer_arguments(compose_config("trainer.max_epochs=null").trainer)["max_epochs"] == -1
+    config = compose_config(
+        "trainer.max_epochs=3", "trainer.max_steps=9", "trainer.gradient_clip_val=1.0", "trainer.precision=bf16-mixed"
+    )
+    arguments = trainer_arguments(config.trainer)
+    assert arguments["max_epochs"] == 3
+    assert arguments["precision"] == "bf16-mixed"
+    assert "gradient_clip_val" not in arguments
+    assert "max_steps" not in arguments

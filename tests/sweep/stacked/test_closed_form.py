@@ -1,0 +1,86 @@
+"""The closed form of a stack of runs, against the closed form of each run and against autograd."""
+
+import pytest
+import torch
+from torch.utils._pytree import tree_map
+
+from safe_exp.equations import Words, closed_form_step, safe_loss
+from safe_exp.equations.safe import SafeWeights, name_gradients
+from safe_exp.network import SafeNetwork
+from safe_exp.network.safe_network import VARIANTS
+from safe_exp.sweep.stacked.closed_form import Share, stacked_step
+
+RUNS = 5
+ALPHA = torch.tensor([0.6, 0.0, 1.0, 0.3, 2.0], dtype=torch.float64)
+BETA = torch.tensor([0.4, 1.0, 0.5, 2.0, 0.0], dtype=torch.float64)
+VISUAL_DIM = 5
+
+
+def draw_share(runs: slice, seed: int, batch: int = 6) -> Share:
+    """Articles of different lengths, one of them shorter than the widest window."""
+    generator = torch.Generator().manual_seed(seed)
+    sentences = {}
+    for name, length, dim in (("text", 9, 4), ("visual", 7, VISUAL_DIM)):
+        vectors = torch.randn(12, dim, generator=generator, dtype=torch.float64)
+        lengths = torch.randint(3, length + 1, (batch,), generator=generator)
+        lengths[0] = 2
+        sentences[name] = Words(vectors, torch.randint(1, 12, (batch, length), generator=generator))
+        sentences[f"{name}_lengths"] = lengths
+    return Share(runs, sentences, torch.randint(0, 2, (batch,), generator=generator))
+
+
+def draw_networks(variant: str, num_filters: int) -> list[SafeNetwork]:
+    torch.manual_seed(1)
+    return [SafeNetwork(4, VISUAL_DIM, [3, 4], num_filters, 3, variant).double() for _ in range(RUNS)]
+
+
+def stack_weights(networks: list[SafeNetwork]) -> SafeWeights:
+    def stack(*values):
+        return None if values[0] is None else torch.stack(values)
+
+    return tree_map(stack, *(network.weights() for network in networks))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("similarity_loss", ["real_only", "both_classes"])
+@pytest.mark.parametrize("num_filters", [1, 3])
+def test_every_run_of_a_stack_has_the_outputs_losses_and_gradients_of_its_own(variant, similarity_loss, num_filters):
+    networks = draw_networks(variant, num_filters)
+    weights = stack_weights(networks)
+    shares = [draw_share(slice(0, 2), seed=0), draw_share(slice(2, 5), seed=1)]
+    output, losses, gradients = stacked_step(weights, shares, alpha=ALPHA, beta=BETA, similarity_loss=similarity_loss)
+    gradients = name_gradients(gradients)
+    for run, network in enumerate(networks):
+        share = shares[0] if run < 2 else shares[1]
+        settings = {"alpha": ALPHA[run].item(), "beta": BETA[run].item(), "similarity_loss": similarity_loss}
+        alone, alone_losses, alone_gradients = closed_form_step(
+            network, label=share.label, **share.sentences, **settings
+        )
+        for ours, theirs in zip((*output, *losses), (*alone, *alone_losses), strict=True):
+            if theirs is None:
+                assert ours is None
+            else:
+                torch.testing.assert_close(ours[run], theirs, rtol=1e-12, atol=1e-14)
+        assert gradients.keys() == alone_gradients.keys()
+        safe_loss(network(**share.sentences), share.label, **settings).total.backward()
+        for name, parameter in network.named_parameters():
+            torch.testing.assert_close(gradients[name][run], alone_gradients[name], rtol=1e-10, atol=1e-14)
+            by_autograd = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            torch.testing.assert_close(gradients[name][run], by_autograd, rtol=1e-10, atol=1e-13)
+
+
+def test_a_run_of_nothing_but_nan_leaves_its_neighbours_bit_equal():
+    networks = draw_networks("safe", 2)
+    shares = [draw_share(slice(0, RUNS), seed=3)]
+
+    def gradients() -> dict[str, torch.Tensor]:
+        weights = stack_weights(networks)
+        return name_gradients(stacked_step(weights, shares, alpha=ALPHA, beta=BETA)[2])
+
+    before = gradients()
+    with torch.no_grad():
+        for parameter in networks[2].parameters():
+            parameter.fill_(torch.nan)
+    others = [0, 1, 3, 4]
+    for name, gradient in gradients().items():
+        assert torch.equal(gradient[others], before[name][others]), name

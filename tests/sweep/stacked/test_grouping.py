@@ -1,0 +1,70 @@
+"""Which jobs are trained together."""
+
+from copy import deepcopy
+
+import pytest
+
+from safe_exp.sweep.stacked.grouping import reason_to_run_alone, stack_key, stacks
+from tests.made import compose_config
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("optimizer=adam", "scheduler=cosine", "trainer.gradient_clip_val=1"),
+        ("model=no_similarity", "trainer.precision=64-true", "scheduler=step"),
+        ("callbacks.early_stopping.patience=3", "trainer.max_epochs=-1", "trainer.enable_progress_bar=false"),
+    ],
+)
+def test_what_the_stack_can_do_is_stacked(overrides):
+    assert reason_to_run_alone(compose_config(*overrides)) is None
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("model=released", "model=released"),
+        ("model.update=autograd", "model.update=autograd"),
+        ("model.update=algorithm1", "model.update=algorithm1"),
+        ("scheduler=plateau", "ReduceLROnPlateau"),
+        ("optimizer._target_=torch.optim.Rprop", "torch.optim.Rprop"),
+        ("trainer.precision=bf16-true", "trainer.precision=bf16-true"),
+        ("trainer=ddp", "several processes"),
+        ("trainer.max_steps=10", "trainer.max_steps=10"),
+        ("trainer.max_time=00:00:01:00", "trainer.max_time"),
+        ("trainer.limit_train_batches=2", "trainer.limit_train_batches=2"),
+        ("trainer.fast_dev_run=true", "trainer.fast_dev_run"),
+        ("trainer.overfit_batches=1", "trainer.overfit_batches"),
+        ("trainer.profiler=simple", "trainer.profiler=simple"),
+    ],
+)
+def test_what_the_stack_cannot_do_runs_alone_and_says_why(override, reason):
+    assert reason in reason_to_run_alone(compose_config(override))
+
+
+def test_alpha_beta_gamma_and_seed_may_differ_and_nothing_else():
+    first = stack_key(compose_config())
+    assert stack_key(compose_config("model.alpha=1", "model.beta=3", "model.gamma=0.01", "seed=4")) == first
+    for override in ("model.num_filters=1", "data.seed=1", "optimizer=adam", "trainer.max_epochs=3"):
+        assert stack_key(compose_config(override)) != first
+
+
+def test_runs_of_one_seed_and_of_one_gamma_stand_side_by_side():
+    configs = [deepcopy(composed) for composed in [compose_config()] * 5]
+    for config, seed, gamma in zip(configs, (1, 0, 1, 0, 0), (0.1, 0.2, 0.05, 0.2, 0.2), strict=True):
+        config.seed, config.optimizer.lr = seed, gamma
+    configs[4].model.num_filters = 2
+    assert stacks(configs, most_runs=64) == [[1, 3, 2, 0], [4]]
+
+
+def test_a_large_group_becomes_stacks_of_about_the_same_size():
+    found = stacks([compose_config()] * 7, most_runs=3)
+    assert [len(stack) for stack in found] == [2, 2, 3]
+    assert sorted(job for stack in found for job in stack) == list(range(7))
+
+
+def test_the_runs_of_a_seed_stay_together_where_a_stack_holds_them():
+    configs = [compose_config(f"seed={seed}", f"model.alpha={alpha}") for alpha in (0.2, 0.4, 0.6) for seed in range(4)]
+    found = stacks(configs, most_runs=7)
+    assert [[configs[job].seed for job in stack] for stack in found] == [[0, 0, 0, 1, 1, 1], [2, 2, 2, 3, 3, 3]]
