@@ -17,6 +17,7 @@ test-all: $(INSTALLED)
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff format --check . .ci/audit
 	$(VENV)/bin/ruff check . .ci/audit
+	$(VENV)/bin/lint-imports
 
 # Installed once, and again only when what is to be installed changes.
 $(INSTALLED): pyproject.toml

@@ -133,8 +133,8 @@ IN_PROCESS_1 = """
 import os
 if os.environ.get("LOCAL_RANK") == "1":  # Lightning sets it for the processes that it starts
     import torch
-    from safe_exp.errors import UserError
-    from safe_exp.module import SafeModule
+    from safe_exp.system.errors import UserError
+    from safe_exp.training.module import SafeModule
 
     def broken(self):
         raise UserError("the disk is gone; mount it again.")

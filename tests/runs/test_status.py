@@ -185,10 +185,10 @@ def test_an_installed_wheel_has_no_commit_even_inside_another_project(checkout):
 
 
 def test_no_git_and_a_slow_git_give_no_commit(checkout, monkeypatch):
-    monkeypatch.setattr("safe_exp.runs.status.GIT_TIMEOUT_SECONDS", 0)
+    monkeypatch.setattr("safe_exp.system.versions.GIT_TIMEOUT_SECONDS", 0)
     assert git_commit(checkout) is None
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr("safe_exp.runs.status.GIT_TIMEOUT_SECONDS", 5)
+    monkeypatch.setattr("safe_exp.system.versions.GIT_TIMEOUT_SECONDS", 5)
     assert git_commit(checkout) is None
 
 

@@ -1,0 +1,62 @@
+import sys
+
+import pytest
+
+from safe_exp.system.errors import UserError
+from safe_exp.system.registry import Registry
+
+COLOUR = """
+from dataclasses import dataclass
+
+import {package}
+
+
+@dataclass
+class Colour:
+    name: str
+
+
+{package}.colours.add(Colour("{name}"))
+"""
+
+
+@pytest.fixture
+def registry(tmp_path, monkeypatch):
+    """Of a package with two modules, each of which registers one entry."""
+    package = tmp_path / "palette_of_a_test"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from safe_exp.system.registry import Registry\n\ncolours = Registry('paint', __name__)\n", encoding="utf-8"
+    )
+    for name in ("red", "blue"):
+        (package / f"{name}.py").write_text(COLOUR.format(package=package.name, name=name), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield __import__(package.name).colours
+    for name in [name for name in sys.modules if name.startswith(package.name)]:
+        del sys.modules[name]
+
+
+def test_names_are_told_without_importing_the_entries(registry: Registry):
+    assert registry.names() == ["blue", "red"]
+    assert not {name for name in sys.modules if name.startswith("palette_of_a_test.")}
+
+
+def test_an_entry_is_imported_when_it_is_asked_for_and_no_other_is(registry: Registry):
+    assert registry["red"].name == "red"
+    assert "palette_of_a_test.blue" not in sys.modules
+
+
+def test_all_entries_come_by_name(registry: Registry):
+    assert [entry.name for entry in registry] == ["blue", "red"]
+
+
+def test_an_entry_may_be_added_from_elsewhere(registry: Registry):
+    entry = type(registry["red"])("green")
+    registry.add(entry)
+    assert registry["green"] is entry
+    assert registry.names() == ["blue", "green", "red"]
+
+
+def test_an_unknown_name_is_refused_with_the_names_that_there_are(registry: Registry):
+    with pytest.raises(UserError, match=r"paint=pink: expected one of blue, red\."):
+        registry["pink"]
