@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from safe_exp.config import TrainConfig, plain_config
 from safe_exp.runs.job import log_file
+from safe_exp.sweep.compat import list_packages_once
 from safe_exp.sweep.stacked.job import StackedJob
 
 PARENT_SECONDS = 1.0  # between two looks whether the process that trains is still there
@@ -69,7 +69,7 @@ def write_ending(ending: Ending) -> None:
     quiet_libraries()
     exit_code = 1
     if ending.config.logger.wandb:
-        _list_packages_once()
+        list_packages_once()
     config, rows = ending.config, list(ending.rows)
     with log_file(ending.folder):
         if ending.scored is not None:
@@ -158,11 +158,3 @@ def _begin(parent: int) -> None:
 
 def _warm_up() -> None:
     import safe_exp.training.run  # noqa: F401
-
-
-def _list_packages_once() -> None:
-    """W&B notes all installed packages in every run. Reading them takes a sixth of a second, and they stay the same."""
-    from wandb import util
-
-    if not hasattr(util.working_set, "cache_info"):
-        util.working_set = cache(lambda read=util.working_set: list(read()))
