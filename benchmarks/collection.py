@@ -21,8 +21,8 @@ import torch
 
 from benchmarks.loop import DrawnArticles, fit, load_config
 from benchmarks.measure import machine, table
-from safe_exp.training.run import quiet_libraries
 from safe_exp.training.threads import set_threads
+from safe_exp.training.trainer import quiet_libraries
 
 VOCABULARY = 30_000
 

@@ -32,7 +32,8 @@ from safe_exp.network.variants import closed_form_of
 from safe_exp.runs.loggers import close_loggers, open_loggers
 from safe_exp.scoring.scores import SplitScores, split_figures
 from safe_exp.training.module import SafeModule
-from safe_exp.training.run import build_module, build_trainer, quiet_libraries
+from safe_exp.training.run import build_module
+from safe_exp.training.trainer import build_trainer, quiet_libraries
 
 TITLE_WORDS = 10
 
@@ -125,7 +126,7 @@ def bare_loop(config: TrainConfig, articles: DrawnArticles) -> tuple[Stopwatch, 
         with torch.no_grad():
             for batch in validation:
                 scores.update(batch, network(**module.embed(batch)))
-        split_figures(scores.columns(), **module.loss_settings)
+        split_figures(scores.scored(), module.loss_settings)
     took.stop()
     return took, module
 

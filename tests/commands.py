@@ -17,10 +17,12 @@ def environment(**extra: str) -> dict[str, str]:
     return {**inherited, "WANDB_MODE": "disabled", "COLUMNS": "120", **extra}
 
 
-def run(module: str, *arguments: str, cwd: Path, timeout: float = 180, **extra: str) -> subprocess.CompletedProcess:
+def run(
+    module: str, *arguments: str, cwd: Path, timeout: float = 180, stdin: str | None = None, **extra: str
+) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", f"safe_exp.{module}", *arguments],
-        cwd=cwd, env=environment(**extra), capture_output=True, text=True, timeout=timeout, check=False,
+        cwd=cwd, env=environment(**extra), input=stdin, capture_output=True, text=True, timeout=timeout, check=False,
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from safe_exp.scoring.calibration import (
     fit_combination,
     fit_temperature,
 )
-from safe_exp.scoring.scores import calibrate, scorers_of, split_figures, thresholds_of
+from safe_exp.scoring.scores import Judgement, ScoredSplit, calibrate, scorer_scores, scorer_thresholds, split_figures
 from safe_exp.system.errors import UserError
 
 
@@ -87,21 +87,25 @@ def test_nothing_is_learned_from_one_class_or_from_scores_that_are_no_numbers():
     assert fit_calibration(np.append(logit[1:], np.nan), similarity, label, True) is None
 
 
-def columns_of(logit, similarity, label):
+LOSS = {"alpha": 0.6, "beta": 0.4, "similarity_loss": "real_only"}
+
+
+def scored_split(logit, similarity, label):
     logits = torch.tensor(np.stack([logit, np.zeros_like(logit)], axis=1)).float()
-    return {
-        "label": torch.tensor(label),
-        "logits": logits,
-        "probability": logits.softmax(dim=1)[:, 0].contiguous(),
-        "similarity": None if similarity is None else torch.tensor(similarity).float(),
-    }
+    return ScoredSplit(
+        torch.arange(len(label)),
+        torch.tensor(label),
+        logits,
+        logits.softmax(dim=1)[:, 0].contiguous(),
+        None if similarity is None else torch.tensor(similarity).float(),
+    )
 
 
 def test_figures_after_calibration_are_those_of_the_scaled_probability():
-    validation, test = columns_of(*drawn(temperature=3.0)), columns_of(*drawn(seed=1, temperature=3.0))
+    validation, test = scored_split(*drawn(temperature=3.0)), scored_split(*drawn(seed=1, temperature=3.0))
     calibration = calibrate(validation, combines=True)
-    figures = split_figures(test, 0.6, 0.4, "real_only", calibration)
-    label, logit = test["label"].numpy(), test["logits"].double().numpy()[:, 0]
+    figures = split_figures(test, LOSS, Judgement(calibration))
+    label, logit = test.label.numpy(), test.logits.double().numpy()[:, 0]
     scaled = expit(logit / calibration.temperature)
     assert figures["calibrated"]["loss_prediction"] == pytest.approx(log_loss(label, scaled), abs=1e-6)
     assert figures["calibrated"]["brier"] == pytest.approx(brier_score_loss(label, scaled), abs=1e-6)
@@ -112,27 +116,27 @@ def test_figures_after_calibration_are_those_of_the_scaled_probability():
 
 
 def test_verdicts_are_cut_at_a_half_unless_the_best_is_asked_for_and_the_figures_say_where():
-    columns = columns_of(*drawn())
-    calibration = calibrate(columns, combines=True)
-    plain = split_figures(columns, 0.6, 0.4, "real_only", calibration)
-    best = split_figures(columns, 0.6, 0.4, "real_only", calibration, "best")
+    scored = scored_split(*drawn())
+    calibration = calibrate(scored, combines=True)
+    plain = split_figures(scored, LOSS, Judgement(calibration))
+    best = split_figures(scored, LOSS, Judgement(calibration, "best"))
     assert plain["thresholds"] == dict.fromkeys(("prediction", "similarity", "combined"), 0.5)
     assert best["thresholds"] == calibration.thresholds
     for scorer, cut in calibration.thresholds.items():
-        score, label = scorers_of(columns, calibration)[scorer].numpy(), columns["label"].numpy()
+        score, label = scorer_scores(scored, calibration)[scorer].numpy(), scored.label.numpy()
         assert best[scorer]["f1_macro"] == pytest.approx(f1_score(label, score > cut, average="macro"), abs=1e-6)
         assert best[scorer]["f1_macro"] >= plain[scorer]["f1_macro"] - 1e-6
         assert best[scorer]["auroc"] == plain[scorer]["auroc"]
-    assert thresholds_of({"prediction": None}, None, "best") == {"prediction": 0.5}
+    assert scorer_thresholds(["prediction"], Judgement(None, "best")) == {"prediction": 0.5}
 
 
 def test_variants_with_one_scorer_have_no_combination():
     logit, similarity, label = drawn()
-    text_only, similarity_only = columns_of(logit, None, label), columns_of(logit, similarity, label)
-    for columns, scorers in ((text_only, ["prediction"]), (similarity_only, ["prediction", "similarity"])):
-        calibration = calibrate(columns, combines=False)
+    text_only, similarity_only = scored_split(logit, None, label), scored_split(logit, similarity, label)
+    for scored, scorers in ((text_only, ["prediction"]), (similarity_only, ["prediction", "similarity"])):
+        calibration = calibrate(scored, combines=False)
         assert list(calibration.thresholds) == scorers
-        assert list(scorers_of(columns, calibration)) == scorers
+        assert list(scorer_scores(scored, calibration)) == scorers
 
 
 def test_a_calibration_comes_back_from_its_file_as_it_was_and_a_damaged_one_is_named(tmp_path):

@@ -12,8 +12,8 @@ from sklearn.metrics import roc_auc_score
 from safe_exp.scoring import intervals
 from safe_exp.scoring.calibration import fit_calibration
 from safe_exp.scoring.intervals import ScorerFigures, bootstrap_intervals, resamples, split_intervals
-from safe_exp.scoring.scores import FIGURES, scorer_figures, split_figures
-from tests.scoring.test_calibration import columns_of
+from safe_exp.scoring.scores import FIGURES, Judgement, scorer_figures, split_figures
+from tests.scoring.test_calibration import LOSS, scored_split
 from tests.scoring.test_calibration import drawn as drawn_scores
 
 
@@ -82,9 +82,9 @@ def test_the_same_articles_have_the_same_intervals_however_many_resamples_are_he
 def test_every_test_figure_has_an_interval_that_holds_it():
     logit, similarity, label = drawn_scores(150)
     calibration = fit_calibration(logit, similarity, label, combines=True)
-    columns = columns_of(logit, similarity, label)
-    figures = split_figures(columns, 0.6, 0.4, "real_only", calibration)
-    found = split_intervals(columns, 0.6, 0.4, "real_only", calibration)
+    scored = scored_split(logit, similarity, label)
+    figures = split_figures(scored, LOSS, Judgement(calibration))
+    found = split_intervals(scored, LOSS, Judgement(calibration))
     assert (found["level"], found["resamples"]) == (0.95, 1000)
     for name in ("loss", "loss_prediction", "loss_similarity"):
         assert found[name][0] < figures[name] < found[name][1]

@@ -64,10 +64,12 @@ def test_scores_of_several_batches_come_back_as_one_split_in_order():
         logits = torch.stack([probability.logit(), torch.zeros(len(rows))], dim=1)
         scores.update(batch, SafeOutput(None, None, logits, probability, 1 - probability))
         expected += rows
-    columns = scores.columns()
-    assert columns["index"].tolist() == [0, 1, 2, 3]
-    assert columns["probability"].tolist() == pytest.approx([0.0, 0.1, 0.2, 0.3])
-    figures = split_figures({**columns, "logits": torch.zeros(4, 2)}, 0.6, 0.4, "real_only")
+    scored = scores.scored()
+    assert scored.index.tolist() == [0, 1, 2, 3]
+    assert scored.probability.tolist() == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    figures = split_figures(
+        scored._replace(logits=torch.zeros(4, 2)), {"alpha": 0.6, "beta": 0.4, "similarity_loss": "real_only"}
+    )
     real = [1 - r / 10 for r in (0, 2)]  # similarities of the two real articles
     by_hand = -sum(math.log(s) for s in real) / 4
     assert figures["loss_similarity"] == pytest.approx(by_hand, rel=1e-5)

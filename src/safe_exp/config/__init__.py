@@ -34,6 +34,7 @@ from safe_exp.config.data import (
 )
 from safe_exp.config.model import (
     AdamConfig,
+    LossSettings,
     ModelConfig,
     OptimizerConfig,
     Order,
@@ -67,6 +68,7 @@ __all__ = [
     "ExportConfig",
     "FileCaptionerConfig",
     "LoggerConfig",
+    "LossSettings",
     "MethodConfig",
     "ModelConfig",
     "OptimizerConfig",

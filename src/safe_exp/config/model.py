@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TypedDict
 
 from omegaconf import MISSING
 
@@ -49,6 +49,14 @@ class Order(str, Enum):
     sequential = "sequential"  # assignments take effect in the printed order
 
 
+class LossSettings(TypedDict):
+    """Keyword arguments of `safe_exp.equations.safe_loss`."""
+
+    alpha: float
+    beta: float
+    similarity_loss: str
+
+
 @dataclass
 class ModelConfig:
     variant: Variant = MISSING
@@ -66,8 +74,8 @@ class ModelConfig:
     body_words: int | None = None  # model=released: words read of the body
 
     @property
-    def loss_settings(self) -> dict[str, Any]:
-        """The arguments of `safe_loss` that the config decides: alpha, beta and similarity_loss."""
+    def loss_settings(self) -> LossSettings:
+        """The arguments of `safe_loss` that the config decides."""
         return {"alpha": self.alpha, "beta": self.beta, "similarity_loss": self.similarity_loss.value}
 
     def __post_init__(self) -> None:

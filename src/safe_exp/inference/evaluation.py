@@ -19,7 +19,7 @@ from safe_exp.runs.processes import is_first_process
 from safe_exp.runs.stored import no_calibration
 from safe_exp.scoring.intervals import split_intervals
 from safe_exp.scoring.results import split_predictions, trust_lines, write_metrics, write_predictions
-from safe_exp.scoring.scores import SplitScores, split_figures
+from safe_exp.scoring.scores import Judgement, SplitScores, split_figures
 from safe_exp.scoring.table import print_results
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import short_path, write_json
@@ -52,13 +52,12 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     scores = SplitScores()
     for batch in scored.loader:
         scores.update(batch, network(**embedded(model, batch, artifacts.text_vectors, artifacts.visual_vectors)))
-    columns = scores.columns()
-    judged_by = {"calibration": stored.calibration, "threshold": config.threshold}
+    split, judgement = scores.scored(), Judgement(stored.calibration, config.threshold)
     if config.threshold == BEST and stored.calibration is None:
         raise UserError(f"threshold=best: {no_calibration(stored)} Give a number, such as 0.5.")
-    figures = split_figures(columns, **model.loss_settings, **judged_by)
-    figures["intervals"] = split_intervals(columns, **model.loss_settings, **judged_by)
-    predictions = split_predictions("test", scored.ids, columns, figures["thresholds"]["prediction"])
+    figures = split_figures(split, model.loss_settings, judgement)
+    figures["intervals"] = split_intervals(split, model.loss_settings, judgement)
+    predictions = split_predictions("test", scored.ids, split, figures["thresholds"]["prediction"])
     metrics = {
         "test": figures,
         "run": str(run),

@@ -18,12 +18,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from safe_exp.config import LossSettings
 from safe_exp.config.figure_names import THRESHOLD
 from safe_exp.equations.loss import prediction_loss, similarity_loss_forward
-from safe_exp.scoring.calibration import Calibration
-from safe_exp.scoring.scores import CALIBRATION_BINS, PROBABILITY_FIGURES, logit_of, scorers_of, thresholds_of
+from safe_exp.scoring.scores import (
+    AS_TRAINED,
+    CALIBRATION_BINS,
+    PROBABILITY_FIGURES,
+    Judgement,
+    ScoredSplit,
+    scorer_scores,
+    scorer_thresholds,
+)
 
 log = logging.getLogger(__name__)
 
@@ -37,27 +44,21 @@ PROGRESS_SECONDS = 5.0
 Interval = tuple[float, float] | None  # None: the figure is undefined in every resample
 
 
-def split_intervals(
-    columns: Mapping[str, Tensor | None],
-    alpha: float,
-    beta: float,
-    similarity_loss: str,
-    calibration: Calibration | None = None,
-    threshold: float | str = THRESHOLD,
-) -> dict[str, Any]:
-    """The interval of every figure that `split_figures` gives for the same arguments, in the same shape."""
-    label = columns["label"]
-    scores = scorers_of(columns, calibration)
-    cuts = thresholds_of(scores, calibration, threshold)
-    scorers = {name: (score.numpy(), cuts[name]) for name, score in scores.items()}
+def split_intervals(scored: ScoredSplit, loss: LossSettings, judgement: Judgement = AS_TRAINED) -> dict[str, Any]:
+    """Draw the interval of every figure that `split_figures` gives for the same arguments, in the same shape."""
+    label, calibration = scored.label, judgement.calibration
+    scores = scorer_scores(scored, calibration)
+    thresholds = scorer_thresholds(scores, judgement)
+    scorers = {name: (score.numpy(), thresholds[name]) for name, score in scores.items()}
     if calibration is not None:
-        scorers["calibrated"] = calibration.probability(logit_of(columns).numpy()), THRESHOLD
-    prediction = prediction_loss(columns["logits"], label).double().numpy()  # (N,)
+        scorers["calibrated"] = calibration.probability(scored.logit.numpy()), THRESHOLD
+    prediction = prediction_loss(scored.logits, label).double().numpy()  # (N,)
     similarity = np.zeros_like(prediction)
-    if columns["similarity"] is not None:
-        similarity = similarity_loss_forward(columns["similarity"], label, similarity_loss).double().numpy()
+    if scored.similarity is not None:
+        kind = loss["similarity_loss"]
+        similarity = similarity_loss_forward(scored.similarity, label, kind).double().numpy()
     losses = {
-        "loss": alpha * prediction + beta * similarity,
+        "loss": loss["alpha"] * prediction + loss["beta"] * similarity,
         "loss_prediction": prediction,
         "loss_similarity": similarity,
     }

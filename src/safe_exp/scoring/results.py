@@ -7,15 +7,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from torch import Tensor
 
-from safe_exp.config.figure_names import BEST, LABELS, THRESHOLD
+from safe_exp.config import LossSettings
+from safe_exp.config.figure_names import BEST, LABELS, THRESHOLD, log_names
 from safe_exp.scoring.calibration import TEMPERATURES
+from safe_exp.scoring.intervals import split_intervals
+from safe_exp.scoring.scores import Judgement, ScoredSplit, calibrate, split_figures
 from safe_exp.system.files import whole_file, write_json
 
+Ids: TypeAlias = "Sequence[str] | Mapping[int, str]"  # of articles, by their rows in the data module
 COLUMNS = ("id", "split", "label", "probability", "similarity", "verdict")
 
 
@@ -48,19 +51,57 @@ class Predictions:
         return [dict(zip(COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def split_predictions(
-    split: str, ids: Sequence[str], columns: Mapping[str, Tensor | None], threshold: float = THRESHOLD
-) -> Predictions:
-    """Join what `SplitScores.columns` returned with the ids that its `index` points at."""
-    similarity = columns["similarity"]
+class Results(NamedTuple):
+    """What a trained model reached on its validation and test articles."""
+
+    metrics: dict[str, Any]  # "val" and "test" of metrics.json, test with its intervals
+    predictions: list[Predictions]  # val, test
+    judgement: Judgement
+
+
+def score_results(
+    scored: Mapping[str, ScoredSplit], ids: Ids, loss: LossSettings, combines: bool, threshold: float | str
+) -> Results:
+    """Calibrate on validation; compute the figures of both splits, and the intervals of test.
+
+    Args:
+        scored: the splits `val` and `test`.
+        ids: of the articles, by the numbers in `index`.
+        combines: whether M_p and M_s are two scorers, which can be joined.
+        threshold: a number, or `best`.
+    """
+    judgement = Judgement(calibrate(scored["val"], combines), threshold)
+    metrics: dict[str, Any] = {name: split_figures(split, loss, judgement) for name, split in scored.items()}
+    predictions = [
+        split_predictions(name, ids, split, metrics[name]["thresholds"]["prediction"]) for name, split in scored.items()
+    ]
+    metrics["test"]["intervals"] = split_intervals(scored["test"], loss, judgement)
+    return Results(metrics, predictions, judgement)
+
+
+def split_predictions(split: str, ids: Ids, scored: ScoredSplit, threshold: float = THRESHOLD) -> Predictions:
+    """Join a scored split with the ids that its `index` points at."""
     return Predictions(
         split,
-        [ids[row] for row in columns["index"].tolist()],
-        columns["label"].numpy(),
-        columns["probability"].numpy(),
-        None if similarity is None else similarity.numpy(),
+        [ids[row] for row in scored.index.tolist()],
+        scored.label.numpy(),
+        scored.probability.numpy(),
+        None if scored.similarity is None else scored.similarity.numpy(),
         threshold,
     )
+
+
+def logged_figures(split: str, figures: Mapping[str, Any], scored: ScoredSplit) -> dict[str, float]:
+    """Name a split's figures as they are logged, and add the mean similarity of each class.
+
+    Args:
+        figures: of `split_figures`.
+    """
+    logged = log_names(figures)
+    if scored.similarity is not None:
+        for name, label in (("real", 0), ("fake", 1)):
+            logged[f"similarity_{name}"] = scored.similarity[scored.label == label].mean().item()
+    return {f"{split}/{name}": value for name, value in logged.items()}
 
 
 def write_predictions(path: Path, splits: Sequence[Predictions]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
+from typing import Any, NamedTuple, TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ import torchmetrics
 from torch import Tensor
 from torchmetrics.functional import classification, mean_squared_error
 
+from safe_exp.config import LossSettings
 from safe_exp.config.figure_names import BEST, THRESHOLD
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import SafeOutput, safe_loss
@@ -24,8 +26,55 @@ PROBABILITY_FIGURES = ("brier", "ece")  # of the scores, read as probabilities
 FIGURES = VERDICT_FIGURES + RANKING_FIGURES + PROBABILITY_FIGURES
 
 
+class ScoredSplit(NamedTuple):
+    """The network's output for the N articles of a split, on the CPU, in the order of `index`."""
+
+    index: Tensor  # (N,) int64, rows of the articles in the data module
+    label: Tensor  # (N,) int64, 1 = fake
+    logits: Tensor  # (N, 2) float32, entry 0 = fake
+    probability: Tensor  # (N,) of fake
+    similarity: Tensor | None  # (N,) M_s; None for a variant that compares nothing
+
+    @property
+    def logit(self) -> Tensor:
+        """ln ŷ/(1-ŷ), (N,) float64."""
+        logits = self.logits.double()
+        return logits[:, 0] - logits[:, 1]
+
+
+class Judgement(NamedTuple):
+    """How scores become verdicts: the calibration that was fitted on validation, and the threshold."""
+
+    calibration: Calibration | None = None  # None: nothing was fitted
+    threshold: float | str = THRESHOLD  # a score above it is the verdict "fake"; `best`: each scorer's own
+
+
+AS_TRAINED = Judgement()  # scores as they are, cut at 0.5
+
+
+class ClassBalance(TypedDict):
+    fake: int
+    real: int
+    majority_rate: float
+
+
+class SplitFigures(TypedDict, total=False):
+    """A split's part of metrics.json. The scorers `similarity` and `combined` are there where the variant has them."""
+
+    loss: float
+    loss_prediction: float
+    loss_similarity: float
+    articles: ClassBalance
+    thresholds: dict[str, float]  # by scorer
+    prediction: dict[str, float]  # by figure
+    similarity: dict[str, float]
+    combined: dict[str, float]
+    calibrated: dict[str, float]
+    intervals: dict[str, Any]  # in the same shape, each figure as (low, high)
+
+
 class SplitScores(torchmetrics.Metric):
-    """The network's output for every article of a split, gathered from all batches and all processes.
+    """Gathers the network's output for every article of a split from all batches and all processes.
 
     Figures are computed once from the whole split: a mean of batch figures is another number.
     """
@@ -34,7 +83,7 @@ class SplitScores(torchmetrics.Metric):
 
     def __init__(self) -> None:
         super().__init__()
-        for name in ("index", "label", "logits", "probability", "similarity"):
+        for name in ScoredSplit._fields:
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
     def update(self, batch: NewsBatch, output: SafeOutput) -> None:
@@ -45,46 +94,33 @@ class SplitScores(torchmetrics.Metric):
         if output.similarity is not None:
             self.similarity.append(output.similarity)
 
-    def columns(self) -> dict[str, Tensor | None]:
-        """Columns of equal length on the CPU, in the order of `index`; `similarity` may be None."""
+    def scored(self) -> ScoredSplit:
+        """The split as gathered so far."""
         # torchmetrics makes a scalar of whatever `compute` returns with one element: a split of one article.
-        return {name: None if column is None else torch.atleast_1d(column) for name, column in self.compute().items()}
+        return ScoredSplit(*(None if column is None else torch.atleast_1d(column) for column in self.compute()))
 
-    def compute(self) -> dict[str, Tensor | None]:
-        """What `columns` returns; called by torchmetrics, which gathers the states of all processes first."""
-        columns = {
-            name: _joined(getattr(self, name)) for name in ("index", "label", "logits", "probability", "similarity")
-        }
-        order = columns["index"].argsort()
-        return {name: None if column is None else column[order] for name, column in columns.items()}
+    def compute(self) -> ScoredSplit:
+        """`scored`, but for splits of one article; torchmetrics calls it when it has gathered all processes' states."""
+        columns = [_joined(getattr(self, name)) for name in ScoredSplit._fields]
+        order = columns[0].argsort()
+        return ScoredSplit(*(None if column is None else column[order] for column in columns))
 
 
-def split_figures(
-    columns: dict[str, Tensor | None],
-    alpha: float,
-    beta: float,
-    similarity_loss: str,
-    calibration: Calibration | None = None,
-    threshold: float | str = THRESHOLD,
-) -> dict:
-    """What metrics.json says of a split: its losses and classes, and for each scorer the figures named in FIGURES.
+def split_figures(scored: ScoredSplit, loss: LossSettings, judgement: Judgement = AS_TRAINED) -> SplitFigures:
+    """Compute a split's losses, class counts, thresholds and, for each scorer, the figures named in FIGURES.
 
     Args:
-        columns: what `SplitScores.columns` returned.
-        alpha, beta, similarity_loss: of the loss that was trained.
-        calibration: what was fitted on validation, where it was.
-        threshold: above which a score says fake, or `best`: each scorer's own, from validation.
-    Returns:
-        {"loss", "loss_prediction", "loss_similarity": float, "articles": {...}, "thresholds": {scorer: float},
-        "prediction": {...}, "similarity": {...}, "combined": {...}, "calibrated": {...}}; a variant that compares
-        nothing has no "similarity", and without a calibration there is neither of the last two.
+        scored: the split, of one article or more.
+        loss: of the loss that was trained.
+        judgement: where verdicts are cut; with a calibration there are the scorer `combined` (where the variant has two
+            scorers) and the figures `calibrated` as well.
     """
-    label = columns["label"]
-    output = SafeOutput(None, None, columns["logits"], columns["probability"], columns["similarity"])
-    losses = safe_loss(output, label, alpha=alpha, beta=beta, similarity_loss=similarity_loss)
-    scorers = scorers_of(columns, calibration)
-    thresholds = thresholds_of(scorers, calibration, threshold)
-    figures = {
+    label = scored.label
+    output = SafeOutput(None, None, scored.logits, scored.probability, scored.similarity)
+    losses = safe_loss(output, label, **loss)
+    scorers = scorer_scores(scored, judgement.calibration)
+    thresholds = scorer_thresholds(scorers, judgement)
+    figures: SplitFigures = {
         "loss": losses.total.item(),
         "loss_prediction": losses.prediction.item(),
         "loss_similarity": losses.similarity.item(),
@@ -92,65 +128,56 @@ def split_figures(
         "thresholds": thresholds,
         **{name: scorer_figures(score, label, thresholds[name]) for name, score in scorers.items()},
     }
-    if calibration is not None:
-        figures["calibrated"] = calibrated_figures(columns, calibration)
+    if judgement.calibration is not None:
+        figures["calibrated"] = calibrated_figures(scored, judgement.calibration)
     return figures
 
 
-def class_balance(label: Tensor) -> dict[str, float]:
-    """How many articles are of each class; a constant verdict has an accuracy of `majority_rate`.
+def class_balance(label: Tensor) -> ClassBalance:
+    """Count the articles of each class; a constant verdict has an accuracy of `majority_rate`.
 
     Args:
-        label: 1 = fake, (N,).
+        label: 1 = fake, (N,), N >= 1.
     """
     fake, count = int(label.sum()), len(label)
     return {"fake": fake, "real": count - fake, "majority_rate": max(fake, count - fake) / count}
 
 
-def scorers_of(columns: Mapping[str, Tensor | None], calibration: Calibration | None = None) -> dict[str, Tensor]:
-    """The scores of each scorer, in [0, 1] and high for fake, (N,): prediction, similarity, combined."""
-    scorers = {"prediction": columns["probability"]}
-    if columns["similarity"] is not None:
-        scorers["similarity"] = 1 - columns["similarity"]  # unlike text and image speak for fake
+def scorer_scores(scored: ScoredSplit, calibration: Calibration | None = None) -> dict[str, Tensor]:
+    """Score each article by each scorer (prediction, similarity, combined), in [0, 1] and high for fake, (N,)."""
+    scores = {"prediction": scored.probability}
+    if scored.similarity is not None:
+        scores["similarity"] = 1 - scored.similarity  # unlike text and image speak for fake
         if calibration is not None and calibration.combination is not None:
-            combined = calibration.combination.score(logit_of(columns).numpy(), columns["similarity"].double().numpy())
-            scorers["combined"] = torch.from_numpy(combined).to(columns["probability"].dtype)
-    return scorers
+            combined = calibration.combination.score(scored.logit.numpy(), scored.similarity.double().numpy())
+            scores["combined"] = torch.from_numpy(combined).to(scored.probability.dtype)
+    return scores
 
 
-def thresholds_of(
-    scorers: Mapping[str, Tensor], calibration: Calibration | None, threshold: float | str
-) -> dict[str, float]:
-    """The threshold of each scorer; 0.5 where the best was asked for and validation could not tell it."""
-    if threshold != BEST:
-        return dict.fromkeys(scorers, float(threshold))
-    found = {} if calibration is None else calibration.thresholds
+def scorer_thresholds(scorers: Iterable[str], judgement: Judgement) -> dict[str, float]:
+    """Choose each scorer's threshold; 0.5 where the best was asked for and validation could not tell it."""
+    if judgement.threshold != BEST:
+        return dict.fromkeys(scorers, float(judgement.threshold))
+    found = {} if judgement.calibration is None else judgement.calibration.thresholds
     return {name: found.get(name, THRESHOLD) for name in scorers}
 
 
-def logit_of(columns: Mapping[str, Tensor | None]) -> Tensor:
-    """ln ŷ/(1-ŷ), (N,) float64."""
-    logits = columns["logits"].double()
-    return logits[:, 0] - logits[:, 1]
-
-
-def calibrate(columns: Mapping[str, Tensor | None], combines: bool) -> Calibration | None:
-    """`fit_calibration` on the columns of the validation split."""
-    similarity = columns["similarity"]
+def calibrate(validated: ScoredSplit, combines: bool) -> Calibration | None:
+    """Fit a calibration on the validation split; see `fit_calibration`."""
+    similarity = validated.similarity
     return fit_calibration(
-        logit_of(columns).numpy(),
+        validated.logit.numpy(),
         None if similarity is None else similarity.double().numpy(),
-        columns["label"].numpy(),
+        validated.label.numpy(),
         combines,
     )
 
 
-def calibrated_figures(columns: Mapping[str, Tensor | None], calibration: Calibration) -> dict[str, float]:
-    """What the temperature makes of the probability: T, and the figures that it can change."""
-    scaled = logit_of(columns) / calibration.temperature
-    label = columns["label"].double()
-    figures = scorer_figures(scaled.sigmoid().float(), columns["label"])
-    loss = F.binary_cross_entropy_with_logits(scaled, label).item()
+def calibrated_figures(scored: ScoredSplit, calibration: Calibration) -> dict[str, float]:
+    """Compute what the temperature changes: T itself, the prediction loss, and the figures of the probability."""
+    scaled = scored.logit / calibration.temperature
+    figures = scorer_figures(scaled.sigmoid().float(), scored.label)
+    loss = F.binary_cross_entropy_with_logits(scaled, scored.label.double()).item()
     return {
         "temperature": calibration.temperature,
         "loss_prediction": loss,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -20,8 +20,60 @@ PARTS = ("predictor", "text_encoder", "visual_encoder", "word_map")
 STEPS_AT_ONCE = 64  # are summed together: a step then only keeps its figures, instead of a dozen operations on them
 
 
+class EpochTotals(NamedTuple):
+    """Sums over articles and steps, from which an epoch's means are computed; all float32.
+
+    The leading axes (…) are none for one run, and R for the runs of a stack.
+    """
+
+    loss: Tensor  # (…,) over articles
+    loss_prediction: Tensor
+    loss_similarity: Tensor
+    similarity_real: Tensor  # over real articles; 0 where the variant compares nothing
+    similarity_fake: Tensor
+    fake: Tensor  # fake articles
+    articles: Tensor
+    steps: Tensor
+    gradient_norms: Tensor  # (…, P) over steps, by part of the network
+
+    def flatten(self) -> Tensor:
+        """All sums as one tensor (…, 8 + P), which processes exchange at once, and which can be added up."""
+        *sums, norms = self
+        return torch.cat([torch.stack(sums, dim=-1), norms], dim=-1)
+
+    @classmethod
+    def unflatten(cls, flat: Tensor) -> EpochTotals:
+        """Take apart the tensor (…, 8 + P) that `flatten` made, or a sum of such."""
+        sums = len(cls._fields) - 1
+        return cls(*flat[..., :sums].unbind(dim=-1), flat[..., sums:])
+
+    def reduced(self, reduce: Callable[[Tensor], Tensor]) -> EpochTotals:
+        """The totals over all processes; `reduce` sums one tensor over them."""
+        return self.unflatten(reduce(self.flatten()))
+
+    def means(self, parts: Iterable[str], compares: bool) -> dict[str, float]:
+        """Means over articles (losses, similarity) and over steps (gradient norms), by their logged names.
+
+        Args:
+            parts: of the network, in the order of `gradient_norms`; the totals are of one run.
+            compares: whether the variant has a similarity.
+        """
+        numbers = self.flatten().tolist()  # one wait for the device
+        loss, loss_prediction, loss_similarity, real, fake, fakes, articles, steps, *norms = numbers
+        figures = {
+            "train/loss": loss / articles,
+            "train/loss_prediction": loss_prediction / articles,
+            "train/loss_similarity": loss_similarity / articles,
+        }
+        if compares:
+            figures["train/similarity_real"] = real / max(articles - fakes, 1)
+            figures["train/similarity_fake"] = fake / max(fakes, 1)
+        means = (norm / steps for norm in norms)
+        return figures | {f"train/gradient_norm_{part}": mean for part, mean in zip(parts, means, strict=True)}
+
+
 class Step(NamedTuple):
-    """What one step leaves for the means of its epoch."""
+    """The figures of one step, which its epoch adds up."""
 
     losses: SafeLosses
     similarity: Tensor | None  # (B,)
@@ -30,14 +82,15 @@ class Step(NamedTuple):
 
 
 class EpochSums:
-    """What the means of an epoch need.
+    """Adds up the steps of one epoch.
 
     Args:
-        parts: for each part of the network its parameters, as `parts_of` finds them.
+        parts: for each part of the network its parameters, as `find_parts` finds them.
     """
 
     def __init__(self, parts: dict[str, list[int]]) -> None:
         self.parts = parts
+        self.compares = False  # until a step has a similarity
         self.steps: list[Step] = []
         self.sums: Tensor | None = None
         self.start = time.perf_counter()
@@ -48,55 +101,50 @@ class EpochSums:
         if len(self.steps) == STEPS_AT_ONCE:
             self._sum_up()
 
-    def total(self) -> Tensor:
-        """All sums as one tensor, so that processes exchange it at once."""
+    def total(self) -> EpochTotals:
+        """The sums over the steps that were added, at least one."""
         if self.steps:
             self._sum_up()
-        return self.sums
+        return EpochTotals.unflatten(self.sums)
+
+    def means(self, totals: EpochTotals) -> dict[str, float]:
+        """The epoch's means by their logged names, with the articles per second up to now.
+
+        Args:
+            totals: of `total`, over all processes.
+        """
+        rate = totals.articles.item() / (time.perf_counter() - self.start)
+        return {**totals.means(self.parts, self.compares), "train/articles_per_second": rate}
 
     def _sum_up(self) -> None:
         steps, self.steps = self.steps, []
         label = torch.cat([step.label for step in steps])  # (ΣB,)
         fake = label.float()
-        compares = steps[0].similarity is not None
-        similarity = torch.cat([step.similarity for step in steps]).float() if compares else torch.zeros_like(fake)
+        self.compares = steps[0].similarity is not None
+        similarity = torch.cat([step.similarity for step in steps]).float() if self.compares else torch.zeros_like(fake)
         counts = [len(step.label) for step in steps]
         losses = torch.stack([loss for step in steps for loss in step.losses]).float().view(len(steps), 3)
         norms = torch.stack([norm for step in steps for norm in step.norms]).float().view(len(steps), -1)  # (S, P)
-        of_parts = [norms[:, places].square().sum(1).sqrt().sum() for places in self.parts.values()]
-        sums = torch.cat(
-            [
-                torch.tensor(counts, device=label.device, dtype=torch.float32) @ losses,
-                torch.stack([similarity @ (1 - fake), similarity @ fake, fake.sum(), *of_parts]),
-                torch.tensor([sum(counts), len(steps)], device=label.device, dtype=torch.float32),
-            ]
-        )
+        sums = EpochTotals(
+            *(torch.tensor(counts, device=label.device, dtype=torch.float32) @ losses),
+            similarity_real=similarity @ (1 - fake),
+            similarity_fake=similarity @ fake,
+            fake=fake.sum(),
+            articles=torch.tensor(float(sum(counts)), device=label.device),
+            steps=torch.tensor(float(len(steps)), device=label.device),
+            gradient_norms=torch.stack(
+                [norms[:, places].square().sum(1).sqrt().sum() for places in self.parts.values()]
+            ),
+        ).flatten()
         self.sums = sums if self.sums is None else self.sums + sums
-
-    def figures(self, sums: Tensor, compares: bool) -> dict[str, float]:
-        """Means over the epoch's articles (losses, similarity) and steps (gradient norms), by their logged names.
-
-        Args:
-            sums: what `total` gave, added up over all processes.
-            compares: whether the variant has a similarity.
-        """
-        loss, loss_prediction, loss_similarity, s_real, s_fake, fake, *norms, count, steps = sums.tolist()
-        figures = {
-            "train/loss": loss / count,
-            "train/loss_prediction": loss_prediction / count,
-            "train/loss_similarity": loss_similarity / count,
-            "train/articles_per_second": count / (time.perf_counter() - self.start),
-        }
-        if compares:
-            figures["train/similarity_real"] = s_real / max(count - fake, 1)
-            figures["train/similarity_fake"] = s_fake / max(fake, 1)
-        return figures | {
-            f"train/gradient_norm_{part}": norm / steps for part, norm in zip(self.parts, norms, strict=True)
-        }
 
 
 def require_finite(loss: float, epoch: int, gamma: float) -> None:
-    """Refuse to go on after an epoch (from 0) whose training loss is no number."""
+    """Refuse to go on after an epoch (from 0) whose training loss is no finite number.
+
+    Raises:
+        UserError: as said; the message suggests a smaller γ.
+    """
     if not loss < math.inf:  # also NaN
         raise UserError(
             f"The training loss became {loss} in epoch {epoch}: the updates are too large. "
@@ -104,8 +152,12 @@ def require_finite(loss: float, epoch: int, gamma: float) -> None:
         )
 
 
-def parts_of(names: Iterable[str]) -> dict[str, list[int]]:
-    """The parts that a network has, and which of its parameters, counted from 0, belong to each."""
+def find_parts(names: Iterable[str]) -> dict[str, list[int]]:
+    """Find the parts that a network has, and the parameters, counted from 0, that belong to each.
+
+    Args:
+        names: of its parameters, in their order.
+    """
     owners = [name.partition(".")[0] for name in names]
     return {part: [i for i, owner in enumerate(owners) if owner == part] for part in PARTS if part in owners}
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from safe_exp.scoring.scores import split_figures
+from safe_exp.scoring.results import logged_figures
+from safe_exp.scoring.scores import ScoredSplit, split_figures
 from safe_exp.sweep.stacked import training as stacked_training
 from safe_exp.sweep.stacked.progress import StackProgress
 from safe_exp.sweep.stacked.training import quick_figures
 from safe_exp.system.errors import UserError
-from safe_exp.training.module import logged_figures
 from tests.commands import read_json, read_rows
 from tests.sweep.stacked.jobs import checkpoint, furthest, state, train_alone, train_stacked, variants
 
@@ -193,13 +193,10 @@ def test_an_epoch_s_figures_are_those_of_torchmetrics(labels, compares):
     torch.manual_seed(0)
     logits = torch.randn(60, 2)
     similarity = torch.rand(60).round(decimals=1) if compares else None  # with ties
-    columns = {"label": torch.tensor(labels), "logits": logits, "probability": logits.softmax(1)[:, 0],
-               "similarity": similarity}  # fmt: skip
+    scored = ScoredSplit(torch.arange(60), torch.tensor(labels), logits, logits.softmax(1)[:, 0], similarity)
     loss = {"alpha": 0.6, "beta": 0.4, "similarity_loss": "real_only"}
-    ours, theirs = (
-        logged_figures("val", figures(columns, **loss), columns) for figures in (quick_figures, split_figures)
-    )
+    ours, theirs = (logged_figures("val", figures(scored, loss), scored) for figures in (quick_figures, split_figures))
     assert list(ours) == list(theirs)
     assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-7, nan_ok=True)
-    columns["probability"] = torch.full((60,), torch.nan)
-    assert math.isnan(quick_figures(columns, **loss)["prediction"]["auroc"])
+    scored = scored._replace(probability=torch.full((60,), torch.nan))
+    assert math.isnan(quick_figures(scored, loss)["prediction"]["auroc"])

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from safe_exp.config import TrainConfig, plain_config
 from safe_exp.runs.job import log_file
+from safe_exp.scoring.scores import ScoredSplit
 from safe_exp.sweep.compat import list_packages_once
 from safe_exp.sweep.stacked.job import StackedJob
 
@@ -28,19 +28,19 @@ PARENT_SECONDS = 1.0  # between two looks whether the process that trains is sti
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredArrays:
     """A scored split as plain arrays: tensors would be handed on through shared memory, each in a file of its own."""
 
-    columns: dict[str, np.ndarray | None]  # as `SplitScores.columns` has them
+    arrays: tuple[np.ndarray | None, ...]  # in the order of ScoredSplit
     ids: dict[int, str]  # of its articles, by `index`
 
     @classmethod
-    def of(cls, columns: Mapping[str, Tensor | None], ids: Sequence[str]) -> Scored:
-        arrays = {name: None if value is None else value.numpy() for name, value in columns.items()}
-        return cls(arrays, {row: ids[row] for row in arrays["index"].tolist()})
+    def copy_of(cls, scored: ScoredSplit, ids: Sequence[str]) -> ScoredArrays:
+        arrays = tuple(None if column is None else column.numpy() for column in scored)
+        return cls(arrays, {row: ids[row] for row in scored.index.tolist()})
 
-    def tensors(self) -> dict[str, Tensor | None]:
-        return {name: None if value is None else torch.from_numpy(value) for name, value in self.columns.items()}
+    def tensors(self) -> ScoredSplit:
+        return ScoredSplit(*(None if array is None else torch.from_numpy(array) for array in self.arrays))
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Ending:
     hyper_parameters: dict[str, Any]
     rows: list[tuple[dict[str, float], int]]  # logged values, each with its step
     history: list[dict[str, float]]
-    scored: dict[str, Scored] | None = None  # val and test; None: it failed or was interrupted, and has no results
-    course: dict[str, Any] | None = None  # what `course_of` gave
+    scored: dict[str, ScoredArrays] | None = None  # val and test; None: it has no results
+    course: dict[str, Any] | None = None  # of `describe_course`
 
 
 def write_ending(ending: Ending) -> None:
@@ -63,8 +63,9 @@ def write_ending(ending: Ending) -> None:
     from pytorch_lightning.loggers import CSVLogger
 
     from safe_exp.runs.loggers import close_loggers, open_loggers
-    from safe_exp.training.module import logged_figures
-    from safe_exp.training.run import judge, quiet_libraries, results_of, tell_results, write_run
+    from safe_exp.scoring.results import logged_figures, score_results
+    from safe_exp.training.results import tell_results, write_results
+    from safe_exp.training.trainer import quiet_libraries
 
     quiet_libraries()
     exit_code = 1
@@ -73,12 +74,12 @@ def write_ending(ending: Ending) -> None:
     config, rows = ending.config, list(ending.rows)
     with log_file(ending.folder):
         if ending.scored is not None:
-            columns = {split: scored.tensors() for split, scored in ending.scored.items()}
-            ids = {row: article for scored in ending.scored.values() for row, article in scored.ids.items()}
-            judged_by = judge(columns["val"], config.model.variant.combines, config.threshold)
-            metrics, predictions = results_of(columns, ids, config.model.loss_settings, judged_by)
+            scored = {split: arrays.tensors() for split, arrays in ending.scored.items()}
+            ids = {row: article for arrays in ending.scored.values() for row, article in arrays.ids.items()}
+            combines = config.model.variant.combines
+            results = score_results(scored, ids, config.model.loss_settings, combines, config.threshold)
             values, step = rows[-1]  # of the best checkpoint on validation
-            logged = logged_figures("test", metrics["test"], columns["test"])
+            logged = logged_figures("test", results.metrics["test"], scored["test"])
             rows.append(({**logged, "epoch": values["epoch"]}, step))
         loggers = open_loggers(config.logger, ending.folder, ending.name, ending.sweep, plain_config(config))
         try:
@@ -89,10 +90,7 @@ def write_ending(ending: Ending) -> None:
                     logger.log_metrics(values, step)
                 logger.save()
             if ending.scored is not None:
-                best = ending.course["best_epoch"]
-                best_epoch = None if best is None else best - 1
-                metrics |= ending.course
-                write_run(ending.folder, metrics, predictions, ending.history, best_epoch, loggers, judged_by)
+                metrics = write_results(ending.folder, results, ending.course, ending.history, loggers)
                 tell_results(ending.folder, metrics, config.threshold, table=False)
                 exit_code = 0
         finally:

@@ -14,8 +14,9 @@ from safe_exp.config import TrainConfig, plain_config
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import SafeLosses, SafeOutput
 from safe_exp.equations.safe import SafeWeights, map_tensors, name_gradients
+from safe_exp.scoring.scores import ScoredSplit
 from safe_exp.sweep.stacked.closed_form import Share, stacked_forward, stacked_step
-from safe_exp.training.epoch_sums import parts_of
+from safe_exp.training.epoch_sums import EpochTotals, find_parts
 from safe_exp.training.module import SafeModule
 
 
@@ -38,7 +39,7 @@ class StackedModel:
         names = [name for name, _ in self.module.network.named_parameters()]
         states = [dict(module.network.named_parameters()) for module in modules]
         self.parameters = {name: torch.stack([state[name].detach() for state in states]) for name in names}
-        self.parts = parts_of(names)
+        self.parts = find_parts(names)
         like = next(iter(self.parameters.values()))
         self.alpha, self.beta = (
             like.new_tensor([getattr(config.model, name) for config in configs]) for name in ("alpha", "beta")
@@ -62,7 +63,7 @@ class StackedModel:
     # ── one step ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def step(self, batches: Mapping[int, NewsBatch]) -> Tensor:
-        """One update of every run, each on its seed's mini-batch; returns what `EpochSums` adds up, (R, …)."""
+        """Update every run once, each on its seed's mini-batch; returns the step's `EpochTotals`, flat, (R, 8 + P)."""
         shares = [
             Share(runs, self.module.embed(batches[seed]), batches[seed].label) for seed, runs in self._seed_runs()
         ]
@@ -76,7 +77,7 @@ class StackedModel:
                 leaf.grad = gradient
         self.optimizer.step()
         labels = [share.label.expand(share.runs.stop - share.runs.start, -1) for share in shares]
-        return _sums(output, losses, torch.cat(labels), norms)
+        return _totals(output, losses, torch.cat(labels), norms).flatten()
 
     def weights(self) -> SafeWeights:
         """All parameters in the structure that the equations read, (R, …) each."""
@@ -116,8 +117,8 @@ class StackedModel:
 
     # ── looking at a split ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def scores(self, weights: SafeWeights, batches: Sequence[NewsBatch], runs: Sequence[int]) -> list[dict[str, Any]]:
-        """What `SplitScores.columns` returns, for each of `runs` out of those in `weights`: for all of them at once."""
+    def score(self, weights: SafeWeights, batches: Sequence[NewsBatch], runs: Sequence[int]) -> list[ScoredSplit]:
+        """Score a split for each of `runs` out of those in `weights`, for all of them at once."""
         count = len(next(iter(name_gradients(weights).values())))
         parts: dict[str, list[Tensor]] = {"logits": [], "probability": [], "similarity": []}
         for batch in batches:
@@ -126,10 +127,15 @@ class StackedModel:
                 found.append(getattr(output, name))
         index = torch.cat([batch.index for batch in batches]).cpu()
         order = index.argsort()
-        shared = {"index": index[order], "label": torch.cat([batch.label for batch in batches]).cpu()[order]}
-        columns = {n: None if v[0] is None else torch.cat(v, dim=1).cpu()[:, order] for n, v in parts.items()}
-        columns["logits"] = columns["logits"].float()
-        return [shared | {n: None if v is None else v[run] for n, v in columns.items()} for run in runs]
+        label = torch.cat([batch.label for batch in batches]).cpu()[order]
+        of_runs = {n: None if v[0] is None else torch.cat(v, dim=1).cpu()[:, order] for n, v in parts.items()}
+        logits, probability, similarity = of_runs["logits"].float(), of_runs["probability"], of_runs["similarity"]
+        return [
+            ScoredSplit(
+                index[order], label, logits[run], probability[run], None if similarity is None else similarity[run]
+            )
+            for run in runs
+        ]
 
     # ── copies ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -234,17 +240,18 @@ def _norm_of(gradient: Tensor) -> Tensor:
     return torch.linalg.vector_norm(gradient.flatten(1), dim=1)
 
 
-def _sums(output: SafeOutput, losses: SafeLosses, label: Tensor, norms: Tensor) -> Tensor:
-    """What `EpochSums` adds up, for every run, in its order."""
+def _totals(output: SafeOutput, losses: SafeLosses, label: Tensor, norms: Tensor) -> EpochTotals:
+    """The sums of one step, for every run, (R,) each; label (R, B), norms (R, P)."""
     runs, count = label.shape
     similarity = torch.zeros_like(output.probability) if output.similarity is None else output.similarity
     fake = label.to(similarity.dtype)  # (R, B)
-    columns = [
+    articles, steps = torch.tensor([count, 1.0], device=norms.device).expand(runs, 2).unbind(dim=1)
+    return EpochTotals(
         *(value.float() * count for value in losses),
-        (similarity * (1 - fake)).sum(dim=1).float(),
-        (similarity * fake).sum(dim=1).float(),
-        fake.sum(dim=1).float(),
-        *norms.unbind(dim=1),
-        *torch.tensor([count, 1.0], device=norms.device).expand(runs, 2).unbind(dim=1),
-    ]
-    return torch.stack(columns, dim=1)
+        similarity_real=(similarity * (1 - fake)).sum(dim=1).float(),
+        similarity_fake=(similarity * fake).sum(dim=1).float(),
+        fake=fake.sum(dim=1).float(),
+        articles=articles,
+        steps=steps,
+        gradient_norms=norms,
+    )

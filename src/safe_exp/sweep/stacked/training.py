@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from safe_exp.config import TrainConfig, Variant
+from safe_exp.config import LossSettings, TrainConfig, Variant
 from safe_exp.config.figure_names import THRESHOLD
 from safe_exp.data.artifacts import share_artifacts
 from safe_exp.data.batch import NewsBatch
@@ -25,16 +25,19 @@ from safe_exp.equations import SafeOutput, safe_loss
 from safe_exp.equations.safe import SafeWeights
 from safe_exp.runs.devices import devices_of_its_own
 from safe_exp.scoring.intervals import ScorerFigures
-from safe_exp.scoring.scores import FIGURES, scorers_of
-from safe_exp.sweep.stacked.ending import Ending, Scored, Writers
+from safe_exp.scoring.results import logged_figures
+from safe_exp.scoring.scores import FIGURES, ScoredSplit, SplitFigures, scorer_scores
+from safe_exp.sweep.stacked.ending import Ending, ScoredArrays, Writers
 from safe_exp.sweep.stacked.job import FollowedRun, LoopProgress, StackedJob
 from safe_exp.sweep.stacked.model import StackedModel
 from safe_exp.sweep.stacked.progress import StackProgress
 from safe_exp.system.errors import UserError
-from safe_exp.training.epoch_sums import EpochSums, require_finite
-from safe_exp.training.module import SafeModule, logged_figures
-from safe_exp.training.run import build_module, course_of, print_start, quiet_libraries
+from safe_exp.training.epoch_sums import EpochSums, EpochTotals, require_finite
+from safe_exp.training.module import SafeModule
+from safe_exp.training.results import describe_course
+from safe_exp.training.run import build_module, print_start
 from safe_exp.training.threads import set_threads
+from safe_exp.training.trainer import quiet_libraries
 
 log = logging.getLogger(__name__)
 
@@ -129,20 +132,20 @@ class Stack:
             self.orders[seed].sampler.set_epoch(epoch)
             orders[seed] = iter(self.orders[seed])
         means, sums = EpochSums(self.model.parts), 0
+        means.compares = self.config.model.variant not in (Variant.text_only, Variant.visual_only)
         for _ in range(self.batches):
             sums = sums + self.model.step({seed: self._read(next(order)) for seed, order in orders.items()})
             self.progress.step()
         gammas = self.model.gammas()
         if self.model.scheduler is not None:
             self.model.scheduler.step()
-        compares = self.config.model.variant not in (Variant.text_only, Variant.visual_only)
-        trained = [means.figures(row, compares) for row in sums.cpu()]
+        trained = [means.means(EpochTotals.unflatten(row)) for row in sums.cpu()]
         self._refuse_what_diverged(epoch, trained)
         running = [row for row, job in enumerate(self.rows) if job is not None]
         snapshot = self.model.snapshot()
-        validated = self._columns("val", self.model.weights(), running)
-        for row, columns in zip(running, validated, strict=True):
-            figures = trained[row] | {"train/gamma": gammas[row]} | self._logged("val", columns, self.rows[row])
+        validated = self._score("val", self.model.weights(), running)
+        for row, scored in zip(running, validated, strict=True):
+            figures = trained[row] | {"train/gamma": gammas[row]} | self._logged(scored, self.rows[row])
             self.rows[row].run.end_epoch(figures, snapshot, row)
         self._end([row for row in running if self.rows[row].run.ended])
         self.progress.closed(self.writers.close_what_is_written())
@@ -169,25 +172,25 @@ class Stack:
                 for name in self.model.parameters
             }
         )
-        scored = {split: self._columns(split, weights, range(len(rows))) for split in ("val", "test")}
+        of_runs = {split: self._score(split, weights, range(len(rows))) for split in ("val", "test")}
         for i, row in enumerate(rows):
-            job, columns = self.rows[row], {split: of_runs[i] for split, of_runs in scored.items()}
-            logged = self._logged("val", columns["val"], job)
+            job, scored = self.rows[row], {split: splits[i] for split, splits in of_runs.items()}
+            logged = self._logged(scored["val"], job)
             job.run.log(logged, job.run.current_epoch, job.run.global_step)
-            course = course_of(job.run, self.data, best[i]["epoch"], self.start)
+            course = describe_course(job.run, self.data, best[i]["epoch"], self.start)
             score = logged[job.config.callbacks.monitor]
             job.run.write_checkpoints()
-            self.writers.write(job, _ending(job, self.data.ids, columns, course), score)
+            self.writers.write(job, _ending(job, self.data.ids, scored, course), score)
             self.progress.ended(job, course, score)
             job.run, self.rows[row] = None, None
 
-    def _columns(self, split: str, weights: SafeWeights, runs: Sequence[int]) -> list[dict[str, Any]]:
-        """What `SplitScores.columns` returns, for each of `runs` in `weights`."""
-        return self.model.scores(weights, self.splits[split], runs)
+    def _score(self, split: str, weights: SafeWeights, runs: Sequence[int]) -> list[ScoredSplit]:
+        """Score a split for each of `runs` in `weights`."""
+        return self.model.score(weights, self.splits[split], runs)
 
-    def _logged(self, split: str, columns: dict[str, Any], job: StackedJob) -> dict[str, float]:
-        """The figures of a split by the names they are logged by, verdicts cut at 0.5."""
-        return logged_figures(split, quick_figures(columns, **job.config.model.loss_settings), columns)
+    def _logged(self, validated: ScoredSplit, job: StackedJob) -> dict[str, float]:
+        """The figures of validation by the names they are logged by, verdicts cut at 0.5."""
+        return logged_figures("val", quick_figures(validated, job.config.model.loss_settings), validated)
 
     def _write_checkpoints_when_due(self) -> None:
         """A job that is killed goes on from what was written last: the same weights, some epochs once more."""
@@ -217,19 +220,20 @@ class Stack:
         return NewsBatch(*(value.to(self.device) for value in self.data.encoded.__getitems__(rows)))
 
 
-def quick_figures(
-    columns: dict[str, Any], alpha: float, beta: float, similarity_loss: str
-) -> dict[str, float | dict[str, float]]:
-    """What `split_figures` computes and an epoch logs, in a tenth of the time: many runs are scored in every epoch."""
-    output = SafeOutput(None, None, columns["logits"], columns["probability"], columns["similarity"])
-    losses = safe_loss(output, columns["label"], alpha=alpha, beta=beta, similarity_loss=similarity_loss)
-    label, once = columns["label"].numpy(), np.ones((1, len(columns["label"])))
-    figures: dict[str, Any] = {
+def quick_figures(scored: ScoredSplit, loss: LossSettings) -> SplitFigures:
+    """Compute the figures of `split_figures` that an epoch logs, in a tenth of the time.
+
+    Many runs are scored in every epoch.
+    """
+    output = SafeOutput(None, None, scored.logits, scored.probability, scored.similarity)
+    losses = safe_loss(output, scored.label, **loss)
+    label, once = scored.label.numpy(), np.ones((1, len(scored.label)))
+    figures: SplitFigures = {
         "loss": losses.total.item(),
         "loss_prediction": losses.prediction.item(),
         "loss_similarity": losses.similarity.item(),
     }
-    for name, score in scorers_of(columns).items():
+    for name, score in scorer_scores(scored).items():
         found = ScorerFigures(score.numpy(), label, THRESHOLD).of(once)
         figures[name] = {figure: float(found[figure][0]) if found else math.nan for figure in FIGURES}
     return figures
@@ -238,13 +242,15 @@ def quick_figures(
 def _ending(
     job: StackedJob,
     ids: Sequence[str] = (),
-    columns: dict[str, Any] | None = None,
+    scored: Mapping[str, ScoredSplit] | None = None,
     course: dict[str, Any] | None = None,
 ) -> Ending:
     run = job.run
-    scored = None if columns is None else {split: Scored.of(found, ids) for split, found in columns.items()}
+    arrays = None
+    if scored is not None:
+        arrays = {name: ScoredArrays.copy_of(split, ids) for name, split in scored.items()}
     return Ending(
-        job.folder, job.name, job.sweep, job.config, run.hyper_parameters, run.rows, run.history, scored, course
+        job.folder, job.name, job.sweep, job.config, run.hyper_parameters, run.rows, run.history, arrays, course
     )
 
 

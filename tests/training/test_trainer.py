@@ -1,9 +1,9 @@
-"""How the parts of a training job are put together."""
+"""The parts of a training job are put together."""
 
 import pytest
 
 from safe_exp.system.errors import UserError
-from safe_exp.training.run import build_trainer
+from safe_exp.training.trainer import build_trainer
 from tests.made import compose_config
 
 

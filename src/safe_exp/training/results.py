@@ -1,0 +1,104 @@
+"""The results of a trained job, written into its folder and told on the terminal."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger
+from rich.console import Console
+
+from safe_exp.config.figure_names import BEST
+from safe_exp.data.datamodule import FakeNewsNetDataModule
+from safe_exp.runs.loggers import log_results
+from safe_exp.scoring.results import Results, trust_lines, write_metrics, write_predictions
+from safe_exp.scoring.table import print_results
+from safe_exp.system.files import short_path
+from safe_exp.training.callbacks import EpochHistory
+from safe_exp.training.stopping import ended_within_epoch, stopped_by
+
+log = logging.getLogger(__name__)
+
+
+def describe_course(
+    trainer: pl.Trainer, data: FakeNewsNetDataModule, best_epoch: int | None, start: float
+) -> dict[str, Any]:
+    """Describe a training for metrics.json: its epochs, its end, its seconds, its data.
+
+    Args:
+        best_epoch: of the best checkpoint, counted from 0; metrics.json counts from 1.
+        start: of the job, by `time.perf_counter`.
+    """
+    return {
+        "epochs": len(epoch_history(trainer)),  # with a last one that was cut short
+        "best_epoch": None if best_epoch is None else best_epoch + 1,
+        "stopped_by": stopped_by(trainer),
+        "ended_within_epoch": ended_within_epoch(trainer),
+        "seconds": round(time.perf_counter() - start, 3),
+        "data": {
+            **{name: len(getattr(data.split, name)) for name in ("train", "val", "test")},
+            "fingerprint": data.fingerprint,
+        },
+    }
+
+
+def epoch_history(trainer: pl.Trainer) -> list[dict[str, float]]:
+    """The logged values of each epoch of the training, those before a resume too."""
+    return next(callback.epochs for callback in trainer.callbacks if isinstance(callback, EpochHistory))
+
+
+def write_results(
+    folder: Path,
+    results: Results,
+    course: Mapping[str, Any],
+    history: list[dict[str, float]],
+    loggers: list[Logger],
+) -> dict[str, Any]:
+    """Write predictions.csv, calibration, figures and metrics.json; show them in the loggers that can.
+
+    Args:
+        course: of `describe_course`.
+        history: of `epoch_history`.
+    Returns:
+        The content of metrics.json.
+    """
+    from safe_exp.figures.reliability import draw_reliability  # matplotlib; not needed before the end
+    from safe_exp.figures.run_figures import draw_run_figures
+
+    metrics = {**results.metrics, **course}
+    test, (calibration, threshold) = results.predictions[-1], results.judgement
+    best_epoch = None if course["best_epoch"] is None else course["best_epoch"] - 1
+    write_predictions(folder / "predictions.csv", results.predictions)
+    figures = draw_run_figures(folder, history, test, best_epoch)
+    if calibration is not None:
+        calibration.save(folder / "artifacts")
+        metrics["calibration"] = calibration.plain()
+        figures["reliability"] = draw_reliability(folder / "figures" / "reliability.png", test, calibration)
+    elif threshold == BEST:
+        log.warning("threshold=best: the validation articles are of one class, so verdicts are cut at 0.5.")
+    log_results(loggers, figures, test.rows())
+    write_metrics(folder / "metrics.json", metrics)  # last: a run folder with metrics.json lacks nothing
+    return metrics
+
+
+def tell_results(folder: Path, metrics: Mapping[str, Any], threshold: float | str, table: bool = True) -> None:
+    """Tell the figures of a finished run on the terminal.
+
+    Args:
+        threshold: as it was asked for.
+        table: print them as a table on standard output too.
+    """
+    if table:
+        majority = {split: metrics[split]["articles"]["majority_rate"] for split in ("val", "test")}
+        print_results(metrics, Console(), majority)
+    for line in trust_lines(metrics["test"], threshold):
+        log.info("%s", line)
+    log.info(
+        "Ended after %d epoch%s (%s), %.0f s. Everything is in %s",
+        metrics["epochs"], "s" * (metrics["epochs"] != 1), metrics["stopped_by"], metrics["seconds"],
+        short_path(folder),
+    )  # fmt: skip

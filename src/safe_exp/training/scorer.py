@@ -1,0 +1,105 @@
+"""Scorer: runs a network over the validation and test articles inside Lightning's loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor
+
+from safe_exp.config import ModelConfig
+from safe_exp.data.batch import NewsBatch
+from safe_exp.equations import Words
+from safe_exp.network.variants import build_network, embedded
+from safe_exp.scoring.results import logged_figures
+from safe_exp.scoring.scores import ScoredSplit, SplitScores, split_figures
+
+
+class Scorer(pl.LightningModule):
+    """The network of `model.variant`, with the tables of word vectors that it reads articles by.
+
+    After each validation `scored["val"]` holds the articles' scores and `logged` the figures; after a test
+    `scored["test"]` holds the scores alone, since its figures depend on what validation taught.
+
+    Args:
+        model: as in conf/model.
+        text_vectors, visual_vectors: word vectors (V, E) and (Vv, Ev), row 0 = padding; not trained, as in the paper.
+    """
+
+    def __init__(self, model: ModelConfig, text_vectors: Tensor, visual_vectors: Tensor) -> None:
+        super().__init__()
+        self.model, self.loss_settings = model, model.loss_settings
+        self.network = build_network(model, text_vectors.shape[1], visual_vectors.shape[1])
+        # Not in the checkpoint: the vectors lie in artifacts/, and an epoch should not write them again.
+        self.register_buffer("text_vectors", text_vectors, persistent=False)
+        shared = visual_vectors is text_vectors  # one table for both then stays one table on the device
+        self.register_buffer("own_visual_vectors", None if shared else visual_vectors, persistent=False)
+        self.scores = SplitScores()
+        self.scored: dict[str, ScoredSplit] = {}  # by split, the latest
+        self.logged: dict[str, float] = {}  # figures of the latest validation by their logged names, as val/auroc
+
+    @property
+    def visual_vectors(self) -> Tensor:
+        return self.text_vectors if self.own_visual_vectors is None else self.own_visual_vectors
+
+    def embed(self, batch: NewsBatch) -> dict[str, Tensor | Words | None]:
+        """The network's arguments for a batch, in the form that is computed fastest.
+
+        On a processor these are `Words`, so that each word is multiplied once, however often it occurs.
+        """
+        return self._embedded(batch, Words if self.device.type == "cpu" else _look_up)
+
+    def look_up(self, batch: NewsBatch) -> dict[str, Tensor | None]:
+        """The network's arguments for a batch, as word vectors (B, L, E) with their lengths (B,)."""
+        return self._embedded(batch, _look_up)
+
+    def _embedded(self, batch: NewsBatch, join: Callable[[Tensor, Tensor], Any]) -> dict[str, Any]:
+        return embedded(self.model, batch, self.text_vectors, self.visual_vectors, join)
+
+    def transfer_batch_to_device(self, batch: NewsBatch, device: torch.device, dataloader_idx: int) -> NewsBatch:
+        # Lightning's own walks through whatever a batch may be, for longer than it takes to select one.
+        if batch.label.device == device:
+            return batch
+        return NewsBatch(*(part.to(device, non_blocking=True) for part in batch))
+
+    def validation_step(self, batch: NewsBatch, batch_idx: int) -> None:
+        self.scores.update(batch, self.network(**self.embed(batch)))
+
+    test_step = validation_step
+
+    def on_validation_epoch_start(self) -> None:
+        self.scores.reset()
+
+    on_test_epoch_start = on_validation_epoch_start
+
+    def on_validation_epoch_end(self) -> None:
+        # At a threshold of 0.5 and without a calibration, so that epochs and jobs are compared alike.
+        scored = self.scored["val"] = self.scores.scored()
+        self.logged = logged_figures("val", split_figures(scored, self.loss_settings), scored)
+        self.report(self.logged)
+
+    def on_test_epoch_end(self) -> None:
+        self.scored["test"] = self.scores.scored()
+
+    def report(self, figures: dict[str, float]) -> None:
+        """Hand the figures of an epoch, the same in every process, to callbacks and loggers.
+
+        Lightning's `log_dict` keeps a metric object for each of these sixty numbers, to average what is logged step by
+        step, and looks through all of them after every batch: a fifth of a short epoch.
+        """
+        if self.trainer.sanity_checking:
+            return
+        self.trainer.callback_metrics.update({name: torch.tensor(value) for name, value in figures.items()})
+        # The last step, counted from 0; after the training the one that would have come.
+        step = self.global_step - (self.trainer.state.fn == TrainerFn.FITTING)
+        for logger in self.trainer.loggers:
+            logger.log_metrics({**figures, "epoch": self.current_epoch}, step)
+            logger.save()
+
+
+def _look_up(vectors: Tensor, tokens: Tensor) -> Tensor:
+    return F.embedding(tokens, vectors)  # (B, L, E)
