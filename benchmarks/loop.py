@@ -32,7 +32,6 @@ from safe_exp.network.variants import closed_form_of
 from safe_exp.runs.loggers import close_loggers, open_loggers
 from safe_exp.scoring.scores import SplitScores, split_figures
 from safe_exp.training.module import SafeModule
-from safe_exp.training.run import build_module
 from safe_exp.training.trainer import build_trainer, quiet_libraries
 
 TITLE_WORDS = 10
@@ -93,7 +92,7 @@ def load_config(*overrides: str) -> TrainConfig:
 def fit(config: TrainConfig, articles: DrawnArticles, folder: Path) -> tuple[Stopwatch, SafeModule]:
     """What `trainer.fit` took, and what was trained. W&B's start and end are not counted."""
     pl.seed_everything(config.seed, verbose=False)
-    module = build_module(config, articles)
+    module = SafeModule(config, articles.text_vectors, articles.visual_vectors)
     loggers = open_loggers(config.logger, folder, "benchmark", None, {})
     trainer = build_trainer(config, folder, loggers)
     took = Stopwatch()
@@ -107,7 +106,7 @@ def fit(config: TrainConfig, articles: DrawnArticles, folder: Path) -> tuple[Sto
 def bare_loop(config: TrainConfig, articles: DrawnArticles) -> tuple[Stopwatch, SafeModule]:
     """What the same training takes without Lightning, and what was trained."""
     pl.seed_everything(config.seed, verbose=False)
-    module = build_module(config, articles)
+    module = SafeModule(config, articles.text_vectors, articles.visual_vectors)
     network, step = module.network, closed_form_of(config.model)
     parameters = dict(network.named_parameters())
     optimizer = module.configure_optimizers()

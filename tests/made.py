@@ -46,9 +46,9 @@ def loader(*batches: NewsBatch) -> DataLoader:
     return DataLoader(list(batches), batch_size=None)
 
 
-def draw_module(*overrides: str, seed=0, **arguments) -> SafeModule:
+def draw_module(*overrides: str, seed=0) -> SafeModule:
     """A small module as the command line would build it."""
     config = compose_config("model.num_filters=4", "model.feature_dim=6", *overrides)
     torch.manual_seed(seed)
     vectors = word_vectors()
-    return SafeModule(config.model, config.optimizer, vectors, vectors, scheduler=config.scheduler, **arguments)
+    return SafeModule(config, vectors, vectors)

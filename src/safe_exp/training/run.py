@@ -87,7 +87,7 @@ def prepare(config: TrainConfig, folder: Path, resources: ExitStack) -> Prepared
         if sweep_name(folder):
             share_artifacts(folder / "artifacts", sorted(folder.parent.glob("*/artifacts")))
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    module = build_module(config, data)
+    module = SafeModule(config, data.text_vectors, data.visual_vectors)
     if is_first_process():
         print_start(config, data, module, folder, resumed=last_checkpoint(folder) is not None)
     loggers = resources.enter_context(opened_loggers(config, folder))
@@ -150,21 +150,6 @@ def last_checkpoint(folder: Path) -> Path | None:
     """The checkpoint of the last epoch, from which a stopped run goes on; None in a new run."""
     path = folder / "checkpoints" / "last.ckpt"
     return path if path.exists() else None
-
-
-def build_module(config: TrainConfig, data: FakeNewsNetDataModule) -> SafeModule:
-    """Build the module that a job trains; `data` has been set up."""
-    return SafeModule(
-        config.model,
-        config.optimizer,
-        data.text_vectors,
-        data.visual_vectors,
-        scheduler=config.scheduler,
-        gradient_clip_val=config.trainer.gradient_clip_val,
-        gradient_clip_algorithm=config.trainer.gradient_clip_algorithm,
-        monitor=config.callbacks.monitor,
-        compiled=config.compile,
-    )
 
 
 def print_start(

@@ -35,7 +35,7 @@ from safe_exp.system.errors import UserError
 from safe_exp.training.epoch_sums import EpochSums, EpochTotals, require_finite
 from safe_exp.training.module import SafeModule
 from safe_exp.training.results import describe_course
-from safe_exp.training.run import build_module, print_start
+from safe_exp.training.run import print_start
 from safe_exp.training.threads import set_threads
 from safe_exp.training.trainer import quiet_libraries
 
@@ -214,7 +214,8 @@ class Stack:
         """The module as a job of this seed builds it; it is the initial weights that are its own."""
         pl.seed_everything(seed, workers=True, verbose=False)
         dtype = torch.float64 if str(self.config.trainer.precision).startswith("64") else torch.float32
-        return build_module(self.config, self.data).to(self.device, dtype)
+        module = SafeModule(self.config, self.data.text_vectors, self.data.visual_vectors)
+        return module.to(self.device, dtype)
 
     def _read(self, rows: list[int]) -> NewsBatch:
         return NewsBatch(*(value.to(self.device) for value in self.data.encoded.__getitems__(rows)))
