@@ -33,9 +33,9 @@ class LoggedRun:
 
 
 class LoggerKind:
-    """A kind of logger by its registered name; any logger of Lightning's will do.
+    """Opens loggers of one kind: Lightning's own, or any class with Lightning's interface.
 
-    `open` is the only method that each kind must have. Libraries that few users have are imported there.
+    Only `name` and `open` must be given. `open` imports the service's library, so that others do without it.
     """
 
     name: str
