@@ -151,7 +151,7 @@ def flat(node: DictConfig, prefix: str) -> list[tuple[str, str, Any, str]]:
     for name in node:
         key = f"{prefix}.{name}"
         inner = None if OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name) else node[name]
-        if isinstance(inner, DictConfig):
+        if isinstance(inner, DictConfig) and inner:
             rows += flat(inner, key)
         else:
             type_name = type_text(hints.get(name, type(plain(node, name))))
@@ -202,6 +202,8 @@ def type_text(hint: Any) -> str:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return " or ".join("null" if argument is type(None) else type_text(argument) for argument in arguments)
+    if origin is dict:
+        return "mapping"
     if origin is list:
         return f"list of {type_text(arguments[0])}"
     return {"str": "text", "int": "integer", "float": "number", "bool": "true · false"}.get(

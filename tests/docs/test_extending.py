@@ -1,5 +1,6 @@
 """The examples of docs/extending.md work as printed: applied to a copy of the project, and run there."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import SMALL, environment, only_run, read_json
+from tests.commands import SMALL, environment, only_run, read_json, read_rows
 
 TOP = Path(__file__).resolve().parents[2]
 PAGE = (TOP / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -47,9 +48,9 @@ def apply(change: str, project: Path) -> None:
         path.write_text(content, encoding="utf-8")
 
 
-def train(project: Path, cwd: Path, *overrides: str) -> Path:
+def train(project: Path, cwd: Path, *overrides: str, logger: str = "none") -> Path:
     done = subprocess.run(
-        [sys.executable, "-m", "safe_exp.train", *overrides, *SMALL, "logger=none"],
+        [sys.executable, "-m", "safe_exp.train", *overrides, *SMALL, f"logger={logger}"],
         cwd=cwd, env=environment(PYTHONPATH=str(project / "src")), capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -62,6 +63,7 @@ def test_every_example_of_the_page_has_a_test():
         "A reader: one text file an article",
         "A variant: settings alone",
         "A variant: new arithmetic",
+        "A logger: JSON lines",
     ]
 
 
@@ -119,3 +121,15 @@ def test_the_variant_of_new_arithmetic_trains_and_its_gradient_is_autograd_s(tmp
     )  # fmt: skip
     assert (done.stdout.strip(), done.returncode) == ("True", 0), done.stderr
     assert read_json(train(project, tmp_path, "model=product") / "metrics.json")["epochs"] == 2
+
+
+@pytest.mark.slow
+def test_the_logger_writes_each_epoch_s_figures_as_the_csv_files_have_them(tmp_path):
+    project = extended_project(tmp_path, "A logger: JSON lines")
+    run = train(project, tmp_path, logger="json_lines")
+    lines = [json.loads(line) for line in (run / "epochs.jsonl").read_text(encoding="utf-8").splitlines()]
+    for name in ("train/loss", "val/auroc"):
+        logged = [(line["epoch"], line[name]) for line in lines if name in line]
+        rows = [row for row in read_rows(run / "logs" / "version_0" / "metrics.csv") if row[name]]
+        assert logged == [(int(row["epoch"]), pytest.approx(float(row[name]))) for row in rows]
+        assert {epoch for epoch, _ in logged} >= {0, 1}

@@ -60,3 +60,10 @@ def test_an_entry_may_be_added_from_elsewhere(registry: Registry):
 def test_an_unknown_name_is_refused_with_the_names_that_there_are(registry: Registry):
     with pytest.raises(UserError, match=r"paint=pink: expected one of blue, red\."):
         registry["pink"]
+    with pytest.raises(UserError, match=r"paint=pink: expected one of blue, red\."):
+        registry.require("pink")
+
+
+def test_a_name_is_checked_without_importing_its_entry(registry: Registry):
+    registry.require("red")
+    assert not {name for name in sys.modules if name.startswith("palette_of_a_test.")}

@@ -44,6 +44,15 @@ class Registry(Generic[Entry]):
         modules = {module.name for module in pkgutil.iter_modules(path) if not module.name.startswith("_")}
         return sorted(modules | self._entries.keys())
 
+    def require(self, name: str) -> None:
+        """Refuse a name without an entry, importing none.
+
+        Raises:
+            UserError: the message lists the names that there are.
+        """
+        if name not in self.names():
+            raise UserError(f"{self.kind}={name}: expected one of {', '.join(self.names())}.")
+
     def __getitem__(self, name: str) -> Entry:
         """The entry of that name.
 
@@ -51,8 +60,7 @@ class Registry(Generic[Entry]):
             UserError: there is none; the message lists those that there are.
         """
         if name not in self._entries:
-            if name not in self.names():
-                raise UserError(f"{self.kind}={name}: expected one of {', '.join(self.names())}.")
+            self.require(name)
             importlib.import_module(f"{self.package}.{name}")
         return self._entries[name]
 

@@ -60,8 +60,6 @@ class Ending:
 
 def write_ending(ending: Ending) -> None:
     """Compute a job's results, fill its loggers from first to last, draw its figures."""
-    from pytorch_lightning.loggers import CSVLogger
-
     from safe_exp.runs.loggers import close_loggers, open_loggers
     from safe_exp.scoring.results import logged_figures, score_results
     from safe_exp.training.results import tell_results, write_results
@@ -84,8 +82,7 @@ def write_ending(ending: Ending) -> None:
         loggers = open_loggers(config.logger, ending.folder, ending.name, ending.sweep, plain_config(config))
         try:
             for logger in loggers:
-                if isinstance(logger, CSVLogger):
-                    logger.log_hyperparams(ending.hyper_parameters)
+                logger.log_hyperparams(ending.hyper_parameters)
                 for values, step in rows:
                     logger.log_metrics(values, step)
                 logger.save()

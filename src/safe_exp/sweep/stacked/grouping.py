@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from safe_exp.config import TrainConfig, TrainerConfig, Update, Variant, plain_config
+from safe_exp.runs.loggers import loggers
 
 OPTIMIZERS = ("torch.optim.SGD", "torch.optim.Adam", "torch.optim.AdamW")  # they move each number by itself
 SCHEDULERS = ("torch.optim.lr_scheduler.StepLR", "torch.optim.lr_scheduler.CosineAnnealingLR")
@@ -44,6 +45,8 @@ def reason_to_run_alone(config: TrainConfig) -> str | None:
         return "it asks for several processes, or a strategy"
     if trainer.accelerator not in ("cpu", "gpu", "cuda"):
         return f"trainer.accelerator={trainer.accelerator}"
+    if not config.logger.chosen.keys() <= set(loggers.names()):
+        return "logger.more names an unknown logger"
     for field in fields(TrainerConfig):
         value = getattr(trainer, field.name)
         if field.name not in FOLLOWED and value not in (None, False) and (field.name, value) != ("max_steps", -1):
