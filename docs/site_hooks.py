@@ -1,7 +1,7 @@
 """Hooks of MkDocs (mkdocs.yml): pages that are made while the site is built, so that they cannot go stale.
 
-reference/keys.md and reference/commands.md come from the typed config and conf/. The notebooks are taken from notebooks/:
-pages link to them as `../notebooks/…`, which is right on a code host, and on the site they stand one folder lower.
+reference/keys.md and reference/commands.md come from the typed config and conf/. The notebooks are taken from
+notebooks/: pages link to them as `../notebooks/…`, which is right on a code host; on the site it is `notebooks/…`.
 """
 
 from __future__ import annotations
