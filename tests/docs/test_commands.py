@@ -75,8 +75,10 @@ def test_every_job_of_a_command_has_a_valid_config(command):
             typed_config(composed)
 
 
-def test_the_python_of_the_readme_prints_what_it_says(capsys):
-    for block in python_blocks("README.md"):
+def test_the_python_of_the_pages_prints_what_it_says(capsys):
+    blocks = python_blocks("docs/paper-to-code.md")
+    assert blocks
+    for block in blocks:
         exec(block, {})
         expected = [line.partition("  # ")[2] for line in block.splitlines() if line.startswith("print(")]
         assert capsys.readouterr().out.split() == expected
