@@ -14,7 +14,6 @@ import multiprocessing
 import os
 import shutil
 import tempfile
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -39,6 +38,7 @@ from safe_exp.data.text import NORMALISATION
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import short_path
 from safe_exp.system.lock import locked
+from safe_exp.system.processes import end_with_parent
 
 log = logging.getLogger(__name__)
 
@@ -216,7 +216,7 @@ def _make_in_processes(
 ) -> None:
     # Spawned, not forked: a fork of a process that runs threads (torch's, the progress bar's) can hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=end_with_parent) as pool:
         running: deque[Future[int]] = deque()
         try:
             for part in listed:
@@ -233,17 +233,6 @@ def _make_in_processes(
         except BaseException:  # also Ctrl-C: what waits is dropped, what runs finishes its part
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _end_with_parent() -> None:
-    """End this process when the one that started it is gone: killed outright, it tells nobody, and a pool's processes
-    would wait for further parts, and keep their memory, for ever."""
-
-    def wait() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 @contextmanager
