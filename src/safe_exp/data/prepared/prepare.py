@@ -8,7 +8,6 @@ then its parts lie beside it, each whole, so that an interrupted preparation goe
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import multiprocessing
 import os
@@ -20,7 +19,6 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from safe_exp.config import CaptionerConfig, DataConfig, SyntheticDataConfig
 from safe_exp.data.captioners import build_image_captioner
@@ -35,6 +33,7 @@ from safe_exp.data.reading.readers import PART_ARTICLES, Part, Reader, build_rea
 from safe_exp.data.splitting.duplicates import SIGNATURE_RECIPE
 from safe_exp.data.synthetic import write_synthetic
 from safe_exp.data.text import NORMALISATION
+from safe_exp.system.digest import json_digest
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import short_path
 from safe_exp.system.lock import locked
@@ -104,7 +103,7 @@ class Preparation:
         self.signature, self.parts, self.items = _listed(self.reader)
         home = Path(data.prepared).expanduser().absolute()
         root = Path(self.root).expanduser().resolve()
-        key = _digest([FORMAT, str(root), self.settings, self.signature])[:12]
+        key = json_digest([FORMAT, str(root), self.settings, self.signature])[:12]
         self.folder = home / f"{root.name}-{key}"
         self.draft = home / f".{root.name}-{key}.parts-of-{PART_ARTICLES}"  # parts of another size are not ours
         self._lock = home / ".locks" / f"{self.folder.name}.lock"
@@ -203,11 +202,11 @@ def _listed(reader: Reader) -> tuple[str, int, int]:
     with counting("Looking through the articles", None) as advance:
         for part in parts(reader):
             for item in part.items:
-                digest.update(_digest(reader.signature(item)).encode())
+                digest.update(json_digest(reader.signature(item)).encode())
             number_of_parts += 1
             items += len(part.items)
             advance(len(part.items))
-    digest.update(_digest([vars(item) for item in reader.stray()]).encode())
+    digest.update(json_digest([vars(item) for item in reader.stray()]).encode())
     return digest.hexdigest(), number_of_parts, items
 
 
@@ -244,8 +243,3 @@ def _writing(home: str) -> Iterator[None]:
             f"data.prepared={home}: the prepared data cannot be written there ({error.strerror or error}). Name a "
             "folder that you may write to and that has room, as in data.prepared=/tmp/prepared."
         ) from error
-
-
-def _digest(content: Any) -> str:
-    plain = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(plain.encode("ascii")).hexdigest()
