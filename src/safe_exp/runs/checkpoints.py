@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from safe_exp.system.errors import UserError
+from safe_exp.system.errors import UserError, first_line
 from safe_exp.system.files import short_path
 from safe_exp.system.nested import flat
 
@@ -39,10 +39,9 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         if missing:
             raise ValueError(f"it holds no {missing[0]}")
     except Exception as error:  # zipfile, zlib and PyTorch's unpickler have no error in common
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise UserError(
-            f"{short_path(path)}: the checkpoint cannot be used ({reason}). Copy it again if it was copied; else "
-            f"{INSTEAD.get(path.name, 'train anew')}."
+            f"{short_path(path)}: the checkpoint cannot be used ({first_line(error)}). Copy it again if it was copied; "
+            f"else {INSTEAD.get(path.name, 'train anew')}."
         ) from error
     return checkpoint
 
