@@ -25,7 +25,6 @@ from safe_exp.data.captioners import build_image_captioner
 from safe_exp.data.prepared.downloads import attach_downloads
 from safe_exp.data.prepared.join import FORMAT, MANIFEST, join_parts
 from safe_exp.data.prepared.parts import PartMaker, refusal
-from safe_exp.data.prepared.progress import counting
 from safe_exp.data.prepared.store import PreparedArticles
 from safe_exp.data.reading.cleaning import CLEANING
 from safe_exp.data.reading.folders import FolderReader
@@ -38,6 +37,7 @@ from safe_exp.system.errors import UserError
 from safe_exp.system.files import short_path
 from safe_exp.system.lock import locked
 from safe_exp.system.processes import end_with_parent
+from safe_exp.system.terminal import counting
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ class Preparation:
             log.info("Going on with a preparation that was interrupted: %d of %d parts.", len(wanted), self.parts)
         processes = self._processes(len(wanted))
         total = min(self.items, PART_ARTICLES * len(wanted))
-        with _writing(self.data.prepared), counting("Preparing articles", total) as advance:
+        with _writing(self.data.prepared), counting(log, "Preparing articles", total) as advance:
             self.draft.mkdir(parents=True, exist_ok=True)
             listed = (part for part in parts(self.reader) if part.number in wanted)
             if processes == 1:
@@ -165,7 +165,7 @@ class Preparation:
             try:
                 new.chmod(0o755)  # mkdtemp makes it private; colleagues may share prepared data
                 paths = [self.maker.path(number) for number in range(self.parts)]
-                with counting("Joining parts", 2 * len(paths)) as advance:
+                with counting(log, "Joining parts", 2 * len(paths)) as advance:
                     join_parts(paths, self.reader.stray(), self.settings, new, advance)
                 try:
                     os.rename(new, self.folder)
@@ -199,7 +199,7 @@ def _listed(reader: Reader) -> tuple[str, int, int]:
     """What tells this input from a changed one, and how many parts and items it has."""
     digest = hashlib.sha256()
     number_of_parts = items = 0
-    with counting("Looking through the articles", None) as advance:
+    with counting(log, "Looking through the articles", None) as advance:
         for part in parts(reader):
             for item in part.items:
                 digest.update(json_digest(reader.signature(item)).encode())
