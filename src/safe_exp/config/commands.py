@@ -12,6 +12,7 @@ from safe_exp.config.baseline import BaselineConfig, MethodConfig, TfidfConfig
 from safe_exp.config.captioner import BlipConfig, CaptionerConfig, FileCaptionerConfig, VisualWordsConfig
 from safe_exp.config.checks import require_at_least, require_threshold
 from safe_exp.config.data import DataConfig, SyntheticDataConfig, TableDataConfig, VectorsConfig
+from safe_exp.config.figure_names import THRESHOLD
 from safe_exp.config.model import AdamConfig, ModelConfig, OptimizerConfig, SgdConfig, Update
 from safe_exp.config.monitor import check_monitor
 from safe_exp.config.predict import PredictConfig
@@ -41,7 +42,9 @@ class TrainConfig:
     resume: str | None = None  # a run folder whose stopped run is to be continued
     resume_sweep: str | None = None  # a sweep's folder whose unfinished jobs are to be run; see sweep/command_line.py
     threads: int | None = None  # of a processor; null: one where a step is too small for more
-    threshold: Any = 0.5  # a score above it is the verdict "fake"; best: that of the highest macro F1 on validation
+    threshold: Any = (
+        THRESHOLD  # a score above it is the verdict "fake"; best: that of the highest macro F1 on validation
+    )
     compile: bool = False  # true: torch.compile the closed-form step, as one CUDA graph on a GPU
 
     def __post_init__(self) -> None:
@@ -64,7 +67,9 @@ class EvaluateConfig:
     run: str = MISSING  # the run folder, or a file made by export, whose model scores the articles
     data: DataConfig = MISSING
     checkpoint: str = "best"  # best or last
-    threshold: Any = 0.5  # a score above it is the verdict "fake"; best: the run's own, from its validation articles
+    threshold: Any = (
+        THRESHOLD  # a score above it is the verdict "fake"; best: the run's own, from its validation articles
+    )
 
     def __post_init__(self) -> None:
         require_threshold(self.threshold)
