@@ -9,6 +9,7 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from safe_exp.config import CONF, TrainerConfig, Variant, plain_config, trainer_arguments
+from safe_exp.config.figure_names import THRESHOLD
 from safe_exp.network import safe_network as network
 from safe_exp.system.errors import UserError
 from tests.made import compose_config
@@ -35,6 +36,11 @@ def test_experiments_are_found():
 def test_every_experiment_composes_to_a_valid_config(name):
     needed = [f"{key}=given" for key in OmegaConf.missing_keys(OmegaConf.load(CONF / "experiment" / f"{name}.yaml"))]
     compose_config(f"experiment={name}", *needed)
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict"])
+def test_conf_cuts_verdicts_at_the_threshold_of_the_metrics(command):
+    assert OmegaConf.load(CONF / f"{command}.yaml").threshold == THRESHOLD
 
 
 def test_fakenewsnet_asks_for_its_folder():

@@ -56,6 +56,12 @@ def test_the_page_gives_the_defaults_and_what_they_mean(keys_page):
     assert "| `data.fold`<br>integer | `0` | which of the k folds is the test split, from 0 |" in keys_page
 
 
+def test_every_key_stands_on_one_line_with_its_comment_where_the_page_finds_it():
+    for path in (PACKAGE / "config").glob("*.py"):
+        broken = re.findall(r"^    (\w+): .* = \($", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert not broken, f"{path.name}: the comments on {broken} are too long for a line"
+
+
 def test_every_option_of_every_group_is_named_on_the_page(keys_page):
     groups = [path for path in CONF.iterdir() if path.is_dir() and f"\n## {path.name}\n" in keys_page]
     assert {"model", "data", "captioner", "trainer", "baseline"} <= {group.name for group in groups}

@@ -12,6 +12,7 @@ from safe_exp.config.baseline import BaselineConfig, MethodConfig, TfidfConfig
 from safe_exp.config.captioner import BlipConfig, CaptionerConfig, FileCaptionerConfig, VisualWordsConfig
 from safe_exp.config.checks import require_at_least, require_threshold
 from safe_exp.config.data import DataConfig, SyntheticDataConfig, TableDataConfig, VectorsConfig
+from safe_exp.config.figure_names import THRESHOLD
 from safe_exp.config.model import AdamConfig, ModelConfig, OptimizerConfig, SgdConfig, Update
 from safe_exp.config.monitor import check_monitor
 from safe_exp.config.predict import PredictConfig
@@ -38,10 +39,10 @@ class TrainConfig:
     callbacks: CallbacksConfig = MISSING
     logger: LoggerConfig = MISSING
     seed: int = MISSING  # initial weights and the order of the articles
-    resume: str | None = None  # a run folder whose stopped run is to be continued
+    resume: str | None = None  # a run folder whose stopped run goes on to the same weights, bit for bit
     resume_sweep: str | None = None  # a sweep's folder whose unfinished jobs are to be run; see sweep/command_line.py
-    threads: int | None = None  # of a processor; null: one where a step is too small for more
-    threshold: Any = 0.5  # a score above it is the verdict "fake"; best: that of the highest macro F1 on validation
+    threads: int | None = None  # of a processor; null: one where a step is too small for more (training/threads.py)
+    threshold: Any = THRESHOLD  # a score above it is the verdict "fake"; best: the one of best macro F1 on validation
     compile: bool = False  # true: torch.compile the closed-form step, as one CUDA graph on a GPU
 
     def __post_init__(self) -> None:
@@ -64,7 +65,7 @@ class EvaluateConfig:
     run: str = MISSING  # the run folder, or a file made by export, whose model scores the articles
     data: DataConfig = MISSING
     checkpoint: str = "best"  # best or last
-    threshold: Any = 0.5  # a score above it is the verdict "fake"; best: the run's own, from its validation articles
+    threshold: Any = THRESHOLD  # a score above it is the verdict "fake"; best: the run's own, from its validation split
 
     def __post_init__(self) -> None:
         require_threshold(self.threshold)
@@ -74,8 +75,8 @@ class EvaluateConfig:
 
 @dataclass
 class ExportConfig:
-    run: str = MISSING  # the run folder
-    to: str = MISSING  # the file to write
+    run: str = MISSING  # a run folder of train
+    to: str = MISSING  # the file to write, such as model.safetensors
     checkpoint: str = MISSING  # best or last
 
     def __post_init__(self) -> None:
@@ -93,8 +94,8 @@ class PrepareConfig:
 class ReportConfig:
     folder: str | None = MISSING  # of a multirun of train; sweep=DIR on the command line
     score: str = MISSING  # test figure that figures, bars and tests of significance are about, as in metrics.json
-    cases: int = MISSING  # articles of each kind in the case study; 0: none
-    wandb: bool = MISSING  # also a W&B run of its own, in the sweep's group
+    cases: int = MISSING  # articles of each kind in the case study (fake and real, most and least similar); 0: none
+    wandb: bool = MISSING  # also a W&B run of its own, in the sweep's group; offline without an account
 
     def __post_init__(self) -> None:
         if self.folder is None:

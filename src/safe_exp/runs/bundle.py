@@ -26,7 +26,7 @@ from safe_exp.data.text import PADDING, UNKNOWN, build_tokenizer, vocabulary_wor
 from safe_exp.network.variants import build_network
 from safe_exp.runs.stored import StoredRun
 from safe_exp.scoring.calibration import Calibration
-from safe_exp.system.errors import UserError
+from safe_exp.system.errors import UserError, first_line
 from safe_exp.system.files import whole_file
 
 FORMAT = "safe_exp bundle 1"
@@ -95,7 +95,7 @@ def open_bundle(path: Path) -> StoredRun:
         calibration = None if content["calibration"] is None else Calibration.of(content["calibration"])
     except Exception as error:  # safetensors and OmegaConf have their own; a stranger's JSON can raise any
         raise UserError(
-            f"run={path}: this file is no bundle that can be used ({_first_line(error)}). Expected one that "
+            f"run={path}: this file is no bundle that can be used ({first_line(error)}). Expected one that "
             "`python -m safe_exp.export run=DIR to=FILE` wrote, whole, or a run folder."
         ) from error
     text, visual = tensors[TEXT], tensors.get(VISUAL, tensors[TEXT])
@@ -193,7 +193,3 @@ def _codebook(tensors: Mapping[str, Tensor], settings: Any, manifest: Mapping[st
     if len(tensors[VISUAL]) != len(arrays["centroids"]) + 1:
         raise ValueError(f"{len(arrays['centroids'])} visual words have {len(tensors[VISUAL])} vectors")
     return Codebook(**arrays, settings=dict(settings))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

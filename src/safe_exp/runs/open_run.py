@@ -12,9 +12,9 @@ from safe_exp.config import ModelConfig
 from safe_exp.data.artifacts import Artifacts
 from safe_exp.runs.bundle import open_bundle
 from safe_exp.runs.checkpoints import read_checkpoint
-from safe_exp.runs.stored import OF_NETWORK, StoredRun, first_line
+from safe_exp.runs.stored import OF_NETWORK, StoredRun
 from safe_exp.scoring.calibration import Calibration
-from safe_exp.system.errors import UserError
+from safe_exp.system.errors import UserError, first_line
 
 
 def open_run(run: Path, checkpoint: str = "best") -> StoredRun:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from safe_exp.network import SafeNetwork
 from safe_exp.network.released_network import ReleasedNetwork
 from safe_exp.network.variants import build_network
 from safe_exp.scoring.calibration import Calibration
-from safe_exp.system.errors import UserError
+from safe_exp.system.errors import UserError, first_line
 
 OF_NETWORK = "network."  # begins the names of the network's weights in a checkpoint
 
@@ -63,7 +62,3 @@ def no_calibration(stored: StoredRun) -> str:
     return (
         f"run={stored.source} has no calibration: it is of an older version, or was validated on articles of one class."
     )
-
-
-def first_line(error: Any) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -9,6 +9,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from safe_exp.system.errors import first_line
 from safe_exp.system.yaml_files import read_yaml
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def planned_jobs(path: Path) -> list[list[str]] | None:
     try:
         batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(given), max_batch_size=None)
     except HydraException as error:  # glob(*), say, needs the configs of that time
-        log.warning("%s: the jobs of the sweep cannot be worked out (%s).", path, str(error).splitlines()[0])
+        log.warning("%s: the jobs of the sweep cannot be worked out (%s).", path, first_line(error))
         return None
     return without_skipped(batches[0], sweeper.get("skip") or [])
 

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from safe_exp.config.captioner import BlipConfig
-from safe_exp.system.errors import UserError
+from safe_exp.system.errors import UserError, first_line
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def _downloaded(config: BlipConfig) -> Path:
     except Exception as error:  # OSError, and the hub's and the network library's own
         raise UserError(
             f"captioner.model={config.model}: the model is not on this machine and cannot be downloaded "
-            f"({_first_line(error)}). On a machine with network run\n"
+            f"({first_line(error)}). On a machine with network run\n"
             f"  hf download {config.model} --revision {config.revision} --local-dir FOLDER\n"
             f"copy FOLDER here and set captioner.model=FOLDER. {OTHERS}"
         ) from error
@@ -139,7 +139,7 @@ def _transformers() -> Any:
         import transformers
     except ImportError as error:
         raise UserError(
-            f'captioner=blip needs transformers ({_first_line(error)}): pip install "safe-exp[blip]". {OTHERS}'
+            f'captioner=blip needs transformers ({first_line(error)}): pip install "safe-exp[blip]". {OTHERS}'
         ) from error
     return transformers
 
@@ -163,7 +163,7 @@ def _load_model(transformers: Any, folder: Path, device: torch.device) -> tuple[
         )
     except Exception as error:  # what transformers raises depends on the file that is wrong
         raise UserError(
-            f"{folder}: no BLIP model can be loaded from it ({_first_line(error)}). Was the copy complete? {OTHERS}"
+            f"{folder}: no BLIP model can be loaded from it ({first_line(error)}). Was the copy complete? {OTHERS}"
         ) from error
     # transformers fills up what is missing with random numbers, and the sentences would be random too.
     incomplete = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
@@ -220,7 +220,3 @@ def _quiet() -> Iterator[None]:
         transformers_logging.set_verbosity(level)
         if bars:
             transformers_logging.enable_progress_bar()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

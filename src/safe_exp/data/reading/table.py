@@ -24,7 +24,7 @@ from safe_exp.data.reading.untrusted import (
     decode_text,
     parse_object,
 )
-from safe_exp.system.errors import UserError
+from safe_exp.system.errors import UserError, first_line
 
 CSV_SUFFIXES, JSON_SUFFIXES, PARQUET_SUFFIXES = (".csv", ".tsv"), (".jsonl", ".ndjson", ".json"), (".parquet",)
 DELIMITERS = (",", "\t", ";", "|")  # the one that the header holds most often
@@ -249,7 +249,7 @@ class TableReader:
                         yield number, row
         except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter of names and words that are no UTF-8
             raise UserError(
-                f"data.root={self.root} cannot be read as Parquet ({str(error).splitlines()[0]}). Is the file whole?"
+                f"data.root={self.root} cannot be read as Parquet ({first_line(error)}). Is the file whole?"
             ) from error
 
     def _opened(self) -> io.BufferedReader:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import signal
 import sys
-import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -23,8 +20,7 @@ from safe_exp.config import TrainConfig, plain_config
 from safe_exp.runs.job import log_file
 from safe_exp.scoring.scores import ScoredSplit
 from safe_exp.sweep.stacked.job import StackedJob
-
-PARENT_SECONDS = 1.0  # between two looks whether the process that trains is still there
+from safe_exp.system.processes import end_with_parent
 
 
 @dataclass(frozen=True)
@@ -99,9 +95,7 @@ class Writers:
 
     def __init__(self, processes: int) -> None:
         method = "fork" if sys.platform == "linux" else "spawn"
-        self.executor = ProcessPoolExecutor(
-            processes, multiprocessing.get_context(method), initializer=_begin, initargs=(os.getpid(),)
-        )
+        self.executor = ProcessPoolExecutor(processes, multiprocessing.get_context(method), initializer=_begin)
         self.executor.submit(_warm_up)  # all of them start with the first call; this one's imports are made early
         self.waiting: dict[Future, tuple[StackedJob, float | BaseException]] = {}
 
@@ -133,19 +127,14 @@ class Writers:
         self.executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(parent: int) -> None:
+def _begin() -> None:
     """Ctrl-C and SIGTERM are the parent's to answer; a worker ends with it, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for handler in logging.getLogger().handlers:
         handler.setLevel(max(handler.level, logging.WARNING))  # the job's file has the rest
 
-    def follow() -> None:
-        while os.getppid() == parent:
-            time.sleep(PARENT_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+    end_with_parent()
     import torch
 
     torch.set_num_threads(1)

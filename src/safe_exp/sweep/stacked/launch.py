@@ -17,6 +17,7 @@ from safe_exp.runs.job import sigterm_as_exit
 from safe_exp.runs.processes import is_first_process
 from safe_exp.sweep.composing import Composer
 from safe_exp.sweep.stacked.grouping import reason_to_run_alone, stacks
+from safe_exp.system.errors import first_line
 from safe_exp.system.versions import running_code
 
 log = logging.getLogger(__name__)
@@ -160,7 +161,7 @@ def _typed(composed: DictConfig) -> tuple[TrainConfig | None, str | None]:
     try:
         config = typed_config(plain)
     except Exception as error:  # its own run says it again, and records it
-        return None, str(error).splitlines()[0]
+        return None, first_line(error)
     if not isinstance(config, TrainConfig):
         return None, "only the jobs of safe_exp.train are stacked"
     return config, reason_to_run_alone(config)
