@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from safe_exp.config import FileCaptionerConfig
+from safe_exp.data.captioners.file import FileCaptionerConfig
 from safe_exp.data.prepared import PreparedArticles, prepare
 from safe_exp.data.prepared.prepare import Preparation
 from safe_exp.data.reading import readers
