@@ -250,7 +250,7 @@ def test_damaged_prepared_data_are_refused_by_name(root, name):
 PREPARING = """
 import sys
 from tests.data.prepared import test_prepare as t
-from safe_exp.data import readers
+from safe_exp.data.reading import readers
 readers.PART_ARTICLES = sys.modules["safe_exp.data.prepared.prepare"].PART_ARTICLES = 2
 print(t.prepare(t.config(sys.argv[1]), t.CAPTIONER).fingerprint)
 """
