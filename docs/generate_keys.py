@@ -20,7 +20,8 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from safe_exp.cli.resolvers import register_resolvers
-from safe_exp.config import CONF, register_schemas
+from safe_exp.cli.schemas import register_schemas
+from safe_exp.config import CONF
 from safe_exp.system.versions import PACKAGE
 
 NOT_GROUPS = {"hydra", "base"}  # Hydra's own settings, and what several options share
@@ -69,7 +70,7 @@ def keys_page() -> str:
         "",
         "Every key, with its type below it, and what it is set to. Keys are given as `model.alpha=0.4`, options of a "
         "group as `model=text_only`; `???` must be given, `null` is none. *Italics* say why a value is as it is. This "
-        "page is made from the typed config (`safe_exp/config/`) and from `conf/` when the site is built.",
+        "page is made from the typed config (`safe_exp/`) and from `conf/` when the site is built.",
     ]
     for group, command in all_groups().items():
         rows = group_rows(group, command)

@@ -5,7 +5,8 @@ from hydra import compose, initialize_config_dir
 from torch.utils.data import DataLoader
 
 from safe_exp.cli.resolvers import register_resolvers
-from safe_exp.config import CONF, TrainConfig, register_schemas, typed_config
+from safe_exp.cli.schemas import register_schemas
+from safe_exp.config import CONF, TrainConfig, typed_config
 from safe_exp.data.batch import NewsBatch
 from safe_exp.training.module import SafeModule
 

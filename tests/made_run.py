@@ -11,7 +11,7 @@ from PIL import Image
 from safe_exp.config import plain_config
 from safe_exp.data.artifacts import Artifacts
 from safe_exp.data.captioners import build_image_captioner
-from safe_exp.data.captioners.codebook import Codebook
+from safe_exp.data.codebook import Codebook
 from safe_exp.data.text import build_tokenizer
 from safe_exp.network.variants import build_network
 from tests.made import compose_config

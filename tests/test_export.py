@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from safe_exp.data.artifacts import Artifacts
-from safe_exp.data.captioners.codebook import Codebook
+from safe_exp.data.codebook import Codebook
 from safe_exp.data.text import build_tokenizer
 from safe_exp.network.variants import build_network
 from safe_exp.runs.bundle import open_bundle, write_bundle

@@ -19,7 +19,8 @@ from PIL import Image
 from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 
-from safe_exp.config import CONF, PredictConfig, register_schemas, typed_config
+from safe_exp.cli.schemas import register_schemas
+from safe_exp.config import CONF, PredictConfig, typed_config
 from safe_exp.data.reading.lines import MAX_LINE_BYTES, LineReader, arriving_lines
 from safe_exp.inference.evaluation import evaluate
 from safe_exp.inference.oracle import Oracle, answer_all

@@ -18,7 +18,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from safe_exp.cli.resolvers import register_resolvers
-from safe_exp.config import CONF, register_schemas, typed_config
+from safe_exp.cli.schemas import register_schemas
+from safe_exp.config import CONF, typed_config
 from safe_exp.predict import take_article
 from safe_exp.report import with_folder
 from tests.commands import environment

@@ -48,11 +48,15 @@ def apply(change: str, project: Path) -> None:
         path.write_text(content, encoding="utf-8")
 
 
-def train(project: Path, cwd: Path, *overrides: str, logger: str = "none") -> Path:
-    done = subprocess.run(
-        [sys.executable, "-m", "safe_exp.train", *overrides, *SMALL, f"logger={logger}"],
+def command(project: Path, cwd: Path, name: str, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", f"safe_exp.{name}", *arguments],
         cwd=cwd, env=environment(PYTHONPATH=str(project / "src")), capture_output=True, text=True, timeout=180,
     )  # fmt: skip
+
+
+def train(project: Path, cwd: Path, *overrides: str, logger: str = "none") -> Path:
+    done = command(project, cwd, "train", *overrides, *SMALL, f"logger={logger}")
     assert done.returncode == 0, done.stderr
     return only_run(cwd)
 
@@ -65,6 +69,28 @@ def test_every_example_of_the_page_has_a_test():
         "A variant: new arithmetic",
         "A logger: JSON lines",
     ]
+
+
+@pytest.mark.parametrize("title", ["A captioner: naming colours", "A reader: one text file an article"])
+def test_a_captioner_and_a_reader_are_one_file_of_code_and_one_of_values(title):
+    assert not CHANGES.findall(EXAMPLES[title])
+    code, values = (Path(name) for name, _ in FILES.findall(EXAMPLES[title]))
+    assert (code.suffix, values.suffix) == (".py", ".yaml")
+    assert code.stem == values.stem
+
+
+@pytest.mark.parametrize(
+    ("title", "group", "option"),
+    [("A captioner: naming colours", "captioner", "colours"),
+     ("A reader: one text file an article", "data", "text_files")],
+)  # fmt: skip
+def test_help_lists_a_new_option_and_its_keys_are_checked(title, group, option, tmp_path):
+    project = extended_project(tmp_path, title)
+    shown = command(project, tmp_path, "train", f"{group}={option}", "--help")
+    assert shown.returncode == 0, shown.stderr
+    assert re.search(rf"^  {group}: .*\b{option}\b", shown.stdout, re.MULTILINE)
+    refused = command(project, tmp_path, "train", f"{group}={option}", f"{group}.root_of_all=1", "--cfg", "job")
+    assert f"{group}.root_of_all: there is no such key." in refused.stderr
 
 
 @pytest.mark.parametrize("title", EXAMPLES)
@@ -80,6 +106,10 @@ def test_the_captioner_describes_pictures_in_words_of_the_vocabulary(tmp_path):
     assert {"blue", "grey", "green", "black"} <= words.keys()
     assert read_json(run / "artifacts" / "data_manifest.json")["settings"]["captioner"]["name"] == "colours"
     assert read_json(run / "metrics.json")["data"]["test"] == 12
+    (tmp_path / "elsewhere").mkdir()
+    scored = command(project, tmp_path / "elsewhere", "evaluate", f"run={run}", "data.articles=60")
+    assert scored.returncode == 0, scored.stderr
+    assert read_json(only_run(tmp_path / "elsewhere") / "metrics.json")["data"]["test"] == 60
 
 
 @pytest.mark.slow
@@ -93,14 +123,17 @@ def test_the_reader_reads_text_files_and_leaves_out_what_has_no_label(tmp_path):
         (texts / f"{label}-{number:03d}.txt").write_text(f"Title {number}\n{body} {label}", encoding="utf-8")
     (texts / "notes.txt").write_text("not an article", encoding="utf-8")
     overrides = [item for item in SMALL if not item.startswith("data.articles")]
-    done = subprocess.run(
-        [sys.executable, "-m", "safe_exp.train", "data=text_files", "data.root=texts", "model=text_only", *overrides],
-        cwd=tmp_path, env=environment(PYTHONPATH=str(project / "src")), capture_output=True, text=True, timeout=180,
-    )  # fmt: skip
+    done = command(project, tmp_path, "train", "data=text_files", "data.root=texts", "model=text_only", *overrides)
     assert done.returncode == 0, done.stderr
-    manifest = read_json(only_run(tmp_path) / "artifacts" / "data_manifest.json")
+    run = only_run(tmp_path)
+    manifest = read_json(run / "artifacts" / "data_manifest.json")
     assert manifest["counts"]["all"] == {"articles": 40, "fake": 20, "real": 20}
     assert manifest["left_out"]["by_reason"] == {"name begins with no label": 1}
+    asked = command(project, tmp_path, "predict", f"run={run}", "data=text_files", "data.root=texts")
+    assert asked.returncode == 0, asked.stderr
+    answers = [json.loads(line) for line in asked.stdout.splitlines()]
+    assert len(answers) == 41  # the notes too: an article that is asked about needs no label
+    assert not [answer for answer in answers if "error" in answer]
 
 
 @pytest.mark.slow

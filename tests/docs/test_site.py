@@ -10,7 +10,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from safe_exp.cli.resolvers import register_resolvers
-from safe_exp.config import CONF, register_schemas
+from safe_exp.cli.schemas import register_schemas
+from safe_exp.config import CONF
 from safe_exp.system.versions import PACKAGE
 from tests.commands import environment
 from tests.docs.pages import TOP

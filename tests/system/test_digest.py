@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from safe_exp.data.artifacts import data_fingerprint
-from safe_exp.data.captioners.cache import DescriptionCache
+from safe_exp.data.prepared.description_cache import DescriptionCache
 from safe_exp.data.prepared.join import fingerprint
 from safe_exp.data.prepared.parts import article_digest
 from safe_exp.system.digest import json_digest

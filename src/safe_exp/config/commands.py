@@ -1,21 +1,18 @@
-"""The config of each command, how Hydra learns of it, and how it becomes typed."""
+"""The config of each command, and how it becomes typed."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from safe_exp.config.baseline import BaselineConfig, MethodConfig, TfidfConfig
-from safe_exp.config.captioner import BlipConfig, CaptionerConfig, FileCaptionerConfig, VisualWordsConfig
+from safe_exp.config.captioner import CaptionerConfig
 from safe_exp.config.checks import require_at_least, require_threshold
-from safe_exp.config.data import DataConfig, SyntheticDataConfig, TableDataConfig, VectorsConfig
+from safe_exp.config.data import DataConfig, VectorsConfig
 from safe_exp.config.figure_names import THRESHOLD
-from safe_exp.config.model import AdamConfig, ModelConfig, OptimizerConfig, SgdConfig, Update
+from safe_exp.config.model import ModelConfig, OptimizerConfig, Update
 from safe_exp.config.monitor import check_monitor
-from safe_exp.config.predict import PredictConfig
 from safe_exp.config.trainer import CallbacksConfig, LoggerConfig, TrainerConfig
 from safe_exp.system.errors import UserError
 from safe_exp.system.versions import PACKAGE
@@ -103,31 +100,6 @@ class ReportConfig:
         require_at_least("cases", self.cases, 0)
         if self.cases > MOST_CASES:
             raise UserError(f"cases={self.cases}: expected at most {MOST_CASES}; the page holds four times as many.")
-
-
-def register_schemas() -> None:
-    """Tell Hydra the shapes above; conf/*.yaml and conf/<group>/*.yaml name them in their defaults lists."""
-    store = ConfigStore.instance()
-    store.store(name="train_schema", node=TrainConfig)
-    store.store(name="evaluate_schema", node=EvaluateConfig)
-    store.store(name="prepare_schema", node=PrepareConfig)
-    store.store(name="baseline_schema", node=BaselineConfig)
-    store.store(name="report_schema", node=ReportConfig)
-    store.store(name="predict_schema", node=PredictConfig)
-    store.store(name="export_schema", node=ExportConfig)
-    for group, name, node in (
-        ("data", "folder_schema", DataConfig),
-        ("data", "table_schema", TableDataConfig),
-        ("data", "synthetic_schema", SyntheticDataConfig),
-        ("captioner", "file_schema", FileCaptionerConfig),
-        ("captioner", "visual_words_schema", VisualWordsConfig),
-        ("captioner", "blip_schema", BlipConfig),
-        ("baseline", "majority_schema", MethodConfig),
-        ("baseline", "tfidf_schema", TfidfConfig),
-        ("optimizer", "sgd_schema", SgdConfig),
-        ("optimizer", "adam_schema", AdamConfig),
-    ):
-        store.store(group=f"schema/{group}", name=name, node=node)
 
 
 def typed_config(composed: DictConfig) -> Any:

@@ -102,50 +102,6 @@ class DataConfig:
 
 
 @dataclass
-class ColumnsConfig:
-    """The columns of a table by what they hold; a table may lack those that keep these names, or they may be null."""
-
-    id: str | None = MISSING
-    title: str | None = MISSING
-    text: str | None = MISSING
-    label: str = MISSING
-    image: str | None = MISSING  # a path below data.images
-    caption: str | None = MISSING
-    source: str | None = MISSING
-    date: str | None = MISSING
-
-
-@dataclass
-class TableDataConfig(DataConfig):
-    columns: ColumnsConfig = MISSING
-    images: str | None = MISSING  # folder that the image column's paths start from; null: the table's own
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.download_images:
-            raise UserError(
-                "data.download_images=true: image addresses are read from FakeNewsNet-style folders, not from tables. "
-                "Download the images first and name their files in the column data.columns.image."
-            )
-
-
-@dataclass
-class SyntheticDataConfig(DataConfig):
-    """The built-in data set: how many articles, and how strongly each of its two signals tells fake from real."""
-
-    articles: int = MISSING  # half of them fake
-    cue_strength: float = MISSING  # 0: cue words tell nothing; 1: they alone tell almost everything
-    mismatch_strength: float = MISSING  # 0: pictures tell nothing; 1: nearly every fake's picture shows another scene
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_at_least("data.articles", self.articles, 20)
-        for key in ("cue_strength", "mismatch_strength"):
-            if not 0 <= getattr(self, key) <= 1:
-                raise UserError(f"data.{key}={getattr(self, key)}: expected a number from 0 to 1.")
-
-
-@dataclass
 class VectorsConfig:
     path: str | None = MISSING  # GloVe or word2vec as text, such as glove.840B.300d.txt; null: seeded random vectors
     dim: int = MISSING  # E, length of the random vectors; a file brings its own

@@ -14,7 +14,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from safe_exp.config import CaptionerConfig, DataConfig
-from safe_exp.data.captioners.codebook import Codebook
+from safe_exp.data.captioners import captioners
+from safe_exp.data.codebook import Codebook
 from safe_exp.data.text import NORMALISATION
 from safe_exp.data.vectors import read_vector_tables, write_vector_tables
 from safe_exp.system.digest import json_digest
@@ -70,7 +71,7 @@ class Artifacts:
             require_unchanged(folder, manifest.pop("files", None))
             tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
             tables = read_vector_tables(folder / VECTORS)
-            has_codebook = manifest["settings"]["captioner"]["name"] == "visual_words"
+            has_codebook = captioners[manifest["settings"]["captioner"]["name"]].describes_patches
         except (
             Exception
         ) as error:  # tokenizers and safetensors have no common error; tokenizers raises a bare Exception

@@ -13,6 +13,7 @@ from safe_exp.config import EvaluateConfig
 from safe_exp.config.figure_names import BEST
 from safe_exp.data.labelled_folder import encode_folder
 from safe_exp.data.reading.articles import count_reasons
+from safe_exp.data.reading.readers import readers
 from safe_exp.network.variants import embedded
 from safe_exp.runs.open_run import open_run
 from safe_exp.runs.processes import is_first_process
@@ -36,8 +37,8 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     start = time.perf_counter()
     run = Path(config.run)
     stored = open_run(run, config.checkpoint)
-    made, trained = config.data.name == "synthetic", stored.artifacts.manifest.get("name")
-    if made and trained != "synthetic":  # the default, which says nothing about a run on other articles
+    made, trained = readers[config.data.name].write is not None, stored.artifacts.manifest.get("name")
+    if made and trained != config.data.name:  # the default, which says nothing about a run on other articles
         raise UserError(
             f"run={run} was trained with data={trained}, and evaluate was not told what to score. Give the articles, "
             "as in data=fakenewsnet data.root=PATH or data=table data.root=FILE."

@@ -19,13 +19,13 @@ import torch
 from scipy.special import logit as logit_of
 from torch import Tensor
 
-from safe_exp.config import PredictConfig, SyntheticDataConfig, captioner_from_plain
+from safe_exp.config import PredictConfig
 from safe_exp.config.figure_names import BEST, THRESHOLD
 from safe_exp.data.article_encoder import ArticleEncoder, AskedArticle, batch_of
+from safe_exp.data.captioners import captioner_from_plain
 from safe_exp.data.reading.articles import Article, LeftOut
 from safe_exp.data.reading.lines import LineReader, arriving_lines
 from safe_exp.data.reading.readers import build_reader
-from safe_exp.data.synthetic import write_synthetic
 from safe_exp.equations import SafeOutput, Words
 from safe_exp.inference.rendering import Explainer
 from safe_exp.network.variants import embedded, forward_of
@@ -182,15 +182,13 @@ def questions(
         read = LineReader(image and image.parent).read((1, json.dumps(_said(config, image)).encode()))
         yield [read if isinstance(read, Article) or config.id else LeftOut(name, read.reason, read.detail)], None
     elif config.data is not None:
-        data = config.data
-        root = str(write_synthetic(data)) if isinstance(data, SyntheticDataConfig) else data.root
-        reader = build_reader(data, captioner, root, labelled=False)
+        reader = build_reader(config.data, captioner, labelled=False)
         items, asked = iter(reader.items()), 0
         while batch := list(islice(items, config.batch_size)):
             asked += len(batch)
             yield [reader.read(item) for item in batch], reader.image_root
         if not asked:
-            raise UserError(f"data.root={root}: there is no article to ask about.")
+            raise UserError(f"data.root={reader.root}: there is no article to ask about.")
     else:
         if standard_input.isatty():
             log.info('Reading JSON lines from the keyboard, such as {"title": "…", "text": "…"}; Ctrl-D ends.')

@@ -14,8 +14,9 @@ from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from rich.text import Text
 
-from safe_exp.config import ModelConfig, PredictConfig, Variant, VisualWordsConfig, captioner_from_plain
+from safe_exp.config import ModelConfig, PredictConfig, Variant
 from safe_exp.data.article_encoder import AskedArticle
+from safe_exp.data.captioners import captioner_from_plain
 from safe_exp.equations.released import ReleasedCache
 from safe_exp.equations.safe import SafeCache
 from safe_exp.inference.attribution import Parts, SideParts, cosine_parts, logit_parts, phrases_of
@@ -58,7 +59,7 @@ class Explainer:
     def of(cls, config: PredictConfig, stored: StoredRun) -> Explainer:
         """As the config asks; raises UserError for pictures of a run that looks at no patches."""
         captioner = captioner_from_plain(stored.artifacts.manifest["settings"]["captioner"])
-        grids = list(captioner.grids) if isinstance(captioner, VisualWordsConfig) else []
+        grids = list(captioner.grids)
         if config.explain_to is not None and (not grids or "visual" not in stored.model.variant.reads):
             raise UserError(
                 f"explain_to={config.explain_to}: pictures show the patches of captioner=visual_words, and this run "

@@ -19,9 +19,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from safe_exp.config import ModelConfig, captioner_from_plain, plain_config
+from safe_exp.config import ModelConfig, plain_config
 from safe_exp.data.artifacts import Artifacts
-from safe_exp.data.captioners.codebook import STORED, Codebook, check_arrays
+from safe_exp.data.captioners import captioner_from_plain, captioners
+from safe_exp.data.codebook import STORED, Codebook, check_arrays
 from safe_exp.data.text import PADDING, UNKNOWN, build_tokenizer, vocabulary_words
 from safe_exp.network.variants import build_network
 from safe_exp.runs.stored import StoredRun
@@ -183,7 +184,7 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]], model: ModelConfig, wor
 
 
 def _codebook(tensors: Mapping[str, Tensor], settings: Any, manifest: Mapping[str, Any]) -> Codebook | None:
-    described = manifest["settings"]["captioner"]["name"] == "visual_words"
+    described = captioners[manifest["settings"]["captioner"]["name"]].describes_patches
     if described != (settings is not None):
         raise ValueError("it has visual words without a codebook, or a codebook without visual words")
     if settings is None:

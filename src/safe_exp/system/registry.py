@@ -57,11 +57,15 @@ class Registry(Generic[Entry]):
         """The entry of that name.
 
         Raises:
-            UserError: there is none; the message lists those that there are.
+            UserError: there is none, and the message lists those that there are; or its module adds another name.
         """
         if name not in self._entries:
             self.require(name)
-            importlib.import_module(f"{self.package}.{name}")
+            module = importlib.import_module(f"{self.package}.{name}")
+            if name not in self._entries:
+                raise UserError(
+                    f"{module.__file__} adds no {self.kind} named {name}; its entry is named like its file."
+                )
         return self._entries[name]
 
     def __iter__(self) -> Iterator[Entry]:

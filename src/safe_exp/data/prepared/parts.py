@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from safe_exp.config import CaptionerConfig, FileCaptionerConfig
+from safe_exp.config import CaptionerConfig
 from safe_exp.data.reading.articles import Article, LeftOut
 from safe_exp.data.reading.readers import Part, Reader
 from safe_exp.data.splitting.duplicates import minhash_signature, text_key
@@ -113,7 +113,7 @@ class PartMaker:
 
     def _pictures(self, articles: list[Article], advance: Callable[[int], None]) -> dict[Path, dict[str, Any]]:
         """What is known of each image, if images are read at all."""
-        if isinstance(self.captioner, FileCaptionerConfig):
+        if self.captioner.caption_file is not None:
             return {}
         from safe_exp.data.prepared.pictures import describe_pictures  # a second of imports
 

@@ -20,17 +20,15 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 
-from safe_exp.config import CaptionerConfig, DataConfig, SyntheticDataConfig
-from safe_exp.data.captioners import build_image_captioner
+from safe_exp.config import CaptionerConfig, DataConfig
+from safe_exp.data.captioners import build_image_captioner, captioners
 from safe_exp.data.prepared.downloads import attach_downloads
 from safe_exp.data.prepared.join import FORMAT, MANIFEST, join_parts
 from safe_exp.data.prepared.parts import PartMaker, refusal
 from safe_exp.data.prepared.store import PreparedArticles
 from safe_exp.data.reading.cleaning import CLEANING
-from safe_exp.data.reading.folders import FolderReader
-from safe_exp.data.reading.readers import PART_ARTICLES, Part, Reader, build_reader, parts
+from safe_exp.data.reading.readers import PART_ARTICLES, Part, Reader, TakesDownloads, build_reader, parts
 from safe_exp.data.splitting.duplicates import SIGNATURE_RECIPE
-from safe_exp.data.synthetic import write_synthetic
 from safe_exp.data.text import NORMALISATION
 from safe_exp.system.digest import json_digest
 from safe_exp.system.errors import UserError
@@ -85,11 +83,9 @@ class Preparation:
         fetch: bool = False,
     ) -> None:
         self.data = data
-        # The built-in data are made first, if they are not there.
-        self.root = str(write_synthetic(data)) if isinstance(data, SyntheticDataConfig) else data.root
-        self.reader: Reader = build_reader(data, captioner, self.root)
+        self.reader: Reader = build_reader(data, captioner)
         image_captioner = build_image_captioner(captioner)
-        if data.download_images and image_captioner and isinstance(self.reader, FolderReader):
+        if data.download_images and image_captioner and isinstance(self.reader, TakesDownloads):
             attach_downloads(self.reader, data, fetch)
         max_text = max_text_tokens or data.max_text_tokens
         max_visual = max_visual_tokens or data.max_visual_tokens
@@ -102,7 +98,7 @@ class Preparation:
         }
         self.signature, self.parts, self.items = _listed(self.reader)
         home = Path(data.prepared).expanduser().absolute()
-        root = Path(self.root).expanduser().resolve()
+        root = Path(self.reader.root).expanduser().resolve()
         key = json_digest([FORMAT, str(root), self.settings, self.signature])[:12]
         self.folder = home / f"{root.name}-{key}"
         self.draft = home / f".{root.name}-{key}.parts-of-{PART_ARTICLES}"  # parts of another size are not ours
@@ -110,8 +106,7 @@ class Preparation:
         self.maker = PartMaker(
             self.reader, captioner, max_text, max_visual, data.strict, home / "descriptions", self.draft
         )
-        # One model that describes a batch of images at a time is faster than several that share the cores.
-        self.one_process = captioner.name == "blip"
+        self.one_process = captioners[captioner.name].one_process
         self.reads_images = image_captioner is not None
 
     def done(self) -> bool:
