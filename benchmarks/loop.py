@@ -28,7 +28,7 @@ from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.config import CONF, TrainConfig, register_schemas, typed_config
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.data.encoded import EncodedArticles, Sentences
-from safe_exp.network.variants import closed_form_of
+from safe_exp.network.variants import variants
 from safe_exp.runs.loggers import close_loggers, open_loggers
 from safe_exp.scoring.scores import SplitScores, split_figures
 from safe_exp.training.module import SafeModule
@@ -107,7 +107,7 @@ def bare_loop(config: TrainConfig, articles: DrawnArticles) -> tuple[Stopwatch, 
     """What the same training takes without Lightning, and what was trained."""
     pl.seed_everything(config.seed, verbose=False)
     module = build_module(config, articles)
-    network, step = module.network, closed_form_of(config.model)
+    network, step = module.network, variants[config.model.variant].step
     parameters = dict(network.named_parameters())
     optimizer = module.configure_optimizers()
     took = Stopwatch()

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from safe_exp.data.artifacts import Artifacts
 from safe_exp.data.captioners.codebook import Codebook
 from safe_exp.data.text import build_tokenizer
-from safe_exp.network.variants import build_network
+from safe_exp.network.variants import variants
 from safe_exp.runs.bundle import open_bundle, write_bundle
 from safe_exp.runs.open_run import open_run
 from safe_exp.runs.stored import StoredRun
@@ -57,7 +57,7 @@ def made_run(variant="safe", visual_words=False) -> StoredRun:
         "split": {"train": ["a", "é"], "val": ["b"], "test": ["c"]},
     }
     torch.manual_seed(0)
-    network = build_network(config.model, text.shape[1], visual.shape[1])
+    network = variants[config.model.variant].build(config.model, text.shape[1], visual.shape[1])
     calibration = Calibration(1 / 3, {"prediction": 0.1}, Combination(0.1, 0.2, 0.3), 7)
     artifacts = Artifacts(build_tokenizer(WORDS), text, visual, codebook, manifest)
     return StoredRun(config.model, artifacts, dict(network.state_dict()), calibration, Path("made"))

@@ -2,7 +2,8 @@
 
 YAML in conf/ holds the values, this file holds the types. Hydra refuses unknown names and wrong types while it composes
 (in a sweep: for every job, before the first one starts); the `__post_init__` checks refuse wrong values when
-`typed_config` turns the composed config into these classes, before anything is read or built.
+`typed_config` turns the composed config into these classes, before anything is read or built. What depends on the
+variant of the model is checked by `safe_exp.training.checks`, as the first thing that a training does.
 """
 
 from safe_exp.config.baseline import BaselineConfig, MethodConfig, TfidfConfig
@@ -40,7 +41,6 @@ from safe_exp.config.model import (
     SgdConfig,
     SimilarityLoss,
     Update,
-    Variant,
 )
 from safe_exp.config.predict import PredictConfig
 from safe_exp.config.trainer import (
@@ -83,7 +83,6 @@ __all__ = [
     "TrainConfig",
     "TrainerConfig",
     "Update",
-    "Variant",
     "VectorsConfig",
     "VisualWordsConfig",
     "captioner_from_plain",

@@ -13,7 +13,6 @@ from safe_exp.config.captioner import BlipConfig, CaptionerConfig, FileCaptioner
 from safe_exp.config.checks import require_at_least, require_threshold
 from safe_exp.config.data import DataConfig, SyntheticDataConfig, TableDataConfig, VectorsConfig
 from safe_exp.config.model import AdamConfig, ModelConfig, OptimizerConfig, SgdConfig, Update
-from safe_exp.config.monitor import check_monitor
 from safe_exp.config.predict import PredictConfig
 from safe_exp.config.trainer import CallbacksConfig, LoggerConfig, TrainerConfig
 from safe_exp.system.errors import UserError
@@ -49,7 +48,6 @@ class TrainConfig:
         if self.threads is not None:
             require_at_least("threads", self.threads, 1)
         require_threshold(self.threshold)
-        check_monitor(self.callbacks.monitor, self.callbacks.mode, self.model.variant)
         precision = str(self.trainer.precision)
         if precision in ("16", "16-mixed") and self.model.update is not Update.autograd:
             raise UserError(

@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
-from safe_exp.config import ModelConfig, OptimizerConfig, Update, Variant, plain_config
+from safe_exp.config import ModelConfig, OptimizerConfig, Update, plain_config
 from safe_exp.config.figure_names import log_names
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import SafeLosses, SafeOutput, Words, algorithm1_epoch, safe_loss
-from safe_exp.network.variants import build_network, closed_form_of, embedded
+from safe_exp.network.variants import embedded, variants
 from safe_exp.runs.checkpoints import require_same_model
 from safe_exp.scoring.scores import SplitScores, split_figures
 from safe_exp.training.epoch_sums import EpochSums, gradient_norms, parts_of, require_finite
@@ -53,7 +53,8 @@ class SafeModule(pl.LightningModule):
         self.model, self.optimizer_config, self.scheduler_config = model, optimizer, scheduler
         self.gradient_clip_val, self.gradient_clip_algorithm = gradient_clip_val, gradient_clip_algorithm
         self.monitor = monitor
-        self.network = build_network(model, text_vectors.shape[1], visual_vectors.shape[1])
+        self.variant = variants[model.variant]
+        self.network = self.variant.build(model, text_vectors.shape[1], visual_vectors.shape[1])
         # Not in the checkpoint: the vectors lie in artifacts/, and an epoch should not write them again.
         self.register_buffer("text_vectors", text_vectors, persistent=False)
         shared = visual_vectors is text_vectors  # one table for both then stays one table on the device
@@ -121,8 +122,7 @@ class SafeModule(pl.LightningModule):
         return output, losses
 
     def step(self, batch: NewsBatch, embed: Callable[[NewsBatch], dict[str, Any]]) -> tuple[Any, ...]:
-        step = closed_form_of(self.model)
-        return step(self.network, label=batch.label, **embed(batch), **self.loss_settings)
+        return self.variant.step(self.network, label=batch.label, **embed(batch), **self.loss_settings)
 
     def backward_algorithm1(self, batch: NewsBatch) -> tuple[SafeOutput, SafeLosses]:
         """The printed loop over the batch's articles, handed on as the gradient whose step with γ makes that very move.
@@ -211,7 +211,7 @@ class SafeModule(pl.LightningModule):
         sums = self.epoch.total()
         if self.trainer.world_size > 1:
             sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
-        figures = self.epoch.figures(sums, self.model.variant not in (Variant.text_only, Variant.visual_only))
+        figures = self.epoch.figures(sums, self.variant.compares)
         require_finite(figures["train/loss"], self.current_epoch, self.model.gamma)
         return figures | {"train/gamma": self.optimizers().param_groups[0]["lr"]}
 

@@ -17,6 +17,7 @@ from safe_exp.config import TrainConfig, Update, plain_config, trainer_arguments
 from safe_exp.config.figure_names import BEST, THRESHOLD
 from safe_exp.data.artifacts import share_artifacts
 from safe_exp.data.datamodule import FakeNewsNetDataModule
+from safe_exp.network.variants import variants
 from safe_exp.runs.checkpoints import read_checkpoint
 from safe_exp.runs.devices import devices_of_its_own
 from safe_exp.runs.job import job_name, sweep_name
@@ -29,6 +30,7 @@ from safe_exp.scoring.table import print_results
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import short_path
 from safe_exp.training.callbacks import EpochHistory, TrainedFurther, WholeCheckpointIO, build_callbacks
+from safe_exp.training.checks import check_config
 from safe_exp.training.module import SafeModule
 from safe_exp.training.progress import progress_callbacks
 from safe_exp.training.stopping import ended_within_epoch, stopped_by
@@ -43,9 +45,11 @@ def train(config: TrainConfig, folder: Path) -> float:
     Leaves in `folder` what DESIGN.md calls a run folder; continues from its last checkpoint if it has one.
     """
     start = time.perf_counter()
+    check_config(config)
     quiet_libraries()
+    reads = variants[config.model.variant].reads
     datamodule = FakeNewsNetDataModule(
-        config.data, config.captioner, config.vectors, config.seed, folder / "artifacts", config.model.variant.reads
+        config.data, config.captioner, config.vectors, config.seed, folder / "artifacts", reads
     )
     datamodule.setup("fit")
     set_threads(config, datamodule.text_vectors.shape[1])
@@ -153,7 +157,7 @@ def score_best(
         columns[split] = module.columns
         logged |= module.logged
         if split == "val":
-            module.judged_by = judge(module.columns, module.model.variant.combines, threshold)
+            module.judged_by = judge(module.columns, module.variant.combines, threshold)
     metrics, predictions = results_of(columns, datamodule.ids, module.loss_settings, module.judged_by)
     return epoch, metrics, predictions, logged
 
@@ -260,7 +264,7 @@ def print_start(
         *datamodule.summary(),
         (
             "model",
-            f"{model.variant.value}, H = {list(model.filter_sizes)}, K = {model.num_filters}, D = {model.feature_dim}, "
+            f"{model.variant}, H = {list(model.filter_sizes)}, K = {model.num_filters}, D = {model.feature_dim}, "
             f"{sum(p.numel() for p in module.network.parameters()):,} parameters",
         ),
         ("loss", f"{model.alpha:g} L_p + {model.beta:g} L_s ({model.similarity_loss.value})"),

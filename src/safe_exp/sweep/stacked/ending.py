@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from safe_exp.config import TrainConfig, plain_config
+from safe_exp.network.variants import variants
 from safe_exp.runs.job import log_file
 from safe_exp.sweep.stacked.job import StackedJob
 
@@ -75,7 +76,7 @@ def write_ending(ending: Ending) -> None:
         if ending.scored is not None:
             columns = {split: scored.tensors() for split, scored in ending.scored.items()}
             ids = {row: article for scored in ending.scored.values() for row, article in scored.ids.items()}
-            judged_by = judge(columns["val"], config.model.variant.combines, config.threshold)
+            judged_by = judge(columns["val"], variants[config.model.variant].combines, config.threshold)
             metrics, predictions = results_of(columns, ids, config.model.loss_settings, judged_by)
             values, step = rows[-1]  # of the best checkpoint on validation
             logged = logged_figures("test", metrics["test"], columns["test"])

@@ -14,7 +14,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from safe_exp.config import TrainConfig, Variant
+from safe_exp.config import TrainConfig
 from safe_exp.config.figure_names import THRESHOLD
 from safe_exp.data.artifacts import share_artifacts
 from safe_exp.data.batch import NewsBatch
@@ -23,6 +23,7 @@ from safe_exp.data.encoded import SCORED_AT_ONCE
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
 from safe_exp.equations import SafeOutput, safe_loss
 from safe_exp.equations.safe import SafeWeights
+from safe_exp.network.variants import variants
 from safe_exp.runs.devices import devices_of_its_own
 from safe_exp.scoring.intervals import ScorerFigures
 from safe_exp.scoring.scores import FIGURES, scorers_of
@@ -86,7 +87,7 @@ class Stack:
         self.writers, self.progress = writers, progress
         config = self.config = jobs[0].config
         self.device = torch.device("cpu" if config.trainer.accelerator == "cpu" else f"cuda:{(devices or [0])[0]}")
-        reads = config.model.variant.reads
+        reads = variants[config.model.variant].reads
         self.data = FakeNewsNetDataModule(config.data, config.captioner, config.vectors, config.seed, None, reads)
         self.data.setup("fit")
         set_threads(config, self.data.text_vectors.shape[1])
@@ -135,7 +136,7 @@ class Stack:
         gammas = self.model.gammas()
         if self.model.scheduler is not None:
             self.model.scheduler.step()
-        compares = self.config.model.variant not in (Variant.text_only, Variant.visual_only)
+        compares = variants[self.config.model.variant].compares
         trained = [means.figures(row, compares) for row in sums.cpu()]
         self._refuse_what_diverged(epoch, trained)
         running = [row for row, job in enumerate(self.rows) if job is not None]
