@@ -151,7 +151,7 @@ def flat(node: DictConfig, prefix: str) -> list[tuple[str, str, Any, str]]:
     for name in node:
         key = f"{prefix}.{name}"
         inner = None if OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name) else node[name]
-        if isinstance(inner, DictConfig):
+        if isinstance(inner, DictConfig) and len(inner):
             rows += flat(inner, key)
         else:
             type_name = type_text(hints.get(name, type(plain(node, name))))
@@ -204,6 +204,8 @@ def type_text(hint: Any) -> str:
         return " or ".join("null" if argument is type(None) else type_text(argument) for argument in arguments)
     if origin is list:
         return f"list of {type_text(arguments[0])}"
+    if origin is dict:
+        return "values by name"
     return {"str": "text", "int": "integer", "float": "number", "bool": "true · false"}.get(
         hint.__name__, hint.__name__
     )
