@@ -29,7 +29,7 @@ from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, TrainConfig, typed_config
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.data.encoded import EncodedArticles, Sentences
-from safe_exp.network.variants import closed_form_of
+from safe_exp.network.variants import variants
 from safe_exp.runs.loggers import close_loggers, open_loggers
 from safe_exp.scoring.scores import SplitScores, split_figures
 from safe_exp.training.module import SafeModule
@@ -108,7 +108,7 @@ def bare_loop(config: TrainConfig, articles: DrawnArticles) -> tuple[Stopwatch, 
     """What the same training takes without Lightning, and what was trained."""
     pl.seed_everything(config.seed, verbose=False)
     module = SafeModule(config, articles.text_vectors, articles.visual_vectors)
-    network, step = module.network, closed_form_of(config.model)
+    network, step = module.network, variants[config.model.variant].step
     parameters = dict(network.named_parameters())
     optimizer = module.configure_optimizers()
     took = Stopwatch()

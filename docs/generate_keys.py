@@ -152,7 +152,7 @@ def flat(node: DictConfig, prefix: str) -> list[tuple[str, str, Any, str]]:
     for name in node:
         key = f"{prefix}.{name}"
         inner = None if OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name) else node[name]
-        if isinstance(inner, DictConfig) and inner:
+        if isinstance(inner, DictConfig) and len(inner):
             rows += flat(inner, key)
         else:
             type_name = type_text(hints.get(name, type(plain(node, name))))

@@ -8,6 +8,7 @@ from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, TrainConfig, typed_config
 from safe_exp.data.batch import NewsBatch
+from safe_exp.training.checks import check_config
 from safe_exp.training.module import SafeModule
 
 VOCABULARY = 50
@@ -18,7 +19,9 @@ def compose_config(*overrides: str) -> TrainConfig:
     register_schemas()
     register_resolvers()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return typed_config(compose("train", overrides=list(overrides)))
+        config = typed_config(compose("train", overrides=list(overrides)))
+    check_config(config)
+    return config
 
 
 def draw_batch(size=16, seed=0, length=12, visual_length=6) -> NewsBatch:

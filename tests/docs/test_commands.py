@@ -22,6 +22,7 @@ from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, typed_config
 from safe_exp.predict import take_article
 from safe_exp.report import with_folder
+from safe_exp.training.checks import check_config
 from tests.commands import environment
 from tests.docs.pages import TOP, commands, python_blocks
 
@@ -73,7 +74,9 @@ def test_every_job_of_a_command_has_a_valid_config(command):
         for values in product(*varied):
             job = [f"{o.input_line.partition('=')[0]}={value}" for o, value in zip(parsed, values, strict=True)]
             composed = compose(name, overrides=[o for o in job if not o.startswith("hydra")])
-            typed_config(composed)
+            config = typed_config(composed)
+            if name == "train":
+                check_config(config)
 
 
 def test_the_python_of_the_pages_prints_what_it_says(capsys):

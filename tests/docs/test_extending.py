@@ -61,6 +61,14 @@ def train(project: Path, cwd: Path, *overrides: str, logger: str = "none") -> Pa
     return only_run(cwd)
 
 
+def predict(project: Path, run: Path, *overrides: str) -> subprocess.CompletedProcess:
+    article = "text=a senator in a boat", "caption=a boat"
+    return subprocess.run(
+        [sys.executable, "-m", "safe_exp.predict", f"run={run}", *article, *overrides],
+        cwd=run, env=environment(PYTHONPATH=str(project / "src")), capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+
+
 def test_every_example_of_the_page_has_a_test():
     assert list(EXAMPLES) == [
         "A captioner: naming colours",
@@ -96,6 +104,11 @@ def test_help_lists_a_new_option_and_its_keys_are_checked(title, group, option, 
 @pytest.mark.parametrize("title", EXAMPLES)
 def test_the_changes_of_an_example_fit_the_code(title, tmp_path):
     extended_project(tmp_path, title)
+
+
+@pytest.mark.parametrize("title", ["A variant: settings alone", "A variant: new arithmetic"])
+def test_a_variant_is_files_of_its_own_and_edits_nothing(title):
+    assert not CHANGES.findall(EXAMPLES[title])
 
 
 @pytest.mark.slow
@@ -153,7 +166,13 @@ def test_the_variant_of_new_arithmetic_trains_and_its_gradient_is_autograd_s(tmp
         cwd=tmp_path, env=environment(PYTHONPATH=str(project / "src")), capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     assert (done.stdout.strip(), done.returncode) == ("True", 0), done.stderr
-    assert read_json(train(project, tmp_path, "model=product") / "metrics.json")["epochs"] == 2
+    run = train(project, tmp_path, "model=product")
+    assert read_json(run / "metrics.json")["epochs"] == 2
+    answered = predict(project, run)
+    assert json.loads(answered.stdout).keys() >= {"verdict", "similarity"}, answered.stderr
+    refused = predict(project, run, "explain=true")
+    assert refused.returncode == 1
+    assert "the logit of model=product is not a sum over the article's phrases" in refused.stderr
 
 
 @pytest.mark.slow

@@ -3,7 +3,8 @@
 YAML in conf/ holds the values, this package holds the types; those of one captioner or one kind of data set stand
 beside its code, in data/captioners/ and data/reading/readers/. Hydra refuses unknown names and wrong types while it
 composes (in a sweep: for every job, before the first one starts); the `__post_init__` checks refuse wrong values when
-`typed_config` turns the composed config into these classes, before anything is read or built.
+`typed_config` turns the composed config into these classes, before anything is read or built. Checks that depend on the
+variant of the model are in `safe_exp.training.checks`, the first thing that a training does.
 """
 
 from safe_exp.config.baseline import BaselineConfig, MethodConfig, TfidfConfig
@@ -28,7 +29,6 @@ from safe_exp.config.model import (
     SgdConfig,
     SimilarityLoss,
     Update,
-    Variant,
 )
 from safe_exp.config.predict import PredictConfig
 from safe_exp.config.trainer import (
@@ -68,7 +68,6 @@ __all__ = [
     "TrainConfig",
     "TrainerConfig",
     "Update",
-    "Variant",
     "VectorsConfig",
     "plain_config",
     "trainer_arguments",

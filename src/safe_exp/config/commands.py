@@ -12,7 +12,6 @@ from safe_exp.config.checks import require_at_least, require_threshold
 from safe_exp.config.data import DataConfig, VectorsConfig
 from safe_exp.config.figure_names import THRESHOLD
 from safe_exp.config.model import ModelConfig, OptimizerConfig, Update
-from safe_exp.config.monitor import check_monitor
 from safe_exp.config.trainer import CallbacksConfig, LoggerConfig, TrainerConfig
 from safe_exp.system.errors import UserError
 from safe_exp.system.versions import PACKAGE
@@ -47,7 +46,6 @@ class TrainConfig:
         if self.threads is not None:
             require_at_least("threads", self.threads, 1)
         require_threshold(self.threshold)
-        check_monitor(self.callbacks.monitor, self.callbacks.mode, self.model.variant)
         precision = str(self.trainer.precision)
         if precision in ("16", "16-mixed") and self.model.update is not Update.autograd:
             raise UserError(

@@ -14,7 +14,7 @@ from safe_exp.config.figure_names import BEST
 from safe_exp.data.labelled_folder import encode_folder
 from safe_exp.data.reading.articles import count_reasons
 from safe_exp.data.reading.readers import readers
-from safe_exp.network.variants import embedded
+from safe_exp.network.variants import embedded, variants
 from safe_exp.runs.open_run import open_run
 from safe_exp.runs.processes import is_first_process
 from safe_exp.runs.stored import no_calibration
@@ -44,7 +44,7 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
             "as in data=fakenewsnet data.root=PATH or data=table data.root=FILE."
         )
     model, network, artifacts = stored.model, stored.network(), stored.artifacts
-    scored = encode_folder(config.data, artifacts, model.variant.reads)
+    scored = encode_folder(config.data, artifacts, variants[model.variant].reads)
     if scored.trained_on:
         log.warning(
             "%d of the %d articles have the ids of articles that this run was trained on; figures that include them "

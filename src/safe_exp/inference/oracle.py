@@ -28,7 +28,7 @@ from safe_exp.data.reading.lines import LineReader, arriving_lines
 from safe_exp.data.reading.readers import build_reader
 from safe_exp.equations import SafeOutput, Words
 from safe_exp.inference.rendering import Explainer
-from safe_exp.network.variants import embedded, forward_of
+from safe_exp.network.variants import embedded, variants
 from safe_exp.runs.open_run import open_run
 from safe_exp.runs.stored import StoredRun, no_calibration
 from safe_exp.system.errors import UserError
@@ -66,10 +66,10 @@ class Oracle:
             wanted = "calibrate=true" if calibrate else "threshold=best"
             raise UserError(f"{wanted}: {no_calibration(stored)}")
         self.threshold = self._best_threshold() if threshold == BEST else float(threshold)
-        self.weights = stored.network().double().weights()
-        self.forward = forward_of(stored.model)
+        self.variant = variants[stored.model.variant]
+        self.network = stored.network().double()
         self.text_vectors, self.visual_vectors = stored.artifacts.text_vectors, stored.artifacts.visual_vectors
-        self.encoder = ArticleEncoder(stored.artifacts, stored.model.variant.reads)
+        self.encoder = ArticleEncoder(stored.artifacts, self.variant.reads)
         self.explainer = explainer
 
     def _best_threshold(self) -> float:
@@ -95,7 +95,7 @@ class Oracle:
             return []
         batch = batch_of(articles)
         arguments = embedded(self.model, batch, self.text_vectors, self.visual_vectors, occurring_words)
-        output, cache = self.forward(self.weights, **arguments)
+        output, cache = self.variant.forward(self.network, **arguments)
         answers = [self._answer(article.id, output, row) for row, article in enumerate(articles)]
         if self.explainer is not None:
             self.explainer.explain(articles, cache, answers)

@@ -24,7 +24,7 @@ from safe_exp.data.artifacts import Artifacts
 from safe_exp.data.captioners import captioner_from_plain, captioners
 from safe_exp.data.codebook import STORED, Codebook, check_arrays
 from safe_exp.data.text import PADDING, UNKNOWN, build_tokenizer, vocabulary_words
-from safe_exp.network.variants import build_network
+from safe_exp.network.variants import variants
 from safe_exp.runs.stored import StoredRun
 from safe_exp.scoring.calibration import Calibration
 from safe_exp.system.errors import UserError, first_line
@@ -123,6 +123,7 @@ def _model(plain: Any) -> ModelConfig:
     sizes += [n for n in (model.word_dim, model.headline_words, model.body_words) if n is not None]
     if len(model.filter_sizes) > MOST_WIDTHS or not all(1 <= size <= MOST_MODEL for size in sizes):
         raise ValueError("the model's sizes are out of bounds")
+    variants[model.variant].check(model)
     return model
 
 
@@ -171,7 +172,7 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]], model: ModelConfig, wor
     if not has_codebook and VISUAL in shapes and visual[0] != words:
         raise ValueError(f"{words} words have {visual[0]} vectors")
     with torch.device("meta"):  # shapes without numbers: whatever the settings say costs nothing
-        network = build_network(model, dim, visual[1])
+        network = variants[model.variant].build(model, dim, visual[1])
     expected = {f"{WEIGHTS}{name}": tuple(weight.shape) for name, weight in network.state_dict().items()}
     found = {name: shape for name, shape in shapes.items() if name.startswith(WEIGHTS)}
     for name in sorted(expected.keys() | found.keys()):

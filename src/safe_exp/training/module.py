@@ -11,7 +11,6 @@ from torch import Tensor
 from safe_exp.config import TrainConfig, plain_config
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import SafeLosses, SafeOutput
-from safe_exp.network.variants import closed_form_of
 from safe_exp.runs.checkpoints import require_same_model
 from safe_exp.training.epoch_sums import EpochSums, find_parts, gradient_norms, require_finite
 from safe_exp.training.scorer import Scorer
@@ -73,8 +72,7 @@ class SafeModule(Scorer):
         return output, SafeLosses(*(loss.clone() for loss in losses)), gradients
 
     def step(self, batch: NewsBatch, embed: Any) -> tuple[SafeOutput, SafeLosses, dict[str, Tensor]]:
-        step = closed_form_of(self.model)
-        return step(self.network, label=batch.label, **embed(batch), **self.loss_settings)
+        return self.variant.step(self.network, label=batch.label, **embed(batch), **self.loss_settings)
 
     def assign_gradients(self, gradients: dict[str, Tensor], batch: NewsBatch) -> None:
         """Put the gradients into `.grad`, averaged over the processes of the job."""

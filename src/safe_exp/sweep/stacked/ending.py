@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from safe_exp.config import TrainConfig, plain_config
+from safe_exp.network.variants import variants
 from safe_exp.runs.job import log_file
 from safe_exp.scoring.scores import ScoredSplit
 from safe_exp.sweep.stacked.job import StackedJob
@@ -70,7 +71,7 @@ def write_ending(ending: Ending) -> None:
         if ending.scored is not None:
             scored = {split: arrays.tensors() for split, arrays in ending.scored.items()}
             ids = {row: article for arrays in ending.scored.values() for row, article in arrays.ids.items()}
-            combines = config.model.variant.combines
+            combines = variants[config.model.variant].combines
             results = score_results(scored, ids, config.model.loss_settings, combines, config.threshold)
             values, step = rows[-1]  # of the best checkpoint on validation
             logged = logged_figures("test", results.metrics["test"], scored["test"])

@@ -9,7 +9,8 @@ from dataclasses import fields
 from itertools import groupby
 from typing import Any
 
-from safe_exp.config import TrainConfig, TrainerConfig, Update, Variant, plain_config
+from safe_exp.config import TrainConfig, TrainerConfig, Update, plain_config
+from safe_exp.network.variants import variants
 from safe_exp.runs.loggers import loggers
 
 OPTIMIZERS = ("torch.optim.SGD", "torch.optim.Adam", "torch.optim.AdamW")  # they move each number by itself
@@ -29,8 +30,8 @@ def reason_to_run_alone(config: TrainConfig) -> str | None:
     model, trainer, scheduler = config.model, config.trainer, config.scheduler
     if config.resume is not None:
         return "it resumes a run"
-    if model.variant is Variant.released:
-        return "model=released is not stacked"
+    if not variants[model.variant].stackable:
+        return f"model={model.variant} is not stacked"
     if model.update is not Update.closed_form:
         return f"model.update={model.update.value}"
     if config.compile:
