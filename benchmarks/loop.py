@@ -25,14 +25,14 @@ from hydra import compose, initialize_config_dir
 from benchmarks.measure import machine, ratio, table
 from benchmarks.step import Size, draw_words
 from safe_exp.cli.resolvers import register_resolvers
-from safe_exp.config import CONF, TrainConfig, register_schemas, typed_config
+from safe_exp.cli.schemas import register_schemas
+from safe_exp.config import CONF, TrainConfig, typed_config
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.data.encoded import EncodedArticles, Sentences
-from safe_exp.network.variants import closed_form_of
+from safe_exp.network.variants import variants
 from safe_exp.runs.loggers import close_loggers, open_loggers
 from safe_exp.scoring.scores import SplitScores, split_figures
 from safe_exp.training.module import SafeModule
-from safe_exp.training.run import build_module
 from safe_exp.training.trainer import build_trainer, quiet_libraries
 
 TITLE_WORDS = 10
@@ -93,7 +93,7 @@ def load_config(*overrides: str) -> TrainConfig:
 def fit(config: TrainConfig, articles: DrawnArticles, folder: Path) -> tuple[Stopwatch, SafeModule]:
     """What `trainer.fit` took, and what was trained. W&B's start and end are not counted."""
     pl.seed_everything(config.seed, verbose=False)
-    module = build_module(config, articles)
+    module = SafeModule(config, articles.text_vectors, articles.visual_vectors)
     loggers = open_loggers(config.logger, folder, "benchmark", None, {})
     trainer = build_trainer(config, folder, loggers)
     took = Stopwatch()
@@ -107,8 +107,8 @@ def fit(config: TrainConfig, articles: DrawnArticles, folder: Path) -> tuple[Sto
 def bare_loop(config: TrainConfig, articles: DrawnArticles) -> tuple[Stopwatch, SafeModule]:
     """What the same training takes without Lightning, and what was trained."""
     pl.seed_everything(config.seed, verbose=False)
-    module = build_module(config, articles)
-    network, step = module.network, closed_form_of(config.model)
+    module = SafeModule(config, articles.text_vectors, articles.visual_vectors)
+    network, step = module.network, variants[config.model.variant].step
     parameters = dict(network.named_parameters())
     optimizer = module.configure_optimizers()
     took = Stopwatch()

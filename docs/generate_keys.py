@@ -20,7 +20,8 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from safe_exp.cli.resolvers import register_resolvers
-from safe_exp.config import CONF, register_schemas
+from safe_exp.cli.schemas import register_schemas
+from safe_exp.config import CONF
 from safe_exp.system.versions import PACKAGE
 
 NOT_GROUPS = {"hydra", "base"}  # Hydra's own settings, and what several options share
@@ -69,7 +70,7 @@ def keys_page() -> str:
         "",
         "Every key, with its type below it, and what it is set to. Keys are given as `model.alpha=0.4`, options of a "
         "group as `model=text_only`; `???` must be given, `null` is none. *Italics* say why a value is as it is. This "
-        "page is made from the typed config (`safe_exp/config/`) and from `conf/` when the site is built.",
+        "page is made from the typed config (`safe_exp/`) and from `conf/` when the site is built.",
     ]
     for group, command in all_groups().items():
         rows = group_rows(group, command)
@@ -151,7 +152,7 @@ def flat(node: DictConfig, prefix: str) -> list[tuple[str, str, Any, str]]:
     for name in node:
         key = f"{prefix}.{name}"
         inner = None if OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name) else node[name]
-        if isinstance(inner, DictConfig):
+        if isinstance(inner, DictConfig) and len(inner):
             rows += flat(inner, key)
         else:
             type_name = type_text(hints.get(name, type(plain(node, name))))
@@ -202,6 +203,8 @@ def type_text(hint: Any) -> str:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return " or ".join("null" if argument is type(None) else type_text(argument) for argument in arguments)
+    if origin is dict:
+        return "mapping"
     if origin is list:
         return f"list of {type_text(arguments[0])}"
     return {"str": "text", "int": "integer", "float": "number", "bool": "true · false"}.get(

@@ -1,13 +1,12 @@
-"""What MkDocs calls while it builds the site (mkdocs.yml): pages that are made then, so that they cannot go stale.
+"""Hooks of MkDocs (mkdocs.yml): pages that are made while the site is built, so that they cannot go stale.
 
-reference/keys.md and reference/commands.md come from the typed config and conf/. A line `[In the README: Heading](…)`
-in a page becomes that section of the README, which stays its one home. The notebooks are taken from notebooks/.
+reference/keys.md and reference/commands.md come from the typed config and conf/. The notebooks are taken from
+notebooks/: pages link to them as `../notebooks/…`, which is right on a code host; on the site it is `notebooks/…`.
 """
 
 from __future__ import annotations
 
 import ast
-import re
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,11 @@ from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 
 from safe_exp.cli.resolvers import register_resolvers
-from safe_exp.config import CONF, register_schemas
+from safe_exp.cli.schemas import register_schemas
+from safe_exp.config import CONF
 from safe_exp.system.versions import PACKAGE
 
 TOP = Path(__file__).resolve().parents[1]
-SECTION = re.compile(r"^\[In the README: (.+?)\]\(\.\./README\.md#[\w-]+\)$", re.MULTILINE)
 
 
 @event_priority(100)  # before the plugin that turns notebooks into pages
@@ -38,16 +37,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    return SECTION.sub(lambda found: readme_section(found.group(1)), markdown)
-
-
-def readme_section(heading: str) -> str:
-    """The text under a heading of the README, without the heading."""
-    text = (TOP / "README.md").read_text(encoding="utf-8")
-    found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    if found is None:
-        raise ValueError(f"README.md has no section '{heading}', which a page of docs/ includes.")
-    return found.group(1).strip()
+    return markdown.replace("](../notebooks/", "](notebooks/")
 
 
 def commands_page() -> str:
@@ -82,7 +72,7 @@ def commands_page() -> str:
 
 
 def summary(name: str) -> str:
-    """What the module says of its command behind the colon."""
+    """The module's own line about its command: its docstring, behind the colon."""
     first = (ast.get_docstring(ast.parse((PACKAGE / f"{name}.py").read_text(encoding="utf-8"))) or "").split("\n\n")[0]
     text = " ".join(first.split()).partition(": ")[2]
     return text[:1].upper() + text[1:]

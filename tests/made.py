@@ -5,8 +5,10 @@ from hydra import compose, initialize_config_dir
 from torch.utils.data import DataLoader
 
 from safe_exp.cli.resolvers import register_resolvers
-from safe_exp.config import CONF, TrainConfig, register_schemas, typed_config
+from safe_exp.cli.schemas import register_schemas
+from safe_exp.config import CONF, TrainConfig, typed_config
 from safe_exp.data.batch import NewsBatch
+from safe_exp.training.checks import check_config
 from safe_exp.training.module import SafeModule
 
 VOCABULARY = 50
@@ -17,7 +19,9 @@ def compose_config(*overrides: str) -> TrainConfig:
     register_schemas()
     register_resolvers()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return typed_config(compose("train", overrides=list(overrides)))
+        config = typed_config(compose("train", overrides=list(overrides)))
+    check_config(config)
+    return config
 
 
 def draw_batch(size=16, seed=0, length=12, visual_length=6) -> NewsBatch:
@@ -46,9 +50,9 @@ def loader(*batches: NewsBatch) -> DataLoader:
     return DataLoader(list(batches), batch_size=None)
 
 
-def draw_module(*overrides: str, seed=0, **arguments) -> SafeModule:
+def draw_module(*overrides: str, seed=0) -> SafeModule:
     """A small module as the command line would build it."""
     config = compose_config("model.num_filters=4", "model.feature_dim=6", *overrides)
     torch.manual_seed(seed)
     vectors = word_vectors()
-    return SafeModule(config.model, config.optimizer, vectors, vectors, scheduler=config.scheduler, **arguments)
+    return SafeModule(config, vectors, vectors)

@@ -11,9 +11,9 @@ from PIL import Image
 from safe_exp.config import plain_config
 from safe_exp.data.artifacts import Artifacts
 from safe_exp.data.captioners import build_image_captioner
-from safe_exp.data.captioners.codebook import Codebook
+from safe_exp.data.codebook import Codebook
 from safe_exp.data.text import build_tokenizer
-from safe_exp.network.variants import build_network
+from safe_exp.network.variants import variants
 from tests.made import compose_config
 
 WORDS = ["the", "a", "senator", "boat", "é", '"', "[CLS]"]
@@ -37,7 +37,7 @@ def write_run(folder: Path, *overrides: str) -> Path:
     manifest["split"] = {"train": ["a"], "val": ["b"], "test": ["c"]}
     Artifacts(build_tokenizer(WORDS), text, visual, codebook, manifest).save(folder / "artifacts")
     torch.manual_seed(0)
-    network = build_network(config.model, text.shape[1], visual.shape[1])
+    network = variants[config.model.variant].build(config.model, text.shape[1], visual.shape[1])
     state = {f"network.{name}": value for name, value in network.state_dict().items()}
     checkpoint = {"state_dict": state, "epoch": 0, "global_step": 1, "callbacks": {}, "optimizer_states": [],
                   "lr_schedulers": []}  # fmt: skip

@@ -12,19 +12,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from safe_exp.data.artifacts import Artifacts
-from safe_exp.data.captioners.codebook import Codebook
+from safe_exp.data.codebook import Codebook
 from safe_exp.data.text import build_tokenizer
-from safe_exp.network.variants import build_network
+from safe_exp.network.variants import variants
 from safe_exp.runs.bundle import open_bundle, write_bundle
 from safe_exp.runs.open_run import open_run
 from safe_exp.runs.stored import StoredRun
 from safe_exp.scoring.calibration import Calibration, Combination
 from safe_exp.system.errors import UserError
 from tests.made import compose_config
+from tests.made_run import write_run
 
 WORDS = ['"', "\\", "é", "[CLS]", "ok", "the"]
 
@@ -57,7 +59,7 @@ def made_run(variant="safe", visual_words=False) -> StoredRun:
         "split": {"train": ["a", "é"], "val": ["b"], "test": ["c"]},
     }
     torch.manual_seed(0)
-    network = build_network(config.model, text.shape[1], visual.shape[1])
+    network = variants[config.model.variant].build(config.model, text.shape[1], visual.shape[1])
     calibration = Calibration(1 / 3, {"prediction": 0.1}, Combination(0.1, 0.2, 0.3), 7)
     artifacts = Artifacts(build_tokenizer(WORDS), text, visual, codebook, manifest)
     return StoredRun(config.model, artifacts, dict(network.state_dict()), calibration, Path("made"))
@@ -153,6 +155,37 @@ def test_a_model_that_its_settings_make_enormous_is_refused_before_a_number_of_i
     with pytest.raises(UserError, match="no bundle that can be used"):
         open_bundle(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"variant": "best"}, "model.variant=best: expected one of no_similarity, released"),
+        ({"variant": "../safe"}, "model.variant=../safe: expected one of"),
+        ({"alpha": 0.0, "beta": 0.0}, "both 0: nothing is learned"),
+        ({"word_dim": 3}, "model.word_dim=3 has a meaning for model=released alone"),
+        ({"extra": {"depth": 3}}, "model.extra.depth: model=safe has no such setting"),
+    ],
+)
+def test_settings_that_contradict_the_variant_are_refused_in_a_file_and_in_a_folder(settings, message, tmp_path):
+    _, stored = changed(tmp_path)
+    path, _ = changed(tmp_path, model=stored["model"] | settings)
+    with pytest.raises(UserError, match="no bundle that can be used") as refused:
+        open_bundle(path)
+    assert message in str(refused.value)
+    run = write_run(tmp_path / "run")
+    kept = OmegaConf.load(run / ".hydra" / "config.yaml")
+    OmegaConf.save(OmegaConf.create({"model": dict(kept.model) | settings}), run / ".hydra" / "config.yaml")
+    with pytest.raises(UserError, match=r"run=.*run: \.hydra/config\.yaml: ") as refused:
+        open_run(run)
+    assert message in str(refused.value)
+
+
+def test_what_was_stored_before_variants_had_settings_of_their_own_is_read(tmp_path):
+    _, stored = changed(tmp_path)
+    assert stored["model"].pop("extra") == {}
+    path, _ = changed(tmp_path, model=stored["model"])
+    assert open_bundle(path).model == made_run().model
 
 
 @pytest.mark.parametrize("key", ["max_text_tokens", "max_visual_tokens", "require", "captioner"])

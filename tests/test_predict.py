@@ -19,11 +19,13 @@ from PIL import Image
 from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 
-from safe_exp.config import CONF, PredictConfig, register_schemas, typed_config
+from safe_exp.cli.schemas import register_schemas
+from safe_exp.config import CONF, PredictConfig, typed_config
 from safe_exp.data.reading.lines import MAX_LINE_BYTES, LineReader, arriving_lines
 from safe_exp.inference.evaluation import evaluate
 from safe_exp.inference.oracle import Oracle, answer_all
 from safe_exp.inference.rendering import Explainer
+from safe_exp.network.variants import variants
 from safe_exp.predict import take_article
 from safe_exp.runs.bundle import write_bundle
 from safe_exp.runs.open_run import open_run
@@ -416,6 +418,15 @@ def test_a_calibrated_probability_and_a_threshold_of_one_s_own_are_given_on_requ
         assert best["verdict"] == ("fake" if plain["probability"] > stored.thresholds["prediction"] else "real")
     with pytest.raises(UserError, match=r"calibrate=true: run=.* calibrated at its best checkpoint, not its last"):
         ask(config(trained, **asked, calibrate=True, checkpoint="last"))
+
+
+def test_a_variant_whose_logit_is_no_sum_over_windows_is_not_explained(monkeypatch):
+    unexplained = replace(variants["safe"], explained=False)
+    monkeypatch.setattr(variants, "_entries", {**variants._entries, "safe": unexplained})
+    with pytest.raises(
+        UserError, match=r"explain=true: the logit of model=safe is not a sum over the article's phrases"
+    ):
+        Explainer.of(_composed("explain=true"), made_run())
 
 
 @pytest.mark.parametrize("variant", ["text_only", "visual_only", "no_similarity", "similarity_only", "released"])

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
-from safe_exp.config import CONF, ReportConfig, figure_names, register_schemas, typed_config
+from safe_exp.cli.schemas import register_schemas
+from safe_exp.config import CONF, ReportConfig, figure_names, typed_config
 from safe_exp.reporting.build import report
 from safe_exp.scoring import scores
 from safe_exp.system.errors import UserError

@@ -217,7 +217,10 @@ def test_help_comes_in_under_a_second_without_torch():
     check = (
         "import runpy, sys; sys.argv = ['train', '--help']; runpy.run_module('safe_exp.train', run_name='__main__');"
     )
-    check += "assert not {'torch', 'pytorch_lightning', 'wandb', 'matplotlib', 'sklearn'} & set(sys.modules)"
+    check += (
+        "assert not {'torch', 'pytorch_lightning', 'wandb', 'matplotlib', 'sklearn', 'numpy', 'PIL', 'skimage', "
+        "'pyarrow', 'transformers', 'dateutil', 'charset_normalizer'} & set(sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "model.alpha" in done.stdout

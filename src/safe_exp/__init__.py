@@ -21,3 +21,27 @@ equations/    the paper, Eqs. (12)-(18): pure functions on tensors; imports torc
 config/       the typed shape of conf/
 system/       errors, files, locks, processes, versions, the terminal
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from safe_exp.equations import algorithm1_epoch, closed_form_gradients, safe_loss
+    from safe_exp.network import SafeNetwork
+
+__all__ = ["SafeNetwork", "algorithm1_epoch", "closed_form_gradients", "safe_loss"]
+
+_HOMES = {"SafeNetwork": "safe_exp.network"}  # of what does not come from safe_exp.equations
+
+
+def __getattr__(name: str) -> Any:
+    # Lazily: torch takes seconds to import, and every command imports this package before it knows what it needs.
+    if name not in __all__:
+        raise AttributeError(f"module 'safe_exp' has no attribute {name!r}")
+    return getattr(import_module(_HOMES.get(name, "safe_exp.equations")), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

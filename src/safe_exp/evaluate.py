@@ -10,7 +10,8 @@ from safe_exp.cli.lean_imports import import_lightning
 from safe_exp.cli.mistakes import plainly
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.run_command import run_command
-from safe_exp.config import CONF, register_schemas, typed_config
+from safe_exp.cli.schemas import register_schemas
+from safe_exp.config import CONF, typed_config
 from safe_exp.runs.job import recorded_job, require_new_folder
 
 register_schemas()

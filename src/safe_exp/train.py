@@ -12,8 +12,10 @@ from safe_exp.cli.lean_imports import import_lightning
 from safe_exp.cli.mistakes import plainly
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.run_command import run_command
-from safe_exp.config import CONF, register_schemas, typed_config
+from safe_exp.cli.schemas import register_schemas
+from safe_exp.config import CONF, typed_config
 from safe_exp.runs.job import only_process, recorded, require_new_folder, sweep_name
+from safe_exp.runs.loggers import require_known_loggers
 from safe_exp.runs.outcome import read_job
 from safe_exp.runs.own_command import run_as_its_own_command
 from safe_exp.runs.processes import needs_a_command_of_its_own
@@ -45,6 +47,7 @@ def main(composed: DictConfig) -> float:
                 return job.score(composed.callbacks.monitor)
         with recorded(folder):
             config = typed_config(composed)
+            require_known_loggers(config.logger)
             import_lightning()  # torch and Lightning take seconds to import; --help and a typo should not
             from safe_exp.training.run import train
 

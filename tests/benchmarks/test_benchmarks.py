@@ -137,7 +137,7 @@ def test_memory_of_an_epoch_grows_with_the_tokens_and_not_with_tokens_times_e():
     def peak(articles: int, dim: int) -> float:
         config = loop.load_config(f"vectors.dim={dim}", "model.num_filters=2", "model.feature_dim=2")
         drawn = loop.DrawnArticles(config, articles, vocabulary=200)
-        module = loop.build_module(config, drawn)
+        module = loop.SafeModule(config, drawn.text_vectors, drawn.visual_vectors)
 
         def epoch() -> None:
             for batch in drawn.train_dataloader():

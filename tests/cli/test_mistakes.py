@@ -7,7 +7,8 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import CompactHydraException
 
 from safe_exp.cli.mistakes import explained
-from safe_exp.config import CONF, register_schemas, typed_config
+from safe_exp.cli.schemas import register_schemas
+from safe_exp.config import CONF, typed_config
 from safe_exp.system.errors import UserError
 from tests.commands import run
 

@@ -8,8 +8,10 @@ import pytorch_lightning as pl
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from safe_exp.config import CONF, TrainerConfig, Variant, plain_config, trainer_arguments
-from safe_exp.network import safe_network as network
+from safe_exp.config import CONF, TrainerConfig, plain_config, trainer_arguments
+from safe_exp.config.figure_names import THRESHOLD
+from safe_exp.network.safe_network import VARIANTS
+from safe_exp.network.variants import variants
 from safe_exp.system.errors import UserError
 from tests.made import compose_config
 
@@ -37,16 +39,34 @@ def test_every_experiment_composes_to_a_valid_config(name):
     compose_config(f"experiment={name}", *needed)
 
 
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict"])
+def test_conf_cuts_verdicts_at_the_threshold_of_the_metrics(command):
+    assert OmegaConf.load(CONF / f"{command}.yaml").threshold == THRESHOLD
+
+
 def test_fakenewsnet_asks_for_its_folder():
     with pytest.raises(UserError, match=r"data.root must be given, as in data.root=… on the command line"):
         compose_config("data=fakenewsnet")
     assert compose_config("data=fakenewsnet", "data.root=articles").data.root == "articles"
 
 
-def test_variants_have_one_list_and_a_config_each():
-    assert [variant.value for variant in Variant] == [*network.VARIANTS, "released"]
-    for variant in Variant:
-        assert compose_config(f"model={variant.value}").model.variant is variant
+def test_the_variants_are_those_that_conf_names_and_each_option_names_its_own():
+    options = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+    assert variants.names() == options == sorted([*VARIANTS, "released"])
+    for variant in variants:
+        assert compose_config(f"model={variant.name}").model.variant == variant.name
+
+
+def test_an_unknown_variant_is_refused_with_the_names_that_there_are():
+    with pytest.raises(UserError, match=r"model\.variant=best: expected one of no_similarity, released, safe, simil"):
+        compose_config("model.variant=best")
+
+
+def test_settings_that_a_variant_does_not_know_are_refused_by_name():
+    with pytest.raises(
+        UserError, match=r"model\.extra\.width: model=safe has no such setting\. It has none of its own"
+    ):
+        compose_config("+model.extra.width=3")
 
 
 @pytest.mark.parametrize(

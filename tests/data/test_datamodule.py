@@ -8,8 +8,9 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from safe_exp.config import FileCaptionerConfig, VectorsConfig
+from safe_exp.config import VectorsConfig
 from safe_exp.data.artifacts import Artifacts
+from safe_exp.data.captioners.file import FileCaptionerConfig
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.data.labelled_folder import encode_folder
 from safe_exp.data.text import vocabulary_words

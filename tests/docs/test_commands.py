@@ -18,9 +18,11 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from safe_exp.cli.resolvers import register_resolvers
-from safe_exp.config import CONF, register_schemas, typed_config
+from safe_exp.cli.schemas import register_schemas
+from safe_exp.config import CONF, typed_config
 from safe_exp.predict import take_article
 from safe_exp.report import with_folder
+from safe_exp.training.checks import check_config
 from tests.commands import environment
 from tests.docs.pages import TOP, commands, python_blocks
 
@@ -72,11 +74,15 @@ def test_every_job_of_a_command_has_a_valid_config(command):
         for values in product(*varied):
             job = [f"{o.input_line.partition('=')[0]}={value}" for o, value in zip(parsed, values, strict=True)]
             composed = compose(name, overrides=[o for o in job if not o.startswith("hydra")])
-            typed_config(composed)
+            config = typed_config(composed)
+            if name == "train":
+                check_config(config)
 
 
-def test_the_python_of_the_readme_prints_what_it_says(capsys):
-    for block in python_blocks("README.md"):
+def test_the_python_of_the_pages_prints_what_it_says(capsys):
+    blocks = python_blocks("docs/paper-to-code.md")
+    assert blocks
+    for block in blocks:
         exec(block, {})
         expected = [line.partition("  # ")[2] for line in block.splitlines() if line.startswith("print(")]
         assert capsys.readouterr().out.split() == expected

@@ -1,5 +1,6 @@
 """The examples of docs/extending.md work as printed: applied to a copy of the project, and run there."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import SMALL, environment, only_run, read_json
+from tests.commands import SMALL, environment, only_run, read_json, read_rows
 
 TOP = Path(__file__).resolve().parents[2]
 PAGE = (TOP / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -47,13 +48,25 @@ def apply(change: str, project: Path) -> None:
         path.write_text(content, encoding="utf-8")
 
 
-def train(project: Path, cwd: Path, *overrides: str) -> Path:
-    done = subprocess.run(
-        [sys.executable, "-m", "safe_exp.train", *overrides, *SMALL, "logger=none"],
+def command(project: Path, cwd: Path, name: str, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", f"safe_exp.{name}", *arguments],
         cwd=cwd, env=environment(PYTHONPATH=str(project / "src")), capture_output=True, text=True, timeout=180,
     )  # fmt: skip
+
+
+def train(project: Path, cwd: Path, *overrides: str, logger: str = "none") -> Path:
+    done = command(project, cwd, "train", *overrides, *SMALL, f"logger={logger}")
     assert done.returncode == 0, done.stderr
     return only_run(cwd)
+
+
+def predict(project: Path, run: Path, *overrides: str) -> subprocess.CompletedProcess:
+    article = "text=a senator in a boat", "caption=a boat"
+    return subprocess.run(
+        [sys.executable, "-m", "safe_exp.predict", f"run={run}", *article, *overrides],
+        cwd=run, env=environment(PYTHONPATH=str(project / "src")), capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
 
 
 def test_every_example_of_the_page_has_a_test():
@@ -62,12 +75,40 @@ def test_every_example_of_the_page_has_a_test():
         "A reader: one text file an article",
         "A variant: settings alone",
         "A variant: new arithmetic",
+        "A logger: JSON lines",
     ]
+
+
+@pytest.mark.parametrize("title", ["A captioner: naming colours", "A reader: one text file an article"])
+def test_a_captioner_and_a_reader_are_one_file_of_code_and_one_of_values(title):
+    assert not CHANGES.findall(EXAMPLES[title])
+    code, values = (Path(name) for name, _ in FILES.findall(EXAMPLES[title]))
+    assert (code.suffix, values.suffix) == (".py", ".yaml")
+    assert code.stem == values.stem
+
+
+@pytest.mark.parametrize(
+    ("title", "group", "option"),
+    [("A captioner: naming colours", "captioner", "colours"),
+     ("A reader: one text file an article", "data", "text_files")],
+)  # fmt: skip
+def test_help_lists_a_new_option_and_its_keys_are_checked(title, group, option, tmp_path):
+    project = extended_project(tmp_path, title)
+    shown = command(project, tmp_path, "train", f"{group}={option}", "--help")
+    assert shown.returncode == 0, shown.stderr
+    assert re.search(rf"^  {group}: .*\b{option}\b", shown.stdout, re.MULTILINE)
+    refused = command(project, tmp_path, "train", f"{group}={option}", f"{group}.root_of_all=1", "--cfg", "job")
+    assert f"{group}.root_of_all: there is no such key." in refused.stderr
 
 
 @pytest.mark.parametrize("title", EXAMPLES)
 def test_the_changes_of_an_example_fit_the_code(title, tmp_path):
     extended_project(tmp_path, title)
+
+
+@pytest.mark.parametrize("title", ["A variant: settings alone", "A variant: new arithmetic"])
+def test_a_variant_is_files_of_its_own_and_edits_nothing(title):
+    assert not CHANGES.findall(EXAMPLES[title])
 
 
 @pytest.mark.slow
@@ -78,6 +119,10 @@ def test_the_captioner_describes_pictures_in_words_of_the_vocabulary(tmp_path):
     assert {"blue", "grey", "green", "black"} <= words.keys()
     assert read_json(run / "artifacts" / "data_manifest.json")["settings"]["captioner"]["name"] == "colours"
     assert read_json(run / "metrics.json")["data"]["test"] == 12
+    (tmp_path / "elsewhere").mkdir()
+    scored = command(project, tmp_path / "elsewhere", "evaluate", f"run={run}", "data.articles=60")
+    assert scored.returncode == 0, scored.stderr
+    assert read_json(only_run(tmp_path / "elsewhere") / "metrics.json")["data"]["test"] == 60
 
 
 @pytest.mark.slow
@@ -91,14 +136,17 @@ def test_the_reader_reads_text_files_and_leaves_out_what_has_no_label(tmp_path):
         (texts / f"{label}-{number:03d}.txt").write_text(f"Title {number}\n{body} {label}", encoding="utf-8")
     (texts / "notes.txt").write_text("not an article", encoding="utf-8")
     overrides = [item for item in SMALL if not item.startswith("data.articles")]
-    done = subprocess.run(
-        [sys.executable, "-m", "safe_exp.train", "data=text_files", "data.root=texts", "model=text_only", *overrides],
-        cwd=tmp_path, env=environment(PYTHONPATH=str(project / "src")), capture_output=True, text=True, timeout=180,
-    )  # fmt: skip
+    done = command(project, tmp_path, "train", "data=text_files", "data.root=texts", "model=text_only", *overrides)
     assert done.returncode == 0, done.stderr
-    manifest = read_json(only_run(tmp_path) / "artifacts" / "data_manifest.json")
+    run = only_run(tmp_path)
+    manifest = read_json(run / "artifacts" / "data_manifest.json")
     assert manifest["counts"]["all"] == {"articles": 40, "fake": 20, "real": 20}
     assert manifest["left_out"]["by_reason"] == {"name begins with no label": 1}
+    asked = command(project, tmp_path, "predict", f"run={run}", "data=text_files", "data.root=texts")
+    assert asked.returncode == 0, asked.stderr
+    answers = [json.loads(line) for line in asked.stdout.splitlines()]
+    assert len(answers) == 41  # the notes too: an article that is asked about needs no label
+    assert not [answer for answer in answers if "error" in answer]
 
 
 @pytest.mark.slow
@@ -118,4 +166,22 @@ def test_the_variant_of_new_arithmetic_trains_and_its_gradient_is_autograd_s(tmp
         cwd=tmp_path, env=environment(PYTHONPATH=str(project / "src")), capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     assert (done.stdout.strip(), done.returncode) == ("True", 0), done.stderr
-    assert read_json(train(project, tmp_path, "model=product") / "metrics.json")["epochs"] == 2
+    run = train(project, tmp_path, "model=product")
+    assert read_json(run / "metrics.json")["epochs"] == 2
+    answered = predict(project, run)
+    assert json.loads(answered.stdout).keys() >= {"verdict", "similarity"}, answered.stderr
+    refused = predict(project, run, "explain=true")
+    assert refused.returncode == 1
+    assert "the logit of model=product is not a sum over the article's phrases" in refused.stderr
+
+
+@pytest.mark.slow
+def test_the_logger_writes_each_epoch_s_figures_as_the_csv_files_have_them(tmp_path):
+    project = extended_project(tmp_path, "A logger: JSON lines")
+    run = train(project, tmp_path, logger="json_lines")
+    lines = [json.loads(line) for line in (run / "epochs.jsonl").read_text(encoding="utf-8").splitlines()]
+    for name in ("train/loss", "val/auroc"):
+        logged = [(line["epoch"], line[name]) for line in lines if name in line]
+        rows = [row for row in read_rows(run / "logs" / "version_0" / "metrics.csv") if row[name]]
+        assert logged == [(int(row["epoch"]), pytest.approx(float(row[name]))) for row in rows]
+        assert {epoch for epoch, _ in logged} >= {0, 1}

@@ -10,7 +10,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from safe_exp.cli.resolvers import register_resolvers
-from safe_exp.config import CONF, register_schemas
+from safe_exp.cli.schemas import register_schemas
+from safe_exp.config import CONF
 from safe_exp.system.versions import PACKAGE
 from tests.commands import environment
 from tests.docs.pages import TOP
@@ -54,6 +55,12 @@ def test_the_page_gives_the_defaults_and_what_they_mean(keys_page):
     assert "| `model.feature_dim`<br>integer | `32` | D, length of the feature vectors t and v" in keys_page
     assert "| `model.gamma`<br>number | adam: `0.002`<br>sgd: `0.15` |" in keys_page
     assert "| `data.fold`<br>integer | `0` | which of the k folds is the test split, from 0 |" in keys_page
+
+
+def test_every_key_stands_on_one_line_with_its_comment_where_the_page_finds_it():
+    for path in (PACKAGE / "config").glob("*.py"):
+        broken = re.findall(r"^    (\w+): .* = \($", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert not broken, f"{path.name}: the comments on {broken} are too long for a line"
 
 
 def test_every_option_of_every_group_is_named_on_the_page(keys_page):

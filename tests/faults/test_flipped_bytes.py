@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from safe_exp.config import FileCaptionerConfig
 from safe_exp.data.artifacts import Artifacts
+from safe_exp.data.captioners.file import FileCaptionerConfig
 from safe_exp.data.prepared import PreparedArticles, prepare
 from safe_exp.runs.checkpoints import read_checkpoint
 from safe_exp.system.errors import UserError

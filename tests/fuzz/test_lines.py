@@ -11,7 +11,8 @@ from hydra import compose, initialize_config_dir
 from hypothesis import strategies as st
 from PIL import Image
 
-from safe_exp.config import CONF, PredictConfig, register_schemas, typed_config
+from safe_exp.cli.schemas import register_schemas
+from safe_exp.config import CONF, PredictConfig, typed_config
 from safe_exp.inference.oracle import Oracle, questions
 from safe_exp.runs.open_run import open_run
 from safe_exp.runs.stored import StoredRun

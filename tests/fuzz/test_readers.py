@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
-from safe_exp.config import FileCaptionerConfig
-from safe_exp.config.data import ColumnsConfig, LabelsConfig
+from safe_exp.config.data import LabelsConfig
+from safe_exp.data.captioners.file import FileCaptionerConfig
 from safe_exp.data.prepared.parts import LEFT_OUT, PartMaker
 from safe_exp.data.reading.articles import Article, LeftOut
-from safe_exp.data.reading.folders import FolderReader
 from safe_exp.data.reading.readers import Part
-from safe_exp.data.reading.table import TableReader
+from safe_exp.data.reading.readers.fakenewsnet import FolderReader
+from safe_exp.data.reading.readers.table import ColumnsConfig, TableReader
 from safe_exp.system.errors import UserError
 from tests.fuzz.cases import JSON_VALUES, SCALARS, TEXT, as_bytes, broken, fuzz, objects
 

@@ -8,11 +8,13 @@ from PIL import Image
 
 from safe_exp.equations.released import released_forward
 from safe_exp.equations.safe import safe_forward
-from safe_exp.inference.attribution import cosine_parts, logit_parts, phrases_of
+from safe_exp.inference import attribution
+from safe_exp.inference.attribution import phrases_of
 from safe_exp.inference.rendering import FAKE, REAL, Sentence, coloured, patch_picture, patch_place, save_picture
 from safe_exp.network import SafeNetwork
 from safe_exp.network.released_network import ReleasedNetwork
 from safe_exp.network.safe_network import VARIANTS
+from safe_exp.network.variants import variants
 
 LENGTHS = torch.tensor([9, 1, 0, 5])  # with sentences shorter than a window
 
@@ -28,6 +30,14 @@ def made(variant="safe", dtype=torch.float64, seed=0):
 def run(network, text, visual):
     with torch.no_grad():
         return safe_forward(network.weights(), text, visual, LENGTHS, LENGTHS.clamp(max=6))
+
+
+def logit_parts(cache, variant="safe"):
+    return attribution.logit_parts(cache, variants[variant].encoders(cache))
+
+
+def cosine_parts(cache, variant="safe"):
+    return attribution.cosine_parts(cache, variants[variant].encoders(cache))
 
 
 def parts_sum(parts):
@@ -59,7 +69,7 @@ def test_the_released_architecture_s_three_channels_add_up_too(dtype, tolerance)
     lengths = [LENGTHS.clamp(max=channel.shape[1]) for channel in channels]
     with torch.no_grad():
         output, cache = released_forward(network.weights(), *channels, *lengths)
-    logit, cosines = logit_parts(cache), cosine_parts(cache)
+    logit, cosines = logit_parts(cache, "released"), cosine_parts(cache, "released")
     assert list(logit.sides) == ["headline", "body", "image"]
     torch.testing.assert_close(parts_sum(logit), output.logits[:, 0] - output.logits[:, 1], rtol=0, atol=tolerance)
     for parts in cosines.values():

@@ -88,6 +88,28 @@ def test_the_built_in_articles_are_found_in_the_folder_of_their_settings(tmp_pat
     assert article_content(job, "fake/a1").title == "title fake/a1"
 
 
+def test_an_article_of_a_table_is_found_by_its_id_and_shortened(tmp_path):
+    columns = {name: name for name in ("id", "title", "text", "label", "image", "caption", "source", "date")}
+    table = tmp_path / "t.csv"
+    table.write_text(
+        f"id,title,text,label,image,caption\na,One,{'word ' * 500},true,i.png,a boat\na,Two,again,true,i.png,\n",
+        encoding="utf-8",
+    )
+    picture(tmp_path / "i.png")
+    labels = {"fake": ["true"], "real": ["false"]}
+    job = job_of(tmp_path / "sweep", table, "data.name=table", f"data.columns={json.dumps(columns)}",
+                 "data.images=null", f"data.labels={json.dumps(labels)}")  # fmt: skip
+    content = article_content(job, "a")
+    assert (content.title, content.caption, content.image) == ("One", "a boat", (tmp_path / "i.png").resolve())
+    assert content.text == shortened("word " * 500)
+    assert article_content(job, "b") is None
+
+
+def test_articles_of_a_kind_that_is_not_known_here_are_not_at_hand(tmp_path):
+    write_article(tmp_path / "data", "fake/a1")
+    assert article_content(job_of(tmp_path / "sweep", tmp_path / "data", "data.name=theirs"), "fake/a1") is None
+
+
 def test_what_is_gone_or_damaged_is_not_at_hand(tmp_path):
     job = job_of(tmp_path / "sweep", tmp_path / "data")
     assert article_content(job, "fake/a1") is None

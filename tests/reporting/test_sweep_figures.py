@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
-from sklearn.calibration import calibration_curve
 
 from safe_exp.figures.sheet import save_figure
 from safe_exp.reporting.axis_figures import bars_figure, curve_figure, heat_map_figure
 from safe_exp.reporting.conditions import group
-from safe_exp.reporting.sweep_figures import losses_figure, mean_similarity, reliability, sweep_drawings
+from safe_exp.reporting.sweep_figures import (
+    losses_figure,
+    mean_similarity,
+    sweep_drawings,
+    winner_reliability_figure,
+)
 from safe_exp.sweep.folder import read_sweep
 from tests.reporting.made_sweep import ARTICLES, write_job
 
@@ -94,21 +98,22 @@ def test_bars_begin_at_zero_and_have_whiskers_where_there_are_intervals(tmp_path
     assert [label.get_text() for label in axes.get_yticklabels()] == ["[3]\n(winner)", "[3, 4]"]
 
 
-def test_the_reliability_diagram_is_that_of_scikit_learn():
-    random = np.random.default_rng(0)
-    probability = random.uniform(0, 1, 500)
-    fake = (random.uniform(0, 1, 500) < probability**2).astype(int)
-    found, said = calibration_curve(fake, probability, n_bins=10)
-    ours = reliability(probability, fake)
-    np.testing.assert_allclose(ours[0], said)
-    np.testing.assert_allclose(ours[1], found)
-    assert ours[2].sum() == 500
+def test_articles_that_one_job_each_has_tested_have_intervals_in_the_reliability_diagram(tmp_path):
+    write_job(tmp_path, 0, "seed=0")
+    figure = winner_reliability_figure(study_of(tmp_path).winner)
+    assert figure.get_suptitle() == "Reliability on 6 test articles, 1 job (bars: 95 % by Wilson)"
+    (points,) = figure.axes[0].containers
+    assert points.has_yerr
 
 
-def test_a_probability_of_one_is_in_the_last_bin():
-    said, found, counts = reliability(np.array([1.0, 0.0]), np.array([1, 0]))
-    assert (said.tolist(), found.tolist()) == ([0, 1], [0, 1])
-    assert (counts[0], counts[-1]) == (1, 1)
+def test_articles_that_several_jobs_have_tested_have_no_intervals_since_their_scores_are_no_further_evidence(tmp_path):
+    for seed in (0, 1):
+        write_job(tmp_path, seed, f"seed={seed}")
+    figure = winner_reliability_figure(study_of(tmp_path).winner)
+    assert figure.get_suptitle() == "Reliability on 12 scores of 6 test articles, 2 jobs"
+    (points,) = figure.axes[0].containers
+    assert not points.has_yerr
+    assert sum(bar.get_height() for bar in figure.axes[1].patches) == 12
 
 
 def test_the_similarity_of_an_article_is_averaged_over_the_jobs(tmp_path):

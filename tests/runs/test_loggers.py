@@ -7,20 +7,30 @@ import os
 import subprocess
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 from PIL import Image
+from pytorch_lightning.demos.boring_classes import BoringModel
+from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from safe_exp.config import LoggerConfig
+from safe_exp.config import LoggerConfig, plain_config
 from safe_exp.runs.loggers import (
-    SteadyWandbLogger,
-    _has_account,
-    _wandb_mode,
+    LoggerKind,
     close_loggers,
     log_results,
+    loggers,
     open_loggers,
+    require_known_loggers,
 )
+from safe_exp.runs.loggers._opened import OpenLogger
+from safe_exp.runs.loggers.wandb import _has_account, _wandb_mode
+from safe_exp.runs.settings import require_same_settings
+from safe_exp.system.errors import UserError
+from tests.commands import SMALL, run
+from tests.made import compose_config
 from tests.wandb_file import read_finished_run
 
 BOTH = LoggerConfig(csv=True, wandb=True, project="safe_exp")
@@ -45,21 +55,21 @@ def offline_files(folder):
 
 
 def run_job(folder, name, exit_code, loss):
-    loggers = open_loggers(ONLY_WANDB, folder, name, "sweep-7", CONFIG)
+    opened = open_loggers(ONLY_WANDB, folder, name, "sweep-7", CONFIG)
     for step in range(2):
-        loggers[0].log_metrics({"train/loss": loss / (step + 1)}, step)
-    close_loggers(loggers, exit_code)
+        opened[0].log_metrics({"train/loss": loss / (step + 1)}, step)
+    close_loggers(opened, exit_code)
 
 
 def test_an_offline_run_holds_config_history_summary_and_exit_code(tmp_path, caplog, capfd):
     caplog.set_level(logging.INFO, logger="safe_exp")
     environment = environment_of_ours()
     Image.new("RGB", (8, 6)).save(tmp_path / "roc.png")
-    loggers = open_loggers(ONLY_WANDB, tmp_path, "model.alpha=0.4", "sweep-7", CONFIG)
+    opened = open_loggers(ONLY_WANDB, tmp_path, "model.alpha=0.4", "sweep-7", CONFIG)
     for step, loss in enumerate((0.7, 0.5)):
-        loggers[0].log_metrics({"train/loss": loss, "epoch": step}, step)
-    log_results(loggers, {"roc": tmp_path / "roc.png"}, ARTICLES)
-    close_loggers(loggers, 0)
+        opened[0].log_metrics({"train/loss": loss, "epoch": step}, step)
+    log_results(opened, {"roc": tmp_path / "roc.png"}, ARTICLES)
+    close_loggers(opened, 0)
 
     (file,) = offline_files(tmp_path)
     run = read_finished_run(file)
@@ -113,9 +123,9 @@ def test_a_resumed_run_adds_a_part_to_the_same_wandb_run(tmp_path):
 def test_a_resumed_run_keeps_the_csv_rows_of_the_first_part(tmp_path):
     config = LoggerConfig(csv=True, wandb=False, project="p")
     for loss in (0.7, 0.5):
-        loggers = open_loggers(config, tmp_path, "name", None, CONFIG)
-        loggers[0].log_metrics({"train/loss": loss}, 0)
-        close_loggers(loggers, 0)
+        opened = open_loggers(config, tmp_path, "name", None, CONFIG)
+        opened[0].log_metrics({"train/loss": loss}, 0)
+        close_loggers(opened, 0)
     files = sorted((tmp_path / "logs").glob("*/metrics.csv"))
     assert [next(csv.DictReader(file.open()))["train/loss"] for file in files] == ["0.7", "0.5"]
 
@@ -124,8 +134,8 @@ def test_disabled_wandb_leaves_nothing_and_is_not_imported(tmp_path):
     code = (
         "import sys, pathlib, safe_exp.runs.loggers as t; from safe_exp.config import LoggerConfig\n"
         "config = LoggerConfig(csv=False, wandb=True, project='p')\n"
-        "loggers = t.open_loggers(config, pathlib.Path(sys.argv[1]), 'name', None, {})\n"
-        "t.log_results(loggers, {}, []); t.close_loggers(loggers, 0); print(loggers, 'wandb' in sys.modules)"
+        "opened = t.open_loggers(config, pathlib.Path(sys.argv[1]), 'name', None, {})\n"
+        "t.log_results(opened, {}, []); t.close_loggers(opened, 0); print(opened, 'wandb' in sys.modules)"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     environment = {**os.environ, "WANDB_MODE": "disabled"}
@@ -155,8 +165,8 @@ def test_a_wandb_that_cannot_start_costs_a_warning_and_not_the_run(tmp_path, mon
     import wandb
 
     monkeypatch.setattr(wandb, "init", lambda **arguments: 1 / 0)
-    loggers = open_loggers(BOTH, tmp_path, "name", None, CONFIG)
-    assert [type(logger).__name__ for logger in loggers] == ["CSVLogger"]
+    opened = open_loggers(BOTH, tmp_path, "name", None, CONFIG)
+    assert [type(logger.logger).__name__ for logger in opened] == ["CSVLogger"]
     assert "goes on without" in caplog.text
 
 
@@ -164,7 +174,8 @@ def test_a_wandb_that_dies_in_mid_run_is_reported_once(caplog):
     def dead(*arguments, **named):
         raise ConnectionResetError("the service is gone")
 
-    logger = SteadyWandbLogger(experiment=SimpleNamespace(log=dead, finish=dead), project="p")
+    service = SimpleNamespace(log=dead, finish=dead)
+    logger = OpenLogger(loggers["wandb"], WandbLogger(experiment=service, project="p"))
     for step in range(3):
         logger.log_metrics({"train/loss": 1.0}, step)
     log_results([logger], {}, ARTICLES)
@@ -198,6 +209,199 @@ def test_a_netrc_entry_counts_for_its_own_server_only(tmp_path, monkeypatch):
     assert not _has_account(wandb_settings())
     (tmp_path / "netrc").write_text("not a netrc file {")
     assert not _has_account(wandb_settings(base_url="https://wandb.lab.example"))
+
+
+class Recorder(Logger):
+    """Remembers each call; raises in the one named `fails`, and in all that follow."""
+
+    name, version = "recorder", None
+
+    def __init__(self, fails: str | None = None) -> None:
+        super().__init__()
+        self.fails, self.failed, self.calls = fails, False, []
+
+    def called(self, name: str, *arguments: Any) -> None:
+        self.calls.append((name, *arguments))
+        self.failed |= name == self.fails
+        if self.failed:
+            raise ConnectionResetError(f"{name}: no route to host")
+
+    @property
+    def save_dir(self) -> str:
+        self.called("save_dir")
+        return "here"
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self.called("log_metrics", metrics, step)
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        self.called("log_hyperparams", params)
+
+    def log_graph(self, model: Any, input_array: Any = None) -> None:
+        self.called("log_graph")
+
+    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
+        self.called("after_save_checkpoint")
+
+    def save(self) -> None:
+        self.called("save")
+
+    def finalize(self, status: str) -> None:
+        self.called("finalize", status)
+
+
+class Recorded(LoggerKind):
+    """Opens a Recorder; `told` is what it was told."""
+
+    name = "recorder"
+
+    def __init__(self, required: bool = False) -> None:
+        self.required, self.told = required, None
+
+    def open(self, settings: Any, run: Any) -> Recorder:
+        self.told = settings, run
+        return Recorder(**settings)
+
+    def log_results(self, logger: Recorder, figures: Any, predictions: Any) -> None:
+        logger.called("log_results", figures, predictions)
+
+    def close(self, logger: Recorder, exit_code: int) -> None:
+        logger.called("close", exit_code)
+
+
+def with_more(more: dict[str, Any]) -> LoggerConfig:
+    return LoggerConfig(csv=False, wandb=False, project="p", more=more)
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """A kind of logger that is registered for one test."""
+    monkeypatch.setattr(loggers, "_entries", dict(loggers._entries))
+    return loggers.add(Recorded())
+
+
+def test_a_further_logger_is_opened_by_name_with_its_settings_and_told_of_the_run(recorded, tmp_path):
+    (opened,) = open_loggers(with_more({"recorder": {"fails": None}}), tmp_path, "seed=1", "sweep-7", CONFIG)
+    settings, told = recorded.told
+    assert settings == {"fails": None}
+    assert (told.folder, told.name, told.group, told.config) == (tmp_path.resolve(), "seed=1", "sweep-7", CONFIG)
+    opened.log_hyperparams({"alpha": 0.4})
+    opened.log_metrics({"train/loss": 0.5}, 3)
+    log_results([opened], {"roc": tmp_path / "roc.png"}, ARTICLES)
+    close_loggers([opened], 1)
+    assert opened.logger.calls == [
+        ("log_hyperparams", {"alpha": 0.4}),
+        ("log_metrics", {"train/loss": 0.5}, 3),
+        ("log_results", {"roc": tmp_path / "roc.png"}, ARTICLES),
+        ("close", 1),
+    ]
+
+
+CALLS = ["log_metrics", "log_hyperparams", "log_graph", "after_save_checkpoint", "save", "finalize", "save_dir",
+         "log_results", "close"]  # fmt: skip
+
+
+def call_all(opened: OpenLogger) -> None:
+    opened.log_hyperparams({})
+    opened.log_graph(None)
+    opened.log_metrics({"train/loss": 0.5}, 0)
+    opened.save()
+    opened.after_save_checkpoint(None)
+    assert opened.save_dir in ("here", None)
+    opened.log_results({}, [])
+    opened.finalize("success")
+    opened.close(0)
+
+
+@pytest.mark.parametrize("fails", CALLS)
+def test_a_logger_that_fails_is_reported_once_and_asked_for_nothing_more(fails, recorded, tmp_path, caplog):
+    (opened,) = open_loggers(with_more({"recorder": {"fails": fails}}), tmp_path, "name", None, CONFIG)
+    call_all(opened)
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert warning.startswith("recorder could not ")
+    assert f"({fails}: no route to host); the run goes on without it." in warning
+    assert opened.logger.calls[-1][0] == fails
+
+
+@pytest.mark.parametrize("fails", CALLS)
+def test_a_fault_of_a_logger_that_is_required_ends_the_run(fails, recorded, tmp_path):
+    recorded.required = True
+    (opened,) = open_loggers(with_more({"recorder": {"fails": fails}}), tmp_path, "name", None, CONFIG)
+    with pytest.raises(ConnectionResetError, match=fails):
+        call_all(opened)
+
+
+def test_a_logger_that_cannot_be_opened_costs_a_warning_unless_it_is_required(recorded, tmp_path, caplog):
+    config = with_more({"recorder": {"colour": "red"}})
+    assert open_loggers(config, tmp_path, "name", None, CONFIG) == []
+    assert "recorder could not be started (" in caplog.text
+    assert "'colour'); the run goes on without it." in caplog.text
+    recorded.required = True
+    with pytest.raises(TypeError, match="colour"):
+        open_loggers(config, tmp_path, "name", None, CONFIG)
+
+
+def test_the_csv_files_are_required_and_wandb_is_not():
+    assert loggers["csv"].required
+    assert not loggers["wandb"].required
+
+
+def test_lightning_trains_to_the_end_with_a_logger_that_fails(recorded, tmp_path, caplog):
+    config = LoggerConfig(csv=True, wandb=False, project="p", more={"recorder": {"fails": "log_metrics"}})
+    opened = open_loggers(config, tmp_path, "name", None, CONFIG)
+    trainer = pl.Trainer(
+        max_epochs=2, limit_train_batches=2, limit_val_batches=1, accelerator="cpu", log_every_n_steps=1, logger=opened,
+        default_root_dir=tmp_path, enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    model = BoringModel()
+    model.on_train_epoch_end = lambda: [each.log_metrics({"loss": 1.0}, 0) for each in opened]
+    trainer.fit(model)
+    close_loggers(opened, 0)
+    assert trainer.current_epoch == 2
+    assert caplog.text.count("recorder could not") == 1
+    assert len(list(csv.DictReader((tmp_path / "logs" / "version_0" / "metrics.csv").open()))) == 2
+
+
+def test_profilers_write_beside_the_csv_files(tmp_path):
+    for config, folder in ((BOTH, tmp_path / "logs" / "version_0"), (ONLY_WANDB, tmp_path)):
+        opened = open_loggers(config, tmp_path, "name", None, CONFIG)
+        trainer = pl.Trainer(accelerator="cpu", logger=opened, default_root_dir=tmp_path, enable_progress_bar=False)
+        assert trainer.log_dir == str(folder.resolve())
+        close_loggers(opened, 0)
+
+
+def test_an_unknown_logger_is_refused_with_the_names_that_there_are_and_without_importing_one(tmp_path):
+    with pytest.raises(UserError, match=r"logger\.more=tensorbord: expected one of csv, wandb\."):
+        require_known_loggers(with_more({"tensorbord": {}}))
+    code = (
+        "import sys, safe_exp.runs.loggers as t; from safe_exp.config import LoggerConfig\n"
+        "t.require_known_loggers(LoggerConfig(csv=True, wandb=True, project='p'))\n"
+        "assert not {'pytorch_lightning', 'torch', 'wandb'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [(), ("-m", "seed=0,1", "hydra/launcher=stacked")])
+def test_an_unknown_logger_is_refused_before_anything_is_prepared(launcher, tmp_path):
+    done = run("train", *launcher, *SMALL, "+logger.more.tensorbord={}", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "logger.more=tensorbord: expected one of csv, wandb." in done.stderr
+    assert not list(tmp_path.glob("**/artifacts"))
+    assert not (tmp_path / "data").exists()
+
+
+def test_settings_of_a_further_logger_that_are_none_are_refused():
+    with pytest.raises(UserError, match=r"logger\.more\.tensorboard=3: expected the logger's settings; {} where"):
+        compose_config("+logger.more.tensorboard=3")
+    assert compose_config("+logger.more.tensorboard={}").logger.more == {"tensorboard": {}}
+
+
+def test_a_run_stored_before_there_were_further_loggers_is_resumed():
+    now = plain_config(compose_config())
+    stored = {**now, "logger": {key: now["logger"][key] for key in ("csv", "wandb", "project")}}
+    assert "more" in now["logger"]
+    require_same_settings("resume=x", "run", stored, now)
 
 
 def test_only_the_first_process_opens_loggers(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from safe_exp.runs import own_command as ddp
 from safe_exp.runs.processes import needs_a_command_of_its_own, process_number, require_a_task_for_each_process
 from tests.commands import SMALL, environment, read_json, run
 from tests.made import compose_config
-from tests.sweep.test_sweeps import results, sweep_folder, wait_for
+from tests.sweep.test_sweep import results, sweep_folder, wait_for
 
 DDP = ("trainer=ddp", "trainer.accelerator=cpu", "logger=none")
 TWO = (*DDP, "trainer.devices=2")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.commands import SMALL, environment, read_json, run
-from tests.sweep.test_sweeps import TINY, results, sweep_folder, wait_for
+from tests.sweep.test_sweep import TINY, results, sweep_folder, wait_for
 
 ON_SLURM = ("hydra/launcher=submitit_slurm", "hydra.launcher.partition=debug", "hydra.launcher.cpus_per_task=1",
             "hydra.launcher.mem_gb=1", "hydra.launcher.timeout_min=10")  # fmt: skip

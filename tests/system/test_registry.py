@@ -57,6 +57,20 @@ def test_an_entry_may_be_added_from_elsewhere(registry: Registry):
     assert registry.names() == ["blue", "green", "red"]
 
 
+def test_a_module_whose_entry_has_another_name_is_refused(registry: Registry, tmp_path):
+    package = tmp_path / "palette_of_a_test"
+    (package / "green.py").write_text(COLOUR.format(package=package.name, name="red"), encoding="utf-8")
+    with pytest.raises(UserError, match=r"green\.py adds no paint named green; its entry is named like its file\."):
+        registry["green"]
+
+
 def test_an_unknown_name_is_refused_with_the_names_that_there_are(registry: Registry):
     with pytest.raises(UserError, match=r"paint=pink: expected one of blue, red\."):
         registry["pink"]
+    with pytest.raises(UserError, match=r"paint=pink: expected one of blue, red\."):
+        registry.require("pink")
+
+
+def test_a_name_is_checked_without_importing_its_entry(registry: Registry):
+    registry.require("red")
+    assert not {name for name in sys.modules if name.startswith("palette_of_a_test.")}

@@ -6,11 +6,11 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from safe_exp.config import Variant
 from safe_exp.config.monitor import legal_monitors
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import safe_loss
 from safe_exp.network.safe_network import VARIANTS
+from safe_exp.network.variants import variants
 from safe_exp.system.errors import UserError
 from safe_exp.training.module import SafeModule
 from tests.made import compose_config, draw_batch, draw_module, loader, word_vectors
@@ -73,7 +73,7 @@ def test_algorithm1_in_simultaneous_order_is_sgd_article_by_article():
 @pytest.mark.parametrize("update", ["closed_form", "algorithm1", "autograd"])
 def test_gradient_clipping_bounds_every_step(update):
     gamma, bound = 0.1, 1e-3
-    module = draw_module(f"model.update={update}", f"model.gamma={gamma}", gradient_clip_val=bound)
+    module = draw_module(f"model.update={update}", f"model.gamma={gamma}", f"trainer.gradient_clip_val={bound}")
     before = torch.cat([p.detach().clone().flatten() for p in module.network.parameters()])
     fit(module, epochs=1, batches=BATCHES[:1])
     after = torch.cat([p.detach().flatten() for p in module.network.parameters()])
@@ -82,7 +82,7 @@ def test_gradient_clipping_bounds_every_step(update):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_gradients_are_clipped_under_mixed_precision(optimizer):
-    module = draw_module(f"optimizer={optimizer}", gradient_clip_val=1e-3)
+    module = draw_module(f"optimizer={optimizer}", "trainer.gradient_clip_val=1e-3")
     before = [p.detach().clone() for p in module.network.parameters()]
     fit(module, epochs=1, precision="bf16-mixed")
     assert any(not torch.equal(a, b) for a, b in zip(before, module.network.parameters(), strict=True))
@@ -129,7 +129,7 @@ def test_every_legal_monitor_is_logged_and_every_figure_that_is_logged_is_legal(
     module = draw_module(f"model={variant}")
     metrics = fit(module, epochs=1).callback_metrics
     logged = {name for name in metrics if name.startswith("val/")}
-    assert set(legal_monitors(Variant(variant))) == logged == set(module.logged)
+    assert set(legal_monitors(variants[variant].compares)) == logged == set(module.logged)
     for name in logged:  # what a sweep compares is what picked the checkpoint
         assert float(metrics[name]) == pytest.approx(module.logged[name], rel=1e-6)
 
@@ -165,7 +165,7 @@ def test_the_step_of_a_device_is_one_graph(variant):
 
 @pytest.mark.slow
 def test_a_compiled_step_trains_the_same_weights():
-    ours, twin = draw_module("model.gamma=0.1", compiled=True), draw_module("model.gamma=0.1")
+    ours, twin = draw_module("model.gamma=0.1", "compile=true"), draw_module("model.gamma=0.1")
     metrics = fit(ours).callback_metrics
     reference = fit(twin).callback_metrics
     assert_same_weights(ours, twin, rtol=1e-4, atol=1e-6)
@@ -253,4 +253,4 @@ def test_the_released_architecture_reads_title_and_body_apart():
 def test_the_released_architecture_needs_words_for_its_images():
     config = compose_config("model=released")
     with pytest.raises(UserError, match=r"theirs have 8 and 5 numbers. Describe images in words"):
-        SafeModule(config.model, config.optimizer, word_vectors(8), word_vectors(5))
+        SafeModule(config, word_vectors(8), word_vectors(5))

@@ -40,7 +40,7 @@ def test_every_update_mode_overfits_32_real_articles(update):
     batches = [encoded.__getitems__(rows[start : start + 8]) for start in range(0, 32, 8)]
 
     torch.manual_seed(0)
-    module = SafeModule(config.model, config.optimizer, vectors, vectors)
+    module = SafeModule(config, vectors, vectors)
     metrics = fit(module, epochs=60, batches=batches, check_val_every_n_epoch=60).callback_metrics
     assert metrics["train/loss"] < 0.05
     assert metrics["val/accuracy"] == 1.0

@@ -70,7 +70,7 @@ def clock(monkeypatch):
         clock.now += clock.step
         return clock.now
 
-    monkeypatch.setattr("safe_exp.training.progress.time", SimpleNamespace(monotonic=monotonic))
+    monkeypatch.setattr("safe_exp.system.terminal.time", SimpleNamespace(monotonic=monotonic))
     return clock
 
 
@@ -150,8 +150,8 @@ def test_a_fault_ends_the_bar():
 
 
 def test_other_processes_than_the_first_are_silent(lines):
-    console, progress = terminal(), TrainingProgress()
-    progress.console = console
+    console = terminal()
+    progress = TrainingProgress(console)
     trainer = SimpleNamespace(
         is_global_zero=False, num_training_batches=2, max_epochs=1, max_steps=-1, current_epoch=0, callback_metrics={}
     )
@@ -174,8 +174,8 @@ def test_a_resumed_run_begins_where_it_stopped():
     progress = TrainingProgress(terminal())
     trainer = SimpleNamespace(num_training_batches=10, max_epochs=5, max_steps=-1, current_epoch=3)
     progress.on_train_start(trainer, None)
-    (task,) = progress._bar.tasks
-    progress._bar.stop()
+    (task,) = progress._display.bar.tasks
+    progress._display.bar.stop()
     assert (task.completed, task.total, task.description) == (30, 50, "Epoch 4/5")
 
 
@@ -184,8 +184,8 @@ def test_an_endless_training_has_no_total():
     progress.on_train_start(
         SimpleNamespace(num_training_batches=10, max_epochs=-1, max_steps=-1, current_epoch=0), None
     )
-    (task,) = progress._bar.tasks
-    progress._bar.stop()
+    (task,) = progress._display.bar.tasks
+    progress._display.bar.stop()
     assert (task.total, task.description) == (None, "Epoch 1/∞")
 
 

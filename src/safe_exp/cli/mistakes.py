@@ -21,6 +21,7 @@ from safe_exp.cli.compat import composition_errors_told
 from safe_exp.config import CONF
 from safe_exp.runs.processes import in_multirun
 from safe_exp.system.errors import UserError
+from safe_exp.system.nested import walk
 
 WANTED = {"Float": "a number", "Integer": "a whole number"}  # by OmegaConf's names
 
@@ -97,14 +98,7 @@ def known_keys(command: str) -> list[str]:
             break
         except (CompactHydraException, OmegaConfBaseException):
             continue
-    return list(_dotted(config, ""))
-
-
-def _dotted(config: dict[str, Any], prefix: str) -> Iterator[str]:
-    for key, value in config.items():
-        yield f"{prefix}{key}"
-        if isinstance(value, dict):
-            yield from _dotted(value, f"{prefix}{key}.")
+    return [key for key, _ in walk(config)]
 
 
 def _did_you_mean(found: Iterable[str]) -> str:

@@ -109,5 +109,6 @@ def print_help(command: str, summary: str, groups: list[str]) -> None:
         raise SystemExit(1) from None
     options = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in groups}
     listed = "\n".join(f"  {group}: {', '.join(options[group])}" for group in groups)
-    indented = "".join(f"  {line}\n" for line in config.splitlines())
+    # Places for settings of an extension (model.extra, logger.more) say nothing while they are empty.
+    indented = "".join(f"  {line}\n" for line in config.splitlines() if not line.endswith(": {}"))
     print(HELP.format(summary=summary, command=command, groups=listed, config=indented), end="")

@@ -1,18 +1,14 @@
 """The typed shape of conf/: what each key may be, in which unit, and which combinations make sense.
 
-YAML in conf/ holds the values, this file holds the types. Hydra refuses unknown names and wrong types while it composes
-(in a sweep: for every job, before the first one starts); the `__post_init__` checks refuse wrong values when
-`typed_config` turns the composed config into these classes, before anything is read or built.
+YAML in conf/ holds the values, this package holds the types; those of one captioner or one kind of data set stand
+beside its code, in data/captioners/ and data/reading/readers/. Hydra refuses unknown names and wrong types while it
+composes (in a sweep: for every job, before the first one starts); the `__post_init__` checks refuse wrong values when
+`typed_config` turns the composed config into these classes, before anything is read or built. Checks that depend on the
+variant of the model are in `safe_exp.training.checks`, the first thing that a training does.
 """
 
 from safe_exp.config.baseline import BaselineConfig, MethodConfig, TfidfConfig
-from safe_exp.config.captioner import (
-    BlipConfig,
-    CaptionerConfig,
-    FileCaptionerConfig,
-    VisualWordsConfig,
-    captioner_from_plain,
-)
+from safe_exp.config.captioner import CaptionerConfig
 from safe_exp.config.commands import (
     CONF,
     EvaluateConfig,
@@ -21,17 +17,9 @@ from safe_exp.config.commands import (
     ReportConfig,
     TrainConfig,
     plain_config,
-    register_schemas,
     typed_config,
 )
-from safe_exp.config.data import (
-    MODALITIES,
-    DataConfig,
-    SplitMethod,
-    SyntheticDataConfig,
-    TableDataConfig,
-    VectorsConfig,
-)
+from safe_exp.config.data import MODALITIES, DataConfig, SplitMethod, VectorsConfig
 from safe_exp.config.model import (
     AdamConfig,
     LossSettings,
@@ -41,7 +29,6 @@ from safe_exp.config.model import (
     SgdConfig,
     SimilarityLoss,
     Update,
-    Variant,
 )
 from safe_exp.config.predict import PredictConfig
 from safe_exp.config.trainer import (
@@ -58,7 +45,6 @@ __all__ = [
     "MODALITIES",
     "AdamConfig",
     "BaselineConfig",
-    "BlipConfig",
     "CallbacksConfig",
     "CaptionerConfig",
     "ConvergenceConfig",
@@ -66,7 +52,6 @@ __all__ = [
     "EarlyStoppingConfig",
     "EvaluateConfig",
     "ExportConfig",
-    "FileCaptionerConfig",
     "LoggerConfig",
     "LossSettings",
     "MethodConfig",
@@ -79,18 +64,12 @@ __all__ = [
     "SgdConfig",
     "SimilarityLoss",
     "SplitMethod",
-    "SyntheticDataConfig",
-    "TableDataConfig",
     "TfidfConfig",
     "TrainConfig",
     "TrainerConfig",
     "Update",
-    "Variant",
     "VectorsConfig",
-    "VisualWordsConfig",
-    "captioner_from_plain",
     "plain_config",
-    "register_schemas",
     "trainer_arguments",
     "typed_config",
 ]

@@ -1,20 +1,17 @@
-"""The config of each command, how Hydra learns of it, and how it becomes typed."""
+"""The config of each command, and how it becomes typed."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from safe_exp.config.baseline import BaselineConfig, MethodConfig, TfidfConfig
-from safe_exp.config.captioner import BlipConfig, CaptionerConfig, FileCaptionerConfig, VisualWordsConfig
+from safe_exp.config.captioner import CaptionerConfig
 from safe_exp.config.checks import require_at_least, require_threshold
-from safe_exp.config.data import DataConfig, SyntheticDataConfig, TableDataConfig, VectorsConfig
-from safe_exp.config.model import AdamConfig, ModelConfig, OptimizerConfig, SgdConfig, Update
-from safe_exp.config.monitor import check_monitor
-from safe_exp.config.predict import PredictConfig
+from safe_exp.config.data import DataConfig, VectorsConfig
+from safe_exp.config.figure_names import THRESHOLD
+from safe_exp.config.model import ModelConfig, OptimizerConfig, Update
 from safe_exp.config.trainer import CallbacksConfig, LoggerConfig, TrainerConfig
 from safe_exp.system.errors import UserError
 from safe_exp.system.versions import PACKAGE
@@ -38,10 +35,10 @@ class TrainConfig:
     callbacks: CallbacksConfig = MISSING
     logger: LoggerConfig = MISSING
     seed: int = MISSING  # initial weights and the order of the articles
-    resume: str | None = None  # a run folder whose stopped run is to be continued
+    resume: str | None = None  # a run folder whose stopped run goes on to the same weights, bit for bit
     resume_sweep: str | None = None  # a sweep's folder whose unfinished jobs are to be run; see sweep/command_line.py
-    threads: int | None = None  # of a processor; null: one where a step is too small for more
-    threshold: Any = 0.5  # a score above it is the verdict "fake"; best: that of the highest macro F1 on validation
+    threads: int | None = None  # of a processor; null: one where a step is too small for more (training/threads.py)
+    threshold: Any = THRESHOLD  # a score above it is the verdict "fake"; best: the one of best macro F1 on validation
     compile: bool = False  # true: torch.compile the closed-form step, as one CUDA graph on a GPU
 
     def __post_init__(self) -> None:
@@ -49,7 +46,6 @@ class TrainConfig:
         if self.threads is not None:
             require_at_least("threads", self.threads, 1)
         require_threshold(self.threshold)
-        check_monitor(self.callbacks.monitor, self.callbacks.mode, self.model.variant)
         precision = str(self.trainer.precision)
         if precision in ("16", "16-mixed") and self.model.update is not Update.autograd:
             raise UserError(
@@ -64,7 +60,7 @@ class EvaluateConfig:
     run: str = MISSING  # the run folder, or a file made by export, whose model scores the articles
     data: DataConfig = MISSING
     checkpoint: str = "best"  # best or last
-    threshold: Any = 0.5  # a score above it is the verdict "fake"; best: the run's own, from its validation articles
+    threshold: Any = THRESHOLD  # a score above it is the verdict "fake"; best: the run's own, from its validation split
 
     def __post_init__(self) -> None:
         require_threshold(self.threshold)
@@ -74,8 +70,8 @@ class EvaluateConfig:
 
 @dataclass
 class ExportConfig:
-    run: str = MISSING  # the run folder
-    to: str = MISSING  # the file to write
+    run: str = MISSING  # a run folder of train
+    to: str = MISSING  # the file to write, such as model.safetensors
     checkpoint: str = MISSING  # best or last
 
     def __post_init__(self) -> None:
@@ -93,8 +89,8 @@ class PrepareConfig:
 class ReportConfig:
     folder: str | None = MISSING  # of a multirun of train; sweep=DIR on the command line
     score: str = MISSING  # test figure that figures, bars and tests of significance are about, as in metrics.json
-    cases: int = MISSING  # articles of each kind in the case study; 0: none
-    wandb: bool = MISSING  # also a W&B run of its own, in the sweep's group
+    cases: int = MISSING  # articles of each kind in the case study (fake and real, most and least similar); 0: none
+    wandb: bool = MISSING  # also a W&B run of its own, in the sweep's group; offline without an account
 
     def __post_init__(self) -> None:
         if self.folder is None:
@@ -102,31 +98,6 @@ class ReportConfig:
         require_at_least("cases", self.cases, 0)
         if self.cases > MOST_CASES:
             raise UserError(f"cases={self.cases}: expected at most {MOST_CASES}; the page holds four times as many.")
-
-
-def register_schemas() -> None:
-    """Tell Hydra the shapes above; conf/*.yaml and conf/<group>/*.yaml name them in their defaults lists."""
-    store = ConfigStore.instance()
-    store.store(name="train_schema", node=TrainConfig)
-    store.store(name="evaluate_schema", node=EvaluateConfig)
-    store.store(name="prepare_schema", node=PrepareConfig)
-    store.store(name="baseline_schema", node=BaselineConfig)
-    store.store(name="report_schema", node=ReportConfig)
-    store.store(name="predict_schema", node=PredictConfig)
-    store.store(name="export_schema", node=ExportConfig)
-    for group, name, node in (
-        ("data", "folder_schema", DataConfig),
-        ("data", "table_schema", TableDataConfig),
-        ("data", "synthetic_schema", SyntheticDataConfig),
-        ("captioner", "file_schema", FileCaptionerConfig),
-        ("captioner", "visual_words_schema", VisualWordsConfig),
-        ("captioner", "blip_schema", BlipConfig),
-        ("baseline", "majority_schema", MethodConfig),
-        ("baseline", "tfidf_schema", TfidfConfig),
-        ("optimizer", "sgd_schema", SgdConfig),
-        ("optimizer", "adam_schema", AdamConfig),
-    ):
-        store.store(group=f"schema/{group}", name=name, node=node)
 
 
 def typed_config(composed: DictConfig) -> Any:

@@ -21,10 +21,8 @@ MODALITIES = ("text", "visual")
 
 @dataclass
 class LabelsConfig:
-    """The words that name each class, as folder names or table cells; upper and lower case are the same."""
-
-    fake: list[str] = MISSING
-    real: list[str] = MISSING
+    fake: list[str] = MISSING  # words that name the class, as folder names or table cells, in any case
+    real: list[str] = MISSING  # words that name the class, as folder names or table cells, in any case
 
     def __post_init__(self) -> None:
         words = [word.strip().casefold() for word in (*self.fake, *self.real)]
@@ -41,10 +39,10 @@ class DataConfig:
 
     name: str = MISSING  # which reader
     root: str = MISSING  # the articles: a folder, or a table; relative to where the command is started
-    prepared: str = MISSING  # where prepared data sets are kept, one folder for each input and its settings
+    prepared: str = MISSING  # folder of prepared data sets, made on first use: one for each input and its settings
     labels: LabelsConfig = MISSING
-    require: list[str] | None = MISSING  # what an article must have to be used; null: what the model reads
-    download_images: bool = MISSING  # fetch images that a crawl stored as addresses (captioners that read images)
+    require: list[str] | None = MISSING  # what an article must have, as in [text,visual]; null: what the model reads
+    download_images: bool = MISSING  # fetch images stored as addresses (top_img), once; captioners that read images
     download: DownloadConfig = MISSING
     workers: int | None = MISSING  # processes that prepare; null: one for each core
     shards: int | None = MISSING  # prepare in so many shares, on as many machines; null: all at once
@@ -53,13 +51,13 @@ class DataConfig:
     split: SplitMethod = MISSING
     val_fraction: float = MISSING  # of all articles; the nearest 1/n of what the test split leaves
     test_fraction: float = MISSING  # of all articles; the nearest 1/n
-    folds: int | None = MISSING  # k of k-fold cross-validation; null: one split by test_fraction
+    folds: int | None = MISSING  # k of cross-validation: data.folds=5 data.fold=0; null: one split by test_fraction
     fold: int = MISSING  # which of the k folds is the test split, from 0
     seed: int = MISSING  # draws the split; apart from `seed`, so that seeds are compared on the same test articles
     batch_size: int = MISSING  # articles in a mini-batch, over all processes together
     max_text_tokens: int = MISSING  # title and body; longer articles are cut
     max_visual_tokens: int = MISSING  # the sentence that describes the image; longer ones are cut
-    min_frequency: int = MISSING  # a word enters the vocabulary when the training split holds it this often
+    min_frequency: int = MISSING  # words rarer than this in the training split share one vector
 
     def __post_init__(self) -> None:
         self._check_preparation()
@@ -104,52 +102,8 @@ class DataConfig:
 
 
 @dataclass
-class ColumnsConfig:
-    """The columns of a table by what they hold; a table may lack those that keep these names, or they may be null."""
-
-    id: str | None = MISSING
-    title: str | None = MISSING
-    text: str | None = MISSING
-    label: str = MISSING
-    image: str | None = MISSING  # a path below data.images
-    caption: str | None = MISSING
-    source: str | None = MISSING
-    date: str | None = MISSING
-
-
-@dataclass
-class TableDataConfig(DataConfig):
-    columns: ColumnsConfig = MISSING
-    images: str | None = MISSING  # folder that the image column's paths start from; null: the table's own
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.download_images:
-            raise UserError(
-                "data.download_images=true: image addresses are read from FakeNewsNet-style folders, not from tables. "
-                "Download the images first and name their files in the column data.columns.image."
-            )
-
-
-@dataclass
-class SyntheticDataConfig(DataConfig):
-    """The built-in data set: how many articles, and how strongly each of its two signals tells fake from real."""
-
-    articles: int = MISSING  # half of them fake
-    cue_strength: float = MISSING  # 0: cue words tell nothing; 1: they alone tell almost everything
-    mismatch_strength: float = MISSING  # 0: pictures tell nothing; 1: nearly every fake's picture shows another scene
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_at_least("data.articles", self.articles, 20)
-        for key in ("cue_strength", "mismatch_strength"):
-            if not 0 <= getattr(self, key) <= 1:
-                raise UserError(f"data.{key}={getattr(self, key)}: expected a number from 0 to 1.")
-
-
-@dataclass
 class VectorsConfig:
-    path: str | None = MISSING  # word vectors in GloVe or word2vec text format; null: seeded random vectors
+    path: str | None = MISSING  # GloVe or word2vec as text, such as glove.840B.300d.txt; null: seeded random vectors
     dim: int = MISSING  # E, length of the random vectors; a file brings its own
     seed: int = MISSING  # of the vectors for words that have none
 

@@ -1,36 +1,16 @@
-"""conf/model, conf/optimizer: SAFE, its variants, its losses and its update."""
+"""conf/model, conf/optimizer: SAFE, its variants, its losses and its update.
 
-from dataclasses import dataclass
+Settings that contradict the variant are refused by `safe_exp.network.variants.Variant.check`.
+"""
+
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from omegaconf import MISSING
 
 from safe_exp.config.checks import require_at_least, require_positive
 from safe_exp.system.errors import UserError
-
-
-class Variant(str, Enum):
-    """SAFE, the four ablations of the paper, and what its authors released."""
-
-    safe = "safe"  # the whole model
-    text_only = "text_only"  # SAFE\V: no image
-    visual_only = "visual_only"  # SAFE\T: no text
-    no_similarity = "no_similarity"  # SAFE\S: β = 0
-    similarity_only = "similarity_only"  # SAFE\W: M_s alone decides, α = 0
-    released = (
-        "released"  # headline, body and image's sentence behind one map of the words: safe_exp.network.released_network
-    )
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The modalities that the variant reads."""
-        return {"text_only": ("text",), "visual_only": ("visual",)}.get(self.value, ("text", "visual"))
-
-    @property
-    def combines(self) -> bool:
-        """Whether M_p and M_s are two scorers, which can be joined; in SAFE\\W the one is the other."""
-        return len(self.reads) == 2 and self is not Variant.similarity_only
 
 
 class SimilarityLoss(str, Enum):
@@ -59,7 +39,7 @@ class LossSettings(TypedDict):
 
 @dataclass
 class ModelConfig:
-    variant: Variant = MISSING
+    variant: str = MISSING  # its module in safe_exp/network/variants
     alpha: float = MISSING  # α, weight of the prediction loss L_p, >= 0
     beta: float = MISSING  # β, weight of the similarity loss L_s, >= 0
     gamma: float = MISSING  # γ, learning rate, > 0; each optimizer sets a default that suits it
@@ -72,11 +52,21 @@ class ModelConfig:
     word_dim: int | None = None  # model=released: numbers that each word vector is mapped to
     headline_words: int | None = None  # model=released: words read of the title
     body_words: int | None = None  # model=released: words read of the body
+    extra: dict[str, Any] = field(default_factory=dict)  # further settings of a variant, by name; its file says which
 
     @property
     def loss_settings(self) -> LossSettings:
         """The arguments of `safe_loss` that the config decides."""
         return {"alpha": self.alpha, "beta": self.beta, "similarity_loss": self.similarity_loss.value}
+
+    @property
+    def network_sizes(self) -> dict[str, Any]:
+        """The sizes that every network has: filter_sizes, num_filters and feature_dim."""
+        return {
+            "filter_sizes": list(self.filter_sizes),
+            "num_filters": self.num_filters,
+            "feature_dim": self.feature_dim,
+        }
 
     def __post_init__(self) -> None:
         require_at_least("model.alpha", self.alpha, 0)
@@ -97,45 +87,6 @@ class ModelConfig:
                 f"model.filter_sizes={self.filter_sizes} repeats a width; H is a set. "
                 "For more filters of one width raise model.num_filters."
             )
-        self._check_loss_weights()
-        self._check_released()
-
-    def _check_released(self) -> None:
-        released = self.variant is Variant.released
-        for key in ("word_dim", "headline_words", "body_words"):
-            value = getattr(self, key)
-            if released:
-                require_at_least(f"model.{key}", value if value is not None else 0, 1)
-            elif value is not None:
-                raise UserError(f"model.{key}={value} has a meaning for model=released alone; leave it out.")
-        if released and self.update is Update.algorithm1:
-            raise UserError(
-                "model.update=algorithm1: the paper's loop knows one text, one image and no map of the words. Train "
-                "model=released with model.update=closed_form, or take model=safe."
-            )
-
-    def _check_loss_weights(self) -> None:
-        name, alpha, beta = self.variant.value, self.alpha, self.beta
-        if alpha == 0 and beta == 0:
-            raise UserError(
-                "model.alpha and model.beta are both 0: nothing is learned. Make at least one of them positive."
-            )
-        if self.variant is Variant.similarity_only:
-            if alpha != 0:
-                raise UserError(
-                    f"model.alpha={alpha}: in model=similarity_only M_s alone decides and there is no M_p to train. "
-                    "Set model.alpha=0, or take model=safe."
-                )
-            return
-        if self.variant not in (Variant.safe, Variant.released):
-            if beta != 0:
-                raise UserError(
-                    f"model.beta={beta}: model={name} has no similarity loss. Set model.beta=0, or take model=safe."
-                )
-            if alpha == 0:
-                raise UserError(
-                    f"model.alpha=0: model={name} learns from the prediction loss alone. Set model.alpha > 0."
-                )
 
 
 @dataclass

@@ -24,13 +24,13 @@ class PredictConfig:
     text: str | None = None
     image: str | None = None  # a file
     caption: str | None = None  # the sentence that describes the image
-    images: str | None = MISSING  # folder below which JSON lines may name images; null: they may name none
-    calibrate: bool = MISSING  # give the probability at the temperature that validation found; at 0.5 verdicts stay
+    images: str | None = MISSING  # JSON lines may name images below this folder, relative to it; null: none at all
+    calibrate: bool = MISSING  # probability at validation's temperature; thresholds are about it, at 0.5 verdicts stay
     threshold: Any = MISSING  # a probability above it is the verdict "fake"; best: the run's own, from validation
     explain: bool = MISSING  # say which phrases and patches moved the verdict and the similarity
-    explain_to: str | None = MISSING  # folder for pictures of it (visual words); implies explain
-    phrases: int = MISSING  # listed in each part of an explanation; the others are summed
-    batch_size: int = MISSING  # articles answered together, at most; fewer when no more have arrived
+    explain_to: str | None = MISSING  # folder for a picture of each article's patches (visual words); implies explain
+    phrases: int = MISSING  # listed in each part of an explanation, the strongest first; the others are summed
+    batch_size: int = MISSING  # articles answered together, at most; what has arrived does not wait for more
 
     def __post_init__(self) -> None:
         if self.checkpoint not in ("best", "last"):

@@ -1,6 +1,7 @@
 """conf/trainer, conf/callbacks, conf/logger: how long to train, on what, and what to record."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from omegaconf import MISSING
@@ -50,6 +51,21 @@ class LoggerConfig:
     csv: bool = MISSING  # every logged value in logs/
     wandb: bool = MISSING  # a W&B run: live with an account, else offline; WANDB_MODE=disabled turns it off
     project: str = MISSING  # W&B project
+    more: dict[str, Any] = field(default_factory=dict)  # further loggers of safe_exp.runs.loggers: {name: its settings}
+
+    def __post_init__(self) -> None:
+        for name, settings in self.more.items():
+            if not isinstance(settings, Mapping):
+                raise UserError(
+                    f"logger.more.{name}={settings}: expected the logger's settings; {{}} where it needs none."
+                )
+
+    @property
+    def chosen(self) -> dict[str, Mapping[str, Any]]:
+        """The settings of each logger by its name."""
+        own = {"csv": {}} if self.csv else {}
+        own |= {"wandb": {"project": self.project}} if self.wandb else {}
+        return own | self.more
 
 
 @dataclass

@@ -1,8 +1,10 @@
 """From articles to batches of word numbers.
 
 reading/            articles where they lie, and what others wrote in them
+reading/readers/    each kind of data set
 prepared/           raw articles to a prepared data set, once
-captioners/         images to sentences
+captioners/         images to sentences; each captioner
+codebook.py         visual words, the vocabulary of patches
 download/           images from their addresses
 splitting/          train, val and test; near-duplicates; leakage
 synthetic/          the built-in data set

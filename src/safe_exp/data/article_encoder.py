@@ -11,10 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from safe_exp.config import captioner_from_plain
 from safe_exp.data.artifacts import Artifacts
 from safe_exp.data.batch import NewsBatch
-from safe_exp.data.captioners import build_image_captioner
+from safe_exp.data.captioners import build_image_captioner, captioner_from_plain
 from safe_exp.data.reading.articles import Article, LeftOut
 from safe_exp.data.reading.images import decode_image, read_image_file
 from safe_exp.data.reading.untrusted import UnusableArticle
@@ -51,8 +50,7 @@ class ArticleEncoder:
         self._vocabulary = artifacts.tokenizer.get_vocab()
         self._codebook = artifacts.codebook
         config = captioner_from_plain(settings["captioner"])
-        self.captioner_name = config.name
-        self.grids: list[int] = list(getattr(config, "grids", []))  # of visual words: g x g patches each
+        self._captioner_name = config.name
         self._captioner = build_image_captioner(config) if "visual" in reads else None
 
     def encode(self, articles: Sequence[Article], image_root: Path | None = None) -> list[AskedArticle | LeftOut]:
@@ -118,10 +116,10 @@ class ArticleEncoder:
     def _no_visual(self, article: Article) -> UnusableArticle:
         if article.no_visual is not None:
             return UnusableArticle(*article.no_visual)
-        if self.captioner_name == "file":
+        if self._captioner is None:
             what = "the image" if article.image else "an article"
             return UnusableArticle("no caption", f"the run reads captions made elsewhere: give one with {what}")
-        return UnusableArticle("no image", f"the run looks at images itself (captioner={self.captioner_name})")
+        return UnusableArticle("no image", f"the run looks at images itself (captioner={self._captioner_name})")
 
     def _numbers(self, words: Sequence[str]) -> np.ndarray:
         unknown = self._vocabulary[UNKNOWN]

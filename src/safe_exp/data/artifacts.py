@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import filecmp
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,9 +14,11 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from safe_exp.config import CaptionerConfig, DataConfig
-from safe_exp.data.captioners.codebook import Codebook
+from safe_exp.data.captioners import captioners
+from safe_exp.data.codebook import Codebook
 from safe_exp.data.text import NORMALISATION
 from safe_exp.data.vectors import read_vector_tables, write_vector_tables
+from safe_exp.system.digest import json_digest
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import checksums, require_unchanged, whole_file, write_json
 
@@ -70,7 +71,7 @@ class Artifacts:
             require_unchanged(folder, manifest.pop("files", None))
             tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
             tables = read_vector_tables(folder / VECTORS)
-            has_codebook = manifest["settings"]["captioner"]["name"] == "visual_words"
+            has_codebook = captioners[manifest["settings"]["captioner"]["name"]].describes_patches
         except (
             Exception
         ) as error:  # tokenizers and safetensors have no common error; tokenizers raises a bare Exception
@@ -129,6 +130,4 @@ def shaping_settings(data: DataConfig, captioner: CaptionerConfig, required: Seq
 
 def data_fingerprint(prepared: str, settings: Mapping[str, Any], sides: Mapping[str, Sequence[str]]) -> str:
     """SHA-256 over the prepared data's own fingerprint, the settings and the split: the same wherever they lie."""
-    content = {"prepared": prepared, "settings": settings, "split": sides}
-    plain = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(plain.encode("ascii")).hexdigest()
+    return json_digest({"prepared": prepared, "settings": settings, "split": sides})

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from safe_exp.config import MODALITIES, CaptionerConfig, DataConfig, VectorsConfig
 from safe_exp.data.artifacts import MANIFEST, Artifacts, data_fingerprint, shaping_settings
-from safe_exp.data.captioners.codebook import fit_codebook
+from safe_exp.data.codebook import fit_codebook
 from safe_exp.data.encoded import SCORED_AT_ONCE, EncodedArticles, NewsLoader, count_words, encode_prepared
 from safe_exp.data.prepared import PreparedArticles, prepare
 from safe_exp.data.reading.articles import LeftOut, count_reasons

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from safe_exp.data.batch import NewsBatch
-from safe_exp.data.captioners.codebook import Codebook
+from safe_exp.data.codebook import Codebook
 from safe_exp.data.prepared import PreparedArticles
 from safe_exp.data.sampler import GlobalBatches
 from safe_exp.data.text import UNKNOWN

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from safe_exp.config import DataConfig, captioner_from_plain
+from safe_exp.config import DataConfig
 from safe_exp.data.artifacts import Artifacts, data_fingerprint
+from safe_exp.data.captioners import captioner_from_plain
 from safe_exp.data.encoded import SCORED_AT_ONCE, NewsLoader, encode_prepared
 from safe_exp.data.prepared import prepare
 from safe_exp.data.reading.articles import LeftOut, count_reasons

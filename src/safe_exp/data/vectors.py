@@ -2,13 +2,10 @@
 
 import hashlib
 import logging
-import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -18,6 +15,7 @@ from torch import Tensor
 from safe_exp.config import VectorsConfig
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import whole_file
+from safe_exp.system.terminal import counting
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +92,11 @@ def _read_vectors(path: Path, wanted: set[str]) -> tuple[dict[str, np.ndarray], 
     dim, first_line = _probe(path)
     wanted_bytes = {word.encode(): word for word in wanted}
     known: dict[str, np.ndarray] = {}
-    with _opened(path) as handle:
+    size = path.stat().st_size
+    announcement = f"Reading word vectors from {path} ({size / 1e9:.1f} GB)" if size >= ANNOUNCED_BYTES else None
+    with path.open("rb") as handle, counting(log, f"Reading {path.name}, MB", size / 1e6, announcement) as advance:
         for number, line in enumerate(handle, start=1):
+            advance(len(line) / 1e6)
             if number < first_line or not line.strip():
                 continue
             # From the right: a few words of glove.840B hold spaces themselves, as in ". . .".
@@ -158,25 +159,3 @@ def _bad_line(path: Path, number: int, dim: int, found: str) -> UserError:
         f"{path}, line {number}: expected a word and {dim} numbers, separated by spaces; {found}. "
         "The file may be cut off or damaged: unpack or download it again."
     )
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """The file, open for reading; a large one shows how far it is, or without a terminal says that it is being read."""
-    size = path.stat().st_size
-    if size < ANNOUNCED_BYTES:
-        with path.open("rb") as handle:
-            yield handle
-    elif not sys.stderr.isatty():
-        log.info("Reading word vectors from %s (%.1f GB)", path, size / 1e9)
-        with path.open("rb") as handle:
-            yield handle
-    else:
-        import rich.progress
-        from rich.console import Console
-
-        console = Console(stderr=True)
-        with rich.progress.open(
-            path, "rb", description=f"Reading {path.name}", console=console, transient=True
-        ) as handle:
-            yield handle

@@ -13,7 +13,7 @@ vector, g window widths, K filters for each, D features.
 | W_t, b_t     | text_encoder.project; visual_encoder    | (D, gK), (D)    | text_cnn.projection_backward   Eq. (16) |
 | t, v         | text_features, visual_features          | (B, D)          | text_cnn.text_cnn_forward              |
 | W_p, b_p     | predictor                               | (2, 2D), (2)    | prediction.prediction_backward Eq. (12) |
-| ŷ            | probability                             | (B)             | safe.safe_forward                      |
+| ŷ            | probability                             | (B)             | prediction.fake_probability            |
 | Δy           | prediction_error                        | (B, 2)          | prediction.prediction_error    Eq. (12) |
 | ∇L_p(t)      | d_prediction, first D columns           | (B, D)          | prediction.prediction_backward Eq. (14) |
 | s            | similarity                              | (B)             | similarity.similarity_forward          |

@@ -9,12 +9,10 @@ import torch
 from torch import Tensor
 
 from .gradients import Network
-from .loss import SIMILARITY_FLOOR, SIMILARITY_LOSSES
+from .loss import SIMILARITY_FLOOR, check_loss_settings
 from .safe import SafeWeights, map_tensors
 from .similarity import unit_vectors
 from .text_cnn import TextCnnWeights
-
-ORDERS = ("sequential", "simultaneous")
 
 
 @torch.no_grad()
@@ -49,12 +47,9 @@ def algorithm1_epoch(
     Raises:
         ValueError: the order or the similarity loss is unknown, or α or β is negative.
     """
-    if order not in ORDERS:
-        raise ValueError(f"order={order!r}: expected one of {', '.join(ORDERS)}.")
-    if similarity_loss not in SIMILARITY_LOSSES:
-        raise ValueError(f"similarity_loss={similarity_loss!r}: expected one of {', '.join(SIMILARITY_LOSSES)}.")
-    if alpha < 0 or beta < 0:
-        raise ValueError(f"alpha={alpha}, beta={beta}: both weights of the loss must be >= 0.")
+    if order not in ("sequential", "simultaneous"):
+        raise ValueError(f"order={order!r}: expected one of sequential, simultaneous.")
+    check_loss_settings(alpha, beta, similarity_loss)
     weights = net.weights()
     for j in range(len(label)):  # line 3
         _update(

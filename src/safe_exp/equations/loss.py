@@ -8,8 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SIMILARITY_LOSSES = ("real_only", "both_classes")
-
 # s and 1 - s enter the logarithm no smaller than this, which caps L_s at 16.1 for one article. Below it the article
 # gives no similarity gradient: there t and v are opposite (or equal) to within rounding, and their difference is noise.
 SIMILARITY_FLOOR = 1e-7
@@ -43,7 +41,9 @@ def safe_loss(
     Raises:
         ValueError: α or β is negative, the similarity loss is unknown, or `label` is not (B,).
     """
-    _check_loss_arguments(out.logits, label, alpha, beta, similarity_loss)
+    check_loss_settings(alpha, beta, similarity_loss)
+    if label.shape != out.logits.shape[:1]:
+        raise ValueError(f"label has shape {tuple(label.shape)}; expected ({len(out.logits)},), one per article.")
     prediction = prediction_loss(out.logits, label).mean()
     if out.similarity is None:
         return SafeLosses(alpha * prediction, prediction, torch.zeros_like(prediction))
@@ -80,14 +80,12 @@ def combine_feature_gradients(d_prediction: Tensor, d_similarity: Tensor | None,
     return alpha * d_prediction + beta * d_similarity
 
 
-def _check_loss_arguments(logits: Tensor, label: Tensor, alpha: float, beta: float, similarity_loss: str) -> None:
+def check_loss_settings(alpha: float, beta: float, similarity_loss: str) -> None:
     """Refuse what would give a loss that means nothing; see `safe_loss`."""
     if alpha < 0 or beta < 0:
         raise ValueError(f"alpha={alpha}, beta={beta}: both weights of the loss must be >= 0.")
-    if similarity_loss not in SIMILARITY_LOSSES:
-        raise ValueError(f"similarity_loss={similarity_loss!r}: expected one of {', '.join(SIMILARITY_LOSSES)}.")
-    if label.shape != logits.shape[:1]:
-        raise ValueError(f"label has shape {tuple(label.shape)}; expected ({logits.shape[0]},), one per article.")
+    if similarity_loss not in ("real_only", "both_classes"):
+        raise ValueError(f"similarity_loss={similarity_loss!r}: expected one of real_only, both_classes.")
 
 
 def _guarded_reciprocal(x: Tensor) -> Tensor:

@@ -17,8 +17,13 @@ class PredictorWeights(NamedTuple):
 
 
 def prediction_forward(features: Tensor, weights: PredictorWeights) -> Tensor:
-    """Logits W_p (t ⊕ v) + b_p, (B, 2), from t ⊕ v (B, 2D); ŷ = softmax(logits)[0] is the probability of fake."""
+    """Logits W_p (t ⊕ v) + b_p, (B, 2), from t ⊕ v (B, 2D); entry 0 stands for fake."""
     return F.linear(features, weights.weight, weights.bias)  # (B, 2)
+
+
+def fake_probability(logits: Tensor) -> Tensor:
+    """ŷ = softmax(logits)[0], the probability of fake, (B,), in float32 at least."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=1)[:, 0]
 
 
 def prediction_error(logits: Tensor, label: Tensor) -> Tensor:
@@ -26,8 +31,7 @@ def prediction_error(logits: Tensor, label: Tensor) -> Tensor:
 
     Both entries come from the same softmax, in float32 at least, so saturated logits give exactly 0 or ±1.
     """
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    error = logits.softmax(dim=1)[:, 0] - label  # (B,): ŷ - y
+    error = fake_probability(logits) - label  # (B,): ŷ - y
     return torch.stack([error, -error], dim=1)  # (B, 2)
 
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .loss import SafeLosses, combine_feature_gradients, safe_loss, similarity_loss_backward
-from .prediction import PredictorWeights, prediction_backward, prediction_error, prediction_forward
+from .prediction import PredictorWeights, fake_probability, prediction_backward, prediction_error, prediction_forward
 from .safe import SafeOutput, name_encoder, name_predictor
 from .similarity import SimilarityCache, similarity_backward, similarity_forward
 from .text_cnn import TextCnnCache, TextCnnWeights, as_table, check_shapes, encode, prepare, text_cnn_backward
@@ -75,10 +75,9 @@ def released_forward(
     v, visual_cache = channel_forward(visual, weights.word_map, weights.visual, visual_lengths)  # (B, D)
     features = torch.cat([h, b, v], dim=1)  # (B, 3D)
     logits = prediction_forward(features, weights.predictor)  # (B, 2)
-    probability = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=1)[:, 0]  # (B,)
     text = torch.cat([h, b], dim=1)  # (B, 2D)
     similarity, similarity_cache = similarity_forward(text, torch.cat([v, v], dim=1))  # (B,)
-    output = SafeOutput(text, v, logits, probability, similarity)
+    output = SafeOutput(text, v, logits, fake_probability(logits), similarity)
     return output, ReleasedCache((headline_cache, body_cache, visual_cache), similarity_cache, features, weights)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .loss import SIMILARITY_FLOOR, combine_feature_gradients, similarity_loss_backward
-from .prediction import PredictorWeights, prediction_backward, prediction_error, prediction_forward
+from .prediction import PredictorWeights, fake_probability, prediction_backward, prediction_error, prediction_forward
 from .similarity import SimilarityCache, similarity_backward, similarity_forward
 from .text_cnn import TextCnnCache, TextCnnWeights, text_cnn_backward, text_cnn_forward
 from .windows import Words
@@ -73,8 +73,7 @@ def safe_forward(
     else:
         # SAFE\W: the similarity is the verdict, ŷ = 1 - s. These logits give it back through the softmax.
         logits = torch.stack([1 - similarity, similarity], dim=1).clamp(min=SIMILARITY_FLOOR).log()  # (B, 2)
-    probability = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=1)[:, 0]  # (B,)
-    output = SafeOutput(t, v, logits, probability, similarity)
+    output = SafeOutput(t, v, logits, fake_probability(logits), similarity)
     return output, SafeCache(text_cache, visual_cache, similarity_cache, features, weights)
 
 

@@ -5,11 +5,12 @@ Line styles, markers and hatches say again in grey what the colours say.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
 from safe_exp.figures.sheet import BLUE, GREY, VERMILLION, laid_out, only_words, save_figure, say, sheet
 
@@ -28,16 +29,6 @@ class Predictions(Protocol):
     probability: np.ndarray | None  # (N,) of fake; None where the variant has no M_p
     similarity: np.ndarray | None  # (N,) M_s; None where the variant has none
     verdict: np.ndarray  # (N,) int
-
-
-class RankingCurve(NamedTuple):
-    """What a score gives at each of its distinct values taken as threshold, from the highest down."""
-
-    false_positive_rate: np.ndarray  # (T + 1,), begins at 0: nothing called fake
-    recall: np.ndarray  # (T + 1,), also called true positive rate
-    precision: np.ndarray  # (T + 1,), begins with the first threshold's
-    auroc: float
-    average_precision: float
 
 
 def draw_run_figures(
@@ -158,11 +149,14 @@ def ranking_figure(predictions: Predictions) -> Figure:
         roc.plot([0, 1], [0, 1], ":", color=GREY, label="chance: AUC 0.500")
         precision_recall.axhline(fakes / len(label), ls=":", color=GREY, label=f"chance: {fakes / len(label):.3f}")
         for name, scores, colour, style in _scorers(predictions):
-            curve = ranking_curve(label, scores)
             look = {"color": colour, "linestyle": style, "linewidth": 2, "clip_on": False}
-            roc.plot(curve.false_positive_rate, curve.recall, label=f"{name}: AUC {curve.auroc:.3f}", **look)
-            text = f"{name}: AP {curve.average_precision:.3f}"
-            precision_recall.plot(curve.recall, curve.precision, drawstyle="steps-pre", label=text, **look)
+            false_positive_rate, recall, _ = roc_curve(label, scores, drop_intermediate=False)
+            area = auc(false_positive_rate, recall)
+            roc.plot(false_positive_rate, recall, label=f"{name}: AUC {area:.3f}", **look)
+            precision, recall, _ = precision_recall_curve(label, scores)  # from the lowest threshold up
+            precision[-1] = precision[-2]  # nothing called fake: scikit-learn's 1 would be a line up the axis
+            text = f"{name}: AP {average_precision_score(label, scores):.3f}"
+            precision_recall.plot(recall[::-1], precision[::-1], drawstyle="steps-pre", label=text, **look)
         for axes in figure.axes:
             axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
             axes.legend(loc="lower right" if axes is roc else "lower left")
@@ -170,24 +164,6 @@ def ranking_figure(predictions: Predictions) -> Figure:
     precision_recall.set_title("Precision and recall")
     figure.suptitle(f"Ranking of the test articles: {fakes} fake, {reals} real", fontsize=11)
     return laid_out(figure, left=0.7, right=0.2, bottom=0.55, top=0.7, wspace=0.2)
-
-
-def ranking_curve(label: np.ndarray, scores: np.ndarray) -> RankingCurve:
-    """ROC and precision-recall of scores that should be higher for fakes; equal scores are one threshold.
-
-    Args:
-        label: (N,) with both classes, 1 = fake.
-        scores: (N,) finite.
-    """
-    order = np.argsort(-scores, kind="stable")
-    last_of_ties = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
-    found = np.cumsum(label[order] == 1)[last_of_ties]
-    called = last_of_ties + 1
-    recall = np.append(0, found / found[-1])
-    false_positive_rate = np.append(0, (called - found) / (called - found)[-1])
-    precision = np.append(found[0] / called[0], found / called)
-    auroc = np.sum(np.diff(false_positive_rate) * (recall[1:] + recall[:-1]) / 2)
-    return RankingCurve(false_positive_rate, recall, precision, auroc, np.sum(np.diff(recall) * precision[1:]))
 
 
 def _scorers(predictions: Predictions) -> list[tuple[str, np.ndarray, str, str]]:

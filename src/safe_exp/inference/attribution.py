@@ -21,6 +21,7 @@ then have one term more.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -30,6 +31,8 @@ from torch import Tensor
 from safe_exp.equations.released import ReleasedCache
 from safe_exp.equations.safe import SafeCache
 from safe_exp.equations.text_cnn import TextCnnCache
+
+Cache = SafeCache | ReleasedCache
 
 
 class SideParts(NamedTuple):
@@ -50,10 +53,14 @@ class Parts(NamedTuple):
     sides: dict[str, SideParts]  # by encoder: text and image, or headline, body and image
 
 
-def logit_parts(cache: SafeCache | ReleasedCache) -> Parts | None:
+def logit_parts(cache: Cache, encoders: Mapping[str, TextCnnCache]) -> Parts | None:
     """The logit ln ŷ/(1-ŷ) of fake, from the windows of all encoders; None in SAFE\\W, which has no M_p.
 
     Computed in the type of the features, float32 at least. The total is the sum of the parts.
+
+    Args:
+        cache: of the forward pass.
+        encoders: those that the articles went through, as `Variant.encoders` gives them.
     """
     predictor = cache.weights.predictor
     if predictor is None:
@@ -61,46 +68,35 @@ def logit_parts(cache: SafeCache | ReleasedCache) -> Parts | None:
     dtype = torch.promote_types(cache.features.dtype, torch.float32)
     weight, bias = predictor.weight.to(dtype), predictor.bias.to(dtype)
     direction = (weight[0] - weight[1]).expand(len(cache.features), -1)  # (B, 2D), or as many D as encoders: u
-    return _parts(cache, encoders(cache), direction, bias[0] - bias[1])
+    return _parts(encoders, direction, bias[0] - bias[1])
 
 
-def cosine_parts(cache: SafeCache | ReleasedCache) -> dict[str, Parts] | None:
+def cosine_parts(cache: Cache, encoders: Mapping[str, TextCnnCache]) -> dict[str, Parts] | None:
     """cos(t, v) = 2s - 1 twice, by "text" and by "image" windows; None where there is one encoder."""
     similarity = cache.similarity
     if similarity is None:
         return None
+    texts = {name: encoder for name, encoder in encoders.items() if name != "image"}
     of_text = similarity.visual_unit / similarity.text_norm  # (B, D): v₀/‖t‖; (B, 2D) for h ⊕ b
-    of_image = similarity.text_unit / similarity.visual_norm  # (B, D): t₀/‖v‖
-    if isinstance(cache, ReleasedCache):
-        of_image = of_image.unflatten(1, (2, -1)).sum(dim=1)  # (B, D): v stands in v ⊕ v twice
-    found = encoders(cache)
-    image = {"image": found.pop("image")}
+    of_image = similarity.text_unit / similarity.visual_norm  # (B, D): t₀/‖v‖; (B, 2D) for v ⊕ v
+    of_image = of_image.unflatten(1, (len(texts), -1)).sum(dim=1)  # (B, D): v stands there once for each text
     zero = of_text.new_zeros(())
-    return {"text": _parts(cache, found, of_text, zero), "image": _parts(cache, image, of_image, zero)}
+    image = {"image": encoders["image"]}
+    return {"text": _parts(texts, of_text, zero), "image": _parts(image, of_image, zero)}
 
 
-def encoders(cache: SafeCache | ReleasedCache) -> dict[str, TextCnnCache]:
-    """The encoders that an article went through, in the order in which M_p reads their features."""
-    if isinstance(cache, ReleasedCache):
-        return dict(zip(("headline", "body", "image"), cache.channels, strict=True))
-    return {name: encoder for name, encoder in (("text", cache.text), ("image", cache.visual)) if encoder is not None}
-
-
-def side_parts(cache: TextCnnCache, direction: Tensor, word_map: Tensor | None = None) -> SideParts:
+def side_parts(cache: TextCnnCache, direction: Tensor) -> SideParts:
     """What the windows of one encoder add to direction · (W ĉ).
 
     Args:
         cache: of `text_cnn_forward`.
         direction: (B, D), in the type to compute in.
-        word_map: (M, E), where the filters read mapped words; the cache's words are those before the map.
     """
     dtype, weights = direction.dtype, cache.weights
     pull = direction @ weights.project_weight.to(dtype)  # (B, g·K): (Wᵀ direction)_k
     filters = pull * cache.pooled.to(dtype)  # (B, g·K)
     active = pull * (cache.pooled > 0)  # (B, g·K): a filter below zero says nothing
     embedded = F.embedding(cache.words.tokens, cache.words.vectors).to(dtype)  # (B, L, E)
-    if word_map is not None:
-        embedded = F.linear(embedded, word_map.to(dtype))  # (B, L, M)
     words = embedded.new_zeros(embedded.shape[:2])  # (B, L)
     filter_biases = embedded.new_zeros(len(embedded))  # (B,)
     starts, widths = [], []
@@ -142,15 +138,12 @@ def phrases_of(side: SideParts, article: int, length: int) -> list[Phrase]:
     return sorted(phrases, key=lambda phrase: (-abs(phrase.contribution), phrase.start, phrase.end))
 
 
-def _parts(
-    cache: SafeCache | ReleasedCache, caches: dict[str, TextCnnCache], direction: Tensor, constant: Tensor
-) -> Parts:
+def _parts(encoders: Mapping[str, TextCnnCache], direction: Tensor, constant: Tensor) -> Parts:
     """direction · (features of these encoders) + constant; `direction` (B, n·D) has D numbers for each of them."""
-    word_map = cache.weights.word_map if isinstance(cache, ReleasedCache) else None
     constant = constant.expand(len(direction))  # (B,)
     sides = {}
-    for (name, encoder), piece in zip(caches.items(), direction.chunk(len(caches), dim=1), strict=True):
-        sides[name] = side_parts(encoder, piece, word_map)
+    for (name, encoder), piece in zip(encoders.items(), direction.chunk(len(encoders), dim=1), strict=True):
+        sides[name] = side_parts(encoder, piece)
         constant = constant + piece @ encoder.weights.project_bias.to(piece.dtype)
     total = constant + sum(side.filters.sum(dim=1) for side in sides.values())
     return Parts(total, constant, sides)

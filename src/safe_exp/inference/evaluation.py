@@ -13,7 +13,8 @@ from safe_exp.config import EvaluateConfig
 from safe_exp.config.figure_names import BEST
 from safe_exp.data.labelled_folder import encode_folder
 from safe_exp.data.reading.articles import count_reasons
-from safe_exp.network.variants import embedded
+from safe_exp.data.reading.readers import readers
+from safe_exp.network.variants import embedded, variants
 from safe_exp.runs.open_run import open_run
 from safe_exp.runs.processes import is_first_process
 from safe_exp.runs.stored import no_calibration
@@ -36,14 +37,14 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     start = time.perf_counter()
     run = Path(config.run)
     stored = open_run(run, config.checkpoint)
-    made, trained = config.data.name == "synthetic", stored.artifacts.manifest.get("name")
-    if made and trained != "synthetic":  # the default, which says nothing about a run on other articles
+    made, trained = readers[config.data.name].write is not None, stored.artifacts.manifest.get("name")
+    if made and trained != config.data.name:  # the default, which says nothing about a run on other articles
         raise UserError(
             f"run={run} was trained with data={trained}, and evaluate was not told what to score. Give the articles, "
             "as in data=fakenewsnet data.root=PATH or data=table data.root=FILE."
         )
     model, network, artifacts = stored.model, stored.network(), stored.artifacts
-    scored = encode_folder(config.data, artifacts, model.variant.reads)
+    scored = encode_folder(config.data, artifacts, variants[model.variant].reads)
     if scored.trained_on:
         log.warning(
             "%d of the %d articles have the ids of articles that this run was trained on; figures that include them "

@@ -19,16 +19,16 @@ import torch
 from scipy.special import logit as logit_of
 from torch import Tensor
 
-from safe_exp.config import PredictConfig, SyntheticDataConfig, captioner_from_plain
+from safe_exp.config import PredictConfig
 from safe_exp.config.figure_names import BEST, THRESHOLD
 from safe_exp.data.article_encoder import ArticleEncoder, AskedArticle, batch_of
+from safe_exp.data.captioners import captioner_from_plain
 from safe_exp.data.reading.articles import Article, LeftOut
 from safe_exp.data.reading.lines import LineReader, arriving_lines
 from safe_exp.data.reading.readers import build_reader
-from safe_exp.data.synthetic import write_synthetic
 from safe_exp.equations import SafeOutput, Words
 from safe_exp.inference.rendering import Explainer
-from safe_exp.network.variants import embedded, forward_of
+from safe_exp.network.variants import embedded, variants
 from safe_exp.runs.open_run import open_run
 from safe_exp.runs.stored import StoredRun, no_calibration
 from safe_exp.system.errors import UserError
@@ -66,10 +66,10 @@ class Oracle:
             wanted = "calibrate=true" if calibrate else "threshold=best"
             raise UserError(f"{wanted}: {no_calibration(stored)}")
         self.threshold = self._best_threshold() if threshold == BEST else float(threshold)
-        self.weights = stored.network().double().weights()
-        self.forward = forward_of(stored.model)
+        self.variant = variants[stored.model.variant]
+        self.network = stored.network().double()
         self.text_vectors, self.visual_vectors = stored.artifacts.text_vectors, stored.artifacts.visual_vectors
-        self.encoder = ArticleEncoder(stored.artifacts, stored.model.variant.reads)
+        self.encoder = ArticleEncoder(stored.artifacts, self.variant.reads)
         self.explainer = explainer
 
     def _best_threshold(self) -> float:
@@ -95,7 +95,7 @@ class Oracle:
             return []
         batch = batch_of(articles)
         arguments = embedded(self.model, batch, self.text_vectors, self.visual_vectors, occurring_words)
-        output, cache = self.forward(self.weights, **arguments)
+        output, cache = self.variant.forward(self.network, **arguments)
         answers = [self._answer(article.id, output, row) for row, article in enumerate(articles)]
         if self.explainer is not None:
             self.explainer.explain(articles, cache, answers)
@@ -182,15 +182,13 @@ def questions(
         read = LineReader(image and image.parent).read((1, json.dumps(_said(config, image)).encode()))
         yield [read if isinstance(read, Article) or config.id else LeftOut(name, read.reason, read.detail)], None
     elif config.data is not None:
-        data = config.data
-        root = str(write_synthetic(data)) if isinstance(data, SyntheticDataConfig) else data.root
-        reader = build_reader(data, captioner, root, labelled=False)
+        reader = build_reader(config.data, captioner, labelled=False)
         items, asked = iter(reader.items()), 0
         while batch := list(islice(items, config.batch_size)):
             asked += len(batch)
             yield [reader.read(item) for item in batch], reader.image_root
         if not asked:
-            raise UserError(f"data.root={root}: there is no article to ask about.")
+            raise UserError(f"data.root={reader.root}: there is no article to ask about.")
     else:
         if standard_input.isatty():
             log.info('Reading JSON lines from the keyboard, such as {"title": "…", "text": "…"}; Ctrl-D ends.')

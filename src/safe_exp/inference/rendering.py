@@ -14,11 +14,11 @@ from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from rich.text import Text
 
-from safe_exp.config import ModelConfig, PredictConfig, Variant, VisualWordsConfig, captioner_from_plain
+from safe_exp.config import ModelConfig, PredictConfig
 from safe_exp.data.article_encoder import AskedArticle
-from safe_exp.equations.released import ReleasedCache
-from safe_exp.equations.safe import SafeCache
-from safe_exp.inference.attribution import Parts, SideParts, cosine_parts, logit_parts, phrases_of
+from safe_exp.data.captioners import captioner_from_plain
+from safe_exp.inference.attribution import Cache, Parts, SideParts, cosine_parts, logit_parts, phrases_of
+from safe_exp.network.variants import variants
 from safe_exp.runs.stored import StoredRun
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import whole_file
@@ -56,13 +56,23 @@ class Explainer:
 
     @classmethod
     def of(cls, config: PredictConfig, stored: StoredRun) -> Explainer:
-        """As the config asks; raises UserError for pictures of a run that looks at no patches."""
+        """As the config asks.
+
+        Raises:
+            UserError: the run's variant is not explained, or pictures are wanted of a run that looks at no patches.
+        """
+        variant = variants[stored.model.variant]
+        if not variant.explained:
+            raise UserError(
+                f"explain=true: the logit of model={variant.name} is not a sum over the article's phrases, and has no "
+                "explanation. Leave explain out."
+            )
         captioner = captioner_from_plain(stored.artifacts.manifest["settings"]["captioner"])
-        grids = list(captioner.grids) if isinstance(captioner, VisualWordsConfig) else []
-        if config.explain_to is not None and (not grids or "visual" not in stored.model.variant.reads):
+        grids = list(captioner.grids)
+        if config.explain_to is not None and (not grids or "visual" not in variant.reads):
             raise UserError(
                 f"explain_to={config.explain_to}: pictures show the patches of captioner=visual_words, and this run "
-                f"has captioner={captioner.name}, model={stored.model.variant.value}. explain=true explains in words."
+                f"has captioner={captioner.name}, model={variant.name}. explain=true explains in words."
             )
         # A stream of thousands would bury the terminal's log in a file; a person at a terminal asked for it.
         shown = config.one_article or sys.stderr.isatty()
@@ -70,15 +80,14 @@ class Explainer:
         console = Console(stderr=True, highlight=False) if shown else None
         return cls(stored.model, config.phrases, grids, console, folder)
 
-    def explain(
-        self, articles: Sequence[AskedArticle], cache: SafeCache | ReleasedCache, answers: Sequence[dict[str, Any]]
-    ) -> None:
+    def explain(self, articles: Sequence[AskedArticle], cache: Cache, answers: Sequence[dict[str, Any]]) -> None:
         """Add to each answer its explanation, as plain values; show and draw it as well, where that is wanted.
 
         Args:
             cache: of the forward pass over these articles, in float64, so that the printed parts add up.
         """
-        logit, cosines = logit_parts(cache), cosine_parts(cache)
+        encoders = variants[self.model.variant].encoders(cache)
+        logit, cosines = logit_parts(cache, encoders), cosine_parts(cache, encoders)
         for row, (article, answer) in enumerate(zip(articles, answers, strict=True)):
             if "error" in answer:
                 continue
@@ -120,17 +129,10 @@ class Explainer:
 
 
 def sentences_of(article: AskedArticle, model: ModelConfig) -> dict[str, Sentence]:
-    """What each encoder read of an article, by the names that `explanation.encoders` gives them."""
-    image = Sentence(article.visual_words, 0)
-    if model.variant is not Variant.released:
-        return {"text": Sentence(article.text_words, 0), "image": image}
-    title = article.title_words
-    headline = article.text_words[:title][: model.headline_words]
-    return {
-        "headline": Sentence(headline, 0),
-        "body": Sentence(article.text_words[title:][: model.body_words], title),
-        "image": image,
-    }
+    """What each encoder read of an article, by the names that `Variant.encoders` gives them."""
+    cuts = variants[model.variant].cuts(model, article.title_words)
+    read = {name: Sentence(article.text_words[cut], cut.start) for name, cut in cuts.items()}
+    return read | {"image": Sentence(article.visual_words, 0)}
 
 
 def patch_place(grids: Sequence[int], number: int) -> dict[str, int]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 
 from safe_exp.config import ReportConfig
 from safe_exp.figures.sheet import save_figure
@@ -23,9 +21,9 @@ from safe_exp.reporting.tables import Table
 from safe_exp.sweep.folder import read_sweep
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import short_path, whole_file
+from safe_exp.system.terminal import tracked
 
 log = logging.getLogger(__name__)
-Item = TypeVar("Item")
 
 
 def report(config: ReportConfig) -> Path:
@@ -35,7 +33,7 @@ def report(config: ReportConfig) -> Path:
         UserError: `sweep` is no sweep with a finished job, `score` is none of its figures, or DIR cannot be written to.
     """
     start = time.perf_counter()
-    study = group(read_sweep(config.folder, lambda numbers: progress(numbers, "Reading jobs")))
+    study = group(read_sweep(config.folder, lambda numbers: tracked(log, numbers, "Reading jobs")))
     require_score(study, config.score)
     folder = study.sweep.folder / "report"
     sentences = summary_sentences(study, config.score)
@@ -60,7 +58,8 @@ def write_report(
 ) -> dict[str, Path]:
     """Write everything, the page last; return the figures' PNG files by name."""
     written = [path for table in tables for path in write_table(table, folder / "tables")]
-    figures = [draw(drawing, folder) for drawing in progress(sweep_drawings(study, config.score), "Drawing figures")]
+    drawings = sweep_drawings(study, config.score)
+    figures = [draw(drawing, folder) for drawing in tracked(log, drawings, "Drawing figures")]
     condition = with_similarity(study)
     cases = choose_cases(condition, config.cases) if condition else {}
     page = render_page(study, sentences, tables, figures, cases, condition.label if condition else "", footer())
@@ -92,15 +91,3 @@ def require_score(study: Study, score: str) -> None:
 
 def footer() -> str:
     return f"Made by safe_exp on {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}."
-
-
-def progress(items: Iterable[Item], description: str) -> Iterable[Item]:
-    """A bar while someone watches; else one line that says how much there is to do."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console, listed = Console(stderr=True), list(items)
-    if not console.is_terminal:
-        log.info("%s: %d", description, len(listed))
-        return listed
-    return track(listed, description, console=console, transient=True)

@@ -8,22 +8,18 @@ from __future__ import annotations
 import base64
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 from types import SimpleNamespace
-from typing import Any
 
 from PIL import Image
 
-from safe_exp.config.data import ColumnsConfig, LabelsConfig
 from safe_exp.config.figure_names import THRESHOLD
-from safe_exp.data.reading.articles import Article
-from safe_exp.data.reading.folders import FolderReader
+from safe_exp.data.reading.articles import Article, LeftOut
 from safe_exp.data.reading.images import UnusableImage, decode_image, read_image_file
-from safe_exp.data.reading.table import TableReader
-from safe_exp.data.synthetic import synthetic_folder
+from safe_exp.data.reading.readers import DataKind, Reader, readers
 from safe_exp.reporting.conditions import Condition
 from safe_exp.runs.outcome import Job
 from safe_exp.system.errors import UserError
@@ -99,46 +95,58 @@ def article_content(run: Job, article_id: str) -> ArticleContent | None:
     Returns:
         None when the articles are no longer there, the id leads out of their root, or it holds no readable article.
     """
-    root = _data_root(run)
-    if root is None:
-        return None
-    if root.is_file():
-        return _table_contents(root, json.dumps(run.config["data"])).get(article_id)
+    data = run.config.get("data") or {}
+    caption_file = str((run.config.get("captioner") or {}).get("file_name") or "caption.txt")
     try:
+        root = run.started_in / Path(str(data["root"])).expanduser()
+        labels = data.get("labels") or {"fake": ["fake"], "real": ["real"]}
+        settings = json.dumps({**data, "root": str(root), "labels": labels})
+        kind, told, seen = _open_readers(settings, caption_file)
+        root = Path(told.root).resolve()
+        if not root.exists():
+            return None
+        if not kind.items_are_ids:
+            return _all_contents(settings, caption_file).get(article_id)
         # An id is read from a file too, so it must not be able to name another place, by dots or by a link.
         if not (root / article_id).resolve().is_relative_to(root):
             return None
-        labels = _labels(run.config["data"])
-        caption_file = (run.config.get("captioner") or {}).get("file_name") or "caption.txt"
-        told = FolderReader(str(root), labels, str(caption_file)).read(article_id)
-        seen = FolderReader(str(root), labels, None).read(article_id)
-    except (OSError, RuntimeError, ValueError, KeyError):
+        return _content(told.read(article_id), seen.read(article_id))
+    except (UserError, OSError, RuntimeError, ValueError, LookupError, AttributeError, TypeError):  # a config of old
         return None
-    if not isinstance(told, Article) or not isinstance(seen, Article):
-        return None
-    return ArticleContent(told.title, told.text, told.caption or None, seen.image)
+
+
+def _open_readers(settings: str, caption_file: str) -> tuple[DataKind, Reader, Reader]:
+    """The kind of a data set, a reader that gives its articles with captions, and one that gives them with images.
+
+    Args:
+        settings: the group `data` of a stored config, as JSON, with an absolute `root`.
+    """
+    # Not the typed config: an earlier version of the program may have stored fewer keys.
+    data = json.loads(settings, object_hook=lambda values: SimpleNamespace(**values))
+    kind = readers[data.name]
+    return kind, kind.build(data, data.labels, caption_file), kind.build(data, data.labels, None)
 
 
 @lru_cache(maxsize=1)  # one table holds all the articles of a sweep
-def _table_contents(path: Path, data: str) -> dict[str, ArticleContent]:
-    settings = json.loads(data)
-    columns, labels, images = ColumnsConfig(**settings["columns"]), _labels(settings), settings.get("images")
-    contents = {}
+def _all_contents(settings: str, caption_file: str) -> dict[str, ArticleContent]:
+    """Every article by its id, its text shortened; of equal ids the first; none of an input that cannot be read."""
+    contents: dict[str, ArticleContent] = {}
+    _, told, seen = _open_readers(settings, caption_file)
     try:
-        told, seen = (TableReader(str(path), columns, labels, images, reads_captions=flag) for flag in (True, False))
-        for row in told.items():
-            article, looked_at = told.read(row), seen.read(row)
-            if isinstance(article, Article) and isinstance(looked_at, Article) and article.id not in contents:
-                contents[article.id] = ArticleContent(
-                    article.title, shortened(article.text), article.caption or None, looked_at.image
-                )
+        for item in told.items():
+            article = told.read(item)
+            content = _content(article, seen.read(item))
+            if content is not None and article.id not in contents:
+                contents[article.id] = replace(content, text=shortened(content.text))
     except (UserError, OSError):
         return {}
     return contents
 
 
-def _labels(data: dict[str, Any]) -> LabelsConfig:
-    return LabelsConfig(**(data.get("labels") or {"fake": ["fake"], "real": ["real"]}))
+def _content(told: Article | LeftOut, seen: Article | LeftOut) -> ArticleContent | None:
+    if isinstance(told, Article) and isinstance(seen, Article):
+        return ArticleContent(told.title, told.text, told.caption or None, seen.image)
+    return None
 
 
 def thumbnail(path: Path) -> str | None:
@@ -164,17 +172,3 @@ def shortened(text: str) -> str:
     if len(text) <= MOST_CHARACTERS:
         return text
     return text[:MOST_CHARACTERS].rsplit(" ", 1)[0] + " …"
-
-
-def _data_root(run: Job) -> Path | None:
-    data = run.config.get("data") or {}
-    if not data.get("root"):
-        return None
-    root = run.started_in / Path(str(data["root"])).expanduser()
-    try:
-        if data.get("name") == "synthetic":
-            root = synthetic_folder(SimpleNamespace(**{**data, "root": str(root)}))
-        root = root.resolve()
-    except (OSError, RuntimeError, AttributeError, TypeError, ValueError):
-        return None
-    return root if root.exists() else None

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from safe_exp.config import LoggerConfig
 from safe_exp.reporting.conditions import Study, show
 from safe_exp.reporting.tables import Table
+from safe_exp.runs.loggers import LoggedRun, open_logger
 
 
 def publish(
@@ -18,16 +18,15 @@ def publish(
     Returns:
         Whether there was a W&B run to write to; WANDB_MODE=disabled leaves none.
     """
-    from safe_exp.runs.loggers import close_loggers, open_loggers  # Lightning takes seconds to import
-
     stored = study.winner.jobs[0].config.get("logger") or {}
-    project = str(stored.get("project") or "safe_exp")
     settings: dict[str, Any] = {"report": {"sweep": study.sweep.folder.name, "score": score, "swept": study.swept}}
-    loggers = open_loggers(LoggerConfig(csv=False, wandb=True, project=project), folder, "report", study.sweep.group, settings)  # fmt: skip # noqa: E501
-    for logger in loggers:
-        logger.attempt("log the report", lambda run: _log(run, study, score, sentences, tables, figures))
-    close_loggers(loggers, exit_code=0)
-    return bool(loggers)
+    run = LoggedRun(folder.resolve(), "report", study.sweep.group, settings)
+    logger = open_logger("wandb", {"project": str(stored.get("project") or "safe_exp")}, run)
+    if logger is None:
+        return False
+    logger.attempt("log the report", lambda opened: _log(opened.experiment, study, score, sentences, tables, figures))
+    logger.close(exit_code=0)
+    return True
 
 
 def _log(

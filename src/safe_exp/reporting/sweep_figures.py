@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from safe_exp.config.figure_names import label_of
+from safe_exp.figures.reliability import reliability_figure
 from safe_exp.figures.run_figures import LOSSES, similarity_figure
-from safe_exp.figures.sheet import BLUE, GREY, VERMILLION
-from safe_exp.reporting.axis_figures import PALE_BLUE, bars_figure, capital, curve_figure, heat_map_figure
+from safe_exp.figures.sheet import GREY, VERMILLION
+from safe_exp.reporting.axis_figures import bars_figure, capital, curve_figure, heat_map_figure
 from safe_exp.reporting.conditions import VARIANTS, Condition, Study, is_number, show, symbol
 
 MOST_BARS = 24
-BINS = 10  # of the reliability diagram
 
 
 @dataclass(frozen=True)
@@ -55,34 +55,19 @@ def sweep_drawings(study: Study, score: str) -> list[Drawing]:
     return drawings
 
 
-def reliability_figure(condition: Condition) -> Figure:
-    """Among articles that were given about this probability of fake, how many are fake."""
+def winner_reliability_figure(condition: Condition) -> Figure:
+    """The reliability diagram of all scores that the condition's jobs gave their test articles.
+
+    An article that several jobs tested has as many scores; they say the same of it, so no interval is drawn then.
+    """
     scored = [article for job in condition.jobs for article in job.test_predictions]
-    probability = np.array([article.probability for article in scored])
-    fake = np.array([article.label for article in scored])
-    said, found, counts = reliability(probability, fake)
-    figure = Figure(figsize=(5, 5.4))
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
-    above.plot([0, 1], [0, 1], ":", color=GREY, label="what is said is what is found")
-    above.plot(said, found, "-", color=BLUE, marker="o", ms=6, label="test articles, by tenths", clip_on=False)
-    above.set(xlim=(0, 1), ylim=(0, 1), ylabel="share that is fake")
+    articles = len({article.id for article in scored})
     jobs = f"{len(condition.jobs)} job{'s' * (len(condition.jobs) != 1)}"
-    above.set_title(f"Reliability of the probabilities: {len(scored)} scores, {jobs}")
-    above.legend(loc="upper left")
-    edges = np.linspace(0, 1, BINS + 1)
-    below.bar(edges[:-1], counts, width=1 / BINS, align="edge", color=PALE_BLUE, edgecolor=BLUE)
-    below.set(xlabel="probability of fake that was given", ylabel="articles")
-    below.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-    return figure
-
-
-def reliability(probability: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean probability and share of fakes in each of BINS equal bins that is not empty; and every bin's count."""
-    place = np.minimum((probability * BINS).astype(int), BINS - 1)
-    counts = np.bincount(place, minlength=BINS)
-    used = counts > 0
-    said = np.bincount(place, probability, BINS)[used] / counts[used]
-    return said, np.bincount(place, fake, BINS)[used] / counts[used], counts
+    alone = articles == len(scored)
+    of_what = f"{articles} test articles" if alone else f"{len(scored)} scores of {articles} test articles"
+    label = np.array([article.label for article in scored])
+    panels = {"as trained (T = 1)": np.array([article.probability for article in scored])}
+    return reliability_figure(label, panels, f"{of_what}, {jobs}", intervals=alone)
 
 
 def losses_figure(study: Study) -> Figure:
@@ -144,7 +129,7 @@ def _of_the_winner(study: Study) -> list[Drawing]:
     if any(job.test_predictions for job in study.winner.jobs):
         text = f"The winning condition, {study.winner.label}. On the dotted line, 70 % of what is given 0.7 is fake."
         title = "Can the probabilities be taken at their word?"
-        drawings.append(Drawing("reliability", title, text, partial(reliability_figure, study.winner)))
+        drawings.append(Drawing("reliability", title, text, partial(winner_reliability_figure, study.winner)))
     return drawings
 
 

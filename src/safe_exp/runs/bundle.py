@@ -19,14 +19,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from safe_exp.config import ModelConfig, captioner_from_plain, plain_config
+from safe_exp.config import ModelConfig, plain_config
 from safe_exp.data.artifacts import Artifacts
-from safe_exp.data.captioners.codebook import STORED, Codebook, check_arrays
+from safe_exp.data.captioners import captioner_from_plain, captioners
+from safe_exp.data.codebook import STORED, Codebook, check_arrays
 from safe_exp.data.text import PADDING, UNKNOWN, build_tokenizer, vocabulary_words
-from safe_exp.network.variants import build_network
+from safe_exp.network.variants import variants
 from safe_exp.runs.stored import StoredRun
 from safe_exp.scoring.calibration import Calibration
-from safe_exp.system.errors import UserError
+from safe_exp.system.errors import UserError, first_line
 from safe_exp.system.files import whole_file
 
 FORMAT = "safe_exp bundle 1"
@@ -95,7 +96,7 @@ def open_bundle(path: Path) -> StoredRun:
         calibration = None if content["calibration"] is None else Calibration.of(content["calibration"])
     except Exception as error:  # safetensors and OmegaConf have their own; a stranger's JSON can raise any
         raise UserError(
-            f"run={path}: this file is no bundle that can be used ({_first_line(error)}). Expected one that "
+            f"run={path}: this file is no bundle that can be used ({first_line(error)}). Expected one that "
             "`python -m safe_exp.export run=DIR to=FILE` wrote, whole, or a run folder."
         ) from error
     text, visual = tensors[TEXT], tensors.get(VISUAL, tensors[TEXT])
@@ -122,6 +123,7 @@ def _model(plain: Any) -> ModelConfig:
     sizes += [n for n in (model.word_dim, model.headline_words, model.body_words) if n is not None]
     if len(model.filter_sizes) > MOST_WIDTHS or not all(1 <= size <= MOST_MODEL for size in sizes):
         raise ValueError("the model's sizes are out of bounds")
+    variants[model.variant].check(model)
     return model
 
 
@@ -170,7 +172,7 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]], model: ModelConfig, wor
     if not has_codebook and VISUAL in shapes and visual[0] != words:
         raise ValueError(f"{words} words have {visual[0]} vectors")
     with torch.device("meta"):  # shapes without numbers: whatever the settings say costs nothing
-        network = build_network(model, dim, visual[1])
+        network = variants[model.variant].build(model, dim, visual[1])
     expected = {f"{WEIGHTS}{name}": tuple(weight.shape) for name, weight in network.state_dict().items()}
     found = {name: shape for name, shape in shapes.items() if name.startswith(WEIGHTS)}
     for name in sorted(expected.keys() | found.keys()):
@@ -183,7 +185,7 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]], model: ModelConfig, wor
 
 
 def _codebook(tensors: Mapping[str, Tensor], settings: Any, manifest: Mapping[str, Any]) -> Codebook | None:
-    described = manifest["settings"]["captioner"]["name"] == "visual_words"
+    described = captioners[manifest["settings"]["captioner"]["name"]].describes_patches
     if described != (settings is not None):
         raise ValueError("it has visual words without a codebook, or a codebook without visual words")
     if settings is None:
@@ -193,7 +195,3 @@ def _codebook(tensors: Mapping[str, Tensor], settings: Any, manifest: Mapping[st
     if len(tensors[VISUAL]) != len(arrays["centroids"]) + 1:
         raise ValueError(f"{len(arrays['centroids'])} visual words have {len(tensors[VISUAL])} vectors")
     return Codebook(**arrays, settings=dict(settings))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from safe_exp.system.errors import UserError
+from safe_exp.system.errors import UserError, first_line
 from safe_exp.system.files import short_path
+from safe_exp.system.nested import flat
 
 NEEDED = ("state_dict", "epoch", "global_step", "callbacks", "optimizer_states", "lr_schedulers")
 INSTEAD = {
@@ -38,10 +39,9 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         if missing:
             raise ValueError(f"it holds no {missing[0]}")
     except Exception as error:  # zipfile, zlib and PyTorch's unpickler have no error in common
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise UserError(
-            f"{short_path(path)}: the checkpoint cannot be used ({reason}). Copy it again if it was copied; else "
-            f"{INSTEAD.get(path.name, 'train anew')}."
+            f"{short_path(path)}: the checkpoint cannot be used ({first_line(error)}). Copy it again if it was copied; "
+            f"else {INSTEAD.get(path.name, 'train anew')}."
         ) from error
     return checkpoint
 
@@ -60,7 +60,7 @@ def require_same_model(checkpoint: Mapping[str, Any], state: Mapping[str, Tensor
     for name in sorted(found.keys() | expected.keys()):
         if found.get(name) != expected.get(name):
             raise _of_another(f"its {name} is {found.get(name, 'missing')}, expected {expected.get(name, 'none')}")
-    then, now = _flat(checkpoint.get("hyper_parameters", {})), _flat(settings)
+    then, now = flat(checkpoint.get("hyper_parameters", {})), flat(settings)
     for name in sorted(then.keys() & now.keys()):
         if then[name] != now[name]:
             raise _of_another(f"it was trained with {name}={then[name]}, and this run has {name}={now[name]}")
@@ -71,10 +71,3 @@ def _of_another(difference: str) -> UserError:
         f"checkpoints/last.ckpt is not of this run's model: {difference}. Was it copied from another run? Bring the "
         "run's own back, or start a new run."
     )
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat

@@ -10,11 +10,12 @@ from yaml import YAMLError
 
 from safe_exp.config import ModelConfig
 from safe_exp.data.artifacts import Artifacts
+from safe_exp.network.variants import variants
 from safe_exp.runs.bundle import open_bundle
 from safe_exp.runs.checkpoints import read_checkpoint
-from safe_exp.runs.stored import OF_NETWORK, StoredRun, first_line
+from safe_exp.runs.stored import OF_NETWORK, StoredRun
 from safe_exp.scoring.calibration import Calibration
-from safe_exp.system.errors import UserError
+from safe_exp.system.errors import UserError, first_line
 
 
 def open_run(run: Path, checkpoint: str = "best") -> StoredRun:
@@ -42,6 +43,9 @@ def open_run(run: Path, checkpoint: str = "best") -> StoredRun:
     try:
         stored = OmegaConf.load(config_path)
         model = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), stored.model))
+        variants[model.variant].check(model)
+    except UserError as error:
+        raise UserError(f"run={run}: .hydra/config.yaml: {error}") from error
     except (OmegaConfBaseException, YAMLError, AttributeError, UnicodeDecodeError) as error:
         raise UserError(
             f"run={run}: .hydra/config.yaml cannot be read ({first_line(error)}). Was the copy complete?"

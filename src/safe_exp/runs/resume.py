@@ -15,7 +15,7 @@ from yaml import YAMLError
 
 from safe_exp.runs.job import is_run
 from safe_exp.runs.settings import require_same_settings
-from safe_exp.system.errors import UserError
+from safe_exp.system.errors import UserError, first_line
 from safe_exp.system.files import whole_file
 
 ADDITIONS = Path(".hydra", "added.yaml")  # what later resumes have added to the overrides, trainer.max_epochs=… say
@@ -89,7 +89,7 @@ def _stored(run: Path) -> dict[str, Any]:
                 raise ValueError(f"it holds no {key}")
         except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
             raise UserError(
-                f"resume={run}: .hydra/{path.name} cannot be read ({str(error).splitlines()[0]}). Without it nobody "
+                f"resume={run}: .hydra/{path.name} cannot be read ({first_line(error)}). Without it nobody "
                 "knows what the run was; bring it back, or start a new run."
             ) from error
     return found

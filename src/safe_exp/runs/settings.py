@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from safe_exp.system.errors import UserError
+from safe_exp.system.nested import flat
 
 GONE = object()
 
@@ -24,7 +25,8 @@ def require_same_settings(
         then, now: nested settings, unresolved, as they were stored and as conf/ gives them.
         given: keys, dotted, that the command line has changed on purpose.
     """
-    old, new = flat(then), flat(now)
+    # Hydra's own settings differ between two commands that train the same.
+    old, new = (flat({key: value for key, value in each.items() if key != "hydra"}) for each in (then, now))
     changed = sorted(key for key in old if key not in given and new.get(key, GONE) != old[key])
     if changed:
         key = changed[0]
@@ -32,14 +34,3 @@ def require_same_settings(
             f"{where}: the {what} started with {key}={old[key]}, and conf/ now gives {new.get(key)} "
             f"({len(changed)} such difference{'s' * (len(changed) > 1)}). Bring conf/ back, or start another {what}."
         )
-
-
-def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values by dotted key, but for Hydra's own."""
-    values: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            values |= flat(value, f"{prefix}{key}.") if f"{prefix}{key}" != "hydra" else {}
-        else:
-            values[f"{prefix}{key}"] = value
-    return values

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from safe_exp.config import ModelConfig
 from safe_exp.data.artifacts import Artifacts
-from safe_exp.network import SafeNetwork
-from safe_exp.network.released_network import ReleasedNetwork
-from safe_exp.network.variants import build_network
+from safe_exp.network.variants import variants
 from safe_exp.scoring.calibration import Calibration
-from safe_exp.system.errors import UserError
+from safe_exp.system.errors import UserError, first_line
 
 OF_NETWORK = "network."  # begins the names of the network's weights in a checkpoint
 
@@ -34,14 +31,14 @@ class StoredRun:
         """What an error message about the weights names."""
         return f"run={self.source}" if self.source.is_file() else f"{self.source}/checkpoints/{self.checkpoint}.ckpt"
 
-    def network(self) -> SafeNetwork | ReleasedNetwork:
+    def network(self) -> nn.Module:
         """The trained network, on the CPU, ready to score.
 
         Raises:
             UserError: the weights are not those of the model that the settings describe, or not finite.
         """
         tables = self.artifacts.text_vectors, self.artifacts.visual_vectors
-        network = build_network(self.model, *(table.shape[1] for table in tables))
+        network = variants[self.model.variant].build(self.model, *(table.shape[1] for table in tables))
         try:
             network.load_state_dict(self.weights)
         except RuntimeError as error:
@@ -63,7 +60,3 @@ def no_calibration(stored: StoredRun) -> str:
     return (
         f"run={stored.source} has no calibration: it is of an older version, or was validated on articles of one class."
     )
-
-
-def first_line(error: Any) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

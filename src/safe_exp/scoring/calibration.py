@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
+from safe_exp.config.figure_names import THRESHOLD
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import write_json
 
@@ -141,10 +142,10 @@ def fit_temperature(logit: np.ndarray, label: np.ndarray) -> float:
 
 
 def best_threshold(score: np.ndarray, label: np.ndarray) -> float:
-    """The threshold with the highest macro F1; of equally good ones the nearest to 0.5.
+    """The threshold with the highest macro F1; of equally good ones the nearest to THRESHOLD.
 
-    Thresholds lie half-way between neighbouring scores; 0.5 is one of the candidates, so that where nothing is better
-    nothing is changed.
+    Thresholds lie half-way between neighbouring scores; THRESHOLD is one of the candidates, so that where nothing is
+    better nothing is changed.
 
     Args:
         score: in [0, 1], high for fake, (N,).
@@ -153,7 +154,7 @@ def best_threshold(score: np.ndarray, label: np.ndarray) -> float:
     order = np.argsort(score, kind="stable")
     ascending, fake = score[order].astype(np.float64), (label[order] == 1).astype(np.int64)
     distinct = np.flatnonzero(np.diff(ascending) > 0)  # the last place of each score but the highest
-    candidates = np.concatenate([[0.5], (ascending[distinct] + ascending[distinct + 1]) / 2])  # (C,)
+    candidates = np.concatenate([[THRESHOLD], (ascending[distinct] + ascending[distinct + 1]) / 2])  # (C,)
     below = np.searchsorted(ascending, candidates, side="right")  # a score above the threshold is called fake
     missed = np.concatenate([[0], fake.cumsum()])[below]  # fakes called real
     fakes, count = fake.sum(), len(fake)
@@ -163,7 +164,7 @@ def best_threshold(score: np.ndarray, label: np.ndarray) -> float:
     f1_real = 2 * right_real / np.maximum(count - fakes + below, 1)
     quality = f1_fake + f1_real  # (C,)
     best = np.flatnonzero(quality >= quality.max() - 1e-12)
-    return float(candidates[best[np.abs(candidates[best] - 0.5).argmin()]])
+    return float(candidates[best[np.abs(candidates[best] - THRESHOLD).argmin()]])
 
 
 def fit_combination(logit: np.ndarray, similarity: np.ndarray, label: np.ndarray) -> Combination:

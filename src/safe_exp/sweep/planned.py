@@ -10,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from safe_exp.system.errors import UserError
+from safe_exp.system.errors import UserError, first_line
 from safe_exp.system.yaml_files import read_yaml
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def planned_jobs(path: Path) -> list[list[str]] | None:
     try:
         jobs = grid_jobs(OverridesParser.create().parse_overrides(given))
     except HydraException as error:  # glob(*), say, needs the configs of that time
-        log.warning("%s: the jobs of the sweep cannot be worked out (%s).", path, str(error).splitlines()[0])
+        log.warning("%s: the jobs of the sweep cannot be worked out (%s).", path, first_line(error))
         return None
     return without_skipped(jobs, sweeper.get("skip") or [])
 

@@ -1,8 +1,10 @@
-"""The one kind of error that a user sees as a message instead of a traceback."""
+"""The one kind of error that a user sees as a message instead of a traceback, and other errors in one line of it."""
 
 from pathlib import Path
 
 from hydra.errors import CompactHydraException
+
+MOST_CHARACTERS = 300  # of a line that stands within a message of ours
 
 
 class UserError(CompactHydraException, ValueError):
@@ -23,3 +25,8 @@ class UnwritableFile(UserError, OSError):
             f"{self.filename}: cannot be written ({self.strerror}). Free some space or make the folder writable, and "
             "give the command again; what was written before is whole and is kept."
         )
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of another library's message, at most MOST_CHARACTERS of it; the error's name if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:MOST_CHARACTERS]

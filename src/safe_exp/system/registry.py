@@ -44,16 +44,28 @@ class Registry(Generic[Entry]):
         modules = {module.name for module in pkgutil.iter_modules(path) if not module.name.startswith("_")}
         return sorted(modules | self._entries.keys())
 
+    def require(self, name: str) -> None:
+        """Refuse a name without an entry, importing none.
+
+        Raises:
+            UserError: the message lists the names that there are.
+        """
+        if name not in self.names():
+            raise UserError(f"{self.kind}={name}: expected one of {', '.join(self.names())}.")
+
     def __getitem__(self, name: str) -> Entry:
         """The entry of that name.
 
         Raises:
-            UserError: there is none; the message lists those that there are.
+            UserError: there is none, and the message lists those that there are; or its module adds another name.
         """
         if name not in self._entries:
-            if name not in self.names():
-                raise UserError(f"{self.kind}={name}: expected one of {', '.join(self.names())}.")
-            importlib.import_module(f"{self.package}.{name}")
+            self.require(name)
+            module = importlib.import_module(f"{self.package}.{name}")
+            if name not in self._entries:
+                raise UserError(
+                    f"{module.__file__} adds no {self.kind} named {name}; its entry is named like its file."
+                )
         return self._entries[name]
 
     def __iter__(self) -> Iterator[Entry]:

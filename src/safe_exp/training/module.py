@@ -8,10 +8,9 @@ import hydra.utils
 import torch
 from torch import Tensor
 
-from safe_exp.config import ModelConfig, OptimizerConfig, plain_config
+from safe_exp.config import TrainConfig, plain_config
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import SafeLosses, SafeOutput
-from safe_exp.network.variants import closed_form_of
 from safe_exp.runs.checkpoints import require_same_model
 from safe_exp.training.epoch_sums import EpochSums, find_parts, gradient_norms, require_finite
 from safe_exp.training.scorer import Scorer
@@ -22,34 +21,20 @@ class SafeModule(Scorer):
     """Trains the network of `model.variant` by the update that `model.update` names.
 
     Args:
-        model, optimizer, scheduler: as in conf/.
+        config: of the job.
         text_vectors, visual_vectors: see `Scorer`.
-        gradient_clip_val, gradient_clip_algorithm: as the Trainer's, which refuses them beside a manual update.
-        monitor: validation metric that a scheduler may want to see.
-        compiled: let torch.compile make one program of the closed-form step, and on a GPU one CUDA graph, which is
-            launched at once instead of a hundred kernels one by one. It is made anew for each width of a batch.
     """
 
-    def __init__(
-        self,
-        model: ModelConfig,
-        optimizer: OptimizerConfig,
-        text_vectors: Tensor,
-        visual_vectors: Tensor,
-        scheduler: dict[str, Any] | None = None,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-        monitor: str = "val/loss_prediction",
-        compiled: bool = False,
-    ) -> None:
-        super().__init__(model, text_vectors, visual_vectors)
+    def __init__(self, config: TrainConfig, text_vectors: Tensor, visual_vectors: Tensor) -> None:
+        super().__init__(config.model, text_vectors, visual_vectors)
         self.automatic_optimization = False
         # Plain values only: checkpoints are loaded weights-only, which refuses config classes.
-        self.save_hyperparameters({"model": plain_config(model), "optimizer": plain_config(optimizer)})
-        self.optimizer_config, self.scheduler_config = optimizer, scheduler
-        self.gradient_clip_val, self.gradient_clip_algorithm = gradient_clip_val, gradient_clip_algorithm
-        self.monitor = monitor
-        self.update = UPDATES[model.update]
+        self.save_hyperparameters({"model": plain_config(config.model), "optimizer": plain_config(config.optimizer)})
+        self.config = config
+        self.update = UPDATES[config.model.update]
+        # One program of the closed-form step, and on a GPU one CUDA graph, which is launched at once instead of a
+        # hundred kernels one by one. It is made anew for each width of a batch.
+        compiled = config.compile
         self.compiled_step = torch.compile(self.step, mode="reduce-overhead", dynamic=False) if compiled else None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -70,8 +55,9 @@ class SafeModule(Scorer):
         optimizer = self.optimizers()
         output, losses = self.update(self, batch)
         norms = gradient_norms(self.parameters_by_name.values())  # before clipping
-        if self.gradient_clip_val is not None:
-            self.clip_gradients(optimizer, self.gradient_clip_val, self.gradient_clip_algorithm or "norm")
+        clip = self.config.trainer  # which Lightning's Trainer refuses beside a manual update
+        if clip.gradient_clip_val is not None:
+            self.clip_gradients(optimizer, clip.gradient_clip_val, clip.gradient_clip_algorithm or "norm")
         optimizer.step()
         self.epoch.add(batch, output, losses, norms)
 
@@ -86,8 +72,7 @@ class SafeModule(Scorer):
         return output, SafeLosses(*(loss.clone() for loss in losses)), gradients
 
     def step(self, batch: NewsBatch, embed: Any) -> tuple[SafeOutput, SafeLosses, dict[str, Tensor]]:
-        step = closed_form_of(self.model)
-        return step(self.network, label=batch.label, **embed(batch), **self.loss_settings)
+        return self.variant.step(self.network, label=batch.label, **embed(batch), **self.loss_settings)
 
     def assign_gradients(self, gradients: dict[str, Tensor], batch: NewsBatch) -> None:
         """Put the gradients into `.grad`, averaged over the processes of the job."""
@@ -132,16 +117,16 @@ class SafeModule(Scorer):
     def on_train_epoch_end(self) -> None:
         scheduler = self.lr_schedulers()
         if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            scheduler.step(self.trainer.callback_metrics[self.monitor])
+            scheduler.step(self.trainer.callback_metrics[self.config.callbacks.monitor])
         elif scheduler is not None:
             scheduler.step()
 
     def configure_optimizers(self) -> Any:
-        settings = plain_config(self.optimizer_config)
-        if self.gradient_clip_val is not None:
+        settings = plain_config(self.config.optimizer)
+        if self.config.trainer.gradient_clip_val is not None:
             settings.pop("fused", None)  # Lightning refuses to clip for a fused optimiser under mixed precision
         optimizer = hydra.utils.instantiate(settings, params=self.network.parameters())
-        if self.scheduler_config is None:
+        if self.config.scheduler is None:
             return optimizer
-        scheduler = hydra.utils.instantiate(self.scheduler_config, optimizer=optimizer)
+        scheduler = hydra.utils.instantiate(self.config.scheduler, optimizer=optimizer)
         return [optimizer], [scheduler]

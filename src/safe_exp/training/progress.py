@@ -5,19 +5,14 @@ Where no one watches (standard error is a file or a pipe) the bar becomes a log 
 
 import logging
 import math
-import time
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar
 from rich.console import Console
-from rich.progress import (
-    Progress,
-    TextColumn,
-)
 
 from safe_exp.config import TrainerConfig
-from safe_exp.system.terminal import BAR_SECONDS, LINE_SECONDS, bar_on
+from safe_exp.system.terminal import Display
 from safe_exp.training.hooks import NoBatchHooks
 
 log = logging.getLogger(__name__)
@@ -36,14 +31,11 @@ class TrainingProgress(NoBatchHooks, ProgressBar):  # Lightning adds a bar of it
     def __init__(self, console: Console | None = None, max_steps: int | None = None) -> None:
         super().__init__()
         self.max_steps = None if max_steps == -1 else max_steps
-        self.console = console or Console(stderr=True)
+        self._display = Display(log, console)
         self._enabled = True
-        self._bar: Progress | None = None
-        self._task: Any = None
         self._running = False  # between a start and its end; the sanity check before the training shows nothing
         self._done, self._done_before, self._total, self._description = 0, 0, None, ""
         self._figures = ""
-        self._started = self._shown = 0.0
         self._unreported_epoch = False
         self._epochs_reported = 0
 
@@ -112,30 +104,22 @@ class TrainingProgress(NoBatchHooks, ProgressBar):  # Lightning adds a bar of it
         self._description, self._done, self._figures = description, done, ""
         self._total = None if math.isinf(total) else int(total)
         self._done_before = done
-        self._started = self._shown = time.monotonic()
         self._running = self._enabled
-        if not self._running or not self.console.is_terminal:
-            return
-        self._bar = bar_on(self.console, TextColumn("{task.fields[figures]}"), transient=transient)
-        self._task = self._bar.add_task(description, total=self._total, completed=done, figures="")
-        self._bar.start()
+        if self._running:
+            self._display.start(description, self._total, done, figures=True, transient=transient)
 
     def _show_if_due(self) -> None:
         """The only work for each batch: a look at the clock."""
-        if self._running and time.monotonic() - self._shown >= (BAR_SECONDS if self._bar else LINE_SECONDS):
+        if self._running and self._display.due():
             self._show()
 
     def _show(self) -> None:
-        self._shown = time.monotonic()
-        if self._bar:
-            fields = {"description": self._description, "figures": self._figures}
-            self._bar.update(self._task, completed=self._done, **fields)
-        elif self._running:
-            log.info("%s", self._line())
+        if self._running:
+            self._display.show(self._done, self._line(), description=self._description, figures=self._figures)
 
     def _line(self) -> str:
         of_total = f"/{self._total}" if self._total else ""
-        seconds = time.monotonic() - self._started
+        seconds = self._display.seconds()
         line = f"{self._description}, batch {self._done}{of_total}, {seconds:.0f} s"
         fresh = self._done - self._done_before
         if self._total and 0 < self._done < self._total and fresh:
@@ -150,17 +134,16 @@ class TrainingProgress(NoBatchHooks, ProgressBar):  # Lightning adds a bar of it
         values = trainer.callback_metrics
         found = [f"{name} {float(values[key]):.3f}" for key, name in SHOWN.items() if key in values]
         self._figures = " ".join(found)
-        if self._bar or last or self._epochs_reported == 1:
+        if self._display.bar or last or self._epochs_reported == 1:
             self._show()
         else:
             self._show_if_due()
 
     def _stop(self) -> None:
-        self._running = False
-        if self._bar:
+        if self._display.bar:
             self._show()
-            self._bar.stop()
-            self._bar = None
+        self._display.stop()
+        self._running = False
 
 
 def _epoch_of(trainer: Trainer) -> str:

@@ -15,6 +15,7 @@ from pytorch_lightning.loggers import Logger
 from safe_exp.config import TrainConfig, plain_config
 from safe_exp.data.artifacts import share_artifacts
 from safe_exp.data.datamodule import FakeNewsNetDataModule
+from safe_exp.network.variants import variants
 from safe_exp.runs.checkpoints import read_checkpoint
 from safe_exp.runs.devices import devices_of_its_own
 from safe_exp.runs.job import job_name, sweep_name
@@ -22,6 +23,7 @@ from safe_exp.runs.loggers import close_loggers, open_loggers
 from safe_exp.runs.processes import is_first_process
 from safe_exp.scoring.results import Results, logged_figures, score_results
 from safe_exp.system.files import short_path
+from safe_exp.training.checks import check_config
 from safe_exp.training.module import SafeModule
 from safe_exp.training.results import describe_course, epoch_history, tell_results, write_results
 from safe_exp.training.threads import set_threads
@@ -76,9 +78,11 @@ def prepare(config: TrainConfig, folder: Path, resources: ExitStack) -> Prepared
         resources: closes loggers and devices when the job has ended, however it ended.
     """
     start = time.perf_counter()
+    check_config(config)
     quiet_libraries()
+    reads = variants[config.model.variant].reads
     data = FakeNewsNetDataModule(
-        config.data, config.captioner, config.vectors, config.seed, folder / "artifacts", config.model.variant.reads
+        config.data, config.captioner, config.vectors, config.seed, folder / "artifacts", reads
     )
     data.setup("fit")
     set_threads(config, data.text_vectors.shape[1])
@@ -87,7 +91,7 @@ def prepare(config: TrainConfig, folder: Path, resources: ExitStack) -> Prepared
         if sweep_name(folder):
             share_artifacts(folder / "artifacts", sorted(folder.parent.glob("*/artifacts")))
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    module = build_module(config, data)
+    module = SafeModule(config, data.text_vectors, data.visual_vectors)
     if is_first_process():
         print_start(config, data, module, folder, resumed=last_checkpoint(folder) is not None)
     loggers = resources.enter_context(opened_loggers(config, folder))
@@ -120,8 +124,8 @@ def score(job: PreparedJob) -> ScoredJob:
     trainer.validate(module, datamodule=job.data, verbose=False)
     validated = module.logged
     trainer.test(module, datamodule=job.data, verbose=False)
-    combines = job.config.model.variant.combines
-    results = score_results(module.scored, job.data.ids, module.loss_settings, combines, job.config.threshold)
+    combines, threshold = module.variant.combines, job.config.threshold
+    results = score_results(module.scored, job.data.ids, module.loss_settings, combines, threshold)
     module.report(logged_figures("test", results.metrics["test"], module.scored["test"]))
     return ScoredJob(best_epoch, results, validated)
 
@@ -152,21 +156,6 @@ def last_checkpoint(folder: Path) -> Path | None:
     return path if path.exists() else None
 
 
-def build_module(config: TrainConfig, data: FakeNewsNetDataModule) -> SafeModule:
-    """Build the module that a job trains; `data` has been set up."""
-    return SafeModule(
-        config.model,
-        config.optimizer,
-        data.text_vectors,
-        data.visual_vectors,
-        scheduler=config.scheduler,
-        gradient_clip_val=config.trainer.gradient_clip_val,
-        gradient_clip_algorithm=config.trainer.gradient_clip_algorithm,
-        monitor=config.callbacks.monitor,
-        compiled=config.compile,
-    )
-
-
 def print_start(
     config: TrainConfig, data: FakeNewsNetDataModule, module: SafeModule, folder: Path, resumed: bool
 ) -> None:
@@ -181,7 +170,7 @@ def print_start(
         *data.summary(),
         (
             "model",
-            f"{model.variant.value}, H = {list(model.filter_sizes)}, K = {model.num_filters}, D = {model.feature_dim}, "
+            f"{model.variant}, H = {list(model.filter_sizes)}, K = {model.num_filters}, D = {model.feature_dim}, "
             f"{sum(p.numel() for p in module.network.parameters()):,} parameters",
         ),
         ("loss", f"{model.alpha:g} L_p + {model.beta:g} L_s ({model.similarity_loss.value})"),

@@ -14,7 +14,7 @@ from torch import Tensor
 from safe_exp.config import ModelConfig
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import Words
-from safe_exp.network.variants import build_network, embedded
+from safe_exp.network.variants import embedded, variants
 from safe_exp.scoring.results import logged_figures
 from safe_exp.scoring.scores import ScoredSplit, SplitScores, split_figures
 
@@ -33,7 +33,8 @@ class Scorer(pl.LightningModule):
     def __init__(self, model: ModelConfig, text_vectors: Tensor, visual_vectors: Tensor) -> None:
         super().__init__()
         self.model, self.loss_settings = model, model.loss_settings
-        self.network = build_network(model, text_vectors.shape[1], visual_vectors.shape[1])
+        self.variant = variants[model.variant]
+        self.network = self.variant.build(model, text_vectors.shape[1], visual_vectors.shape[1])
         # Not in the checkpoint: the vectors lie in artifacts/, and an epoch should not write them again.
         self.register_buffer("text_vectors", text_vectors, persistent=False)
         shared = visual_vectors is text_vectors  # one table for both then stays one table on the device

@@ -6,7 +6,8 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-from safe_exp.config.captioner import BlipConfig, VisualWordsConfig
+from safe_exp.data.captioners.blip import BlipConfig
+from safe_exp.data.captioners.visual_words import VisualWordsConfig
 from tests.made import compose_config
 
 

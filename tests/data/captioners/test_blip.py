@@ -182,7 +182,7 @@ def test_a_model_that_lies_in_the_hub_s_cache_needs_no_network(saved, tmp_path, 
 def test_without_network_the_message_says_how_to_get_the_model(tmp_path):
     """In a process of its own: the client reads its settings when it is imported. Port 9 here is shut."""
     code = (
-        "from PIL import Image\nfrom safe_exp.config.captioner import BlipConfig\n"
+        "from PIL import Image\nfrom safe_exp.data.captioners.blip import BlipConfig\n"
         "from safe_exp.data.captioners import build_image_captioner\nfrom safe_exp.system.errors import UserError\n"
         f"try:\n    build_image_captioner({blip_config()!r}).describe([Image.new('RGB', (9, 9))])\n"
         "except UserError as error:\n    print(error)"

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from safe_exp.data.captioners import build_image_captioner
-from safe_exp.data.captioners.codebook import fit_codebook
 from safe_exp.data.captioners.visual_words import COLOURS, FEATURES, TEXTURES
+from safe_exp.data.codebook import fit_codebook
 from tests.data.captioners.pictures import noise, stripes, two_colours, visual_words_config
 
 

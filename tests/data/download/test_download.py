@@ -203,7 +203,7 @@ def test_a_disk_that_fills_up_ends_the_run_with_a_message(server, tmp_path, monk
 
 
 def test_the_log_tells_how_far_it_is_and_what_failed_for_which_reason(server, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(download_progress, "LINE_SECONDS", 0.0)
+    monkeypatch.setattr("safe_exp.system.terminal.LINE_SECONDS", 0.0)
     caplog.set_level(logging.INFO)
     server.answers["/a"] = GOOD
     download_images([ImageRequest(path, server.url(f"/{path}")) for path in "abc"], tmp_path, config())

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from safe_exp.config import FileCaptionerConfig
+from safe_exp.data.captioners.file import FileCaptionerConfig
 from safe_exp.data.prepared import PreparedArticles, prepare
 from safe_exp.data.prepared.prepare import Preparation
 from safe_exp.data.reading import readers
@@ -250,7 +250,7 @@ def test_damaged_prepared_data_are_refused_by_name(root, name):
 PREPARING = """
 import sys
 from tests.data.prepared import test_prepare as t
-from safe_exp.data import readers
+from safe_exp.data.reading import readers
 readers.PART_ARTICLES = sys.modules["safe_exp.data.prepared.prepare"].PART_ARTICLES = 2
 print(t.prepare(t.config(sys.argv[1]), t.CAPTIONER).fingerprint)
 """

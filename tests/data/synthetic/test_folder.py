@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
-from safe_exp.data.reading.folders import FolderReader
+from safe_exp.data.reading.readers.fakenewsnet import FolderReader
 from safe_exp.data.synthetic import folder as folder_module
 from safe_exp.data.synthetic import synthetic_folder, write_synthetic
 from safe_exp.data.synthetic.plan import PUBLISHERS, plan_article

@@ -10,7 +10,7 @@ import pytest
 from safe_exp.sweep.stacked.launch import _ranges
 from tests.commands import SMALL, read_json, run
 from tests.sweep.stacked.jobs import checkpoint, furthest
-from tests.sweep.test_sweeps import LONG, results, start, sweep_folder, wait_for
+from tests.sweep.test_sweep import LONG, results, start, sweep_folder, wait_for
 from tests.wandb_file import read_finished_run
 
 STACKED = ("-m", "hydra/launcher=stacked")

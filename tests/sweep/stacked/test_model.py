@@ -39,11 +39,10 @@ def config_of(run: tuple, overrides: tuple[str, ...]) -> TrainConfig:
     return config
 
 
-def module_of(config: TrainConfig, dtype: torch.dtype) -> SafeModule:
+def build_module(config: TrainConfig, dtype: torch.dtype) -> SafeModule:
     torch.manual_seed(config.seed)
-    vectors, clip = word_vectors(), config.trainer.gradient_clip_val
-    module = SafeModule(config.model, config.optimizer, vectors, vectors, config.scheduler, gradient_clip_val=clip)
-    return module.to(dtype)
+    vectors = word_vectors()
+    return SafeModule(config, vectors, vectors).to(dtype)
 
 
 def batch_of(seed: int, epoch: int, step: int):
@@ -53,7 +52,7 @@ def batch_of(seed: int, epoch: int, step: int):
 def train_alone(run: tuple, overrides: tuple[str, ...], dtype: torch.dtype):
     """The job as Lightning would step through it: gradients, clipping, optimiser; the scheduler after each epoch."""
     config = config_of(run, overrides)
-    clip, module = config.trainer, module_of(config, dtype)
+    clip, module = config.trainer, build_module(config, dtype)
     configured = module.configure_optimizers()
     (optimizer,), schedulers = configured if isinstance(configured, tuple) else ([configured], [])
     for epoch in range(EPOCHS):
@@ -76,7 +75,7 @@ def train_alone(run: tuple, overrides: tuple[str, ...], dtype: torch.dtype):
 
 def stack_of(runs: list[tuple], overrides: tuple[str, ...], dtype: torch.dtype) -> StackedModel:
     configs = [config_of(run, overrides) for run in runs]
-    return StackedModel(configs, [module_of(config, dtype) for config in configs])
+    return StackedModel(configs, [build_module(config, dtype) for config in configs])
 
 
 def train_stacked(model: StackedModel, epochs=range(EPOCHS)) -> None:

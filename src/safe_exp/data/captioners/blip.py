@@ -9,14 +9,20 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from PIL import Image
+from omegaconf import MISSING
 
-from safe_exp.config.captioner import BlipConfig
-from safe_exp.system.errors import UserError
+from safe_exp.config import CaptionerConfig
+from safe_exp.config.checks import require_at_least
+from safe_exp.data.captioners import Captioner, captioners
+from safe_exp.system.errors import UserError, first_line
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +31,34 @@ NEEDED = ("config.json", "preprocessor_config.json", "tokenizer_config.json", WE
 FILES = [*NEEDED, "generation_config.json", "tokenizer.json", "special_tokens_map.json", "vocab.txt"]  # no pickle
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 OTHERS = "captioner=visual_words needs no download, and captioner=file reads sentences made elsewhere."
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass
+class BlipConfig(CaptionerConfig):
+    """BLIP (Li et al. 2022), a neural captioner, through Hugging Face transformers."""
+
+    model: str = MISSING  # id on the Hugging Face hub, or a folder that holds a saved model
+    revision: str | None = MISSING  # commit of the model on the hub; a folder needs none
+    num_beams: int = MISSING  # beams of the search for a sentence; 1: greedy
+    max_words: int = MISSING  # longest sentence, in the model's word pieces; a word is one or more of them
+    device: str = MISSING  # auto (a GPU if there is one), cpu, cuda, cuda:N or mps
+    batch_size: int = MISSING  # pictures described at a time, and stored in one file of the cache
+
+    def __post_init__(self) -> None:
+        if not self.model.strip():
+            raise UserError("captioner.model is empty: expected an id on the Hugging Face hub, or a folder.")
+        if self.revision is not None and not COMMIT.fullmatch(self.revision):
+            # A branch moves, and with it every sentence and every result that rests on them.
+            raise UserError(
+                f"captioner.revision={self.revision}: expected the 40 hexadecimal digits of a commit, not a branch, "
+                "or null with a folder."
+            )
+        for key in ("num_beams", "max_words", "batch_size"):
+            require_at_least(f"captioner.{key}", getattr(self, key), 1)
+        if not DEVICE.fullmatch(self.device):
+            raise UserError(f"captioner.device={self.device}: expected auto, cpu, cuda, cuda:N or mps.")
 
 
 class BlipCaptioner:
@@ -55,6 +89,8 @@ class BlipCaptioner:
 
     def describe(self, images: Sequence[Image.Image]) -> list[str]:
         """One sentence for each picture, possibly empty, since a model may have nothing to say."""
+        import torch
+
         processor, tokenizer, model = self._load()
         with torch.inference_mode(), _quiet():
             pixels = processor(images=list(images), return_tensors="pt")["pixel_values"]  # (B, 3, H, W)
@@ -121,7 +157,7 @@ def _downloaded(config: BlipConfig) -> Path:
     except Exception as error:  # OSError, and the hub's and the network library's own
         raise UserError(
             f"captioner.model={config.model}: the model is not on this machine and cannot be downloaded "
-            f"({_first_line(error)}). On a machine with network run\n"
+            f"({first_line(error)}). On a machine with network run\n"
             f"  hf download {config.model} --revision {config.revision} --local-dir FOLDER\n"
             f"copy FOLDER here and set captioner.model=FOLDER. {OTHERS}"
         ) from error
@@ -139,7 +175,7 @@ def _transformers() -> Any:
         import transformers
     except ImportError as error:
         raise UserError(
-            f'captioner=blip needs transformers ({_first_line(error)}): pip install "safe-exp[blip]". {OTHERS}'
+            f'captioner=blip needs transformers ({first_line(error)}): pip install "safe-exp[blip]". {OTHERS}'
         ) from error
     return transformers
 
@@ -163,7 +199,7 @@ def _load_model(transformers: Any, folder: Path, device: torch.device) -> tuple[
         )
     except Exception as error:  # what transformers raises depends on the file that is wrong
         raise UserError(
-            f"{folder}: no BLIP model can be loaded from it ({_first_line(error)}). Was the copy complete? {OTHERS}"
+            f"{folder}: no BLIP model can be loaded from it ({first_line(error)}). Was the copy complete? {OTHERS}"
         ) from error
     # transformers fills up what is missing with random numbers, and the sentences would be random too.
     incomplete = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
@@ -176,6 +212,8 @@ def _load_model(transformers: Any, folder: Path, device: torch.device) -> tuple[
 
 
 def _pick_device(wanted: str) -> torch.device:
+    import torch
+
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(wanted)
@@ -222,5 +260,4 @@ def _quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+captioners.add(Captioner("blip", BlipConfig, BlipCaptioner, one_process=True))

@@ -1,17 +1,24 @@
 """A picture as a sentence of visual words (Sivic & Zisserman 2003): its patches, each described by a few numbers.
 
-The codebook that names the descriptors is fitted to training pictures alone and so lives apart, in codebook.py.
+The codebook that names the descriptors is fitted to training pictures alone and so lives apart, in data/codebook.py.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PIL import Image
-from skimage.color import rgb2lab
-from skimage.feature import hog, local_binary_pattern
+from omegaconf import MISSING
 
-from safe_exp.config.captioner import VisualWordsConfig
+from safe_exp.config import CaptionerConfig
+from safe_exp.config.checks import require_at_least
+from safe_exp.data.captioners import Captioner, captioners
+from safe_exp.system.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
 
 COLOURS = 6  # mean and spread of L*, a*, b*
 ORIENTATIONS = 8  # of gradients, in each of a patch's 2 x 2 cells
@@ -20,6 +27,33 @@ TEXTURES = (
 )
 FEATURES = COLOURS + 4 * ORIENTATIONS + TEXTURES  # F
 VERSION = 1  # to be raised with any change of the numbers below, so that no cache mixes old and new ones
+LARGEST_GRID = 16  # 256 words a picture: every patch is read, whatever data.max_visual_tokens says of captions
+
+
+@dataclass
+class VisualWordsConfig(CaptionerConfig):
+    """The picture's patches, each named by the nearest of a few hundred typical ones (Sivic & Zisserman 2003)."""
+
+    grids: list[int] = MISSING  # one level for each g: g x g patches, row by row; one word each
+    patch_pixels: int = MISSING  # side of a patch after the picture is resized to g * patch_pixels squared
+    words: int = MISSING  # size of the codebook; fewer where the training pictures have fewer distinct patches
+    sample_patches: int = MISSING  # training patches that the codebook is fitted to, at most; bounds its memory
+    n_init: int = MISSING  # starts of k-means, of which the best counts
+    batch_size: int = MISSING  # pictures described at a time, and stored in one file of the cache
+
+    def __post_init__(self) -> None:
+        if not self.grids or not all(1 <= grid <= LARGEST_GRID for grid in self.grids):
+            raise UserError(
+                f"captioner.grids={list(self.grids)}: expected at least one number, each from 1 to {LARGEST_GRID}, "
+                "as in captioner.grids=[4,2] for 16 + 4 words a picture."
+            )
+        # HOG takes 2 x 2 cells of a patch, and each cell needs a few gradients.
+        if self.patch_pixels % 2 or not 8 <= self.patch_pixels <= 256:
+            raise UserError(f"captioner.patch_pixels={self.patch_pixels}: expected an even number from 8 to 256.")
+        require_at_least("captioner.words", self.words, 2)
+        require_at_least("captioner.sample_patches", self.sample_patches, self.words)
+        require_at_least("captioner.n_init", self.n_init, 1)
+        require_at_least("captioner.batch_size", self.batch_size, 1)
 
 
 class VisualWordsCaptioner:
@@ -46,6 +80,8 @@ class VisualWordsCaptioner:
 
     def describe(self, images: Sequence[Image.Image]) -> list[np.ndarray]:
         """Descriptors (P, F) float32 of each picture, the same on every call and whatever else is in the batch."""
+        import numpy as np
+
         return [
             np.concatenate([_describe_level(image, grid, self.patch_pixels) for grid in self.grids]) for image in images
         ]
@@ -53,6 +89,11 @@ class VisualWordsCaptioner:
 
 def _describe_level(image: Image.Image, grid: int, side: int) -> np.ndarray:
     """The g * g patches of one level, (g * g, F) float32."""
+    import numpy as np
+    from PIL import Image
+    from skimage.color import rgb2lab
+    from skimage.feature import hog, local_binary_pattern
+
     square = image.convert("RGB").resize((grid * side, grid * side), Image.Resampling.BICUBIC)
     lab = rgb2lab(
         np.asarray(square, dtype=np.float32) / 255
@@ -78,3 +119,6 @@ def _patches(values: np.ndarray, grid: int) -> np.ndarray:
     """(g * side, g * side, C) cut into (g * g, side * side, C), row by row."""
     side = len(values) // grid
     return values.reshape(grid, side, grid, side, -1).swapaxes(1, 2).reshape(grid * grid, side * side, -1)
+
+
+captioners.add(Captioner("visual_words", VisualWordsConfig, VisualWordsCaptioner, describes_patches=True))

@@ -1,20 +1,15 @@
 """What standard error shows of a download: a bar on a terminal, else a log line every few seconds."""
 
 import logging
-import sys
-import time
 from collections import Counter
 
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from safe_exp.data.download.folder import Downloaded, Failed
+from safe_exp.system.terminal import Display
 
 log = logging.getLogger(__name__)
-
-BAR_SECONDS = 0.25  # between two redraws
-LINE_SECONDS = 5.0  # between two log lines
 
 
 class DownloadProgress:
@@ -24,30 +19,16 @@ class DownloadProgress:
         self.total = total
         self.done = self.fetched = self.stored = self.failed = self.bytes = 0
         self.reasons: Counter[str] = Counter()
-        self.console = console or Console(stderr=True)
-        self._bar: Progress | None = None
+        self._display = Display(log, console)
 
     def __enter__(self) -> "DownloadProgress":
-        self._started = self._shown = time.monotonic()
-        if self.console.is_terminal:
-            self._bar = Progress(
-                TextColumn("Images"),
-                BarColumn(bar_width=None),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn("{task.fields[figures]}"),
-                console=self.console,
-                expand=True,
-                redirect_stdout=sys.stdout.isatty(),  # a piped standard output must not end up on the terminal
-            )
-            self._task = self._bar.add_task("", total=self.total, figures="")
-            self._bar.start()
+        self._display.start("Images", self.total, figures=True, time_left=False, transient=False)
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._bar:
+        if self._display.bar:
             self._show()
-            self._bar.stop()
+            self._display.stop()
         log.info("%s", self._line())
         for reason, count in self.reasons.most_common():
             log.info("  %s × %s", f"{count:,}", reason)
@@ -69,19 +50,15 @@ class DownloadProgress:
         self.done += 1
 
     def show_if_due(self) -> None:
-        if time.monotonic() - self._shown >= (BAR_SECONDS if self._bar else LINE_SECONDS):
+        if self._display.due():
             self._show()
 
     def _show(self) -> None:
-        self._shown = time.monotonic()
-        if self._bar:
-            self._bar.update(self._task, completed=self.done, figures=self._figures())
-        else:
-            log.info("%s", self._line())
+        self._display.show(self.done, self._line(), figures=self._figures())
 
     def _line(self) -> str:
         of_total = f"/{self.total:,}" if self.total else ""
-        return f"Images: {self.done:,}{of_total}, {time.monotonic() - self._started:.0f} s: {self._figures()}"
+        return f"Images: {self.done:,}{of_total}, {self._display.seconds():.0f} s: {self._figures()}"
 
     def _figures(self) -> str:
         return (

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from safe_exp.config import DataConfig
 from safe_exp.data.reading.articles import Article
-from safe_exp.data.reading.folders import FolderReader
+from safe_exp.data.reading.readers import TakesDownloads
 
 DOWNLOADS = "downloads"  # below data.prepared; shared by every data set whose articles name the same addresses
 
 
-def attach_downloads(reader: FolderReader, data: DataConfig, fetch: bool) -> None:
+def attach_downloads(reader: TakesDownloads, data: DataConfig, fetch: bool) -> None:
     """Tell `reader` where the images of articles lie that have none beside them, or why there is none.
 
     Args:
@@ -41,7 +41,7 @@ def attach_downloads(reader: FolderReader, data: DataConfig, fetch: bool) -> Non
             reader.downloaded[item] = str(outcome.path.absolute())
 
 
-def _wanted(reader: FolderReader) -> Iterator[tuple[str, str]]:
+def _wanted(reader: TakesDownloads) -> Iterator[tuple[str, str]]:
     """(item, address) of every article that has no image beside it and names one."""
     for item in reader.items():
         article = reader.read(item)

@@ -5,7 +5,6 @@ What is held in memory at a time: one part, the list of different words, and a f
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 from safe_exp.data.prepared.parts import DESCRIPTOR_SHAPE, LEFT_OUT
 from safe_exp.data.reading.articles import LABELS, LeftOut, count_reasons
 from safe_exp.data.splitting.duplicates import near_duplicate_groups
+from safe_exp.system.digest import json_digest
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import checksums, write_json
 
@@ -79,8 +79,7 @@ def join_parts(
 
 def fingerprint(digests: Sequence[str], settings: dict[str, Any]) -> str:
     """SHA-256 over every article and the settings: the same on every machine, in every folder, however it was made."""
-    content = json.dumps([settings, list(digests)], sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(content.encode("ascii")).hexdigest()
+    return json_digest([settings, list(digests)])
 
 
 class _Columns:

@@ -6,7 +6,6 @@ what was made before an interruption is kept.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,11 +15,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from safe_exp.config import CaptionerConfig, FileCaptionerConfig
+from safe_exp.config import CaptionerConfig
 from safe_exp.data.reading.articles import Article, LeftOut
 from safe_exp.data.reading.readers import Part, Reader
 from safe_exp.data.splitting.duplicates import minhash_signature, text_key
 from safe_exp.data.text import split_words
+from safe_exp.system.digest import json_digest
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import whole_file
 
@@ -94,7 +94,7 @@ class PartMaker:
             if problem and not row["text_words"]:
                 left_out.append(problem)
             else:
-                rows.append(row | {"digest": _digest(row)})
+                rows.append(row | {"digest": article_digest(row)})
             if problem and (item.image or not row["text_words"]):  # no image at all is no fault; a model may need none
                 faults.append(problem)
         if self.strict and faults:
@@ -113,7 +113,7 @@ class PartMaker:
 
     def _pictures(self, articles: list[Article], advance: Callable[[int], None]) -> dict[Path, dict[str, Any]]:
         """What is known of each image, if images are read at all."""
-        if isinstance(self.captioner, FileCaptionerConfig):
+        if self.captioner.caption_file is not None:
             return {}
         from safe_exp.data.prepared.pictures import describe_pictures  # a second of imports
 
@@ -164,8 +164,7 @@ def refusal(item: LeftOut) -> str:
     )
 
 
-def _digest(row: dict[str, Any]) -> str:
+def article_digest(row: dict[str, Any]) -> str:
     """SHA-256 over what the network and the splits can see of an article: the same on every machine."""
     seen = ("id", "label", "site", "source", "date", "title", "text", "caption", "image_hash")
-    content = json.dumps([row.get(name) for name in seen], ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(content.encode("ascii")).hexdigest()
+    return json_digest([row.get(name) for name in seen])

@@ -11,9 +11,9 @@ from typing import Any
 
 from PIL import Image
 
-from safe_exp.config import CaptionerConfig, captioner_from_plain
-from safe_exp.data.captioners import ImageCaptioner, build_image_captioner
-from safe_exp.data.captioners.cache import DescriptionCache, describe_all
+from safe_exp.config import CaptionerConfig
+from safe_exp.data.captioners import ImageCaptioner, build_image_captioner, captioner_from_plain
+from safe_exp.data.prepared.description_cache import DescriptionCache, describe_all
 from safe_exp.data.reading.images import UnusableImage, content_hash, decode_image, perceptual_hash, read_image_file
 
 

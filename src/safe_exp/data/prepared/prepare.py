@@ -8,37 +8,34 @@ then its parts lie beside it, each whole, so that an interrupted preparation goe
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import multiprocessing
 import os
 import shutil
 import tempfile
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from safe_exp.config import CaptionerConfig, DataConfig, SyntheticDataConfig
-from safe_exp.data.captioners import build_image_captioner
+from safe_exp.config import CaptionerConfig, DataConfig
+from safe_exp.data.captioners import build_image_captioner, captioners
 from safe_exp.data.prepared.downloads import attach_downloads
 from safe_exp.data.prepared.join import FORMAT, MANIFEST, join_parts
 from safe_exp.data.prepared.parts import PartMaker, refusal
-from safe_exp.data.prepared.progress import counting
 from safe_exp.data.prepared.store import PreparedArticles
 from safe_exp.data.reading.cleaning import CLEANING
-from safe_exp.data.reading.folders import FolderReader
-from safe_exp.data.reading.readers import PART_ARTICLES, Part, Reader, build_reader, parts
+from safe_exp.data.reading.readers import PART_ARTICLES, Part, Reader, TakesDownloads, build_reader, parts
 from safe_exp.data.splitting.duplicates import SIGNATURE_RECIPE
-from safe_exp.data.synthetic import write_synthetic
 from safe_exp.data.text import NORMALISATION
+from safe_exp.system.digest import json_digest
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import short_path
 from safe_exp.system.lock import locked
+from safe_exp.system.processes import end_with_parent
+from safe_exp.system.terminal import counting
 
 log = logging.getLogger(__name__)
 
@@ -86,11 +83,9 @@ class Preparation:
         fetch: bool = False,
     ) -> None:
         self.data = data
-        # The built-in data are made first, if they are not there.
-        self.root = str(write_synthetic(data)) if isinstance(data, SyntheticDataConfig) else data.root
-        self.reader: Reader = build_reader(data, captioner, self.root)
+        self.reader: Reader = build_reader(data, captioner)
         image_captioner = build_image_captioner(captioner)
-        if data.download_images and image_captioner and isinstance(self.reader, FolderReader):
+        if data.download_images and image_captioner and isinstance(self.reader, TakesDownloads):
             attach_downloads(self.reader, data, fetch)
         max_text = max_text_tokens or data.max_text_tokens
         max_visual = max_visual_tokens or data.max_visual_tokens
@@ -103,16 +98,15 @@ class Preparation:
         }
         self.signature, self.parts, self.items = _listed(self.reader)
         home = Path(data.prepared).expanduser().absolute()
-        root = Path(self.root).expanduser().resolve()
-        key = _digest([FORMAT, str(root), self.settings, self.signature])[:12]
+        root = Path(self.reader.root).expanduser().resolve()
+        key = json_digest([FORMAT, str(root), self.settings, self.signature])[:12]
         self.folder = home / f"{root.name}-{key}"
         self.draft = home / f".{root.name}-{key}.parts-of-{PART_ARTICLES}"  # parts of another size are not ours
         self._lock = home / ".locks" / f"{self.folder.name}.lock"
         self.maker = PartMaker(
             self.reader, captioner, max_text, max_visual, data.strict, home / "descriptions", self.draft
         )
-        # One model that describes a batch of images at a time is faster than several that share the cores.
-        self.one_process = captioner.name == "blip"
+        self.one_process = captioners[captioner.name].one_process
         self.reads_images = image_captioner is not None
 
     def done(self) -> bool:
@@ -138,7 +132,7 @@ class Preparation:
             log.info("Going on with a preparation that was interrupted: %d of %d parts.", len(wanted), self.parts)
         processes = self._processes(len(wanted))
         total = min(self.items, PART_ARTICLES * len(wanted))
-        with _writing(self.data.prepared), counting("Preparing articles", total) as advance:
+        with _writing(self.data.prepared), counting(log, "Preparing articles", total) as advance:
             self.draft.mkdir(parents=True, exist_ok=True)
             listed = (part for part in parts(self.reader) if part.number in wanted)
             if processes == 1:
@@ -166,7 +160,7 @@ class Preparation:
             try:
                 new.chmod(0o755)  # mkdtemp makes it private; colleagues may share prepared data
                 paths = [self.maker.path(number) for number in range(self.parts)]
-                with counting("Joining parts", 2 * len(paths)) as advance:
+                with counting(log, "Joining parts", 2 * len(paths)) as advance:
                     join_parts(paths, self.reader.stray(), self.settings, new, advance)
                 try:
                     os.rename(new, self.folder)
@@ -200,14 +194,14 @@ def _listed(reader: Reader) -> tuple[str, int, int]:
     """What tells this input from a changed one, and how many parts and items it has."""
     digest = hashlib.sha256()
     number_of_parts = items = 0
-    with counting("Looking through the articles", None) as advance:
+    with counting(log, "Looking through the articles", None) as advance:
         for part in parts(reader):
             for item in part.items:
-                digest.update(_digest(reader.signature(item)).encode())
+                digest.update(json_digest(reader.signature(item)).encode())
             number_of_parts += 1
             items += len(part.items)
             advance(len(part.items))
-    digest.update(_digest([vars(item) for item in reader.stray()]).encode())
+    digest.update(json_digest([vars(item) for item in reader.stray()]).encode())
     return digest.hexdigest(), number_of_parts, items
 
 
@@ -216,7 +210,7 @@ def _make_in_processes(
 ) -> None:
     # Spawned, not forked: a fork of a process that runs threads (torch's, the progress bar's) can hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=end_with_parent) as pool:
         running: deque[Future[int]] = deque()
         try:
             for part in listed:
@@ -235,17 +229,6 @@ def _make_in_processes(
             raise
 
 
-def _end_with_parent() -> None:
-    """End this process when the one that started it is gone: killed outright, it tells nobody, and a pool's processes
-    would wait for further parts, and keep their memory, for ever."""
-
-    def wait() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 @contextmanager
 def _writing(home: str) -> Iterator[None]:
     try:
@@ -255,8 +238,3 @@ def _writing(home: str) -> Iterator[None]:
             f"data.prepared={home}: the prepared data cannot be written there ({error.strerror or error}). Name a "
             "folder that you may write to and that has room, as in data.prepared=/tmp/prepared."
         ) from error
-
-
-def _digest(content: Any) -> str:
-    plain = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(plain.encode("ascii")).hexdigest()

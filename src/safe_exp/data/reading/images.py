@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from safe_exp.data.reading.untrusted import UnusableArticle, leads_outside
+from safe_exp.system.errors import first_line
 
 # Pillow tries no other format, whatever the file says of itself: its readers of rarer formats are the less tested ones,
 # and that of EPS starts Ghostscript.
@@ -79,7 +80,7 @@ def decode_image(content: bytes, name: str) -> Image.Image:
         except UnusableImage:
             raise
         except Exception as error:  # damaged files make Pillow raise nearly anything: struct.error, IndexError, …
-            raise UnusableImage("image is damaged", f"{name}: {_short(error)}") from error
+            raise UnusableImage("image is damaged", f"{name}: {first_line(error)}") from error
 
 
 def content_hash(content: bytes) -> str:
@@ -112,9 +113,9 @@ def _open(content: bytes, name: str) -> Image.Image:
     except UnidentifiedImageError as error:
         raise _not_accepted(content, name) from error
     except Image.DecompressionBombError as error:
-        raise UnusableImage("image has too many pixels", f"{name}: {_short(error)}") from error
+        raise UnusableImage("image has too many pixels", f"{name}: {first_line(error)}") from error
     except Exception as error:  # see decode_image
-        raise UnusableImage("image is damaged", f"{name}: {_short(error)}") from error
+        raise UnusableImage("image is damaged", f"{name}: {first_line(error)}") from error
 
 
 def _not_accepted(content: bytes, name: str) -> UnusableImage:
@@ -186,7 +187,3 @@ def _plain_mode(image: Image.Image, name: str) -> Image.Image:
     if image.has_transparency_data:
         return image.convert("RGBA")
     return image if image.mode == "L" else image.convert("RGB")
-
-
-def _short(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:200]

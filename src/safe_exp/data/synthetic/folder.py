@@ -7,16 +7,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from safe_exp.config import SyntheticDataConfig
 from safe_exp.data.synthetic.pictures import draw_picture
-from safe_exp.data.synthetic.plan import Plan, draws, plan_article
+from safe_exp.data.synthetic.plan import Plan, SyntheticSettings, draws, plan_article
 from safe_exp.data.synthetic.stories import write_caption, write_story
 from safe_exp.system.errors import UserError
 
 GENERATOR = 1  # raised with every change of what is made, so that a folder of an older generator is not taken for ours
 
 
-def synthetic_folder(config: SyntheticDataConfig) -> Path:
+def synthetic_folder(config: SyntheticSettings) -> Path:
     """Where the articles of these settings lie: the name states all that shapes them."""
     name = (
         f"articles{config.articles}_cue{config.cue_strength:g}_mismatch{config.mismatch_strength:g}"
@@ -25,7 +24,7 @@ def synthetic_folder(config: SyntheticDataConfig) -> Path:
     return Path(config.root) / name
 
 
-def write_synthetic(config: SyntheticDataConfig) -> Path:
+def write_synthetic(config: SyntheticSettings) -> Path:
     """Make the articles, unless they are there already, and return their folder.
 
     The words are the same, byte for byte, on every machine; so are the pictures under one version of Pillow.
@@ -60,7 +59,7 @@ def _require_no_other_data(root: Path) -> None:
         )
 
 
-def _make_whole(folder: Path, config: SyntheticDataConfig) -> None:
+def _make_whole(folder: Path, config: SyntheticSettings) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     # A name that starts with a dot is never read as a site of data.root; mkdtemp gives each process its own.
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -77,7 +76,7 @@ def _make_whole(folder: Path, config: SyntheticDataConfig) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _write_article(root: Path, plan: Plan, config: SyntheticDataConfig) -> None:
+def _write_article(root: Path, plan: Plan, config: SyntheticSettings) -> None:
     folder = root / ("fake" if plan.label else "real") / f"synthetic{plan.number:05d}"
     folder.mkdir(parents=True)
     title, text = write_story(plan, config)

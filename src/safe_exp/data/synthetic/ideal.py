@@ -9,11 +9,11 @@ and whether the picture matches. Both take few values, and the sums below run ov
 from dataclasses import dataclass
 from math import comb
 
-from safe_exp.config import SyntheticDataConfig
 from safe_exp.data.synthetic.plan import (
     ARCHIVE_AT_NIGHT,
     CUE_SLOTS,
     STORY_AT_NIGHT,
+    SyntheticSettings,
     archive_probability,
     loud_probability,
 )
@@ -29,7 +29,7 @@ class Ideal:
     accuracy: float
 
 
-def ideal_figures(config: SyntheticDataConfig) -> dict[str, Ideal]:
+def ideal_figures(config: SyntheticSettings) -> dict[str, Ideal]:
     """The best figures by what the classifier may look at.
 
     `everything`: words, and whether the picture matches the story. `words`: the bound of model=text_only. `picture`:
@@ -48,12 +48,12 @@ def ideal_figures(config: SyntheticDataConfig) -> dict[str, Ideal]:
     return {name: _best(distribution) for name, distribution in seen.items()}
 
 
-def ideal_auroc(config: SyntheticDataConfig) -> float:
+def ideal_auroc(config: SyntheticSettings) -> float:
     """AUROC of the likelihood ratio on all that an article holds: no model can do better, except by luck."""
     return ideal_figures(config)["everything"].auroc
 
 
-def _words(config: SyntheticDataConfig) -> Distribution:
+def _words(config: SyntheticSettings) -> Distribution:
     def binomial(count: int, probability: float) -> float:
         return comb(CUE_SLOTS, count) * probability**count * (1 - probability) ** (CUE_SLOTS - count)
 
@@ -61,11 +61,11 @@ def _words(config: SyntheticDataConfig) -> Distribution:
     return {(count,): (binomial(count, real), binomial(count, fake)) for count in range(CUE_SLOTS + 1)}
 
 
-def _match(config: SyntheticDataConfig) -> Distribution:
+def _match(config: SyntheticSettings) -> Distribution:
     return _yes_or_no(archive_probability(0, config), archive_probability(1, config))
 
 
-def _picture(config: SyntheticDataConfig) -> Distribution:
+def _picture(config: SyntheticSettings) -> Distribution:
     # Thing, colour and place are evenly spread in both classes; only the share of night pictures differs.
     def at_night(label: int) -> float:
         archive = archive_probability(label, config)

@@ -18,9 +18,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TypeVar
-
-from safe_exp.config import SyntheticDataConfig
+from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -49,6 +47,16 @@ STORY_AT_NIGHT = 0.1
 ARCHIVE_AT_NIGHT = 0.9
 
 
+class SyntheticSettings(Protocol):
+    """All that shapes the made articles; data/reading/readers/synthetic.py has the config that holds it."""
+
+    root: str  # the folder that the folder of these settings is made in
+    articles: int
+    cue_strength: float
+    mismatch_strength: float
+    seed: int
+
+
 @dataclass(frozen=True)
 class Scene:
     subject: str
@@ -69,15 +77,15 @@ class Plan:
     publish_date: str
 
 
-def loud_probability(label: int, config: SyntheticDataConfig) -> float:
+def loud_probability(label: int, config: SyntheticSettings) -> float:
     return 0.5 + (1 if label else -1) * CUE_REACH * config.cue_strength
 
 
-def archive_probability(label: int, config: SyntheticDataConfig) -> float:
+def archive_probability(label: int, config: SyntheticSettings) -> float:
     return ARCHIVE_REAL + label * (1 - 2 * ARCHIVE_REAL) * config.mismatch_strength
 
 
-def draws(config: SyntheticDataConfig, number: int, purpose: str) -> random.Random:
+def draws(config: SyntheticSettings, number: int, purpose: str) -> random.Random:
     """A stream of random numbers for one purpose of one article, whatever else is made.
 
     The strengths are not part of the seed: two data sets that differ in a strength share every number drawn, so the
@@ -91,7 +99,7 @@ def pick(rng: random.Random, options: Sequence[T]) -> T:
     return options[int(rng.random() * len(options))]
 
 
-def plan_article(number: int, config: SyntheticDataConfig) -> Plan:
+def plan_article(number: int, config: SyntheticSettings) -> Plan:
     """Draw what article `number` will be; every second one is fake."""
     rng = draws(config, number, "plan")
     label = number % 2

@@ -1,7 +1,6 @@
 """The words of a made article: title, body and the caption of its picture, from a plan."""
 
-from safe_exp.config import SyntheticDataConfig
-from safe_exp.data.synthetic.plan import CUE_SLOTS, Plan, Scene, draws, pick
+from safe_exp.data.synthetic.plan import CUE_SLOTS, Plan, Scene, SyntheticSettings, draws, pick
 
 # (loud, sober) for each cue slot. The phrases of a slot occur nowhere else, so that an encoder that takes the maximum
 # over an article can still count loud slots: it needs to see that each phrase is there, not how often.
@@ -116,7 +115,7 @@ CAPTIONS = (
 CAPTION_TIMES = {True: ("at night", "on a dark night"), False: ("by day", "on a bright day")}
 
 
-def write_story(plan: Plan, config: SyntheticDataConfig) -> tuple[str, str]:
+def write_story(plan: Plan, config: SyntheticSettings) -> tuple[str, str]:
     """Title and body of the article: 40 to 120 words together."""
     rng = draws(config, plan.number, "story")
 
@@ -144,7 +143,7 @@ def write_story(plan: Plan, config: SyntheticDataConfig) -> tuple[str, str]:
     return title, " ".join([fill(pick(rng, LEADS)), *sentences, cues[-1]])
 
 
-def write_caption(plan: Plan, config: SyntheticDataConfig) -> str:
+def write_caption(plan: Plan, config: SyntheticSettings) -> str:
     """One sentence that says what is in the picture."""
     rng = draws(config, plan.number, "caption")
     words = _scene_words(plan.picture)

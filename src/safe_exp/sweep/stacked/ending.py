@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import signal
 import sys
-import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -19,12 +16,12 @@ import numpy as np
 import torch
 
 from safe_exp.config import TrainConfig, plain_config
+from safe_exp.network.variants import variants
 from safe_exp.runs.job import log_file
 from safe_exp.scoring.scores import ScoredSplit
 from safe_exp.sweep.compat import list_packages_once
 from safe_exp.sweep.stacked.job import StackedJob
-
-PARENT_SECONDS = 1.0  # between two looks whether the process that trains is still there
+from safe_exp.system.processes import end_with_parent
 
 
 @dataclass(frozen=True)
@@ -60,8 +57,6 @@ class Ending:
 
 def write_ending(ending: Ending) -> None:
     """Compute a job's results, fill its loggers from first to last, draw its figures."""
-    from pytorch_lightning.loggers import CSVLogger
-
     from safe_exp.runs.loggers import close_loggers, open_loggers
     from safe_exp.scoring.results import logged_figures, score_results
     from safe_exp.training.results import tell_results, write_results
@@ -76,7 +71,7 @@ def write_ending(ending: Ending) -> None:
         if ending.scored is not None:
             scored = {split: arrays.tensors() for split, arrays in ending.scored.items()}
             ids = {row: article for arrays in ending.scored.values() for row, article in arrays.ids.items()}
-            combines = config.model.variant.combines
+            combines = variants[config.model.variant].combines
             results = score_results(scored, ids, config.model.loss_settings, combines, config.threshold)
             values, step = rows[-1]  # of the best checkpoint on validation
             logged = logged_figures("test", results.metrics["test"], scored["test"])
@@ -84,8 +79,7 @@ def write_ending(ending: Ending) -> None:
         loggers = open_loggers(config.logger, ending.folder, ending.name, ending.sweep, plain_config(config))
         try:
             for logger in loggers:
-                if isinstance(logger, CSVLogger):
-                    logger.log_hyperparams(ending.hyper_parameters)
+                logger.log_hyperparams(ending.hyper_parameters)
                 for values, step in rows:
                     logger.log_metrics(values, step)
                 logger.save()
@@ -102,9 +96,7 @@ class Writers:
 
     def __init__(self, processes: int) -> None:
         method = "fork" if sys.platform == "linux" else "spawn"
-        self.executor = ProcessPoolExecutor(
-            processes, multiprocessing.get_context(method), initializer=_begin, initargs=(os.getpid(),)
-        )
+        self.executor = ProcessPoolExecutor(processes, multiprocessing.get_context(method), initializer=_begin)
         self.executor.submit(_warm_up)  # all of them start with the first call; this one's imports are made early
         self.waiting: dict[Future, tuple[StackedJob, float | BaseException]] = {}
 
@@ -136,19 +128,14 @@ class Writers:
         self.executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(parent: int) -> None:
+def _begin() -> None:
     """Ctrl-C and SIGTERM are the parent's to answer; a worker ends with it, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for handler in logging.getLogger().handlers:
         handler.setLevel(max(handler.level, logging.WARNING))  # the job's file has the rest
 
-    def follow() -> None:
-        while os.getppid() == parent:
-            time.sleep(PARENT_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+    end_with_parent()
     import torch
 
     torch.set_num_threads(1)

@@ -9,7 +9,9 @@ from dataclasses import fields
 from itertools import groupby
 from typing import Any
 
-from safe_exp.config import TrainConfig, TrainerConfig, Update, Variant, plain_config
+from safe_exp.config import TrainConfig, TrainerConfig, Update, plain_config
+from safe_exp.network.variants import variants
+from safe_exp.runs.loggers import loggers
 
 OPTIMIZERS = ("torch.optim.SGD", "torch.optim.Adam", "torch.optim.AdamW")  # they move each number by itself
 SCHEDULERS = ("torch.optim.lr_scheduler.StepLR", "torch.optim.lr_scheduler.CosineAnnealingLR")
@@ -28,8 +30,8 @@ def reason_to_run_alone(config: TrainConfig) -> str | None:
     model, trainer, scheduler = config.model, config.trainer, config.scheduler
     if config.resume is not None:
         return "it resumes a run"
-    if model.variant is Variant.released:
-        return "model=released is not stacked"
+    if not variants[model.variant].stackable:
+        return f"model={model.variant} is not stacked"
     if model.update is not Update.closed_form:
         return f"model.update={model.update.value}"
     if config.compile:
@@ -44,6 +46,8 @@ def reason_to_run_alone(config: TrainConfig) -> str | None:
         return "it asks for several processes, or a strategy"
     if trainer.accelerator not in ("cpu", "gpu", "cuda"):
         return f"trainer.accelerator={trainer.accelerator}"
+    if not config.logger.chosen.keys() <= set(loggers.names()):
+        return "logger.more names an unknown logger"
     for field in fields(TrainerConfig):
         value = getattr(trainer, field.name)
         if field.name not in FOLLOWED and value not in (None, False) and (field.name, value) != ("max_steps", -1):

@@ -17,7 +17,9 @@ from safe_exp.runs.job import sigterm_as_exit
 from safe_exp.runs.processes import is_first_process
 from safe_exp.sweep.composing import Composer
 from safe_exp.sweep.stacked.grouping import reason_to_run_alone, stacks
+from safe_exp.system.errors import first_line
 from safe_exp.system.versions import running_code
+from safe_exp.training.checks import check_config
 
 log = logging.getLogger(__name__)
 
@@ -158,10 +160,11 @@ def _typed(composed: DictConfig) -> tuple[TrainConfig | None, str | None]:
         del plain["hydra"]
     try:
         config = typed_config(plain)
+        if not isinstance(config, TrainConfig):
+            return None, "only the jobs of safe_exp.train are stacked"
+        check_config(config)
     except Exception as error:  # its own run says it again, and records it
-        return None, str(error).splitlines()[0]
-    if not isinstance(config, TrainConfig):
-        return None, "only the jobs of safe_exp.train are stacked"
+        return None, first_line(error)
     return config, reason_to_run_alone(config)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from safe_exp.config import LossSettings, TrainConfig, Variant
+from safe_exp.config import LossSettings, TrainConfig
 from safe_exp.config.figure_names import THRESHOLD
 from safe_exp.data.artifacts import share_artifacts
 from safe_exp.data.batch import NewsBatch
@@ -23,6 +23,7 @@ from safe_exp.data.encoded import SCORED_AT_ONCE
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
 from safe_exp.equations import SafeOutput, safe_loss
 from safe_exp.equations.safe import SafeWeights
+from safe_exp.network.variants import variants
 from safe_exp.runs.devices import devices_of_its_own
 from safe_exp.scoring.intervals import ScorerFigures
 from safe_exp.scoring.results import logged_figures
@@ -35,7 +36,7 @@ from safe_exp.system.errors import UserError
 from safe_exp.training.epoch_sums import EpochSums, EpochTotals, require_finite
 from safe_exp.training.module import SafeModule
 from safe_exp.training.results import describe_course
-from safe_exp.training.run import build_module, print_start
+from safe_exp.training.run import print_start
 from safe_exp.training.threads import set_threads
 from safe_exp.training.trainer import quiet_libraries
 
@@ -89,7 +90,7 @@ class Stack:
         self.writers, self.progress = writers, progress
         config = self.config = jobs[0].config
         self.device = torch.device("cpu" if config.trainer.accelerator == "cpu" else f"cuda:{(devices or [0])[0]}")
-        reads = config.model.variant.reads
+        reads = variants[config.model.variant].reads
         self.data = FakeNewsNetDataModule(config.data, config.captioner, config.vectors, config.seed, None, reads)
         self.data.setup("fit")
         set_threads(config, self.data.text_vectors.shape[1])
@@ -132,7 +133,7 @@ class Stack:
             self.orders[seed].sampler.set_epoch(epoch)
             orders[seed] = iter(self.orders[seed])
         means, sums = EpochSums(self.model.parts), 0
-        means.compares = self.config.model.variant not in (Variant.text_only, Variant.visual_only)
+        means.compares = variants[self.config.model.variant].compares
         for _ in range(self.batches):
             sums = sums + self.model.step({seed: self._read(next(order)) for seed, order in orders.items()})
             self.progress.step()
@@ -214,7 +215,8 @@ class Stack:
         """The module as a job of this seed builds it; it is the initial weights that are its own."""
         pl.seed_everything(seed, workers=True, verbose=False)
         dtype = torch.float64 if str(self.config.trainer.precision).startswith("64") else torch.float32
-        return build_module(self.config, self.data).to(self.device, dtype)
+        module = SafeModule(self.config, self.data.text_vectors, self.data.visual_vectors)
+        return module.to(self.device, dtype)
 
     def _read(self, rows: list[int]) -> NewsBatch:
         return NewsBatch(*(value.to(self.device) for value in self.data.encoded.__getitems__(rows)))

@@ -5,8 +5,8 @@ import pytest
 
 from safe_exp.config.data import LabelsConfig
 from safe_exp.data.reading.articles import Article, count_reasons
-from safe_exp.data.reading.folders import FolderReader
 from safe_exp.data.reading.readers import PART_ARTICLES, parts
+from safe_exp.data.reading.readers.fakenewsnet import FolderReader
 from safe_exp.system.errors import UserError
 from tests.data.folders import REAL_DATA, write_article
 

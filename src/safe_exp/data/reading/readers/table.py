@@ -10,13 +10,16 @@ import os
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safe_exp.config.data import ColumnsConfig, LabelsConfig
+from omegaconf import MISSING
+
+from safe_exp.config.data import DataConfig, LabelsConfig
 from safe_exp.data.reading.articles import Article, LeftOut, label_words, require_words
 from safe_exp.data.reading.cleaning import as_text, iso_date
+from safe_exp.data.reading.readers import DataKind, readers
 from safe_exp.data.reading.untrusted import (
     BYTE_ORDER_MARKS,
     MAX_ARTICLE_BYTES,
@@ -24,7 +27,7 @@ from safe_exp.data.reading.untrusted import (
     decode_text,
     parse_object,
 )
-from safe_exp.system.errors import UserError
+from safe_exp.system.errors import UserError, first_line
 
 CSV_SUFFIXES, JSON_SUFFIXES, PARQUET_SUFFIXES = (".csv", ".tsv"), (".jsonl", ".ndjson", ".json"), (".parquet",)
 DELIMITERS = (",", "\t", ";", "|")  # the one that the header holds most often
@@ -32,6 +35,34 @@ ROWS = 256  # taken from Parquet at a time
 KINDS = "Expected .csv, .tsv, .jsonl or .parquet, the first three also with .gz."
 
 Row = tuple[int, Any]  # number from 1; a dict of cells, a line of JSON, or a reason why the row cannot be read
+
+
+@dataclass
+class ColumnsConfig:
+    """The columns of a table by what they hold; a table may lack those that keep these names, or they may be null."""
+
+    id: str | None = MISSING
+    title: str | None = MISSING
+    text: str | None = MISSING
+    label: str = MISSING
+    image: str | None = MISSING  # a path below data.images
+    caption: str | None = MISSING
+    source: str | None = MISSING
+    date: str | None = MISSING
+
+
+@dataclass
+class TableDataConfig(DataConfig):
+    columns: ColumnsConfig = MISSING
+    images: str | None = MISSING  # folder that the image column's paths start from; null: the table's own
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.download_images:
+            raise UserError(
+                "data.download_images=true: image addresses are read from FakeNewsNet-style folders, not from tables. "
+                "Download the images first and name their files in the column data.columns.image."
+            )
 
 
 @dataclass
@@ -56,7 +87,7 @@ class TableReader:
         self._path = Path(self.root).expanduser().resolve()
         self._images = Path(self.images).expanduser().resolve() if self.images else self._path.parent
         self._words = {} if self.labels is None else label_words(self.labels)
-        self._cells = {name: column for name, column in asdict(self.columns).items() if column is not None}
+        self._cells = {name: column for name, column in vars(self.columns).items() if column is not None}
         if self.labels is None:
             self._cells.pop("label", None)
 
@@ -249,7 +280,7 @@ class TableReader:
                         yield number, row
         except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter of names and words that are no UTF-8
             raise UserError(
-                f"data.root={self.root} cannot be read as Parquet ({str(error).splitlines()[0]}). Is the file whole?"
+                f"data.root={self.root} cannot be read as Parquet ({first_line(error)}). Is the file whole?"
             ) from error
 
     def _opened(self) -> io.BufferedReader:
@@ -265,3 +296,10 @@ def _restored(cell: str) -> str | bytes:
     except UnicodeEncodeError:
         return cell.encode("utf-8", "surrogateescape")
     return cell
+
+
+def _reader(data: TableDataConfig, labels: LabelsConfig | None, caption_file: str | None) -> TableReader:
+    return TableReader(data.root, data.columns, labels, data.images, reads_captions=caption_file is not None)
+
+
+readers.add(DataKind("table", TableDataConfig, _reader))

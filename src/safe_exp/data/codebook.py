@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from threadpoolctl import threadpool_limits
 
-from safe_exp.config.captioner import VisualWordsConfig
+from safe_exp.config import CaptionerConfig
 from safe_exp.data.vectors import RANDOM_LENGTH
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import whole_file
@@ -88,19 +88,20 @@ class Codebook:
         return (patches - self.mean) / self.scale
 
 
-def fit_codebook(descriptors: np.ndarray, rows: np.ndarray, config: VisualWordsConfig, seed: int) -> Codebook:
+def fit_codebook(descriptors: np.ndarray, rows: np.ndarray, config: CaptionerConfig, seed: int) -> Codebook:
     """Fit the words to the patches of training pictures; the same pictures and seed give the same words, bit for bit.
 
     Args:
         descriptors: (N, P, F) of all pictures, possibly a memory map, of which only the sampled patches are read.
         rows: indices of the training pictures, in any order; a repeated one counts once.
+        config: of a captioner that describes patches, with `words`, `sample_patches` and `n_init`.
     """
     from sklearn.cluster import MiniBatchKMeans  # a second that those do not wait who read a codebook
     from sklearn.exceptions import ConvergenceWarning
 
     rows = np.unique(rows)
     if not len(rows):
-        raise UserError("captioner=visual_words: there is no training picture to find visual words in.")
+        raise UserError(f"captioner={config.name}: there is no training picture to find visual words in.")
     random = np.random.default_rng(seed)
     sample = _sample_patches(descriptors, rows, config.sample_patches, random)  # (M, F)
     mean, scale = sample.mean(0, dtype=np.float64), sample.std(0, dtype=np.float64)
@@ -120,14 +121,8 @@ def fit_codebook(descriptors: np.ndarray, rows: np.ndarray, config: VisualWordsC
         warnings.filterwarnings("ignore", message="MiniBatchKMeans is known to have a memory leak")
         kmeans.fit(sample)
         used = np.unique(kmeans.predict(sample))  # a cluster that no patch is in would be a word that never occurs
-    settings = {
-        "grids": list(config.grids),
-        "patch_pixels": config.patch_pixels,
-        "words": config.words,
-        "sample_patches": config.sample_patches,
-        "n_init": config.n_init,
-        "seed": seed,
-    }
+    shaping = {key: value for key, value in asdict(config).items() if key not in ("name", "batch_size")}
+    settings = shaping | {"seed": seed}
     return Codebook(kmeans.cluster_centers_[used].astype(np.float32), mean, scale, settings)
 
 

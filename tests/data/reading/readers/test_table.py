@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from safe_exp.config.data import ColumnsConfig, LabelsConfig
+from safe_exp.config.data import LabelsConfig
 from safe_exp.data.reading.articles import Article
-from safe_exp.data.reading.table import TableReader
+from safe_exp.data.reading.readers.table import ColumnsConfig, TableReader
 from safe_exp.system.errors import UserError
 
 LABELS = LabelsConfig(fake=["fake"], real=["real"])

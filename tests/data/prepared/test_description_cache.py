@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
-from safe_exp.data.captioners.cache import DescriptionCache, describe_all
+from safe_exp.data.prepared.description_cache import DescriptionCache, describe_all
 from safe_exp.system.errors import UserError
 
 

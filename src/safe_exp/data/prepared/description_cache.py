@@ -20,6 +20,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from safe_exp.data.captioners import ImageCaptioner
+from safe_exp.system.digest import json_digest
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import whole_file, write_json
 
@@ -36,9 +37,8 @@ class DescriptionCache:
     """
 
     def __init__(self, folder: Path, captioner: ImageCaptioner) -> None:
-        plain = json.dumps(captioner.settings, sort_keys=True)
         name = captioner.settings.get("name", type(captioner).__name__)
-        self.folder = Path(folder) / f"{name}-{hashlib.sha256(plain.encode()).hexdigest()[:16]}"
+        self.folder = Path(folder) / f"{name}-{json_digest(captioner.settings, compact=False)[:16]}"
         self._settings = captioner.settings
         self._index: dict[str, tuple[str, int]] = {}  # hash: file, row in it
         self._seen: set[str] = set()

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
-from safe_exp.config.data import LabelsConfig
+from safe_exp.config.data import DataConfig, LabelsConfig
 from safe_exp.data.reading.articles import Article, LeftOut, label_words, require_words
 from safe_exp.data.reading.cleaning import as_text, iso_date
+from safe_exp.data.reading.readers import DataKind, readers
 from safe_exp.data.reading.untrusted import UnusableArticle, leads_outside, parse_object, read_text
 from safe_exp.system.errors import UserError
 
@@ -209,3 +210,10 @@ def _printable(item: str) -> str:
 
 def _is_image(name: str) -> bool:
     return name.partition(".")[0].casefold() == IMAGE_STEM and "." in name
+
+
+def _reader(data: DataConfig, labels: LabelsConfig | None, caption_file: str | None) -> FolderReader:
+    return FolderReader(data.root, labels, caption_file)
+
+
+readers.add(DataKind("fakenewsnet", DataConfig, _reader, items_are_ids=True))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from safe_exp.data.captioners import codebook as module
-from safe_exp.data.captioners.codebook import Codebook, fit_codebook
+from safe_exp.data import codebook as module
+from safe_exp.data.codebook import Codebook, fit_codebook
 from safe_exp.system.errors import UserError
 from tests.data.captioners.pictures import visual_words_config
 

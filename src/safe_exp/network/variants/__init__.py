@@ -1,0 +1,162 @@
+"""SAFE and its variants by the name in `model.variant`: each is one object in a module of its own.
+
+`Variant` says what one has to offer; `safe.SafeVariant` is SAFE and the paper's ablations of it, `released.py` what its
+authors released. A further module needs no mention anywhere else.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from safe_exp.config import ModelConfig, Update
+from safe_exp.data.batch import NewsBatch
+from safe_exp.equations import SafeLosses, SafeOutput, Words
+from safe_exp.equations.text_cnn import TextCnnCache
+from safe_exp.system.errors import UserError
+from safe_exp.system.registry import Registry
+
+SIZES_OF_RELEASED = ("word_dim", "headline_words", "body_words")  # of ModelConfig
+
+
+@dataclass(frozen=True)
+class Variant(ABC):
+    """One architecture: its network, its forward pass and step, and what the rest of the program must know of it.
+
+    Only `build` has to be written. The other methods serve a network that reads one text and one sentence of the image,
+    and is trained by autograd.
+    """
+
+    name: str
+    reads: tuple[str, ...] = ("text", "visual")  # the modalities
+    compares: bool = True  # it computes a similarity M_s
+    losses: tuple[str, ...] = ("prediction", "similarity")  # that it learns from: L_p needs an M_p, L_s an M_s
+    updates: tuple[Update, ...] = (Update.autograd,)  # closed_form needs `step`; algorithm1 knows SafeNetwork alone
+    stackable: bool = False  # its step is SAFE's, so that hydra/launcher=stacked computes the same
+    explained: bool = False  # its logit is a sum over the windows of `encoders`; the cosine too, where it compares
+    settings: tuple[str, ...] = ()  # names that it knows in model.extra
+
+    @property
+    def combines(self) -> bool:
+        """Whether M_p and M_s are two scorers, which can be joined; in SAFE\\W the one is the other."""
+        return self.compares and "prediction" in self.losses
+
+    # ── the network ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def build(self, model: ModelConfig, text_dim: int, visual_dim: int) -> nn.Module:
+        """A network with fresh weights, for word vectors of E and Ev numbers.
+
+        Called with the batch's `sentences`, each joined with its word vectors, it returns a `SafeOutput`.
+
+        Raises:
+            UserError: it cannot read word vectors of these lengths.
+        """
+
+    def sentences(self, model: ModelConfig, batch: NewsBatch) -> dict[str, Tensor | None]:
+        """The sentences that the network reads, by its arguments' names.
+
+        Word numbers (B, L), or None for what is not read, and, as `…_lengths`, (B,). `visual` names the image's.
+        """
+        found: dict[str, Tensor | None] = {"text": None, "visual": None}
+        if "text" in self.reads:
+            found |= {"text": batch.text_tokens, "text_lengths": batch.text_lengths}
+        if "visual" in self.reads:
+            found |= {"visual": batch.visual_tokens, "visual_lengths": batch.visual_lengths}
+        return found
+
+    def forward(self, network: nn.Module, **sentences: Any) -> tuple[SafeOutput, Any]:
+        """The network's output, and the cache of what came between, which `encoders` reads."""
+        return network(**sentences), None
+
+    def step(
+        self,
+        network: nn.Module,
+        label: Tensor,
+        *,
+        alpha: float,
+        beta: float,
+        similarity_loss: str,
+        **sentences: Any,
+    ) -> tuple[SafeOutput, SafeLosses, dict[str, Tensor]]:
+        """Output, losses and exact gradients of one mini-batch, by parameter name, without autograd."""
+        raise NotImplementedError(f"{self.name} has no closed form.")
+
+    # ── explanations ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def encoders(self, cache: Any) -> dict[str, TextCnnCache]:
+        """The Text-CNNs that the articles went through, in the order in which M_p reads their features.
+
+        The image's is named `image`, the others as in `cuts`. Their words are as the filters read them.
+        """
+        raise NotImplementedError(f"{self.name} has no explanation.")
+
+    def cuts(self, model: ModelConfig, title_words: int) -> dict[str, slice]:
+        """The words of a text that each encoder reads, the title's first."""
+        return {"text": slice(0, None)}
+
+    # ── settings ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def check(self, model: ModelConfig) -> None:
+        """Refuse settings that this variant cannot be built or trained with.
+
+        Raises:
+            UserError: the message names the key.
+        """
+        self.check_loss_weights(model)
+        self.check_sizes(model)
+        for name in sorted(model.extra.keys() - set(self.settings)):
+            known = f"Expected {' or '.join(self.settings)}." if self.settings else "It has none of its own."
+            raise UserError(f"model.extra.{name}: model={self.name} has no such setting. {known}")
+        if model.update not in self.updates:
+            possible = " or ".join(f"model.update={update.value}" for update in self.updates)
+            raise UserError(f"model.update={model.update.value}: model={self.name} is not trained so. Set {possible}.")
+
+    def check_loss_weights(self, model: ModelConfig) -> None:
+        alpha, beta = model.alpha, model.beta
+        if alpha == 0 and beta == 0:
+            raise UserError(
+                "model.alpha and model.beta are both 0: nothing is learned. Make at least one of them positive."
+            )
+        if "prediction" not in self.losses and alpha != 0:
+            raise UserError(
+                f"model.alpha={alpha}: in model={self.name} M_s alone decides and there is no M_p to train. "
+                "Set model.alpha=0, or take model=safe."
+            )
+        if "similarity" not in self.losses and beta != 0:
+            raise UserError(
+                f"model.beta={beta}: model={self.name} has no similarity loss. Set model.beta=0, or take model=safe."
+            )
+
+    def check_sizes(self, model: ModelConfig) -> None:
+        for key in SIZES_OF_RELEASED:
+            value = getattr(model, key)
+            if value is not None:
+                raise UserError(f"model.{key}={value} has a meaning for model=released alone; leave it out.")
+
+
+variants: Registry[Variant] = Registry("model.variant", __name__)
+
+
+def embedded(
+    model: ModelConfig,
+    batch: NewsBatch,
+    text_vectors: Tensor,
+    visual_vectors: Tensor,
+    join: Callable[[Tensor, Tensor], Any] = Words,
+) -> dict[str, Any]:
+    """The arguments of the network's forward pass: each sentence joined with its table of word vectors.
+
+    Args:
+        text_vectors, visual_vectors: word vectors (V, E) and (Vv, Ev), row 0 = padding.
+        join: takes a table and word numbers (B, L). `Words` keeps them apart, so that each word is multiplied once.
+    """
+    arguments: dict[str, Any] = variants[model.variant].sentences(model, batch)
+    for name, tokens in arguments.items():
+        if tokens is not None and not name.endswith("_lengths"):
+            arguments[name] = join(visual_vectors if name == "visual" else text_vectors, tokens)
+    return arguments

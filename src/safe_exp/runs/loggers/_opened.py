@@ -1,0 +1,86 @@
+"""A logger in use, as Lightning's Trainer sees it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from safe_exp.runs.loggers import LoggerKind
+
+log = logging.getLogger(__name__)
+
+
+class OpenLogger(Logger):
+    """Passes every call on to a logger of any kind, until one fails; of a required kind the error is passed on too."""
+
+    def __init__(self, kind: LoggerKind, logger: Logger) -> None:
+        super().__init__()
+        self.kind, self.logger = kind, logger
+        self.broken = False
+
+    @rank_zero_only
+    def attempt(self, what: str, action: Callable[[Any], Any]) -> Any:
+        """Call `action` with the logger, unless an earlier call has failed.
+
+        Args:
+            what: completes the warning "W&B could not …".
+        """
+        if self.broken:
+            return None
+        try:
+            return action(self.logger)
+        except Exception as error:  # whatever a service, a network or a disk can raise
+            if self.kind.required:
+                raise
+            self.broken = True
+            title = self.kind.title or self.kind.name
+            log.warning("%s could not %s (%s); the run goes on without it.", title, what, in_one_line(error))
+            return None
+
+    def log_results(self, figures: dict[str, Path], predictions: list[dict[str, Any]]) -> None:
+        self.attempt("log the results", lambda logger: self.kind.log_results(logger, figures, predictions))
+
+    def close(self, exit_code: int) -> None:
+        self.attempt("close the run", lambda logger: self.kind.close(logger, exit_code))
+
+    # ── called by Lightning ───────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def name(self) -> str:
+        return self.kind.name
+
+    @property
+    def version(self) -> None:
+        """Lightning would name a folder of checkpoints by it; a run folder has its own."""
+
+    @property
+    def save_dir(self) -> str | None:
+        # Profilers write to Trainer.log_dir: the log_dir of loggers that Lightning knows by class, else the save_dir.
+        return self.attempt("name its folder", lambda logger: logger.log_dir or logger.save_dir)
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self.attempt("log metrics", lambda logger: logger.log_metrics(metrics, step))
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        self.attempt("log the hyper-parameters", lambda logger: logger.log_hyperparams(params, *args, **kwargs))
+
+    def log_graph(self, model: Any, input_array: Any = None) -> None:
+        self.attempt("log the model", lambda logger: logger.log_graph(model, input_array))
+
+    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
+        self.attempt("log a checkpoint", lambda logger: logger.after_save_checkpoint(checkpoint_callback))
+
+    def save(self) -> None:
+        self.attempt("save its log", lambda logger: logger.save())
+
+    def finalize(self, status: str) -> None:
+        self.attempt("finish its log", lambda logger: logger.finalize(status))
+
+
+def in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,37 @@
+"""The reliability of probabilities: among the articles that were given about p, the share that is fake."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import binomtest
+from sklearn.calibration import calibration_curve
+
+BINS = 10  # fewer than for the calibration error: a point is to stand for several articles
+
+
+class Reliability(NamedTuple):
+    """One number for each of the bins that hold an article; `counts` for all BINS."""
+
+    mean: np.ndarray  # of the probabilities
+    share: np.ndarray  # of fakes
+    low: np.ndarray  # of Wilson's 95 % interval of the share
+    high: np.ndarray
+    counts: np.ndarray  # articles in each bin, (BINS,) int
+
+
+def reliability(label: np.ndarray, probability: np.ndarray) -> Reliability:
+    """Bin probabilities into BINS equal bins, as scikit-learn's `calibration_curve` does: an edge is in the lower bin.
+
+    Args:
+        label: 1 = fake, (N,).
+        probability: of fake, in [0, 1], (N,).
+    """
+    share, mean = calibration_curve(label, probability, pos_label=1, n_bins=BINS)
+    place = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], probability)
+    counts = np.bincount(place, minlength=BINS)
+    fakes = np.bincount(place[label == 1], minlength=BINS)
+    intervals = [binomtest(k, n).proportion_ci(method="wilson") for k, n in zip(fakes, counts, strict=True) if n]
+    low, high = np.array(intervals).T
+    return Reliability(mean, share, low, high, counts)

@@ -1,0 +1,127 @@
+"""The variants as the rest of the program sees them, and one more that is made here."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import nn
+
+from safe_exp.config import ModelConfig, plain_config
+from safe_exp.equations import SafeOutput, Words, safe_loss
+from safe_exp.network import SafeNetwork
+from safe_exp.network.variants import Variant, embedded, variants
+from safe_exp.system.errors import UserError
+from tests.made import compose_config, draw_batch, word_vectors
+
+SHIPPED = variants.names()
+
+
+def run(name: str):
+    """A small network of a variant, the arguments of its forward pass over sixteen articles, and their labels."""
+    model = compose_config(f"model={name}", "model.num_filters=4", "model.feature_dim=6").model
+    torch.manual_seed(0)
+    vectors, batch = word_vectors().double(), draw_batch()
+    network = variants[name].build(model, 8, 8).double()
+    return model, network, embedded(model, batch, vectors, vectors), batch.label
+
+
+@dataclass(frozen=True)
+class BuiltVariant(Variant):
+    """The least that a variant is: its network."""
+
+    def build(self, model: ModelConfig, text_dim: int, visual_dim: int) -> nn.Module:
+        return SafeNetwork(text_dim, visual_dim, **model.network_sizes)
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """A variant that only builds its network, and knows one setting."""
+    variant = BuiltVariant("built", settings=("depth",))
+    monkeypatch.setattr(variants, "_entries", {**variants._entries, "built": variant})
+    return variant
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_forward_pass_of_a_variant_is_its_network_s(name):
+    _, network, sentences, _ = run(name)
+    with torch.no_grad():
+        expected, (output, _) = network(**sentences), variants[name].forward(network, **sentences)
+    for a, b in zip(expected, output, strict=True):
+        assert (a is None and b is None) or torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_step_of_a_variant_is_autograd_s(name):
+    model, network, sentences, label = run(name)
+    output, losses, gradients = variants[name].step(network, label, **sentences, **model.loss_settings)
+    assert gradients.keys() == dict(network.named_parameters()).keys()
+    reference = network(**sentences)
+    total = safe_loss(reference, label, **model.loss_settings).total
+    total.backward()
+    torch.testing.assert_close(output.probability, reference.probability, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(losses.total, total, rtol=1e-12, atol=1e-12)
+    for parameter, weight in network.named_parameters():
+        torch.testing.assert_close(gradients[parameter], weight.grad, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_variant_reads_compares_and_scores_as_it_says(name):
+    _, network, sentences, _ = run(name)
+    variant = variants[name]
+    output: SafeOutput = network(**sentences)
+    assert variant.compares == (output.similarity is not None)
+    assert ("text" in variant.reads, "visual" in variant.reads) == (
+        output.text_features is not None,
+        output.visual_features is not None,
+    )
+    assert ("prediction" in variant.losses) == any(key.startswith("predictor.") for key in network.state_dict())
+    assert variant.combines == (name in ("safe", "no_similarity", "released"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_encoders_of_a_variant_compute_its_features(name):
+    """From the words in each encoder's cache, by its own filters: what the explanation takes apart is the network."""
+    model, network, sentences, _ = run(name)
+    output, cache = variants[name].forward(network, **sentences)
+    encoders = variants[name].encoders(cache)
+    assert set(encoders) - {"image"} <= set(variants[name].cuts(model, title_words=2))
+    for encoder in encoders.values():
+        vectors = encoder.words.vectors[encoder.words.tokens]  # (B, L, E)
+        for number, (bank, starts) in enumerate(zip(encoder.weights.filters, encoder.positions, strict=True)):
+            for article in range(len(vectors)):
+                windows = torch.stack([vectors[article, s : s + bank.weight.shape[1]] for s in starts[article]])
+                scores = (windows * bank.weight).sum(dim=(1, 2)) + bank.bias  # (K,)
+                pooled = encoder.pooled[article].chunk(len(encoder.positions))[number]
+                torch.testing.assert_close(scores.relu(), pooled, rtol=1e-9, atol=1e-12)
+    features = [e.pooled @ e.weights.project_weight.T + e.weights.project_bias for e in encoders.values()]
+    expected = [f for f in (output.text_features, output.visual_features) if f is not None]
+    torch.testing.assert_close(torch.cat(features, dim=1), torch.cat(expected, dim=1), rtol=1e-9, atol=1e-12)
+
+
+def test_a_variant_that_only_builds_its_network_is_trained_by_autograd(built):
+    assert compose_config("model.variant=built", "model.update=autograd").model.variant == "built"
+    with pytest.raises(
+        UserError, match=r"update=closed_form: model=built is not trained so. Set model.update=autograd\."
+    ):
+        compose_config("model.variant=built")
+    with pytest.raises(UserError, match=r"model=built is not trained so"):
+        compose_config("model.variant=built", "model.update=algorithm1")
+    assert not built.stackable
+    assert not built.explained
+
+
+def test_a_variant_s_own_settings_travel_in_extra(built):
+    config = compose_config("model.variant=built", "model.update=autograd", "+model.extra.depth=3")
+    assert config.model.extra == {"depth": 3}
+    assert plain_config(config)["model"]["extra"] == {"depth": 3}
+    with pytest.raises(UserError, match=r"model\.extra\.width: model=built has no such setting\. Expected depth\."):
+        compose_config("model.variant=built", "model.update=autograd", "+model.extra.width=3")
+
+
+def test_a_batch_s_sentences_are_joined_with_the_table_of_their_kind():
+    model, batch = compose_config().model, draw_batch()
+    text, visual = word_vectors(8, seed=1), word_vectors(5, seed=2)
+    found = embedded(model, batch, text, visual)
+    assert found["text"] == Words(text, batch.text_tokens)
+    assert found["visual"] == Words(visual, batch.visual_tokens)
+    assert found["text_lengths"] is batch.text_lengths
