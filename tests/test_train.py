@@ -229,10 +229,10 @@ def test_help_comes_in_under_a_second_without_torch():
 LISTS_IMPORTS = """
 import sys
 from safe_exp import train as command
-from safe_exp.cli.lean_imports import lean_imports
+from safe_exp.cli.lean_imports import import_lightning
 
-with lean_imports():
-    from safe_exp.training import run as training
+import_lightning()
+from safe_exp.training import run as training
 
 score = training.score
 

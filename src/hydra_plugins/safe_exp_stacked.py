@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
 
 # A plain dict, as in safe_exp_sweeper.
 CONFIG = {
@@ -15,20 +17,17 @@ CONFIG = {
 ConfigStore.instance().store(group="hydra/launcher", name="stacked", node=CONFIG, provider="safe_exp")
 
 
-class StackedLauncher(BasicLauncher):
-    """Hydra's BasicLauncher, but it trains jobs together where it can."""
+class StackedLauncher(Launcher):
+    """Runs jobs in this process, as Hydra's BasicLauncher does, but trains them together where it can."""
 
     def __init__(self, most_runs: int = 64, writers: int | None = None) -> None:
-        super().__init__()
         self.most_runs, self.writers = most_runs, writers
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         from safe_exp.sweep.stacked.launch import Launch
 
         setup_globals()
-
-        def alone(overrides: Sequence[str], number: int) -> JobReturn:
-            (returned,) = super(StackedLauncher, self).launch([overrides], number)
-            return returned
-
-        return Launch(self, alone, self.most_runs, self.writers).run(job_overrides, initial_job_idx)
+        return Launch(self, self.most_runs, self.writers).run(job_overrides, initial_job_idx)

@@ -4,10 +4,12 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
 
 log = logging.getLogger(__name__)
 
@@ -22,24 +24,29 @@ CONFIG = {
 ConfigStore.instance().store(group="hydra/sweeper", name="resumable", node=CONFIG, provider="safe_exp")
 
 
-class ResumableSweeper(BasicSweeper):
-    """Hydra's BasicSweeper, but it leaves combinations out, and runs only those jobs of a folder that are not done."""
+class ResumableSweeper(Sweeper):
+    """Hydra's grid, but combinations can be left out, and only those jobs of a folder are run that are not done."""
 
     def __init__(
         self, params: dict[str, str] | None = None, skip: list[Any] | None = None, max_batch_size: int | None = None
     ) -> None:
-        super().__init__(max_batch_size=None, params=params)
+        self.params = dict(params or {})
         self.skip = [dict(combination) for combination in skip or []]
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.hydra_context, self.config = hydra_context, config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
 
     def sweep(self, arguments: list[str]) -> Any:
         from safe_exp.sweep.composing import Composer
-        from safe_exp.sweep.planned import without_skipped
+        from safe_exp.sweep.planned import grid_jobs, without_skipped
         from safe_exp.sweep.run import run_sweep
 
-        given = [*self._parse_config(), *arguments]
+        given = [*(f"{key}={values}" for key, values in self.params.items()), *arguments]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        (jobs,) = self.split_arguments(parser.parse_overrides(given), None)
-        jobs = without_skipped(jobs, self.skip)
+        jobs = without_skipped(grid_jobs(parser.parse_overrides(given)), self.skip)
         if len(jobs) > MANY:
             log.info("Checking the settings of %d jobs.", len(jobs))
         composer = Composer(self.hydra_context.config_loader, self.config)

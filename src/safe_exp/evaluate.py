@@ -6,7 +6,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from safe_exp.cli.lean_imports import lean_imports
+from safe_exp.cli.lean_imports import import_lightning
 from safe_exp.cli.mistakes import plainly
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.run_command import run_command
@@ -25,8 +25,8 @@ def main(composed: DictConfig) -> float:
     require_new_folder(folder)
     with recorded_job(folder):
         config = typed_config(composed)
-        with lean_imports():  # torch takes seconds to import; --help and a typo should not
-            from safe_exp.inference.evaluation import evaluate
+        import_lightning()  # torch takes seconds to import; --help and a typo should not
+        from safe_exp.inference.evaluation import evaluate
 
         return evaluate(config, folder)
 

@@ -8,7 +8,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from safe_exp.cli.lean_imports import lean_imports
+from safe_exp.cli.lean_imports import import_lightning
 from safe_exp.cli.mistakes import plainly
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.run_command import run_command
@@ -48,8 +48,8 @@ def main(composed: DictConfig) -> float:
         with recorded(folder):
             config = typed_config(composed)
             require_known_loggers(config.logger)
-            with lean_imports():  # torch and Lightning take seconds to import; --help and a typo should not
-                from safe_exp.training.run import train
+            import_lightning()  # torch and Lightning take seconds to import; --help and a typo should not
+            from safe_exp.training.run import train
 
             return train(config, folder)
 

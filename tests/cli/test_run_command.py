@@ -1,8 +1,10 @@
 """The command line as users type it."""
 
+import re
+
 import pytest
 
-from safe_exp.cli.run_command import multirun_first
+from safe_exp.cli.run_command import FLAGS, multirun_first
 from tests.commands import run
 
 
@@ -19,6 +21,17 @@ def test_the_flag_of_a_sweep_may_stand_anywhere(arguments):
 
 def test_without_the_flag_nothing_is_moved():
     assert multirun_first(["a=1", "--cfg", "job"]) == ["a=1", "--cfg", "job"]
+
+
+def test_the_flags_that_are_let_through_are_those_of_hydra(tmp_path):
+    done = run("train", "--hydra-help", cwd=tmp_path)
+    assert set(re.findall(r"^(--[a-z-]+)", done.stdout, re.MULTILINE)) == FLAGS
+
+
+def test_a_flag_that_does_not_exist_is_told_with_the_key_that_may_be_meant(tmp_path):
+    done = run("train", "--alpha=0.4", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("--alpha: there is no such flag. Settings are given as key=value. alpha: there is no")
 
 
 @pytest.mark.slow

@@ -29,7 +29,9 @@ def loader_and_sweep():
     setup_globals()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         hydra = GlobalHydra.instance().hydra
-        given = ["sweep=alpha_beta", "hydra.sweep.dir=somewhere"]
+        named = ("kv_sep=-", "item_sep=' and '", "exclude_keys=[model.beta]")
+        given = [*(f"hydra.job.config.override_dirname.{setting}" for setting in named)]
+        given += ["sweep=alpha_beta", "hydra.sweep.dir=somewhere"]
         yield hydra.config_loader, hydra.compose_config("train", given, RunMode.MULTIRUN)
 
 

@@ -5,11 +5,13 @@ import subprocess
 import sys
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.utils import get_class
 
 from safe_exp.sweep.folder import read_sweep
-from safe_exp.sweep.planned import planned_jobs
+from safe_exp.sweep.planned import grid_jobs, planned_jobs
 from safe_exp.system.errors import UserError
-from tests.reporting.made_sweep import ARTICLES, write_job, write_multirun
+from tests.reporting.made_sweep import ARTICLES, HYDRA, write_job, write_multirun
 
 
 def states(sweep):
@@ -82,6 +84,29 @@ def test_planned_jobs_are_hydra_s_own_product_of_the_values(tmp_path):
 def test_planned_jobs_include_those_of_the_sweeper_s_params(tmp_path):
     write_multirun(tmp_path, "model.alpha=1", params={"seed": "0,1"})
     assert planned_jobs(tmp_path / "multirun.yaml") == [["seed=0", "model.alpha=1"], ["seed=1", "model.alpha=1"]]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["seed=2,0,1", "model.alpha=range(0,1,0.25)", "model=safe"],
+        ["seed=0,1", "model.alpha=choice(0.2,1e-1)", "seed=3"],  # a key given twice
+        ["model.filter_sizes=[3],[2,3,4]", "+extra={a: 1,b: [x,'y z']}", "++seed=1"],
+        ["data.root='my articles','it\\'s,here'", 'data.name="a=b",c\\,d', "seed=null,true,-0"],
+        ["~logger", "hydra.sweep.dir=/tmp/x y"],
+        ["seed=sort(3,1,2)", "model.beta=float(range(1,4))", "data.note="],
+        [],
+    ],
+)
+def test_a_grid_has_the_jobs_of_hydra_s_own_sweeper(given):
+    parsed = OverridesParser.create().parse_overrides(given)
+    theirs = get_class(HYDRA["sweeper"]["_target_"]).split_arguments(parsed, max_batch_size=None)
+    assert [grid_jobs(parsed)] == theirs
+
+
+def test_an_interval_is_no_grid():
+    with pytest.raises(UserError, match=r"alpha=interval\(0,1\): a grid runs a list of values, as in model.alpha=0.2,"):
+        grid_jobs(OverridesParser.create().parse_overrides(["model.alpha=interval(0,1)"]))
 
 
 def test_a_sweeper_that_decides_as_it_goes_tells_only_how_many(tmp_path):

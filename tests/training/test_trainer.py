@@ -3,6 +3,7 @@
 import pytest
 
 from safe_exp.system.errors import UserError
+from safe_exp.training.stopping import limits
 from safe_exp.training.trainer import build_trainer
 from tests.made import compose_config
 
@@ -13,3 +14,20 @@ def test_algorithm1_is_not_shared_between_processes(tmp_path):
     with pytest.raises(UserError, match=r"2 processes cannot share it. Set trainer.devices=1, or model.update=closed"):
         build_trainer(compose_config(*overrides), tmp_path, [])
     build_trainer(compose_config(*overrides, "trainer.devices=1"), tmp_path, [])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["trainer.max_epochs=-1"], [float("inf"), float("inf"), float("inf")]),
+        (["trainer.max_epochs=7", "trainer.max_steps=9", "trainer.max_time=00:00:30:00"], [7, 9, 1800]),
+        (["trainer.max_epochs=7", "trainer.max_time={hours: 1, seconds: 5}"], [7, float("inf"), 3605]),
+    ],
+)
+def test_the_limits_of_a_training_are_those_of_the_config(overrides, expected, tmp_path):
+    assert limits(build_trainer(compose_config(*overrides), tmp_path, [])) == expected
+
+
+def test_a_max_time_that_lightning_cannot_read_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"Lightning refuses trainer\.…: `Timer\(duration='soon'\)` is not a valid"):
+        build_trainer(compose_config("trainer.max_time=soon"), tmp_path, [])

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra._internal import utils as hydra_utils
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import CompactHydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from safe_exp.cli.compat import composition_errors_told
 from safe_exp.config import CONF
 from safe_exp.runs.processes import in_multirun
 from safe_exp.system.errors import UserError
@@ -48,24 +48,11 @@ def plainly(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
 @contextmanager
 def mistakes_explained(command: str) -> Iterator[None]:
     """Let Hydra, within the block, say in our words what it cannot compose."""
-    hydra_s_own = hydra_utils.run_and_report
-
-    def run_and_report(function: Callable[[], Any]) -> Any:
-        if _wants_traceback():
-            return hydra_s_own(function)
-        try:
-            return function()
-        except CompactHydraException as error:
-            print(explained(error, command), file=sys.stderr)
-            raise SystemExit(1) from None
-        except Exception as error:
-            return hydra_s_own(functools.partial(_raise, error))
-
-    hydra_utils.run_and_report = run_and_report
-    try:
+    if _wants_traceback():
         yield
-    finally:
-        hydra_utils.run_and_report = hydra_s_own
+        return
+    with composition_errors_told(lambda error: explained(error, command)):
+        yield
 
 
 def explained(error: CompactHydraException, command: str) -> str:
@@ -137,7 +124,3 @@ def _wanted(said: str, override: str) -> str:
 
 def _wants_traceback() -> bool:
     return os.environ.get("HYDRA_FULL_ERROR") == "1"
-
-
-def _raise(error: Exception) -> None:
-    raise error

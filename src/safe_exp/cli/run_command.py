@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.utils import get_args_parser
 from hydra.errors import CompactHydraException
 from omegaconf import OmegaConf
 
@@ -22,6 +21,10 @@ from safe_exp.system.files import short_path
 
 KEEPS_FOLDERS = ("train", "evaluate", "prepare", "baseline")  # commands whose jobs have a folder of their own
 FOLDERS = ("hydra.run.dir=", "hydra.sweep.dir=", "resume=")
+FLAGS = {  # of `--hydra-help`
+    "--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun",
+    "--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun", "--info",
+}  # fmt: skip
 LEAST_BYTES = 1 << 16  # what Hydra and status.json need before anything can be said of the job
 
 HELP = """{summary}
@@ -58,10 +61,9 @@ def run_command(main: Callable[[], None], command: str, summary: str, groups: li
 
 def _require_known_flags(command: str, arguments: list[str]) -> None:
     """Say how settings are given: argparse would only say that it does not know `--alpha`."""
-    known = get_args_parser()._option_string_actions
     for argument in arguments:
         flag = argument.partition("=")[0]
-        if flag.startswith("--") and flag not in known:
+        if flag.startswith("--") and flag not in FLAGS:
             key = flag.lstrip("-").replace("-", "_")
             print(f"{flag}: there is no such flag. Settings are given as key=value.", end=" ", file=sys.stderr)
             print(unknown_key(key, known_keys(command)), file=sys.stderr)

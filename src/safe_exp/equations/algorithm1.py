@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from .gradients import Network
 from .loss import SIMILARITY_FLOOR, check_loss_settings
-from .safe import SafeWeights
+from .safe import SafeWeights, map_tensors
 from .similarity import unit_vectors
 from .text_cnn import TextCnnWeights
 
@@ -157,4 +156,4 @@ def _sentence(embedded: Tensor, lengths: Tensor | None, j: int) -> Tensor:
 
 def _copy(weights: SafeWeights) -> SafeWeights:
     """The same structure with the values as they are now."""
-    return tree_map(lambda value: None if value is None else value.clone(), weights)
+    return map_tensors(torch.clone, weights)

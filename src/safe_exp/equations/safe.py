@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -113,6 +114,17 @@ def safe_backward(
     d_text = next(d_encoders) if cache.text is not None else None
     d_visual = next(d_encoders) if cache.visual is not None else None
     return SafeWeights(d_text, d_visual, d_predictor)
+
+
+def map_tensors(function: Callable[..., Tensor], *structures: Any) -> Any:
+    """Apply `function` to the tensors that stand in one place of structures such as `SafeWeights`; None stays None."""
+    first = structures[0]
+    if first is None:
+        return None
+    if isinstance(first, Tensor):
+        return function(*structures)
+    parts = [map_tensors(function, *parts) for parts in zip(*structures, strict=True)]
+    return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
 
 
 def name_gradients(gradients: SafeWeights) -> dict[str, Tensor]:

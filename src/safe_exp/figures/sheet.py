@@ -39,9 +39,9 @@ STYLE = {
 
 def save_figure(build: Callable[[], Figure], *paths: Path) -> None:
     """Draw once in the house style and write each file in the format of its suffix."""
-    # No pyplot, so no global figures.
-    with matplotlib.rc_context():
-        matplotlib.rcParams._update_raw(house_style())
+    now = matplotlib.rcParams
+    changed = {name: value for name, value in house_style().items() if now[name] != value}  # each is checked anew
+    with matplotlib.rc_context(changed):  # no pyplot, so no global figures
         figure = build()
         for path in paths:
             with whole_file(path) as draft:

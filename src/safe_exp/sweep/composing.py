@@ -6,10 +6,10 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 FREE = ("model.alpha", "model.beta", "model.gamma", "seed", "hydra.sweep.subdir")  # numbers that choose no other config
 
@@ -39,19 +39,26 @@ class Composer:
             self._composed[key] = self.config_loader.load_sweep_config(self.master, list(overrides))
             return copy.deepcopy(self._composed[key])
         composed = copy.deepcopy(self._composed[key])
-        ConfigLoaderImpl._apply_overrides_to_config([o for o in parsed if _is_free(o)], composed)
+        try:
+            for override in filter(_is_free, parsed):
+                OmegaConf.update(composed, override.key_or_group, override.value())
+        except OmegaConfBaseException:  # a value of another type, which Hydra refuses in its own words
+            return self.config_loader.load_sweep_config(self.master, list(overrides))
         of_sweep = OmegaConf.to_container(self.master.hydra.overrides.hydra)
         composed.hydra.overrides.hydra = of_sweep + [o.input_line for o in parsed if o.is_hydra_override()]
         of_job = [o for o in parsed if not o.is_hydra_override()]
         composed.hydra.overrides.task = [o.input_line for o in of_job]
-        settings = composed.hydra.job.config.override_dirname
-        composed.hydra.job.override_dirname = get_overrides_dirname(
-            overrides=of_job, kv_sep=settings.kv_sep, item_sep=settings.item_sep, exclude_keys=settings.exclude_keys
-        )
+        composed.hydra.job.override_dirname = _override_dirname(of_job, composed.hydra.job.config.override_dirname)
         return composed
 
 
 def _is_free(override: Override) -> bool:
-    plain = override.type is not None and override.type.name == "CHANGE" and override.package is None
-    number = isinstance(override._value, int | float) and not isinstance(override._value, bool)
+    plain = override.type is OverrideType.CHANGE and override.package is None
+    number = isinstance(override.value(), int | float) and not isinstance(override.value(), bool)
     return plain and number and override.key_or_group in FREE
+
+
+def _override_dirname(overrides: Sequence[Override], settings: DictConfig) -> str:
+    """Name a job by its overrides, as Hydra documents hydra.job.override_dirname."""
+    lines = sorted(o.input_line for o in overrides if o.key_or_group not in settings.exclude_keys)
+    return settings.item_sep.join(lines).replace("=", settings.kv_sep)

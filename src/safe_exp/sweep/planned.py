@@ -1,15 +1,16 @@
 """The jobs that a sweep was to run, worked out from DIR/multirun.yaml as Hydra works them out."""
 
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from safe_exp.system.errors import first_line
+from safe_exp.system.errors import UserError, first_line
 from safe_exp.system.yaml_files import read_yaml
 
 log = logging.getLogger(__name__)
@@ -32,11 +33,31 @@ def planned_jobs(path: Path) -> list[list[str]] | None:
         return [[] for _ in range(trials)] if isinstance(trials, int) else None
     given = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()] + [str(item) for item in task]
     try:
-        batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(given), max_batch_size=None)
+        jobs = grid_jobs(OverridesParser.create().parse_overrides(given))
     except HydraException as error:  # glob(*), say, needs the configs of that time
         log.warning("%s: the jobs of the sweep cannot be worked out (%s).", path, first_line(error))
         return None
-    return without_skipped(batches[0], sweeper.get("skip") or [])
+    return without_skipped(jobs, sweeper.get("skip") or [])
+
+
+def grid_jobs(overrides: Sequence[Override]) -> list[list[str]]:
+    """List the overrides of each job: every combination of values, the last key's values in turn first.
+
+    Args:
+        overrides: as Hydra parses them; of two with one key the later one counts.
+    Raises:
+        UserError: an interval, which has no list of values.
+        HydraException: a glob that Hydra cannot look up.
+    """
+    values: dict[str, list[str]] = {}
+    for override in overrides:
+        key = override.get_key_element()
+        if override.is_interval_sweep():
+            raise UserError(f"{override.input_line}: a grid runs a list of values, as in {key}=0.2,0.4.")
+        one_or_more = override.is_sweep_override()
+        found = override.sweep_string_iterator() if one_or_more else [override.get_value_element_as_str()]
+        values[key] = [f"{key}={value}" for value in found]
+    return [list(job) for job in itertools.product(*values.values())]
 
 
 def without_skipped(jobs: list[list[str]], skip: Sequence[Mapping[str, Any]]) -> list[list[str]]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
-from contextlib import closing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from safe_exp.runs.job import sigterm_as_exit
 from safe_exp.runs.outcome import MULTIRUN, read_job
+from safe_exp.sweep.compat import continue_study
 from safe_exp.sweep.run import alone, report_command, resume_command, write_settings
 from safe_exp.sweep.table import print_jobs
 from safe_exp.system.errors import UserError
@@ -18,34 +20,34 @@ from safe_exp.system.files import short_path
 log = logging.getLogger(__name__)
 
 STUDY = "study.db"  # in the sweep's folder; conf/sweep/optuna.yaml
-ENDED = ("COMPLETE", "FAIL", "PRUNED")
 
 
-def run_study(folder: Path, sweeper: Any, arguments: list[str], settings: str) -> Any:
+def run_study(sweeper: Any, sweep: Callable[[list[str]], Any], arguments: list[str]) -> Any:
     """Run what is missing of the study's `n_trials`.
 
     Suggestions of an earlier start count as done, whether their jobs finished or failed. A job that was interrupted is
     not continued: its suggestion has no score, and another one is drawn in its place.
 
     Args:
-        sweeper: the OptunaSweeperImpl of hydra-optuna-sweeper.
+        sweeper: hydra_plugins.safe_exp_study.StudySweeper, set up.
+        sweep: hydra-optuna-sweeper's own run of `n_trials` trials.
         arguments: the overrides of the command line.
-        settings: what multirun.yaml is to hold.
     """
+    folder, trials = Path(sweeper.config.hydra.sweep.dir), sweeper.config.hydra.sweeper.n_trials
+    folder.mkdir(parents=True, exist_ok=True)
     with alone(folder), sigterm_as_exit():
-        write_settings(folder / MULTIRUN, settings)
+        write_settings(folder / MULTIRUN, OmegaConf.to_yaml(sweeper.config))
         done, numbers = ended_trials(folder / STUDY), _numbers(folder)
-        if done >= sweeper.n_trials:
+        if done >= trials:
             log.info("All %d trials have been run.", done)
             print_jobs([read_job(folder / str(number), number, []) for number in numbers])
             return None
         if done:
-            log.info("%d trials have been run, %d are left.", done, sweeper.n_trials - done)
-            sweeper.sampler.reseed_rng()  # the seed would draw the first suggestions once more
-        sweeper.n_trials -= done
-        sweeper.job_idx = max(numbers, default=-1) + 1  # the folders of earlier jobs stay as they are
+            log.info("%d trials have been run, %d are left.", done, trials - done)
+        # The folders of earlier jobs stay as they are, and the seed would draw the first suggestions once more.
+        continue_study(sweeper, trials - done, first_job=max(numbers, default=-1) + 1, reseed=done > 0)
         try:
-            results = sweeper.sweep(arguments)
+            results = sweep(arguments)
         except BaseException:
             log.warning("To go on: %s", resume_command(folder))
             raise
@@ -62,17 +64,19 @@ def ended_trials(path: Path) -> int:
     Raises:
         UserError: the file is no data base of optuna's.
     """
+    import optuna
+    from sqlalchemy.exc import DatabaseError
+
     if not path.exists():
         return 0
+    storage = f"sqlite:///{path}"
     try:
-        with closing(sqlite3.connect(path)) as data_base:
-            marks = ", ".join("?" * len(ENDED))
-            (count,) = data_base.execute(f"SELECT COUNT(*) FROM trials WHERE state IN ({marks})", ENDED).fetchone()
-            return count
-    except sqlite3.OperationalError:  # no table yet: stopped before the first trial
-        return 0
-    except sqlite3.DatabaseError as error:
-        raise UserError(f"{path} is no study of optuna's ({error}). Restore it, or start another sweep.") from error
+        studies = [optuna.load_study(found.study_name, storage) for found in optuna.get_all_study_summaries(storage)]
+    except DatabaseError as error:
+        raise UserError(
+            f"{path} is no study of optuna's ({error.orig}). Restore it, or start another sweep."
+        ) from error
+    return sum(trial.state.is_finished() for study in studies for trial in study.get_trials(deepcopy=False))
 
 
 def _numbers(folder: Path) -> list[int]:

@@ -10,12 +10,13 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback
 
 from safe_exp.config import CallbacksConfig
 from safe_exp.runs.checkpoints import read_checkpoint
 from safe_exp.runs.resume import train_further
 from safe_exp.system.files import whole_file
+from safe_exp.training.compat import LightCheckpoint
 from safe_exp.training.hooks import NoBatchHooks
 from safe_exp.training.stopping import Convergence, LastingEarlyStopping, StepLimit
 
@@ -86,7 +87,7 @@ class TrainedFurther(NoBatchHooks, Callback):
             train_further(self.folder)
 
 
-class MovableCheckpoint(NoBatchHooks, ModelCheckpoint):
+class MovableCheckpoint(NoBatchHooks, LightCheckpoint):
     """Lightning's ModelCheckpoint, but it remembers its best score when the run folder was moved before a resume."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -97,11 +98,6 @@ class MovableCheckpoint(NoBatchHooks, ModelCheckpoint):
         moved = {name: here(state_dict[name]) for name in paths}
         best_k_models = {here(path): score for path, score in state_dict["best_k_models"].items()}
         super().load_state_dict({**state_dict, **moved, "best_k_models": best_k_models, "dirpath": self.dirpath})
-
-    def _monitor_candidates(self, trainer: pl.Trainer) -> dict[str, torch.Tensor]:
-        # Lightning's own copies every logged figure, tensor by tensor, 2 ms an epoch; ours are never written into.
-        now = {"epoch": torch.tensor(trainer.current_epoch), "step": torch.tensor(trainer.global_step)}
-        return {**trainer.callback_metrics, **now}
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -115,12 +111,14 @@ class WholeCheckpointIO(TorchCheckpointIO):
         return read_checkpoint(path, map_location or "cpu")
 
 
-def build_callbacks(config: CallbacksConfig, folder: Path, max_steps: int | None = None) -> list[Callback]:
-    """The run's own callbacks; checkpoints go to `folder`/checkpoints."""
+def build_callbacks(
+    config: CallbacksConfig, folder: Path, max_steps: int | None = None, max_time: Any = None
+) -> list[Callback]:
+    """The run's own callbacks; checkpoints go to `folder`/checkpoints. `max_steps`, `max_time`: of trainer."""
     callbacks: list[Callback] = [
         EpochHistory(),
         Convergence(config.convergence.tolerance, config.convergence.patience),
-        StepLimit(max_steps),
+        StepLimit(max_steps, max_time),
         RanksAgree(),
         MovableCheckpoint(
             dirpath=folder / "checkpoints",

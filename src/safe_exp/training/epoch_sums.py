@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import SafeLosses, SafeOutput
 from safe_exp.system.errors import UserError
+from safe_exp.training.compat import each_norm
 
 # θ_p, θ_t, θ_v, and the map that text and image share in model=released
 PARTS = ("predictor", "text_encoder", "visual_encoder", "word_map")
@@ -164,4 +165,4 @@ def find_parts(names: Iterable[str]) -> dict[str, list[int]]:
 def gradient_norms(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
     """‖∂L/∂w‖ of each parameter, () each, in one operation; 0 where autograd has found no way to it."""
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    return list(torch._foreach_norm(gradients))
+    return each_norm(gradients)

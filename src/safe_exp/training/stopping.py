@@ -104,10 +104,15 @@ class StepLimit(NoBatchHooks, Callback):
     Lightning's own max_steps is not used: it leaves out the last validation, and when such a run is resumed it does the
     end of an epoch twice. A run that ended within an epoch, here or by trainer.max_time, cannot be trained further: the
     rest of its epoch is gone, and with it the weights that a run without the limit would have reached.
+
+    Args:
+        max_steps, max_time: of the config's trainer section. Lightning ends the training by `max_time`; `limits` reads
+            it here, as seconds.
     """
 
-    def __init__(self, max_steps: int | None) -> None:
+    def __init__(self, max_steps: int | None, max_time: Any = None) -> None:
         self.max_steps = math.inf if max_steps in (None, -1) else max_steps
+        self.max_seconds = math.inf if max_time is None else Timer(max_time).time_remaining()  # all of it, when new
         self.steps = 0
         self.ended_within = False
 
@@ -135,9 +140,8 @@ class StepLimit(NoBatchHooks, Callback):
 def limits(trainer: pl.Trainer) -> list[float]:
     """The most epochs, steps and seconds that training may take; infinite where nothing is set."""
     epochs = math.inf if trainer.max_epochs in (None, -1) else trainer.max_epochs
-    steps = [callback.max_steps for callback in trainer.callbacks if isinstance(callback, StepLimit)]
-    seconds = [callback._duration for callback in trainer.callbacks if isinstance(callback, Timer)]
-    return [float(epochs), float(min(steps, default=math.inf)), float(min(seconds, default=math.inf))]
+    limit = next((callback for callback in trainer.callbacks if isinstance(callback, StepLimit)), StepLimit(None))
+    return [float(epochs), float(limit.max_steps), float(limit.max_seconds)]
 
 
 def stopped_by(trainer: pl.Trainer) -> str:

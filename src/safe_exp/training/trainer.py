@@ -30,10 +30,11 @@ def build_trainer(
         UserError: Lightning refuses a setting, or the update cannot be shared by so many processes.
     """
     arguments = trainer_arguments(config.trainer) | ({} if devices is None else {"devices": devices})
-    callbacks = build_callbacks(config.callbacks, folder, config.trainer.max_steps) + progress_callbacks(config.trainer)
-    if config.resume is not None:
-        callbacks.append(TrainedFurther(folder))  # last, after the callbacks that may refuse to go on
     with lightning_refusals(ValueError, TypeError):
+        callbacks = build_callbacks(config.callbacks, folder, config.trainer.max_steps, arguments.get("max_time"))
+        callbacks += progress_callbacks(config.trainer)
+        if config.resume is not None:
+            callbacks.append(TrainedFurther(folder))  # last, after the callbacks that may refuse to go on
         trainer = pl.Trainer(
             **arguments,
             logger=loggers or False,

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from torch.utils._pytree import tree_map
 
 from safe_exp.equations import Words, closed_form_step, safe_loss
-from safe_exp.equations.safe import SafeWeights, name_gradients
+from safe_exp.equations.safe import SafeWeights, map_tensors, name_gradients
 from safe_exp.network import SafeNetwork
 from safe_exp.network.safe_network import VARIANTS
 from safe_exp.sweep.stacked.closed_form import Share, stacked_step
@@ -35,10 +34,7 @@ def draw_networks(variant: str, num_filters: int) -> list[SafeNetwork]:
 
 
 def stack_weights(networks: list[SafeNetwork]) -> SafeWeights:
-    def stack(*values):
-        return None if values[0] is None else torch.stack(values)
-
-    return tree_map(stack, *(network.weights() for network in networks))
+    return map_tensors(lambda *values: torch.stack(values), *(network.weights() for network in networks))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from safe_exp.config import TrainConfig, plain_config
 from safe_exp.network.variants import variants
 from safe_exp.runs.job import log_file
 from safe_exp.scoring.scores import ScoredSplit
+from safe_exp.sweep.compat import list_packages_once
 from safe_exp.sweep.stacked.job import StackedJob
 from safe_exp.system.processes import end_with_parent
 
@@ -65,7 +65,7 @@ def write_ending(ending: Ending) -> None:
     quiet_libraries()
     exit_code = 1
     if ending.config.logger.wandb:
-        _list_packages_once()
+        list_packages_once()
     config, rows = ending.config, list(ending.rows)
     with log_file(ending.folder):
         if ending.scored is not None:
@@ -143,11 +143,3 @@ def _begin() -> None:
 
 def _warm_up() -> None:
     import safe_exp.training.run  # noqa: F401
-
-
-def _list_packages_once() -> None:
-    """W&B notes all installed packages in every run. Reading them takes a sixth of a second, and they stay the same."""
-    from wandb import util
-
-    if not hasattr(util.working_set, "cache_info"):
-        util.working_set = cache(lambda read=util.working_set: list(read()))

@@ -225,7 +225,6 @@ class LoopProgress:
             _count(progress, epochs)
             progress.completed = epochs - 1  # it is completed after the callbacks
         loop = fit.epoch_loop
-        loop._batches_that_stepped = steps
         _count(loop.batch_progress.total, steps)
         _count(loop.batch_progress.current, self.batches)
         for progress in (
@@ -236,7 +235,10 @@ class LoopProgress:
         for progress in (loop.val_loop.batch_progress.total, loop.val_loop.batch_progress.current):
             _count(progress, self.val_batches)
         loop.batch_progress.is_last_batch = loop.val_loop.batch_progress.is_last_batch = True
-        return self.trainer._checkpoint_connector._get_loops_state_dict()
+        names = ("fit_loop", "validate_loop", "test_loop", "predict_loop")
+        stored = {name: getattr(self.trainer, name).state_dict() for name in names}
+        stored["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"] = steps  # no attribute that is public
+        return stored
 
 
 def _count(progress: Any, number: int) -> None:

@@ -31,16 +31,13 @@ class Launch:
     """One call of the launcher.
 
     Args:
-        launcher: Hydra's BasicLauncher, set up.
-        alone: runs one job of the sweep as Hydra does, from its overrides and its number.
+        launcher: has Hydra's `hydra_context`, the `task_function` that runs a job, and the `config` of the sweep.
         most_runs: of a stack.
         writers: processes that write the files of jobs that have ended; None: one for each core.
     """
 
-    def __init__(
-        self, launcher: Any, alone: Callable[[Sequence[str], int], JobReturn], most_runs: int, writers: int | None
-    ) -> None:
-        self.launcher, self.alone = launcher, alone
+    def __init__(self, launcher: Any, most_runs: int, writers: int | None) -> None:
+        self.launcher = launcher
         self.most_runs, self.writers = most_runs, writers or os.cpu_count() or 1
 
     def run(self, jobs: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
@@ -65,19 +62,21 @@ class Launch:
             returned |= self._run_stacks([[(n, composed[n], typed[n]) for n in group] for group in groups])
         for number in sorted(reasons):
             log.info("#%d : %s", number, " ".join(filter_overrides(jobs[number - first])))
-            returned[number] = self.alone(jobs[number - first], number)
-        configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+            returned[number] = self._run(composed[number], self.launcher.task_function)
+            configure_log(config.hydra.hydra_logging, config.hydra.verbose)
         return [returned[number] for number in sorted(returned)]
 
-    def _prepare(self, composed: DictConfig) -> JobReturn:
-        """Let Hydra make the job's folder, with what it keeps of the config; nothing is run yet."""
+    def _run(
+        self, composed: DictConfig, task: Callable[[DictConfig], Any], configure_logging: bool = True
+    ) -> JobReturn:
+        """Let Hydra make the job's folder, with what it keeps of the config, and run `task` there."""
         return run_job(
             hydra_context=self.launcher.hydra_context,
-            task_function=lambda _: None,
+            task_function=task,
             config=composed,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
-            configure_logging=False,
+            configure_logging=configure_logging,
         )
 
     def _run_stacks(self, groups: list[list[tuple[int, DictConfig, TrainConfig]]]) -> dict[int, JobReturn]:
@@ -100,7 +99,7 @@ class Launch:
                 for group in groups:
                     jobs = []
                     for number, composed, typed in group:
-                        prepared = returned[number] = self._prepare(composed)
+                        prepared = returned[number] = self._run(composed, lambda _: None, configure_logging=False)
                         job = StackedJob(number, prepared, typed, prepared.hydra_cfg.hydra)
                         try:
                             job.begin(code)

@@ -9,12 +9,11 @@ from typing import Any
 import hydra.utils
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from safe_exp.config import TrainConfig, plain_config
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import SafeLosses, SafeOutput
-from safe_exp.equations.safe import SafeWeights, name_gradients
+from safe_exp.equations.safe import SafeWeights, map_tensors, name_gradients
 from safe_exp.scoring.scores import ScoredSplit
 from safe_exp.sweep.stacked.closed_form import Share, stacked_forward, stacked_step
 from safe_exp.training.epoch_sums import EpochTotals, find_parts
@@ -147,10 +146,7 @@ class StackedModel:
     def restructure(self, parameters: Mapping[str, Tensor]) -> SafeWeights:
         """Tensors by their parameters' names, in the structure that the equations read."""
         names = {id(parameter): name for name, parameter in self.module.network.named_parameters()}
-        return tree_map(
-            lambda parameter: None if parameter is None else parameters[names[id(parameter)]],
-            self.module.network.weights(),
-        )
+        return map_tensors(lambda parameter: parameters[names[id(parameter)]], self.module.network.weights())
 
     def keep(self, runs: Sequence[int]) -> None:
         """Go on with these runs alone."""

@@ -1,0 +1,75 @@
+"""Canaries of safe_exp.sweep.compat."""
+
+from types import SimpleNamespace
+
+import pytest
+from hydra.core.plugins import Plugins
+from omegaconf import OmegaConf
+
+from tests.canary import relies_on
+
+
+@pytest.fixture
+def draw(tmp_path, monkeypatch):
+    """Run a study of five trials, whose jobs a recorder takes: their numbers and their overrides."""
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    import optuna
+    from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
+
+    def run(prepare=lambda sweeper: None):
+        taken = []
+
+        def launch(overrides, initial_job_idx):
+            taken.extend((initial_job_idx + i, *job) for i, job in enumerate(overrides))
+            return [SimpleNamespace(return_value=0.5) for _ in overrides]
+
+        launcher = SimpleNamespace(launch=launch)
+        monkeypatch.setattr(Plugins, "instantiate_launcher", lambda *arguments, **named: launcher)
+        sweeper = OptunaSweeper(
+            sampler=optuna.samplers.RandomSampler(seed=0), direction="minimize", storage=None, study_name=None,
+            n_trials=5, n_jobs=1, max_failure_rate=0.0, search_space=None, custom_search_space=None,
+            params=OmegaConf.create({"model.alpha": "interval(0, 1)"}),
+        )  # fmt: skip
+        config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+        sweeper.setup(hydra_context=SimpleNamespace(), task_function=lambda config: None, config=config)
+        prepare(sweeper)
+        sweeper.sweep([])
+        return taken
+
+    return run
+
+
+def test_a_study_goes_on_with_the_trials_and_the_numbers_that_it_is_told(draw):
+    moved = (
+        "OptunaSweeper.sweeper no longer has n_trials, job_idx and sampler, which say how many trials from which on."
+    )
+    with relies_on("hydra-optuna-sweeper", moved):
+        from safe_exp.sweep.compat import continue_study
+
+        whole = draw()
+        same = draw(lambda sweeper: continue_study(sweeper, 2, first_job=3, reseed=False))
+        other = draw(lambda sweeper: continue_study(sweeper, 2, first_job=3, reseed=True))
+        assert [number for number, _ in whole] == [0, 1, 2, 3, 4]
+        assert [number for number, _ in same] == [number for number, _ in other] == [3, 4]
+        assert [drawn for _, drawn in same] == [drawn for _, drawn in whole[:2]]
+        assert not {drawn for _, drawn in other} & {drawn for _, drawn in whole}
+
+
+@pytest.mark.slow
+def test_wandb_reads_the_list_of_packages_once_for_several_runs(tmp_path, monkeypatch):
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    reads = []
+
+    def listed(read=wandb.util.working_set):
+        reads.append(1)
+        return read()
+
+    monkeypatch.setattr(wandb.util, "working_set", listed)
+    with relies_on("wandb", "a run no longer lists the installed packages by wandb.util.working_set."):
+        from safe_exp.sweep.compat import list_packages_once
+
+        for _ in range(2):
+            list_packages_once()
+            wandb.init(dir=tmp_path, settings=wandb.Settings(silent=True, console="off")).finish()
+        assert len(reads) == 1, f"read {len(reads)} times"
