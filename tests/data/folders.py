@@ -14,7 +14,7 @@ import numpy as np
 from safe_exp.config import DataConfig, TrainConfig
 from safe_exp.data.reading.articles import Article
 from safe_exp.data.splitting.duplicates import text_key
-from safe_exp.data.splitting.groups import numbered
+from safe_exp.data.splitting.groups import number_keys
 from safe_exp.data.splitting.splits import SplitColumns
 from tests.made import compose_config
 
@@ -59,7 +59,7 @@ def columns_of(articles: Sequence[Article]) -> SplitColumns:
     return SplitColumns(
         ids=[item.id for item in articles],
         labels=np.array([item.label for item in articles]),
-        groups=numbered(text_key(item.title_and_text) for item in articles),
+        groups=number_keys(text_key(item.title_and_text) for item in articles),
         sources=[item.source for item in articles],
         dates=[item.date for item in articles],
     )

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from safe_exp.data.splitting import duplicates
 from safe_exp.data.splitting.duplicates import (
     MAX_STORIES,
+    MIN_SIMILARITY,
     PERCEPTUAL_BITS,
     PERMUTATIONS,
-    SIMILAR,
     minhash_signature,
     near_duplicate_groups,
     text_key,
@@ -101,7 +101,9 @@ def test_near_duplicates_are_those_of_brute_force_over_exact_similarities():
     for changes in np.repeat([1, 3, 6, 40], 20):  # of 120 words: similarities 0.95 to 0.74, and below 0.1
         words = draw_words(rng, 120)
         texts += [words, edited(rng, words, changes), edited(rng, words, changes)]
-    pairs = [(i, j) for i, j in combinations(range(len(texts)), 2) if exact_jaccard(texts[i], texts[j]) >= SIMILAR]
+    pairs = [
+        (i, j) for i, j in combinations(range(len(texts)), 2) if exact_jaccard(texts[i], texts[j]) >= MIN_SIMILARITY
+    ]
     assert 100 < len(pairs) < 200
     found = groups_of([" ".join(words) for words in texts])
     assert as_sets(found.group) == components(len(texts), pairs)
@@ -207,14 +209,14 @@ def test_groups_are_numbered_by_first_appearance_and_keep_every_copy_together(dr
 def test_the_work_grows_with_the_articles_and_not_with_their_pairs(monkeypatch):
     """Half of the texts share a quarter of their shingles, so that their buckets are big and nearly all pairs vain."""
     compared = {}
-    compare = duplicates._similarity_at_least
+    compare = duplicates._are_similar
 
     def counting(signatures, left, right):
         compared[len(signatures)] = compared.get(len(signatures), 0) + len(left)
         return compare(signatures, left, right)
 
-    monkeypatch.setattr(duplicates, "_similarity_at_least", counting)
-    monkeypatch.setattr(duplicates, "WINDOW", 8)  # so that the smaller set has buckets beyond it as well
+    monkeypatch.setattr(duplicates, "_are_similar", counting)
+    monkeypatch.setattr(duplicates, "MAX_NEIGHBOURS", 8)  # so that the smaller set has buckets beyond it as well
     rng = np.random.default_rng(6)
     for count in (2_000, 16_000):
         signatures = rng.integers(0, 2**32, (count, PERMUTATIONS), dtype=np.uint32)
@@ -245,10 +247,12 @@ def test_near_duplicates_among_real_articles_are_those_of_exact_similarities():
         similar[left, right] = both / (len(shingles[left]) + len(shingles[right]) - both)
     found = groups_of([texts[n] for n in long]).group
     number = dict(zip(long, found.tolist(), strict=True))
-    sure = [pair for pair, similarity in similar.items() if similarity > SIMILAR + 0.15]  # beyond three deviations
+    sure = [
+        pair for pair, similarity in similar.items() if similarity > MIN_SIMILARITY + 0.15
+    ]  # beyond three deviations
     assert len(sure) > 30
     assert all(number[left] == number[right] for left, right in sure)
-    possible = networkx.Graph([pair for pair, similarity in similar.items() if similarity > SIMILAR - 0.15])
+    possible = networkx.Graph([pair for pair, similarity in similar.items() if similarity > MIN_SIMILARITY - 0.15])
     for group in as_sets(found):
         members = [long[place] for place in group]
         assert len(members) == 1 or set(members) <= networkx.node_connected_component(possible, members[0])

@@ -295,7 +295,7 @@ def test_ten_times_the_articles_take_about_ten_times_as_long(method):
 
 
 def test_many_lone_articles_are_dealt_by_the_handful_and_evenly(monkeypatch):
-    monkeypatch.setattr(splits, "MOST_GROUPS", 200)  # as if 20,000 were many
+    monkeypatch.setattr(splits, "MAX_GROUPS", 200)  # as if 20,000 were many
     columns = drawn_columns(4000, 50)
     split = splits.make_split(columns, config("data.split=source", "data.val_fraction=0.2"))
     assert [len(side) for side in split.sides().values()] == pytest.approx([2400, 800, 800], abs=60)
