@@ -9,9 +9,9 @@ VOCABULARY = np.array([0, 5, 1, 7])  # 1 is word 5 of the vocabulary, 2 is unkno
 
 
 def encoded():
-    visual = Sentences.of(np.tile(np.array([[4, 9]], np.int32), (5, 1)))
+    visual = Sentences.from_matrix(np.tile(np.array([[4, 9]], np.int32), (5, 1)))
     return EncodedArticles(
-        Sentences.of(TEXT, VOCABULARY), visual, torch.tensor([0, 1, 0, 1, 0]), torch.tensor([1, 0, 2, 0, 3])
+        Sentences.from_matrix(TEXT, VOCABULARY), visual, torch.tensor([0, 1, 0, 1, 0]), torch.tensor([1, 0, 2, 0, 3])
     )
 
 
