@@ -47,7 +47,7 @@ def test_a_loader_yields_every_row_once_and_leaves_the_global_generator_alone():
 
 
 def test_a_loader_selects_batches_where_the_articles_lie_and_reads_nothing_back():
-    """Meta tensors hold no numbers, so that a loader that asked the device for one would fail."""
+    """Meta tensors hold no numbers: a loader that read one from the device would fail."""
     batches = GlobalBatches(ArticleOrder(np.arange(5), seed=0), 2)
     on_host, on_device = NewsLoader(encoded(), batches), NewsLoader(encoded().to(torch.device("meta")), batches)
     for ours, theirs in zip(on_device, on_host, strict=True):

@@ -78,7 +78,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         self._on_device: EncodedArticles | None = None
 
     def prepare_data(self) -> None:
-        """Prepare the articles, in one process, unless they are prepared already.
+        """Prepare the articles, unless they are prepared already.
 
         Raises:
             UserError: as `prepare` does.

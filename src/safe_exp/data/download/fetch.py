@@ -42,7 +42,7 @@ class NotFetched(Exception):
     def __init__(self, reason: str, detail: str, again: Again) -> None:
         super().__init__(f"{reason} ({detail})")
         self.reason = reason
-        self.detail = printable(detail)
+        self.detail = _printable(detail)
         self.again = again
 
 
@@ -171,7 +171,7 @@ def parse_host(url: str) -> str:
     return host
 
 
-def printable(text: str) -> str:
+def _printable(text: str) -> str:
     """Make a text from elsewhere safe for a terminal: one line of at most 200 printable characters."""
     shown = "".join(character if character.isprintable() else "·" for character in text[:200])
     return shown + ("…" if len(text) > 200 else "")
@@ -203,7 +203,7 @@ def _check_kind(content: bytes | bytearray, response: aiohttp.ClientResponse) ->
     """Refuse content that does not begin as an image of an allowed kind.
 
     Raises:
-        NotFetched: as said.
+        NotFetched: its first bytes are those of a page or of another kind; the message gives them.
     """
     if image_kind(content[:HEAD_BYTES]) is None:
         found = "a page" if content.lstrip()[:1] == b"<" else f"it begins with {bytes(content[:8])!r}"

@@ -53,7 +53,7 @@ class DownloadFolder:
         self.folder, self.max_bytes = folder, max_bytes
 
     def __enter__(self) -> "DownloadFolder":
-        with ExitStack() as stack, self._usable():
+        with ExitStack() as stack, self._explaining_write_errors():
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock(stack)
             self._kinds = self._stored_images()
@@ -79,7 +79,7 @@ class DownloadFolder:
             UserError: it cannot be written.
         """
         path = self.folder / f"{_url_digest(url)}.{image_kind(content[:HEAD_BYTES])}"
-        with self._usable(), whole_file(path) as draft:
+        with self._explaining_write_errors(), whole_file(path) as draft:
             draft.write_bytes(content)
         return Downloaded(path, fresh=True)
 
@@ -90,7 +90,7 @@ class DownloadFolder:
             UserError: it cannot be written.
         """
         entry = {"url": failed.url, "reason": failed.reason, "detail": failed.detail, "max_bytes": self.max_bytes}
-        with self._usable():
+        with self._explaining_write_errors():
             self._log.write(_line(entry))
             self._log.flush()
 
@@ -133,7 +133,8 @@ class DownloadFolder:
         return entry["reason"] != "image is too large" or self.max_bytes <= entry["max_bytes"]
 
     @contextmanager
-    def _usable(self) -> Iterator[None]:
+    def _explaining_write_errors(self) -> Iterator[None]:
+        """Turn an OSError into a UserError that names the folder."""
         try:
             yield
         except OSError as error:

@@ -137,7 +137,7 @@ def _check_size(width: int, height: int, name: str) -> None:
     """Refuse a picture of more than MAX_PIXELS, or of less than MIN_SIDE after scaling.
 
     Raises:
-        UnusableImage: as said.
+        UnusableImage: it is too large, too small or too narrow; the message gives its size.
     """
     if width * height > MAX_PIXELS:
         raise UnusableImage("image has too many pixels", f"{name}: {width} x {height}, at most {MAX_PIXELS:,} are read")

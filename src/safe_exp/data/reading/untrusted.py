@@ -40,10 +40,10 @@ def read_text(path: Path, root: Path, what: str, max_bytes: int = MAX_ARTICLE_BY
     Raises:
         UnusableArticle: the file is missing, unreadable, too large, in an unknown encoding, or a link out of the root.
     """
-    return decode_text(read_bytes(path, root, what, max_bytes), what, path.name)
+    return decode_text(_read_bytes(path, root, what, max_bytes), what, path.name)
 
 
-def read_bytes(path: Path, root: Path, what: str, max_bytes: int) -> bytes:
+def _read_bytes(path: Path, root: Path, what: str, max_bytes: int) -> bytes:
     """Read the content of a file below `root`.
 
     Raises:

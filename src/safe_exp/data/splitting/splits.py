@@ -163,7 +163,7 @@ def _check_enough(
     """Refuse to deal articles into more parts than there are groups of a class.
 
     Raises:
-        UserError: as said; `key` names the setting that asks for so many parts.
+        UserError: there are too few; the message gives both numbers and `key`, the setting that asks for the parts.
     """
     by_source = config.split is SplitMethod.source
     unit = "publishers" if by_source else "articles, copies counted once,"

@@ -213,7 +213,7 @@ class TableReader:
         """Refuse a table that lacks its label, its words, or a column that the user named.
 
         Raises:
-            UserError: as said, with the columns that are there.
+            UserError: a column is missing; the message lists those that are there.
         """
         missing = [c for name, c in self._cells.items() if c not in present and (c != name or name == "label")]
         if not missing and not {self._cells.get("title"), self._cells.get("text")} & set(present):
@@ -273,7 +273,7 @@ class TableReader:
         """Refuse a JSON array, or a first row without the named columns, before each row is left out for it.
 
         Raises:
-            UserError: as said.
+            UserError: the first line is one of them; the message tells how to convert the file or name its columns.
         """
         if line.lstrip().startswith(b"["):
             raise UserError(
