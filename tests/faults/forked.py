@@ -120,11 +120,10 @@ def _command(
     os.environ |= {"WANDB_MODE": "disabled", "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
     import torch
 
-    from safe_exp.data.prepared import prepare
     from safe_exp.data.reading import readers
 
     torch.set_num_threads(1)
-    readers.PART_ARTICLES = prepare.PART_ARTICLES = PART_ARTICLES
+    readers.PART_ARTICLES = PART_ARTICLES
     if "file_bytes" in limits:
         import resource
 
