@@ -38,7 +38,7 @@ def draw_loader(size: Size, device: torch.device) -> NewsLoader:
     vectors = torch.zeros(size.vocabulary, 1)
     numbers = np.arange(size.vocabulary)
     text, visual = (
-        Sentences.of(draw_words(Size(count, 1, 1), length, vectors).tokens.int().numpy(), numbers)
+        Sentences.from_matrix(draw_words(Size(count, 1, 1), length, vectors).tokens.int().numpy(), numbers)
         for length in (size.text, size.visual)
     )
     articles = EncodedArticles(text, visual, torch.arange(count) % 2, torch.zeros(count, dtype=torch.int64)).to(device)

@@ -67,7 +67,7 @@ class DrawnArticles(FakeNewsNetDataModule):
         tokens = draw_words(Size(count, vectors.shape[1], 1), longest, vectors).tokens.int()
         lengths = torch.randint(longest // 2, longest + 1, (count,))
         tokens[torch.arange(longest) >= lengths[:, None]] = 0
-        return Sentences.of(tokens.numpy(), np.arange(len(vectors)))
+        return Sentences.from_matrix(tokens.numpy(), np.arange(len(vectors)))
 
 
 class Stopwatch:

@@ -1,4 +1,4 @@
-"""Sixty and more ways in which an article or its image can be damaged, each as a function that damages a good one."""
+"""Sixty and more kinds of damage to an article or its image, each a function that damages a good one."""
 
 import io
 import json
@@ -53,7 +53,7 @@ def image(content: bytes | None, name: str = "image.jpg") -> Callable[[Path], No
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims to be huge and holds next to nothing."""
+    """Make a PNG that claims to be huge and holds hardly any data."""
     head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     data = b"IDAT" + zlib.compress(b"\0" * 1000)
     chunks = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (head, data, b"IEND")]
@@ -200,7 +200,7 @@ DAMAGES: list[Damage] = [
 
 
 def write_damaged(root: Path) -> dict[str, str | None]:
-    """One damaged article for each kind, and 20 good ones of each class; {article id: reason or USED} of all."""
+    """Write a damaged article of each kind and 20 good ones of each class; return reason or USED by article id."""
     expected: dict[str, str | None] = {}
     for number in range(20):
         for label in ("fake", "real"):

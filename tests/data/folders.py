@@ -14,7 +14,7 @@ import numpy as np
 from safe_exp.config import DataConfig, TrainConfig
 from safe_exp.data.reading.articles import Article
 from safe_exp.data.splitting.duplicates import text_key
-from safe_exp.data.splitting.groups import numbered
+from safe_exp.data.splitting.groups import number_keys
 from safe_exp.data.splitting.splits import SplitColumns
 from tests.made import compose_config
 
@@ -24,7 +24,7 @@ REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"  # beside th
 
 
 def write_article(root: Path, article_id: str, caption: str | None = "a red boat", **content) -> Path:
-    """One article folder; its title and text are its own unless given, and `caption=None` leaves the caption out."""
+    """Write an article folder; title and text name the article unless given, `caption=None` leaves the caption out."""
     folder = root / article_id
     folder.mkdir(parents=True)
     content = {"title": f"title {article_id}", "text": f"text of {article_id}"} | content
@@ -35,7 +35,7 @@ def write_article(root: Path, article_id: str, caption: str | None = "a red boat
 
 
 def write_folder(root: Path, per_class: int = 20, sources: int | None = None) -> Path:
-    """As many fake as real articles; with `sources`, each has one of so many publishers."""
+    """Write as many fake as real articles; with `sources`, each has one of so many publishers."""
     for label in ("fake", "real"):
         for number in range(per_class):
             source = {} if sources is None else {"source": f"paper-{number % sources}"}
@@ -49,17 +49,17 @@ def folder_config(root: Path, *overrides: str) -> DataConfig:
     return replace(config, root=str(root), prepared=PREPARED)
 
 
-@cache  # composing takes longer than most of what is tested with it
+@cache  # composing takes longer than most tests that use it
 def _composed(*overrides: str) -> TrainConfig:
     return compose_config(*overrides)
 
 
-def columns_of(articles: Sequence[Article]) -> SplitColumns:
-    """What the split looks at, exact copies being the only duplicates."""
+def gather_columns(articles: Sequence[Article]) -> SplitColumns:
+    """Gather the columns that decide a split; exact copies are the only duplicates."""
     return SplitColumns(
         ids=[item.id for item in articles],
         labels=np.array([item.label for item in articles]),
-        groups=numbered(text_key(item.title_and_text) for item in articles),
+        groups=number_keys(text_key(item.title_and_text) for item in articles),
         sources=[item.source for item in articles],
         dates=[item.date for item in articles],
     )

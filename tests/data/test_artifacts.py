@@ -1,4 +1,4 @@
-"""Artifacts that several jobs of a sweep have in common lie on the disk once."""
+"""Artifacts that several jobs of a sweep share lie on the disk once."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from safe_exp.system.files import whole_file
 
 @pytest.fixture
 def jobs(tmp_path) -> list[Path]:
-    """Two jobs with the same tokenizer, and manifests of the same length but not the same content."""
+    """Write two jobs with the same tokenizer, and manifests of the same length but another content."""
     folders = [tmp_path / str(job) / "artifacts" for job in range(2)]
     for job, folder in enumerate(folders):
         folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The codebook: fitted to training pictures alone, the same for the same seed, and exact about what is nearest."""
+"""The codebook: fitted to training pictures alone, the same for the same seed, and exact in the nearest word."""
 
 import numpy as np
 import pytest

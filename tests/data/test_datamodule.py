@@ -38,7 +38,7 @@ def root(tmp_path):
     return write_folder(tmp_path / "articles")
 
 
-def words_of(module, row):
+def read_words(module, row):
     words = vocabulary_words(module._stored.tokenizer)
     return [words[number] for number in module.encoded[row].text_tokens[0].tolist()]
 
@@ -60,10 +60,10 @@ def test_the_vocabulary_comes_from_the_training_articles_alone(root):
             path = root / label / f"{number:03d}" / "news_article.json"
             path.write_text(json.dumps({"title": "Common", "text": f"only{label}{number} only{label}{number}"}))
     module = datamodule(root)
-    training = {words_of(module, row)[1] for row in module.split.train}
+    training = {read_words(module, row)[1] for row in module.split.train}
     assert "[UNK]" not in training
     for side in (module.split.val, module.split.test):
-        assert {tuple(words_of(module, row)) for row in side} == {("common", "[UNK]", "[UNK]")}
+        assert {tuple(read_words(module, row)) for row in side} == {("common", "[UNK]", "[UNK]")}
     assert len(vocabulary_words(module._stored.tokenizer)) == module.text_vectors.shape[0]
 
 
@@ -133,7 +133,7 @@ def test_the_manifest_accounts_for_every_article(root, tmp_path):
     assert str(tmp_path) not in json.dumps(manifest)
 
 
-def test_the_summary_says_what_a_reader_must_know(root):
+def test_the_summary_names_articles_left_out_sides_split_vocabulary_and_cut(root):
     write_article(root, "real/broken", caption=None)
     write_article(root, "fake/copy", title="title fake/000", text="WORD fake number 0!")
     rows = dict(datamodule(root, "data.max_text_tokens=6").summary())
@@ -186,7 +186,7 @@ def test_incomplete_or_damaged_artifacts_are_refused(root, tmp_path):
 
 
 class Recorder(pl.LightningModule):
-    """Trains nothing and writes down which articles it is given in each epoch."""
+    """Module that trains nothing and records the articles that it is given in each epoch."""
 
     def __init__(self):
         super().__init__()

@@ -9,9 +9,9 @@ VOCABULARY = np.array([0, 5, 1, 7])  # 1 is word 5 of the vocabulary, 2 is unkno
 
 
 def encoded():
-    visual = Sentences.of(np.tile(np.array([[4, 9]], np.int32), (5, 1)))
+    visual = Sentences.from_matrix(np.tile(np.array([[4, 9]], np.int32), (5, 1)))
     return EncodedArticles(
-        Sentences.of(TEXT, VOCABULARY), visual, torch.tensor([0, 1, 0, 1, 0]), torch.tensor([1, 0, 2, 0, 3])
+        Sentences.from_matrix(TEXT, VOCABULARY), visual, torch.tensor([0, 1, 0, 1, 0]), torch.tensor([1, 0, 2, 0, 3])
     )
 
 
@@ -47,7 +47,7 @@ def test_a_loader_yields_every_row_once_and_leaves_the_global_generator_alone():
 
 
 def test_a_loader_selects_batches_where_the_articles_lie_and_reads_nothing_back():
-    """Meta tensors hold no numbers, so that a loader that asked the device for one would fail."""
+    """Meta tensors hold no numbers: a loader that read one from the device would fail."""
     batches = GlobalBatches(ArticleOrder(np.arange(5), seed=0), 2)
     on_host, on_device = NewsLoader(encoded(), batches), NewsLoader(encoded().to(torch.device("meta")), batches)
     for ours, theirs in zip(on_device, on_host, strict=True):

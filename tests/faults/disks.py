@@ -1,4 +1,4 @@
-"""Small disks that fill up, and folders that nobody may write to; both take root and a kernel that lets it mount."""
+"""Small disks that fill up, and read-only folders; both need root and a kernel that lets it mount."""
 
 import subprocess
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import pytest
 
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A file system of its own in memory; skips the test where none can be mounted."""
+    """Mount a file system in memory; skip the test where none can be mounted."""
     folder.mkdir(parents=True)
     _mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder))
     try:
@@ -24,7 +24,7 @@ def resize(folder: Path, size: str) -> None:
 
 
 def make_read_only(folder: Path) -> None:
-    """Permissions would not do: they do not bind root, and tests often run as root."""
+    """Mount a disk read-only. Permissions would not do: tests often run as root, whom they do not bind."""
     _mount("-o", "remount,ro", str(folder))
 
 

@@ -1,6 +1,6 @@
-"""Commands as processes that may be killed at an exact moment, forked from one that has imported torch already.
+"""Commands as processes that can be killed at an exact moment, forked from one that has imported torch already.
 
-A command spends most of its few seconds on imports; here it starts in a tenth of one.
+A command spends most of its few seconds on imports; here it starts in a tenth of a second.
 """
 
 import multiprocessing
@@ -28,9 +28,11 @@ _is_warm: list[bool] = []
 
 @dataclass(frozen=True)
 class Kill:
-    """When a command kills itself, the hard way: before its n-th change of the file system, or its n-th step.
+    """The moment at which a command kills itself by SIGKILL.
 
     Args:
+        event: before its n-th change of the file system.
+        step: before its n-th training step.
         half: a file that is about to get its final name is cut to half of its length first, as if the process had been
             killed while it wrote.
     """
@@ -42,10 +44,12 @@ class Kill:
 
 @dataclass(frozen=True)
 class Ended:
-    code: int  # -9 where it was killed
+    """A command that has ended."""
+
+    code: int  # exit status; -9 where it was killed
     printed: str
     seconds: float
-    events: list[tuple[str, str]]  # what it did to files below its folder, in order: operation and path
+    events: list[tuple[str, str]]  # its changes of files below its folder, in order: operation and path
 
 
 def run(
@@ -56,7 +60,7 @@ def run(
     Args:
         kill: see Kill.
         kill_after: seconds after which it is killed from outside.
-        limits: `file_bytes`, the largest file that it may write; `watch`, False to note no events.
+        limits: `file_bytes`, the largest file that it may write; `watch`, False to record no events.
     """
     process = start(module, *arguments, cwd=cwd, kill=kill, **limits)
     begun = time.perf_counter()
@@ -69,7 +73,7 @@ def run(
 
 
 def start(module: str, *arguments: str, cwd: Path, kill: Kill | None = None, **limits: Any) -> Any:
-    """The command as a running multiprocessing.Process."""
+    """Start a command, and return it as a multiprocessing.Process."""
     _warm_up()
     logs = Path(cwd).with_name(f"{Path(cwd).name}.logs")
     logs.mkdir(exist_ok=True)
@@ -81,7 +85,7 @@ def start(module: str, *arguments: str, cwd: Path, kill: Kill | None = None, **l
 
 
 def _warm_up() -> None:
-    """Start the process that all others are forked from; it finds what to import by PYTHONPATH alone."""
+    """Start the process that all others are forked from; it finds the project by PYTHONPATH alone."""
     if _is_warm:
         return
     _is_warm.append(True)
@@ -90,7 +94,7 @@ def _warm_up() -> None:
     try:
         forkserver.ensure_running()
         first = _context.Process(target=bool)
-        first.start()  # it has to wait for the imports; who measures a later one should not
+        first.start()  # it waits for the imports, so that no process whose time is measured has to
         first.join()
     finally:
         del os.environ["PYTHONPATH"]
@@ -116,11 +120,10 @@ def _command(
     os.environ |= {"WANDB_MODE": "disabled", "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
     import torch
 
-    from safe_exp.data.prepared import prepare
     from safe_exp.data.reading import readers
 
     torch.set_num_threads(1)
-    readers.PART_ARTICLES = prepare.PART_ARTICLES = PART_ARTICLES
+    readers.PART_ARTICLES = PART_ARTICLES
     if "file_bytes" in limits:
         import resource
 
@@ -138,7 +141,7 @@ def _command(
 
 
 class _Watch:
-    """Python tells an audit hook of every file that it is about to open, rename, make or remove."""
+    """Audit hook, called before a file is opened, renamed, made or removed: it records the event, or kills."""
 
     def __init__(self, folder: Path, log: Path, kill: Kill) -> None:
         self._folder, self._kill, self._count = f"{folder}{os.sep}", kill, 0

@@ -1,4 +1,4 @@
-"""A flipped byte, a part from elsewhere or of an older version: a message that says where, or no harm at all."""
+"""Flipped bytes, and parts from elsewhere or of an older version: a message that says where, or no harm at all."""
 
 import re
 import shutil
@@ -11,12 +11,12 @@ from tests.commands import read_json
 from tests.faults import forked
 from tests.faults.test_flipped_bytes import flipped
 from tests.faults.test_kills import RUN, differences
-from tests.faults.whole import same_weights, weights_of
+from tests.faults.whole import have_same_weights, read_weights
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    """A folder with the built-in articles, prepared, and a finished run on them."""
+    """Folder with the built-in articles, prepared, and a finished run on them."""
     folder = tmp_path_factory.mktemp("finished")
     done = forked.run("train", *RUN, cwd=folder, watch=False)
     assert done.code == 0, done.printed
@@ -25,7 +25,7 @@ def finished(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def copy(finished, tmp_path) -> Path:
-    """A copy of it, as if the run had been killed after its last epoch."""
+    """Copy of it, as if the run had been killed after its last epoch."""
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder)
     (folder / "run" / "metrics.json").unlink()
@@ -84,7 +84,7 @@ def test_prepared_data_that_were_damaged_are_not_trained_on(copy):
         assert "Traceback" not in done.printed
     shutil.rmtree(tokens.parent)
     assert forked.run("train", "resume=first", cwd=copy, watch=False).code == 0
-    assert same_weights(*(weights_of(copy / name / "checkpoints" / "last.ckpt") for name in ("first", "run")))
+    assert have_same_weights(*(read_weights(copy / name / "checkpoints" / "last.ckpt") for name in ("first", "run")))
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A full disk, a folder that may only be read: one message, what was whole stays whole, and with room it goes on."""
+"""Full disks and read-only folders: one message, whole files stay whole, and with room the command goes on."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One flipped byte in what a run or a preparation has left: a message with the file's name, or no harm at all."""
+"""One flipped byte in a file of a run or a preparation: a message with the file's name, or no harm at all."""
 
 import json
 import random
@@ -16,7 +16,7 @@ from safe_exp.runs.checkpoints import read_checkpoint
 from safe_exp.system.errors import UserError
 from tests.commands import read_json
 from tests.data.folders import folder_config, write_folder
-from tests.faults.whole import same_weights, weights_of
+from tests.faults.whole import have_same_weights, read_weights
 from tests.made_run import write_run
 
 POSITIONS = 30  # in each file
@@ -29,28 +29,28 @@ def run(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def prepared(tmp_path) -> Path:
-    """A copy of 20 prepared articles."""
+    """Copy of 20 prepared articles."""
     config = folder_config(write_folder(tmp_path / "articles", per_class=10))
     made = prepare(config, FileCaptionerConfig(name="file", file_name="caption.txt")).folder
     return Path(shutil.copytree(made, tmp_path / "prepared"))
 
 
 def flipped(path: Path, position: int) -> bytes:
-    """The content of a file with one byte changed; its highest bit, so that text stays no text."""
+    """Flip the highest bit of one byte of a file's content, so that text is no text any more."""
     content = bytearray(path.read_bytes())
     content[position] ^= 0x80
     return bytes(content)
 
 
 def positions(path: Path) -> list[int]:
-    """Places all over a file, and its ends."""
+    """List places all over a file, and its ends."""
     size = path.stat().st_size
     return sorted({0, size - 1, *random.Random(1).sample(range(size), min(size, POSITIONS))})
 
 
 def test_a_checkpoint_with_a_flipped_byte_is_refused_or_gives_the_same_weights(run, tmp_path):
     original = run / "checkpoints" / "best.ckpt"
-    weights, refused = weights_of(original), []
+    weights, refused = read_weights(original), []
     path = tmp_path / "best.ckpt"
     for position in positions(original):
         path.write_bytes(flipped(original, position))
@@ -59,7 +59,7 @@ def test_a_checkpoint_with_a_flipped_byte_is_refused_or_gives_the_same_weights(r
         except UserError as error:
             refused.append(str(error))
         else:
-            assert same_weights(read, weights), position  # a byte between the parts, which nobody reads
+            assert have_same_weights(read, weights), position  # a byte between the parts, which nobody reads
     assert len(refused) > 5
     said = re.compile(r"best\.ckpt: the checkpoint cannot be used \(.+\)\. .*checkpoint=last")
     assert all(said.search(message) for message in refused), refused
@@ -67,7 +67,7 @@ def test_a_checkpoint_with_a_flipped_byte_is_refused_or_gives_the_same_weights(r
 
 def test_a_flipped_weight_which_pytorch_reads_without_a_word_is_refused(run, tmp_path):
     original = run / "checkpoints" / "best.ckpt"
-    weight = weights_of(original)["network.predictor.weight"]
+    weight = read_weights(original)["network.predictor.weight"]
     place = original.read_bytes().find(weight.numpy().tobytes())
     assert place > 0
     path = tmp_path / "best.ckpt"

@@ -10,13 +10,13 @@ import pytest
 from tests.commands import read_json
 from tests.faults import forked
 from tests.faults.forked import Ended, Kill
-from tests.faults.whole import broken_files, same_weights, weights_of
+from tests.faults.whole import broken_files, have_same_weights, read_weights
 
 RUN = ("data.articles=120", "trainer.max_epochs=4", "model.num_filters=4", "model.feature_dim=4", "data.batch_size=16",
        "model.gamma=0.5", "data.workers=1", "hydra.run.dir=run")  # fmt: skip
 STEPS = 4 * 5  # 4 epochs; of the 120 articles 72 are for training
 
-# How many of the 20 moments lie where: each is drawn from the changes of files that the undisturbed run made there.
+# The number of moments in each phase; each is drawn from the changes of files that the undisturbed run made in it.
 PHASES = {
     "making the built-in articles": (2, r"^data/synthetic"),
     "preparing parts": (2, r"^data/prepared.*parts-of"),
@@ -31,7 +31,7 @@ IN_STEPS, BY_TIME = 2, 2
 DRAWN_BY = 20  # the seed of the moments
 
 
-def phase_of(path: str) -> str | None:
+def find_phase(path: str) -> str | None:
     return next((name for name, (_, pattern) in PHASES.items() if re.search(pattern, path)), None)
 
 
@@ -44,11 +44,11 @@ def undisturbed(tmp_path_factory) -> tuple[Path, Ended]:
 
 
 def moments(events: list[tuple[str, str]]) -> list[tuple[str, dict]]:
-    """What each of the 20 kills is called, and its arguments."""
+    """Draw the 20 kills: the name of each, and its arguments."""
     random_numbers = random.Random(DRAWN_BY)
     drawn: list[tuple[str, dict]] = []
     for phase, (count, _) in PHASES.items():
-        numbers = [number for number, (_, path) in enumerate(events) if phase_of(path) == phase]
+        numbers = [number for number, (_, path) in enumerate(events) if find_phase(path) == phase]
         for number in sorted(random_numbers.sample(numbers, count)):
             operation, path = events[number]
             drawn.append((f"{phase}: before change {number}, {operation} {path}", {"kill": Kill(event=number)}))
@@ -60,7 +60,7 @@ def moments(events: list[tuple[str, str]]) -> list[tuple[str, dict]]:
 
 
 def resume(folder: Path) -> Ended:
-    """Go on with what is there; a run that was killed before it was one is given again."""
+    """Resume the run; start it again if it was killed before there was anything to resume."""
     done = forked.run("train", "resume=run", cwd=folder, watch=False)
     nothing_there = ("there is no such folder", "there is no run in this folder", "nothing has been trained yet")
     if any(said in done.printed for said in nothing_there):
@@ -69,11 +69,11 @@ def resume(folder: Path) -> Ended:
 
 
 def differences(folder: Path, reference: Path) -> list[str]:
-    """In what the resumed run differs from the undisturbed one."""
+    """List the differences between the resumed run and the undisturbed one."""
     found = []
     for name in ("best.ckpt", "last.ckpt"):
         paths = (where / "run" / "checkpoints" / name for where in (folder, reference))
-        if not same_weights(*map(weights_of, paths)):
+        if not have_same_weights(*map(read_weights, paths)):
             found.append(f"weights of {name}")
     one, other = (read_json(where / "run" / "metrics.json") | {"seconds": 0} for where in (folder, reference))
     found += [f"metrics: {key}" for key in one.keys() | other.keys() if one.get(key) != other.get(key)]

@@ -1,4 +1,4 @@
-"""What every command imports, imported once, before it is forked."""
+"""Imports of every command, done once, before the commands are forked."""
 
 from hydra.core.plugins import Plugins
 
@@ -7,4 +7,4 @@ import safe_exp.inference.evaluation
 import safe_exp.inference.oracle
 import safe_exp.training.run  # noqa: F401
 
-Plugins.instance()  # looks through every sweeper and launcher that is installed, for a second
+Plugins.instance()  # takes a second to look through the installed sweepers and launchers

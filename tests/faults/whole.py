@@ -1,4 +1,4 @@
-"""Whether every file of a folder that has its final name is whole, read by the libraries that its format belongs to."""
+"""Check that each file with its final name is whole, by parsing it with the library of its format."""
 
 import csv
 import json
@@ -25,7 +25,7 @@ def _read_checkpoint(path: Path) -> None:
     torch.load(path, weights_only=True)
 
 
-READERS = {
+PARSERS = {
     ".json": lambda path: json.loads(path.read_text(encoding="utf-8")),
     ".csv": _read_csv,
     ".ckpt": _read_checkpoint,
@@ -39,25 +39,25 @@ READERS = {
 
 
 def broken_files(folder: Path) -> dict[str, str]:
-    """What is wrong with which file; drafts, whose names or folders start with a dot, may be broken."""
+    """Map each broken file to its error; drafts, whose names or folders start with a dot, may be broken."""
     broken = {}
     for path in sorted(folder.rglob("*")):
         parts = [part for part in path.relative_to(folder).parts if part != ".hydra"]
-        if path.is_dir() or any(part.startswith(".") for part in parts) or path.suffix not in READERS:
+        if path.is_dir() or any(part.startswith(".") for part in parts) or path.suffix not in PARSERS:
             continue
         try:
-            READERS[path.suffix](path)
+            PARSERS[path.suffix](path)
         except Exception as error:
             broken[str(path.relative_to(folder))] = repr(error)
     return broken
 
 
-def weights_of(checkpoint: Path) -> dict[str, Tensor]:
+def read_weights(checkpoint: Path) -> dict[str, Tensor]:
     return torch.load(checkpoint, weights_only=True)["state_dict"]
 
 
-def same_weights(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    """Bit for bit."""
+def have_same_weights(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    """Compare two models bit for bit."""
     return one.keys() == other.keys() and all(
         torch.equal(one[name].flatten().view(torch.uint8), other[name].flatten().view(torch.uint8)) for name in one
     )

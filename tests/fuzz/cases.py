@@ -1,6 +1,6 @@
-"""How many cases each reader is given, and what cases are made of: broken bytes, and JSON values of any kind.
+"""Cases of random input: their number, broken bytes, and JSON values of any kind.
 
-A few hundred by default, 10,000 in the slow run, or as many as asked:
+Each test runs a few hundred by default, 10,000 in the slow run, or as many as asked:
 SAFE_EXP_FUZZ_CASES=100000 python -m pytest -m "slow or not slow" tests/fuzz
 """
 
@@ -18,7 +18,7 @@ FEW, MANY = 200, 10_000
 
 
 def fuzz(strategy: st.SearchStrategy, together: int = 1) -> Callable:
-    """Make of `check(cases, folder)` a quick and a slow test of many cases, so many of them `together`."""
+    """Turn `check(cases, folder)` into a quick and a slow test of many cases, checked `together` at a time."""
 
     def wrap(check: Callable[[list, Path], None]) -> Callable:
         @pytest.mark.parametrize("number", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
@@ -27,7 +27,7 @@ def fuzz(strategy: st.SearchStrategy, together: int = 1) -> Callable:
             folder = tmp_path_factory.mktemp("fuzz")
             checked = 0
 
-            # The same cases each time, so that whoever changes something else is not told of it; others on request.
+            # The same cases each time, so that no test fails for an unrelated change; other cases on request.
             @settings(
                 max_examples=-(-number // together), deadline=None, database=None, print_blob=True,
                 derandomize="SAFE_EXP_FUZZ_CASES" not in os.environ, suppress_health_check=list(HealthCheck),
@@ -62,7 +62,7 @@ ENCODINGS = st.sampled_from(["utf-8"] * 6 + ["utf-8-sig", "utf-16", "utf-16-le",
 
 
 def objects(keys: Sequence[str]) -> st.SearchStrategy[dict[str, Any]]:
-    """JSON objects with some of these keys, and sometimes others."""
+    """Draw JSON objects with some of these keys, and sometimes others."""
     return st.dictionaries(st.one_of(st.sampled_from(keys), st.sampled_from(keys), TEXT), JSON_VALUES, max_size=5)
 
 
@@ -73,7 +73,7 @@ def encoded(value: Any, encoding: str, ascii_only: bool) -> bytes:
 
 
 def as_bytes(values: st.SearchStrategy) -> st.SearchStrategy[bytes]:
-    """JSON in any encoding, whole or broken."""
+    """Encode JSON values in any encoding, whole or broken."""
     whole = st.builds(encoded, values, ENCODINGS, st.booleans())
     return st.one_of(whole, broken(whole), st.binary(max_size=60))
 
@@ -91,7 +91,7 @@ CHANGES = st.lists(
 
 
 def broken(whole: st.SearchStrategy[bytes], first: int | None = None) -> st.SearchStrategy[bytes]:
-    """Bytes with a few changes, in the first so many of them or anywhere."""
+    """Change a few bytes, within the first so many or anywhere."""
     return st.builds(_changed, whole, CHANGES, st.just(first))
 
 

@@ -1,4 +1,4 @@
-"""Whatever a file that claims to be a bundle holds, it is refused with one message or answers like any run."""
+"""Files that claim to be bundles, with any content: refused with one message, or answering as a run does."""
 
 import json
 import struct
@@ -30,13 +30,13 @@ def whole(kind: str) -> bytes:
 
 
 def places(value: Any, path: tuple = ()) -> list[tuple]:
-    """Where something stands in a JSON value."""
+    """List the paths to all values inside a JSON value."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [path, *(place for key, below in inner for place in places(below, (*path, key)))]
 
 
 def changed(kind: str, share: float, within: bool, new: Any) -> bytes:
-    """A bundle of which one value, of its content or of the header around it, is another; or is gone, for new = ()."""
+    """Change one value in a bundle's content or in its header, or remove it for new = ()."""
     raw = whole(kind)
     length = struct.unpack("<Q", raw[:8])[0]
     header = json.loads(raw[8 : 8 + length])

@@ -1,4 +1,4 @@
-"""Whatever bytes an image file holds, a small RGB picture comes of it or a reason."""
+"""Image files of any bytes: a small RGB picture or a reason comes of each."""
 
 import contextlib
 import io
@@ -15,7 +15,7 @@ HEADER = 200  # bytes at the start in which readers trip
 
 
 def pictures() -> list[bytes]:
-    """Small ones of every accepted format, in several modes."""
+    """Make small pictures of every accepted format, in several modes."""
     pixels = np.random.default_rng(0).integers(0, 255, (12, 16, 4), dtype=np.uint8)
     colours = Image.fromarray(pixels)
     kinds = [("PNG", mode, {}) for mode in ("RGB", "RGBA", "P", "L", "LA", "1", "I;16")]

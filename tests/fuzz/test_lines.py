@@ -1,4 +1,4 @@
-"""Whatever arrives on standard input, predict gives one answer for each line, and each is JSON."""
+"""Any bytes on standard input: predict gives one answer for each line, and each is JSON."""
 
 import io
 import json

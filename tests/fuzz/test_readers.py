@@ -1,4 +1,4 @@
-"""Whatever bytes lie in a folder or a table, an article comes of it or a reason, and the rest is read all the same."""
+"""Folders and tables of any bytes: an article or a reason comes of each item, and the rest is read all the same."""
 
 import datetime
 import decimal

@@ -1,4 +1,4 @@
-"""Whatever characters a text is made of, it is cleaned and cut into words, as the stored tokenizer cuts it."""
+"""Texts of any characters are cleaned, and cut into words as the stored tokenizer cuts them."""
 
 import unicodedata
 

@@ -1,4 +1,4 @@
-"""Whatever bytes a file of word vectors holds, a table of finite numbers comes of it or one message with its name."""
+"""Vector files of any bytes: a table of finite numbers comes of each, or one message with the file's name."""
 
 import torch
 from hypothesis import strategies as st

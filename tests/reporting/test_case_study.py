@@ -82,9 +82,9 @@ def test_the_built_in_articles_are_found_in_the_folder_of_their_settings(tmp_pat
                  "data.seed=0")  # fmt: skip
     job = job_of(tmp_path / "sweep", tmp_path, *overrides)
     assert article_content(job, "fake/a1") is None
-    from safe_exp.data.synthetic.folder import GENERATOR
+    from safe_exp.data.synthetic.folder import GENERATOR_VERSION
 
-    write_article(tmp_path / f"articles20_cue0.5_mismatch0.9_seed0_v{GENERATOR}", "fake/a1")
+    write_article(tmp_path / f"articles20_cue0.5_mismatch0.9_seed0_v{GENERATOR_VERSION}", "fake/a1")
     assert article_content(job, "fake/a1").title == "title fake/a1"
 
 

@@ -1,22 +1,22 @@
-"""From articles to batches of word numbers.
+"""Articles on disk become batches of word numbers.
 
-reading/            articles where they lie, and what others wrote in them
-reading/readers/    each kind of data set
+reading/            articles where they lie: texts and images that others made
+reading/readers/    one module for each kind of data set
 prepared/           raw articles to a prepared data set, once
-captioners/         images to sentences; each captioner
-codebook.py         visual words, the vocabulary of patches
+captioners/         images to sentences, one module for each captioner
+codebook.py         visual words: the vocabulary of image patches
 download/           images from their addresses
-splitting/          train, val and test; near-duplicates; leakage
+splitting/          train, val and test; near-duplicates; leakage by publisher
 synthetic/          the built-in data set
 text.py             words and the vocabulary
 vectors.py          word vectors
 selection.py        the articles that a run uses
 encoded.py          the data set as integer matrices
-sampler.py          the order of articles, shared between processes
-batch.py            what travels to the network
-artifacts.py        what a run keeps of its data
-datamodule.py       all of them in the order of use
-summary.py          what is printed before training
+sampler.py          the order of articles and their batches, shared between processes
+batch.py            NewsBatch, which travels to the network
+artifacts.py        tokenizer, vectors, codebook and manifest, as a run keeps them
+datamodule.py       the Lightning data module, which calls all of them in order
+summary.py          the lines printed before training
 article_encoder.py  single articles for a stored run
 labelled_folder.py  a labelled folder for a stored run
 """

@@ -1,10 +1,11 @@
-"""Articles that a stored run is asked about, as the run read its own: a few at a time, without a prepared data set."""
+"""Encoder of single articles for a stored run: a few at a time, without a prepared data set."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -21,30 +22,32 @@ from safe_exp.data.text import UNKNOWN, split_words
 
 
 @dataclass
-class AskedArticle:
-    """One article as word numbers, with what an explanation shows of it."""
+class EncodedArticle:
+    """One article as word numbers, with the words and the image that an explanation shows."""
 
     id: str
     text_words: list[str]  # after normalisation and the cut
-    title_words: int  # so many of them are the title's
-    visual_words: list[str]  # of the sentence; visual words are called v1, v2, …
+    title_words: int  # how many of them belong to the title
+    visual_words: list[str]  # of the sentence; words of a codebook are called v1, v2, …
     text_tokens: np.ndarray  # (n,) int64
     visual_tokens: np.ndarray  # (n',) int64
     image: Image.Image | None  # as the captioner saw it
 
 
 class ArticleEncoder:
-    """Encodes articles with a run's own vocabulary, cuts, captioner and codebook.
+    """Encode articles with a run's own vocabulary, cuts, captioner and codebook.
 
     Args:
-        artifacts: of the run.
+        artifacts: the run's artifacts.
         reads: the modalities that the model reads.
+    Raises:
+        UserError: the captioner's settings or its model's folder cannot be used.
     """
 
     def __init__(self, artifacts: Artifacts, reads: Sequence[str]) -> None:
         settings = artifacts.manifest["settings"]
         self._reads = reads
-        # A run that was trained with data.require=[text] knows articles without an image; others never saw one.
+        # A run with data.require=[text] was trained on articles without an image, too. Other runs never saw one.
         self._required = set(settings["require"]) & set(reads)
         self._max_words = {"text": settings["max_text_tokens"], "visual": settings["max_visual_tokens"]}
         self._vocabulary = artifacts.tokenizer.get_vocab()
@@ -53,38 +56,40 @@ class ArticleEncoder:
         self._captioner_name = config.name
         self._captioner = build_image_captioner(config) if "visual" in reads else None
 
-    def encode(self, articles: Sequence[Article], image_root: Path | None = None) -> list[AskedArticle | LeftOut]:
-        """Each article encoded, or why it cannot be; in their order.
+    def encode(self, articles: Sequence[Article], image_root: Path | None = None) -> list[EncodedArticle | LeftOut]:
+        """Encode each article, or give the reason why it cannot be encoded; in the order of the articles.
 
         Args:
-            image_root: the resolved folder outside of which no image is read; None: each image's own.
+            image_root: the resolved folder outside of which no image is read; None: each image's own folder.
+        Raises:
+            UserError: the captioner's model cannot be loaded.
         """
-        encoded: list[AskedArticle | LeftOut] = []
-        seen: list[AskedArticle] = []  # those whose picture the captioner is to look at
+        encoded: list[EncodedArticle | LeftOut] = []
+        undescribed: list[EncodedArticle] = []  # their images are shown to the captioner, all together
         for article in articles:
             try:
-                item = self._words(article)
-                if self._looks_at(article):
+                item = self._encode_words(article)
+                if self._needs_description(article):
                     root = image_root or article.image.parent.resolve()
                     item.image = decode_image(read_image_file(article.image, root), article.image.name)
-                    seen.append(item)
+                    undescribed.append(item)
                 elif "visual" in self._required and not item.visual_words:
-                    raise self._no_visual(article)
+                    raise self._explain_no_visual(article)
                 encoded.append(item)
             except UnusableArticle as error:
                 encoded.append(LeftOut(article.id, error.reason, error.detail))
-        self._describe(seen)
-        return [self._checked(item) for item in encoded]
+        self._describe(undescribed)
+        return [self._require_description(item) for item in encoded]
 
-    def _looks_at(self, article: Article) -> bool:
-        # A sentence that comes with the article takes the place of one that BLIP would write.
+    def _needs_description(self, article: Article) -> bool:
+        # A sentence that comes with the article replaces the one that a captioner would write.
         return (
             self._captioner is not None
             and article.image is not None
             and not (self._codebook is None and article.caption)
         )
 
-    def _words(self, article: Article) -> AskedArticle:
+    def _encode_words(self, article: Article) -> EncodedArticle:
         most = self._max_words["text"] if "text" in self._reads else 0
         text = split_words(article.title_and_text, most)[0]
         title = split_words(article.title, most)[0]
@@ -92,28 +97,30 @@ class ArticleEncoder:
             raise UnusableArticle("no title and no text", "the model reads words")
         reads_captions = "visual" in self._reads and self._codebook is None
         visual = split_words(article.caption, self._max_words["visual"])[0] if reads_captions else []
-        return AskedArticle(article.id, text, len(title), visual, self._numbers(text), self._numbers(visual), None)
+        return EncodedArticle(
+            article.id, text, len(title), visual, self._number_words(text), self._number_words(visual), None
+        )
 
-    def _describe(self, items: Sequence[AskedArticle]) -> None:
-        """Let the captioner look at the pictures of these articles."""
+    def _describe(self, items: Sequence[EncodedArticle]) -> None:
+        """Describe the images of these articles, a batch at a time, and add the words to the articles."""
         for start in range(0, len(items), getattr(self._captioner, "batch_size", 1)):
             batch = items[start : start + self._captioner.batch_size]
             found = self._captioner.describe([item.image for item in batch])
             if self._codebook is None:
-                for item, sentence in zip(batch, found, strict=True):
+                for item, sentence in zip(batch, cast(Sequence[str], found), strict=True):
                     item.visual_words = split_words(sentence, self._max_words["visual"])[0]
-                    item.visual_tokens = self._numbers(item.visual_words)
+                    item.visual_tokens = self._number_words(item.visual_words)
             else:
                 for item, numbers in zip(batch, self._codebook.encode(np.stack(found)), strict=True):
                     item.visual_words = [f"v{number}" for number in numbers]
                     item.visual_tokens = numbers.astype(np.int64)
 
-    def _checked(self, item: AskedArticle | LeftOut) -> AskedArticle | LeftOut:
-        if isinstance(item, AskedArticle) and "visual" in self._required and not item.visual_words:
+    def _require_description(self, item: EncodedArticle | LeftOut) -> EncodedArticle | LeftOut:
+        if isinstance(item, EncodedArticle) and "visual" in self._required and not item.visual_words:
             return LeftOut(item.id, "caption has no words", "the captioner had nothing to say about the image")
         return item
 
-    def _no_visual(self, article: Article) -> UnusableArticle:
+    def _explain_no_visual(self, article: Article) -> UnusableArticle:
         if article.no_visual is not None:
             return UnusableArticle(*article.no_visual)
         if self._captioner is None:
@@ -121,15 +128,15 @@ class ArticleEncoder:
             return UnusableArticle("no caption", f"the run reads captions made elsewhere: give one with {what}")
         return UnusableArticle("no image", f"the run looks at images itself (captioner={self._captioner_name})")
 
-    def _numbers(self, words: Sequence[str]) -> np.ndarray:
+    def _number_words(self, words: Sequence[str]) -> np.ndarray:
         unknown = self._vocabulary[UNKNOWN]
         return np.array([self._vocabulary.get(word, unknown) for word in words], np.int64)
 
 
-def batch_of(articles: Sequence[AskedArticle]) -> NewsBatch:
-    """The articles as the network takes them; they have no label, and 0 stands in its place."""
-    text, text_lengths = _padded([article.text_tokens for article in articles])
-    visual, visual_lengths = _padded([article.visual_tokens for article in articles])
+def make_batch(articles: Sequence[EncodedArticle]) -> NewsBatch:
+    """Make the batch of B articles. They have no label; 0 stands in its place."""
+    text, text_lengths = _pad_rows([article.text_tokens for article in articles])
+    visual, visual_lengths = _pad_rows([article.visual_tokens for article in articles])
     count = len(articles)
     return NewsBatch(
         text,
@@ -142,8 +149,8 @@ def batch_of(articles: Sequence[AskedArticle]) -> NewsBatch:
     )
 
 
-def _padded(rows: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Word numbers (B, L) and lengths (B,)."""
+def _pad_rows(rows: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Pad B rows of word numbers: tokens (B, L) int64, 0 = padding, and lengths (B,) int64."""
     lengths = torch.tensor([len(row) for row in rows])  # (B,)
     padded = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)  # (B, L)
     for i, row in enumerate(rows):

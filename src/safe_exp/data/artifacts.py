@@ -1,4 +1,4 @@
-"""What a run keeps of its data, so that it can be resumed, and can score other articles anywhere."""
+"""Artifacts: what a run keeps of its data, to be resumed, and to score other articles on any machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -24,9 +24,9 @@ from safe_exp.system.files import checksums, require_unchanged, whole_file, writ
 
 TOKENIZER, VECTORS, CODEBOOK = "tokenizer.json", "vectors.safetensors", "codebook.safetensors"
 MANIFEST = "data_manifest.json"
-# Of DataConfig: what decides which articles stand where, and how they are cut into words. data.root is not among them,
-# since a data set stays the same when it is moved, nor is the batch size, which leaves the data as they are.
-SHAPING = (
+# Keys of DataConfig that decide where an article stands and how it is cut into words. data.root is not among them: a
+# data set stays the same when it is moved. Nor is the batch size, which leaves the data as they are.
+SHAPING_KEYS = (
     "split",
     "val_fraction",
     "test_fraction",
@@ -39,16 +39,28 @@ SHAPING = (
 )
 
 
+class VocabularyEntry(TypedDict):
+    """The entry "vocabulary" of data_manifest.json."""
+
+    words: int  # padding and the unknown word not counted
+    with_vector: int  # how many of them the vector file knows
+    vectors: str | None  # its name; None: all vectors are random
+    dim: int  # E
+    visual_words: int | None  # of the codebook; None where sentences describe the images
+
+
 @dataclass(frozen=True)
 class Artifacts:
+    """Tokenizer, vectors, codebook and manifest of a run's data, as they lie in artifacts/."""
+
     tokenizer: Tokenizer
     text_vectors: Tensor  # (V, E)
     visual_vectors: Tensor  # (V', E'); the same tensor, where one table serves both encoders
     codebook: Codebook | None  # of the visual words; None where sentences describe the images
-    manifest: dict[str, Any]  # counts, settings, split membership, fingerprint: see FakeNewsNetDataModule.manifest
+    manifest: dict[str, Any]  # counts, settings, the sides' articles, fingerprint: see FakeNewsNetDataModule.manifest
 
     def save(self, folder: Path) -> None:
-        """Write the files; the manifest comes last, tells that the others are complete, and holds their checksums."""
+        """Write the files. The manifest comes last: it holds the checksums of the others, which are then complete."""
         with whole_file(folder / TOKENIZER) as draft:
             self.tokenizer.save(str(draft))
         write_vector_tables(folder / VECTORS, self.text_vectors, self.visual_vectors)
@@ -72,9 +84,8 @@ class Artifacts:
             tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
             tables = read_vector_tables(folder / VECTORS)
             has_codebook = captioners[manifest["settings"]["captioner"]["name"]].describes_patches
-        except (
-            Exception
-        ) as error:  # tokenizers and safetensors have no common error; tokenizers raises a bare Exception
+        # tokenizers and safetensors have no common error; tokenizers raises a bare Exception
+        except Exception as error:
             raise UserError(f"{folder}: the stored data cannot be read ({error}). Was the copy complete?") from error
         if has_codebook:
             _require_file(folder / CODEBOOK)
@@ -87,38 +98,38 @@ def _require_file(path: Path) -> None:
 
 
 def share_artifacts(folder: Path, others: Iterable[Path]) -> None:
-    """Let files that are alike in the artifacts of several jobs be one file on the disk, by hard links.
+    """Replace files in `folder` by hard links to files of the same name and content in other jobs' artifacts.
 
-    Only whole files of the same content are joined, and they become read-only: we replace files and never write into
-    them, and an editor that would is to ask first. Where the file system has no links, `folder` keeps its copies.
+    Shared files become read-only: this code replaces files and never writes into them, and an editor is made to ask
+    before it changes several jobs at once. Where the file system has no links, `folder` keeps its copies.
 
     Args:
         folder: the artifacts of one job, complete.
-        others: those of the other jobs of its sweep, as far as they exist.
+        others: the artifacts of the other jobs of its sweep, as far as they exist.
     """
     for other in (other for other in others if other != folder):
         for path in folder.iterdir():
-            if path.stat().st_nlink == 1:  # the others are shared already
+            if path.stat().st_nlink == 1:  # else it is shared already
                 _link_if_alike(path, other / path.name)
 
 
 def _link_if_alike(path: Path, other: Path) -> None:
     link = path.with_name(f".{path.stem}.{os.getpid()}.link")
     try:
-        os.link(other, link)  # before the comparison: the name `other` may be given to a new file meanwhile
+        os.link(other, link)  # before the comparison: another file may get the name `other` meanwhile
         filecmp.clear_cache()
         if filecmp.cmp(link, path, shallow=False):
             link.chmod(0o444)
             os.replace(link, path)
     except OSError:
-        pass  # no such file there, no links on this file system, or too many of them: a copy is as good
+        pass  # no such file there, no links on this file system, or too many of them: the copy stays
     finally:
         link.unlink(missing_ok=True)
 
 
 def shaping_settings(data: DataConfig, captioner: CaptionerConfig, required: Sequence[str]) -> dict[str, Any]:
-    """The settings on which the data depend, as plain values."""
-    values = {name: getattr(data, name) for name in SHAPING}
+    """Collect the settings on which the data depend, as plain values."""
+    values = {name: getattr(data, name) for name in SHAPING_KEYS}
     return {
         **values,
         "split": data.split.value,
@@ -129,5 +140,11 @@ def shaping_settings(data: DataConfig, captioner: CaptionerConfig, required: Seq
 
 
 def data_fingerprint(prepared: str, settings: Mapping[str, Any], sides: Mapping[str, Sequence[str]]) -> str:
-    """SHA-256 over the prepared data's own fingerprint, the settings and the split: the same wherever they lie."""
+    """SHA-256 of the prepared data's fingerprint, the settings and the split; the same wherever the data lie.
+
+    Args:
+        prepared: fingerprint of the prepared data.
+        settings: see `shaping_settings`.
+        sides: ids of the articles on each side of the split.
+    """
     return json_digest({"prepared": prepared, "settings": settings, "split": sides})

@@ -1,4 +1,4 @@
-"""What travels from the data to the network: one batch of articles, as every later stage sees it."""
+"""NewsBatch: one batch of articles, as every stage behind the data sees it."""
 
 from typing import NamedTuple
 
@@ -6,14 +6,15 @@ from torch import Tensor
 
 
 class NewsBatch(NamedTuple):
-    """A batch of articles. The class index, stated here for the whole project: 1 = fake, 0 = real, as in the paper."""
+    """A batch of B articles. The class index, stated here for the whole project: 1 = fake, 0 = real, as in the paper.
 
-    text_tokens: (
-        Tensor  # (B, L_text)   int64, word indices, 0 = padding; L_text: this batch's longest text, or a little more
-    )
+    L_text and L_visual are the lengths of the batch's longest text and sentence, on a GPU rounded up (see encoded.py).
+    """
+
+    text_tokens: Tensor  # (B, L_text) int64, word numbers, 0 = padding
     visual_tokens: Tensor  # (B, L_visual) int64, the sentence made from the image
-    text_lengths: Tensor  # (B,)         int64, words before the padding
-    visual_lengths: Tensor  # (B,)       int64
-    label: Tensor  # (B,)                int64, 1 = fake, 0 = real
-    index: Tensor  # (B,)                int64, row of the article in the data module's `articles`
-    title_lengths: Tensor  # (B,)        int64, so many of the text's words are its title's
+    text_lengths: Tensor  # (B,) int64, words before the padding
+    visual_lengths: Tensor  # (B,) int64
+    label: Tensor  # (B,) int64, 1 = fake, 0 = real
+    index: Tensor  # type: ignore[assignment]  # (B,) int64, row in the data set; hides tuple.index, which nobody calls
+    title_lengths: Tensor  # (B,) int64, number of the text's words that belong to its title

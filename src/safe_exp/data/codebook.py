@@ -1,25 +1,34 @@
-"""The vocabulary of visual words: typical patches of the training pictures, found by k-means."""
+"""Codebook of visual words: typical patches of the training pictures, found by k-means."""
 
 import json
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from threadpoolctl import threadpool_limits
 
-from safe_exp.config import CaptionerConfig
 from safe_exp.data.vectors import RANDOM_LENGTH
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import whole_file
 
 ENCODE_CHUNK = 256  # pictures at a time; with 20 patches and 256 words 10 MB of distances
 KMEANS_BATCH = 2048  # patches in a step of MiniBatchKMeans
-PATIENCE = 10  # of its steps without an improvement that end it
-STORED = ("centroids", "mean", "scale")
+KMEANS_PATIENCE = 10  # steps without an improvement after which it ends
+STORED = ("centroids", "mean", "scale")  # the arrays that a file holds
+
+
+class CodebookConfig(Protocol):
+    """The settings of a captioner that describes patches, as far as the codebook depends on them."""
+
+    name: str
+    words: int  # V, at most
+    sample_patches: int  # patches that the words are fitted to, at most
+    n_init: int  # starts of k-means
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -32,36 +41,41 @@ class Codebook:
     settings: dict[str, Any]  # plain values: how the descriptors were made and the codebook was fitted
 
     def encode(self, descriptors: np.ndarray) -> np.ndarray:
-        """The number of the nearest word for each patch, (N, P) int32 from 1 to V; of equally near ones the first.
+        """Number the nearest visual word of each patch; of equally near words the first.
 
         Args:
-            descriptors: (N, P, F), possibly a memory map; read a few pictures at a time.
+            descriptors: (N, P, F) float32, possibly a memory map; read a few pictures at a time.
+        Returns:
+            (N, P) int32, from 1 to V.
+        Raises:
+            ValueError: the descriptors have another number of axes, or another F.
         """
         if descriptors.ndim != 3 or descriptors.shape[2] != len(self.mean):
             raise ValueError(f"descriptors {descriptors.shape}: expected (N, P, {len(self.mean)}).")
-        from scipy.spatial.distance import cdist  # most runs have no codebook, and need not wait for this
+        from scipy.spatial.distance import cdist  # takes time to import, and most runs have no codebook
 
         words = np.empty(descriptors.shape[:2], dtype=np.int32)  # (N, P)
         for start in range(0, len(descriptors), ENCODE_CHUNK):
             chunk = np.asarray(descriptors[start : start + ENCODE_CHUNK])
-            # Not by a matrix product, whose rounding depends on the number of rows: a picture near the border of two
-            # words would change its sentence with the pictures that happen to be encoded beside it.
+            # A matrix product would be faster, but its rounding depends on the number of rows: a patch near the border
+            # of two words would change its word with the pictures that are encoded beside it.
             distances = cdist(self._standardise(chunk.reshape(-1, chunk.shape[2])), self.centroids, "sqeuclidean")
             words[start : start + ENCODE_CHUNK] = distances.argmin(1).reshape(chunk.shape[:2]) + 1
         return words
 
     def vectors(self) -> np.ndarray:
-        """The words' vectors (V + 1, F) float32: row 0, padding, is zero, the others are the centroids.
+        """Word vectors (V + 1, F) float32: row 0, padding, is zero; the others are the centroids, scaled.
 
-        One factor for all brings them to a root-mean-square length of 1, as data/vectors.py explains at RANDOM_LENGTH,
-        and keeps the ratios between their distances.
+        One factor brings them to a root-mean-square length of 1, for the reason given at RANDOM_LENGTH in
+        data/vectors.py. The ratios between their distances stay.
         """
         length = np.sqrt(np.square(self.centroids, dtype=np.float64).sum(1).mean())
         table = np.zeros((len(self.centroids) + 1, len(self.mean)), dtype=np.float32)
-        table[1:] = self.centroids * (RANDOM_LENGTH / length if length else 1.0)  # one word alone sits at the mean: 0
+        table[1:] = self.centroids * (RANDOM_LENGTH / length if length else 1.0)  # one word alone is the mean: 0
         return table
 
     def save(self, path: Path) -> None:
+        """Write arrays and settings into one safetensors file, whole or not at all."""
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in STORED}
         with whole_file(path) as draft:
             save_file(arrays, draft, metadata={"settings": json.dumps(self.settings, sort_keys=True)})
@@ -71,7 +85,7 @@ class Codebook:
         """Read what `save` wrote.
 
         Raises:
-            UserError: the file is missing, damaged, or no codebook.
+            UserError: the file is missing, damaged or no codebook.
         """
         if not Path(path).is_file():
             raise UserError(f"{path} is missing. Expected the codebook of a run of train; copy its artifacts/ again.")
@@ -88,15 +102,17 @@ class Codebook:
         return (patches - self.mean) / self.scale
 
 
-def fit_codebook(descriptors: np.ndarray, rows: np.ndarray, config: CaptionerConfig, seed: int) -> Codebook:
-    """Fit the words to the patches of training pictures; the same pictures and seed give the same words, bit for bit.
+def fit_codebook(descriptors: np.ndarray, rows: np.ndarray, config: CodebookConfig, seed: int) -> Codebook:
+    """Fit the words to patches of the training pictures; the same pictures and seed give the same words, bit for bit.
 
     Args:
-        descriptors: (N, P, F) of all pictures, possibly a memory map, of which only the sampled patches are read.
-        rows: indices of the training pictures, in any order; a repeated one counts once.
-        config: of a captioner that describes patches, with `words`, `sample_patches` and `n_init`.
+        descriptors: (N, P, F) float32 of all pictures, possibly a memory map; only the sampled patches are read.
+        rows: indices of the training pictures, (n,) int64, in any order; a repeated one counts once.
+        config: settings of a captioner that describes patches.
+    Raises:
+        UserError: there is no training picture.
     """
-    from sklearn.cluster import MiniBatchKMeans  # a second that those do not wait who read a codebook
+    from sklearn.cluster import MiniBatchKMeans  # takes a second to import; reading a codebook needs none of it
     from sklearn.exceptions import ConvergenceWarning
 
     rows = np.unique(rows)
@@ -112,10 +128,10 @@ def fit_codebook(descriptors: np.ndarray, rows: np.ndarray, config: CaptionerCon
         n_clusters=min(config.words, _count_distinct(sample, config.words)),
         n_init=config.n_init,
         batch_size=KMEANS_BATCH,
-        max_no_improvement=PATIENCE,
+        max_no_improvement=KMEANS_PATIENCE,
         random_state=int(random.integers(2**31)),
     )
-    # One thread: with several, sums are formed in whatever order these end, and another start may win.
+    # One thread: several add up in the order in which they end, and another start of k-means may win.
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", message="MiniBatchKMeans is known to have a memory leak")
@@ -127,7 +143,7 @@ def fit_codebook(descriptors: np.ndarray, rows: np.ndarray, config: CaptionerCon
 
 
 def _sample_patches(descriptors: np.ndarray, rows: np.ndarray, limit: int, random: np.random.Generator) -> np.ndarray:
-    """At most `limit` patches of the pictures `rows`, (M, F) float32, in the order in which they lie on the disk."""
+    """Draw at most `limit` patches of the pictures `rows`: (M, F) float32, in the order in which they lie on disk."""
     patches = descriptors.shape[1]
     total = len(rows) * patches
     picked = np.arange(total)
@@ -137,7 +153,7 @@ def _sample_patches(descriptors: np.ndarray, rows: np.ndarray, limit: int, rando
 
 
 def _count_distinct(sample: np.ndarray, enough: int) -> int:
-    """How many different patches there are, counted no further than needed."""
+    """Count the different patches in a sample (M, F), no further than `enough`."""
     distinct: set[bytes] = set()
     for patch in sample:
         distinct.add(patch.tobytes())
@@ -147,7 +163,11 @@ def _count_distinct(sample: np.ndarray, enough: int) -> int:
 
 
 def check_arrays(centroids: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> None:
-    """Refuse what cannot be a codebook, with a ValueError."""
+    """Refuse arrays that cannot be a codebook: centroids (V, F), mean (F,), scale (F,), all float32.
+
+    Raises:
+        ValueError: the shapes do not belong together, a number is not finite float32, or a scale is not above 0.
+    """
     if centroids.ndim != 2 or not len(centroids) or mean.shape != (centroids.shape[1],) or scale.shape != mean.shape:
         raise ValueError(f"sizes {centroids.shape}, {mean.shape} and {scale.shape} do not belong together")
     for array in (centroids, mean, scale):

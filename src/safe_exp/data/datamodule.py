@@ -1,11 +1,11 @@
-"""From prepared articles to batches, for training and for scoring."""
+"""The Lightning data module: prepared articles become batches for training and scoring."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -13,16 +13,22 @@ import torch
 from torch import Tensor
 
 from safe_exp.config import MODALITIES, CaptionerConfig, DataConfig, VectorsConfig
-from safe_exp.data.artifacts import MANIFEST, Artifacts, data_fingerprint, shaping_settings
-from safe_exp.data.codebook import fit_codebook
+from safe_exp.data.artifacts import MANIFEST, Artifacts, VocabularyEntry, data_fingerprint, shaping_settings
+from safe_exp.data.codebook import CodebookConfig, fit_codebook
 from safe_exp.data.encoded import SCORED_AT_ONCE, EncodedArticles, NewsLoader, count_words, encode_prepared
 from safe_exp.data.prepared import PreparedArticles, prepare
 from safe_exp.data.reading.articles import LeftOut, count_reasons
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
-from safe_exp.data.selection import require_both_classes, split_columns, split_of_rows, unplaced, usable_rows
+from safe_exp.data.selection import (
+    find_usable_rows,
+    gather_split_columns,
+    list_unplaced,
+    renumber_split,
+    require_both_classes,
+)
 from safe_exp.data.splitting.leakage import leakage_warning
 from safe_exp.data.splitting.splits import Split, make_split
-from safe_exp.data.summary import summary_rows
+from safe_exp.data.summary import summarise_data
 from safe_exp.data.text import build_tokenizer, frequent_words, vocabulary_words
 from safe_exp.data.vectors import load_vectors
 from safe_exp.system.errors import UserError
@@ -31,27 +37,26 @@ log = logging.getLogger(__name__)
 
 
 class FakeNewsNetDataModule(pl.LightningDataModule):
-    """Prepares articles, splits them, and numbers their words by the vocabulary of the training split.
+    """Prepare articles, split them, and number their words by the vocabulary of the training split.
 
-    After `setup`: `prepared`, every article; `rows`, those that are used; `left_out`, those that are not, and why;
-    `split`, rows on each side; `encoded`, the same rows as integers; `text_vectors` (V, E) and `visual_vectors`
-    (V', E'), the same tensor while one table serves both; `fingerprint`.
+    The attributes annotated below exist after `setup`.
 
     Args:
-        seed: orders the training articles, together with the epoch and with nothing else.
+        seed: shuffles the training articles, together with the epoch and nothing else.
         artifacts: a folder in which an earlier start of this run may have left its tokenizer and vectors. They are then
             used, and the data must be the same as they were.
         reads: the modalities that the model reads; an article must have them unless `data.require` says otherwise.
     """
 
-    prepared: PreparedArticles
-    rows: np.ndarray  # (n,) ascending
-    left_out: list[LeftOut]
-    split: Split
-    encoded: EncodedArticles
-    text_vectors: Tensor
-    visual_vectors: Tensor
-    fingerprint: str
+    prepared: PreparedArticles  # every article
+    rows: np.ndarray  # (n,) int64, of the articles that are used, ascending
+    left_out: list[LeftOut]  # the other articles, each with the reason
+    split: Split  # rows on each side
+    leakage: str | None  # a warning for the user where publishers give the labels away
+    encoded: EncodedArticles  # every article as integers, by the same rows
+    text_vectors: Tensor  # (V, E)
+    visual_vectors: Tensor  # (V', E'); the same tensor where one table serves both encoders
+    fingerprint: str  # see data_fingerprint
 
     def __init__(
         self,
@@ -73,22 +78,32 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         self._on_device: EncodedArticles | None = None
 
     def prepare_data(self) -> None:
+        """Prepare the articles, unless they are prepared already.
+
+        Raises:
+            UserError: as `prepare` does.
+        """
         if self._stored is None:  # Lightning asks before every fit, validation and test
             prepare(self.data, self.captioner)
 
     def setup(self, stage: str | None = None) -> None:
-        """Split and number, once, whatever the stage; refuses what cannot be trained on with a UserError."""
+        """Split the articles and number their words, once, whatever the stage.
+
+        Raises:
+            UserError: the articles cannot be prepared, lack a class or a required modality, cannot be split as asked,
+                or are not those with which `artifacts` was made; or the vector file cannot be used.
+        """
         if self._stored is not None:
             return
         self.prepared = prepare(self.data, self.captioner)
-        self.rows, lacking = usable_rows(self.prepared, self.required, self.data)
+        self.rows, lacking = find_usable_rows(self.prepared, self.required, self.data)
         self.left_out = self.prepared.left_out + lacking
         require_both_classes(self.prepared.labels[self.rows], self.data.root, self.left_out)
-        columns = split_columns(self.prepared, self.rows)
+        columns = gather_split_columns(self.prepared, self.rows)
         local = make_split(columns, self.data)
         self.leakage = leakage_warning(columns, local, self.data)
-        self.split = split_of_rows(local, self.rows)
-        self.left_out += unplaced(self.prepared, self.split)
+        self.split = renumber_split(local, self.rows)
+        self.left_out += list_unplaced(self.prepared, self.split)
         settings = shaping_settings(self.data, self.captioner, self.required)
         self.fingerprint = data_fingerprint(self.prepared.fingerprint, settings, self._side_ids())
         if self.artifacts is not None and (self.artifacts / MANIFEST).exists():
@@ -101,9 +116,9 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         self._stored = stored
 
     def train_dataloader(self) -> NewsLoader:
-        # overfit_batches means the same few batches again and again, as Lightning has it.
-        shuffled = self.trainer is None or not self.trainer.overfit_batches
-        return self._loader(self.split.train, self.data.batch_size, self.seed if shuffled else None)
+        # Under overfit_batches Lightning wants the same few batches again and again.
+        overfits = self.trainer is not None and self.trainer.overfit_batches  # type: ignore[attr-defined]  # untyped
+        return self._loader(self.split.train, self.data.batch_size, None if overfits else self.seed)
 
     def val_dataloader(self) -> NewsLoader:
         return self._loader(self.split.val, max(self.data.batch_size, SCORED_AT_ONCE))
@@ -113,16 +128,16 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
 
     @property
     def ids(self) -> Sequence[str]:
-        """The id of each row."""
+        """Id of each article, by row."""
         return self.prepared.ids
 
     def summary(self) -> list[tuple[str, str]]:
-        """Lines to print before training."""
+        """Summarise the data as (name, text) lines, printed before training."""
         vocabulary = self.manifest()["vocabulary"]
-        return summary_rows(self.data, self.prepared, self.rows, self.left_out, self.split, vocabulary)
+        return summarise_data(self.data, self.prepared, self.rows, self.left_out, self.split, vocabulary)
 
     def manifest(self) -> dict[str, Any]:
-        """Plain values: counts, what was left out and why, settings, which article stands where, fingerprint."""
+        """Return counts, articles left out, settings, the ids on each side, and the fingerprint, as plain values."""
         return self._stored.manifest
 
     def save_artifacts(self, folder: Path) -> None:
@@ -132,12 +147,13 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
     def _loader(self, rows: np.ndarray, batch_size: int, seed: int | None = None) -> NewsLoader:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         batches = GlobalBatches(ArticleOrder(rows, seed), batch_size, rank, world_size)
-        return NewsLoader(self._where_it_is_read(), batches)
+        return NewsLoader(self._choose_copy(), batches)
 
-    def _where_it_is_read(self) -> EncodedArticles:
-        """The articles on the device that trains, all of them, so that no batch has to travel; unless they are large.
+    def _choose_copy(self) -> EncodedArticles:
+        """Choose where batches are selected: on the GPU that trains, so that no batch travels, or on the host.
 
-        The device holds an article as its words' numbers, four bytes each: 200,000 of 150 words are 120 MB.
+        The GPU holds four bytes for each word: 120 MB for 200,000 articles of 150 words. Articles that would fill more
+        than half of its free memory stay on the host.
         """
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         if device.type == "cpu":
@@ -159,7 +175,8 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
             counts += count_words(prepared.caption_tokens, training, len(prepared.words))
         else:
             described = prepared.descriptor_row[training]
-            codebook = fit_codebook(prepared.descriptors, described[described >= 0], self.captioner, self.data.seed)
+            config = cast(CodebookConfig, self.captioner)  # it describes patches: see Captioner.describes_patches
+            codebook = fit_codebook(prepared.descriptors, described[described >= 0], config, self.data.seed)
         tokenizer = build_tokenizer(frequent_words(prepared.words, counts, self.data.min_frequency))
         table, coverage = load_vectors(self.vectors, vocabulary_words(tokenizer))
         manifest = {
@@ -173,13 +190,13 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
                 "articles": [vars(item) for item in self.left_out],
             },
             "settings": settings,
-            "vocabulary": {
-                "words": coverage.words,
-                "with_vector": coverage.found,
-                "vectors": coverage.source,
-                "dim": table.shape[1],
-                "visual_words": None if codebook is None else len(codebook.vectors()) - 1,
-            },
+            "vocabulary": VocabularyEntry(
+                words=coverage.words,
+                with_vector=coverage.found,
+                vectors=coverage.source,
+                dim=table.shape[1],
+                visual_words=None if codebook is None else len(codebook.vectors()) - 1,
+            ),
             "split": self._side_ids(),
         }
         visual = table if codebook is None else torch.from_numpy(codebook.vectors())

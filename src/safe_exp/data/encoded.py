@@ -1,4 +1,4 @@
-"""A whole data set as integer matrices, from which a batch is selected in one go."""
+"""A whole data set as integer matrices; a batch is a selection of their rows."""
 
 from __future__ import annotations
 
@@ -18,33 +18,35 @@ from safe_exp.data.sampler import GlobalBatches
 from safe_exp.data.text import UNKNOWN
 from safe_exp.system.errors import UserError
 
-SCORED_AT_ONCE = 256  # articles; figures do not depend on it, and few large batches take less time than many small ones
-WIDTH_STEP = 32  # words, of batches on a device: few widths, so that few kernels are chosen and few graphs recorded
-CHUNK_ROWS = 16_384  # of a mapped matrix at a time: its pages need not stay
+SCORED_AT_ONCE = 256  # articles; scores do not depend on it, and few large batches take less time than many small ones
+WIDTH_STEP = 32  # words; batches on a GPU have a multiple of it: few widths, few kernels chosen, few graphs recorded
+CHUNK_ROWS = 16_384  # rows of a mapped matrix read at a time, so that the system may drop its pages
 
 
 @dataclass(frozen=True)
 class Sentences:
-    """N sentences as rows of word numbers, as they lie on disk, and what each number is in the run's vocabulary."""
+    """N sentences as rows of stored word numbers, and the number of each stored word in the run's vocabulary."""
 
     stored: Tensor  # (N, L) int32, 0 = padding; may be mapped from a file
     lengths: Tensor  # (N,) int64
-    vocabulary: Tensor | None  # (W + 1,) int64: the vocabulary's number of each stored one; None: they are the same
-    widths: np.ndarray  # (N,) the lengths once more, for the host to look up without asking the device
+    vocabulary: Tensor | None  # (W + 1,) int64: the run's number of each stored one; None: they are the same
+    widths: np.ndarray  # (N,) int64, the lengths once more: on the host, to be read without waiting for the GPU
 
     @classmethod
-    def of(cls, stored: np.ndarray, vocabulary: np.ndarray | None = None) -> Sentences:
+    def from_matrix(cls, stored: np.ndarray, vocabulary: np.ndarray | None = None) -> Sentences:
+        """Wrap a matrix (N, L) int32 and its look-up table (W + 1,) int64, and count the words of each row."""
         chunks = [np.count_nonzero(stored[i : i + CHUNK_ROWS], axis=1) for i in range(0, len(stored), CHUNK_ROWS)]
         lengths = np.concatenate([np.zeros(0, np.int64), *chunks]).astype(np.int64)
         numbers = None if vocabulary is None else torch.from_numpy(vocabulary)
         return cls(torch.from_numpy(stored), torch.from_numpy(lengths), numbers, lengths)
 
     def to(self, device: torch.device) -> Sentences:
+        """Return a copy on `device`."""
         vocabulary = None if self.vocabulary is None else self.vocabulary.to(device)
         return replace(self, stored=self.stored.to(device), lengths=self.lengths.to(device), vocabulary=vocabulary)
 
     def rows(self, index: Tensor, width: int) -> tuple[Tensor, Tensor]:
-        """Word numbers (B, `width`) and lengths (B,) of these rows."""
+        """Select the rows `index` (B,) int64: word numbers (B, width) and lengths (B,), both int64."""
         stored = self.stored[:, :width].index_select(0, index)  # (B, L')
         if self.vocabulary is None:
             return stored.long(), self.lengths.index_select(0, index)
@@ -59,7 +61,7 @@ class EncodedArticles(Dataset):
     text: Sentences
     visual: Sentences
     label: Tensor  # (N,) int64, 1 = fake
-    title_lengths: Tensor  # (N,) int64: so many of the text's words are its title's
+    title_lengths: Tensor  # (N,) int64, number of the text's words that belong to its title
 
     def __len__(self) -> int:
         return len(self.label)
@@ -68,12 +70,16 @@ class EncodedArticles(Dataset):
         return self.__getitems__([row])
 
     def __getitems__(self, rows: Sequence[int]) -> NewsBatch:
-        """The batch of these rows. PyTorch's DataLoader sets the name."""
-        rows = np.asarray(rows, dtype=np.int64)
-        return self.select(rows, torch.from_numpy(rows).to(self.device))
+        """Select the batch of these rows. PyTorch's DataLoader looks for a method of this name."""
+        index = np.asarray(rows, dtype=np.int64)
+        return self.select(index, torch.from_numpy(index).to(self.device))
 
     def select(self, rows: np.ndarray, index: Tensor) -> NewsBatch:
-        """The batch of `rows` (B,), trimmed to its longest text and sentence; `index` is `rows` on the device."""
+        """Select the batch of `rows` (B,) int64, trimmed to its longest text and sentence.
+
+        Args:
+            index: `rows` as a tensor (B,) int64 on the articles' device.
+        """
         text, text_lengths = self.text.rows(index, self._width(self.text, rows))
         visual, visual_lengths = self.visual.rows(index, self._width(self.visual, rows))
         label, title_lengths = self.label.index_select(0, index), self.title_lengths.index_select(0, index)
@@ -91,32 +97,36 @@ class EncodedArticles(Dataset):
 
     @property
     def nbytes(self) -> int:
-        """What the articles take on a device."""
+        """Memory that the articles take on a device, in bytes."""
         kept = [part for s in (self.text, self.visual) for part in (s.stored, s.lengths, s.vocabulary)]
         return sum(part.nbytes for part in (*kept, self.label, self.title_lengths) if part is not None)
 
     def to(self, device: torch.device) -> EncodedArticles:
-        """A copy on `device`, from which batches are selected there."""
+        """Return a copy on `device`; batches are then selected there."""
         parts = {name: getattr(self, name).to(device) for name in ("text", "visual", "label", "title_lengths")}
         return replace(self, **parts)
 
 
 def encode_prepared(prepared: PreparedArticles, tokenizer: Tokenizer, codebook: Codebook | None) -> EncodedArticles:
-    """Every article as numbers of this vocabulary, and of these visual words if there are some."""
+    """Encode every article by the numbers of a vocabulary, and its image by visual words if there is a codebook.
+
+    Raises:
+        UserError: there is a codebook, and no article has a described image.
+    """
     vocabulary = tokenizer.get_vocab()
     unknown = vocabulary[UNKNOWN]
     numbers = np.array([0, *(vocabulary.get(word, unknown) for word in prepared.words)], np.int64)  # (W + 1,)
     if codebook is None:
-        visual = Sentences.of(prepared.caption_tokens, numbers)
+        visual = Sentences.from_matrix(prepared.caption_tokens, numbers)
     else:
         if prepared.descriptors is None:
             raise UserError("The articles have no image that could be described, and the run reads visual words.")
         words = np.zeros((len(prepared), prepared.descriptors.shape[1]), np.int32)  # (N, P)
         described = prepared.descriptor_row >= 0
         words[described] = codebook.encode(prepared.descriptors)[prepared.descriptor_row[described]]
-        visual = Sentences.of(words)
+        visual = Sentences.from_matrix(words)
     return EncodedArticles(
-        Sentences.of(prepared.text_tokens, numbers),
+        Sentences.from_matrix(prepared.text_tokens, numbers),
         visual,
         torch.from_numpy(prepared.labels),
         torch.from_numpy(prepared.title_words.astype(np.int64)),
@@ -124,7 +134,14 @@ def encode_prepared(prepared: PreparedArticles, tokenizer: Tokenizer, codebook: 
 
 
 def count_words(matrix: np.ndarray, rows: np.ndarray, words: int) -> np.ndarray:
-    """How often each stored number from 1 to `words` occurs in these rows, (words,) int64."""
+    """Count the occurrences of each stored number from 1 to `words`.
+
+    Args:
+        matrix: stored word numbers (N, L) int32, 0 = padding; may be mapped from a file.
+        rows: rows to be counted in, (n,) int64.
+    Returns:
+        (words,) int64.
+    """
     counts = np.zeros(words + 1, np.int64)
     for start in range(0, len(rows), CHUNK_ROWS):
         part = matrix[rows[start : start + CHUNK_ROWS]]
@@ -133,10 +150,10 @@ def count_words(matrix: np.ndarray, rows: np.ndarray, words: int) -> np.ndarray:
 
 
 class NewsLoader:
-    """Yields the NewsBatches of an epoch, selected from the whole set where it lies.
+    """Iterate over the NewsBatches of an epoch, selected on the device where the articles lie.
 
-    No worker processes: to select rows takes 0.1 ms, less than to send them. No DataLoader either, which takes as long
-    again for each batch.
+    There are no worker processes: selecting rows takes 0.1 ms, sending them more. There is no DataLoader either, which
+    would add as much again to each batch.
     """
 
     def __init__(self, encoded: EncodedArticles, batches: GlobalBatches) -> None:
@@ -150,6 +167,6 @@ class NewsLoader:
         # Must stay a generator: Lightning asks for the iterator before it calls set_epoch when it resumes a run, and
         # only a body that starts with the first batch sees the right epoch.
         rows = np.ascontiguousarray(self.batch_sampler.sampler.order(), dtype=np.int64)
-        index = torch.tensor(rows, device=self.encoded.device)  # once an epoch: a copy to a device may wait for it
+        index = torch.tensor(rows, device=self.encoded.device)  # once an epoch: a copy to a GPU may have to wait for it
         for share in self.batch_sampler.shares():
             yield self.encoded.select(rows[share], index[share])

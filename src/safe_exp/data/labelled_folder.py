@@ -1,4 +1,4 @@
-"""Labelled articles from anywhere, encoded as a stored run encoded its own."""
+"""A folder or table of labelled articles, encoded as a stored run encoded its own articles."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from safe_exp.data.encoded import SCORED_AT_ONCE, NewsLoader, encode_prepared
 from safe_exp.data.prepared import prepare
 from safe_exp.data.reading.articles import LeftOut, count_reasons
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
-from safe_exp.data.selection import usable_rows
+from safe_exp.data.selection import find_usable_rows
 
 
 @dataclass(frozen=True)
 class ScoredFolder:
     """Labelled articles, ready to be scored by a stored run."""
 
-    ids: Sequence[str]  # by row of the prepared data set
+    ids: Sequence[str]  # of the prepared data set, by row
     left_out: list[LeftOut]
-    loader: NewsLoader  # over all articles that can be scored, in their order
+    loader: NewsLoader  # over the articles that can be scored, in the order of the data set
     fingerprint: str
-    scored: int
-    trained_on: int  # articles whose ids stand in the run's own training split
-    counts: dict[str, Any]  # of the prepared data set, by class and by what the articles have
+    scored: int  # number of articles that can be scored
+    trained_on: int  # how many of them stand, by their ids, in the run's own training split
+    counts: dict[str, Any]  # articles of the prepared data set by class and modality, as its manifest has them
 
     def manifest(self) -> dict[str, Any]:
-        """Plain values: what was scored, and what was left out and why."""
+        """Return the number of articles scored, and those left out with the reasons, as plain values."""
         return {
             "fingerprint": self.fingerprint,
             "counts": self.counts,
@@ -42,19 +42,21 @@ class ScoredFolder:
 
 
 def encode_folder(data: DataConfig, stored: Artifacts, reads: Sequence[str]) -> ScoredFolder:
-    """Prepare articles as the run that `stored` comes from prepared its own: its captioner, its words, its cuts.
+    """Prepare and encode articles with the captioner, the vocabulary and the cuts of a stored run.
 
-    Of `data` only what concerns reading and batching is used. All articles may be of one class.
+    All articles may be of one class.
 
     Args:
+        data: the articles, and how to read and batch them; its split is not used.
+        stored: the run's artifacts.
         reads: the modalities that the model reads.
     Raises:
-        UserError: nothing there to score.
+        UserError: the articles cannot be prepared (see `prepare`), or none of them has what the model reads.
     """
     settings = stored.manifest["settings"]
     captioner = captioner_from_plain(settings["captioner"])
     prepared = prepare(data, captioner, settings["max_text_tokens"], settings["max_visual_tokens"])
-    rows, lacking = usable_rows(prepared, data.require or reads, data)
+    rows, lacking = find_usable_rows(prepared, data.require or reads, data)
     encoded = encode_prepared(prepared, stored.tokenizer, stored.codebook)
     loader = NewsLoader(encoded, GlobalBatches(ArticleOrder(rows), max(data.batch_size, SCORED_AT_ONCE)))
     ids = [prepared.ids[row] for row in rows]

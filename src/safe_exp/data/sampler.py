@@ -1,4 +1,4 @@
-"""Which articles make up which batch: an order that depends on (seed, epoch) alone, shared out between processes."""
+"""The order of the articles and their batches: it depends on (seed, epoch) alone and is shared between processes."""
 
 from collections.abc import Iterator
 
@@ -7,13 +7,17 @@ from torch.utils.data import Sampler
 
 from safe_exp.system.errors import UserError
 
-# A last batch of one or two articles would take a full step on their account. The bound does not depend on the number
-# of processes and is no smaller than those of one machine, so that up to 8 processes see exactly the batches of one.
+# A last batch of one or two articles would take a full step for their sake. The bound does not depend on the number of
+# processes, so that up to 8 processes see exactly the batches of one.
 SMALLEST_LAST_BATCH = 8
 
 
 class ArticleOrder(Sampler[int]):
-    """The rows of a split, shuffled anew for each epoch; without a seed, as they are."""
+    """The rows of a split, shuffled anew for each epoch; without a seed, in their own order.
+
+    Args:
+        rows: (n,) int64.
+    """
 
     def __init__(self, rows: np.ndarray, seed: int | None = None) -> None:
         self.rows = np.asarray(rows)
@@ -21,10 +25,11 @@ class ArticleOrder(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch, also with the right number after a resume."""
+        """Set the epoch to be shuffled for. Lightning calls this before each epoch, also after a resume."""
         self.epoch = epoch
 
     def order(self) -> np.ndarray:
+        """Return the rows (n,) in the order of the current epoch."""
         if self.seed is None:
             return self.rows
         # No generator is kept between epochs: its state would have to travel with every checkpoint.
@@ -38,12 +43,12 @@ class ArticleOrder(Sampler[int]):
 
 
 class GlobalBatches(Sampler[list[int]]):
-    """Cuts the order into batches of `batch_size` over all processes, and hands this process its share of each.
+    """Cut the order into batches of `batch_size` over all processes, and hand this process its share of each.
 
-    Every process computes the same global batches and takes every `world_size`-th article of each, so nothing is
-    repeated and nothing dropped. All processes must get a share of each batch (one without would wait for ever in the
-    next exchange of gradients), so a last batch with fewer articles than processes joins the one before. So does a last
-    batch below `SMALLEST_LAST_BATCH` or `batch_size`, whichever is less, for any number of processes.
+    Every process computes the same global batches and takes every `world_size`-th article of each: nothing is repeated
+    and nothing dropped. Every process needs a share of each batch, since one without would wait for ever in the next
+    exchange of gradients. So a last batch with fewer articles than processes joins the one before. So does a last batch
+    below `SMALLEST_LAST_BATCH` or `batch_size`, whichever is less, for any number of processes.
 
     Raises:
         UserError: fewer articles, or a smaller batch, than there are processes.
@@ -62,7 +67,7 @@ class GlobalBatches(Sampler[list[int]]):
         self.world_size = world_size
 
     def bounds(self) -> list[tuple[int, int]]:
-        """Start and end of each global batch in the order of the epoch."""
+        """List start and end of each global batch, as places in the order of the epoch."""
         starts = list(range(0, len(self.sampler), self.batch_size))
         last = len(self.sampler) - starts[-1]
         if len(starts) > 1 and last < max(self.world_size, min(SMALLEST_LAST_BATCH, self.batch_size)):
@@ -70,7 +75,7 @@ class GlobalBatches(Sampler[list[int]]):
         return list(zip(starts, [*starts[1:], len(self.sampler)], strict=True))
 
     def shares(self) -> list[slice]:
-        """This process's part of each global batch, as places in the order of the epoch."""
+        """List this process's share of each global batch, as places in the order of the epoch."""
         return [slice(start + self.rank, end, self.world_size) for start, end in self.bounds()]
 
     def __iter__(self) -> Iterator[list[int]]:

@@ -1,4 +1,4 @@
-"""Which of the prepared articles a run uses, and what a split looks at of them."""
+"""The prepared articles that a run uses, and the columns of them that decide its split."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ import numpy as np
 
 from safe_exp.config import DataConfig
 from safe_exp.data.prepared import PreparedArticles
-from safe_exp.data.prepared.parts import refusal
+from safe_exp.data.prepared.parts import explain_unusable
 from safe_exp.data.reading.articles import LeftOut, count_reasons
 from safe_exp.data.splitting.splits import Split, SplitColumns
 from safe_exp.system.errors import UserError
 
 
-def usable_rows(
+def find_usable_rows(
     prepared: PreparedArticles, required: Sequence[str], data: DataConfig
 ) -> tuple[np.ndarray, list[LeftOut]]:
-    """Rows of the articles that have what is required, ascending, and the others with what they lack.
+    """Find the articles that have every required modality.
 
+    Args:
+        required: of "text" and "visual".
+    Returns:
+        Their rows (n,) int64, ascending; and the other articles, each with the reason.
     Raises:
-        UserError: no article has it, or with `data.strict` the first that has not.
+        UserError: no article has all of them; or, with `data.strict`, some article lacks one.
     """
     has = {"text": prepared.has_text(), "visual": prepared.has_visual()}
     usable = np.logical_and.reduce([has[modality] for modality in required])
@@ -29,10 +33,10 @@ def usable_rows(
         LeftOut(prepared.ids[row], "no title and no text", "only an image")
         if not has["text"][row] and "text" in required
         else LeftOut(prepared.ids[row], prepared.no_visual[row], prepared.no_visual_detail[row] or "")
-        for row in np.flatnonzero(~usable)
+        for row in np.flatnonzero(~usable).tolist()
     ]
     if lacking and data.strict:
-        raise UserError(refusal(lacking[0]))
+        raise UserError(explain_unusable(lacking[0]))
     if not usable.any():
         reasons = "; ".join(f"{count} × {reason}" for reason, count in count_reasons(lacking).items())
         raise UserError(
@@ -45,7 +49,14 @@ def usable_rows(
 
 
 def require_both_classes(labels: np.ndarray, root: str, left_out: Sequence[LeftOut]) -> None:
-    """Nothing can be learned from one class, though such a folder can be scored."""
+    """Refuse to train on articles of one class; such a folder can be scored all the same.
+
+    Args:
+        labels: (n,) 1 = fake, 0 = real; n > 0.
+        root: `data.root`, for the message.
+    Raises:
+        UserError: one of the classes is missing.
+    """
     if len(set(labels.tolist())) == 2:
         return
     have, lack = ("fake", "real") if labels[0] else ("real", "fake")
@@ -56,8 +67,8 @@ def require_both_classes(labels: np.ndarray, root: str, left_out: Sequence[LeftO
     )
 
 
-def split_columns(prepared: PreparedArticles, rows: np.ndarray) -> SplitColumns:
-    """What decides where an article may stand, for these rows."""
+def gather_split_columns(prepared: PreparedArticles, rows: np.ndarray) -> SplitColumns:
+    """Gather the columns that decide on which side each of the articles `rows` (n,) int64 may stand."""
     return SplitColumns(
         ids=[prepared.ids[row] for row in rows],
         labels=prepared.labels[rows],
@@ -67,14 +78,14 @@ def split_columns(prepared: PreparedArticles, rows: np.ndarray) -> SplitColumns:
     )
 
 
-def split_of_rows(split: Split, rows: np.ndarray) -> Split:
-    """The split with the rows that `rows` stands for."""
+def renumber_split(split: Split, rows: np.ndarray) -> Split:
+    """Replace the positions in a split by the rows (n,) int64 that stand at these positions."""
     sides = {name: rows[side] for name, side in split.sides().items()}
     return replace(split, **sides, unplaced={reason: rows[left] for reason, left in split.unplaced.items()})
 
 
-def unplaced(prepared: PreparedArticles, split: Split) -> list[LeftOut]:
-    """The articles that stand on no side of the split."""
+def list_unplaced(prepared: PreparedArticles, split: Split) -> list[LeftOut]:
+    """List the articles that stand on no side of the split, each with the reason."""
     return [
         LeftOut(prepared.ids[row], reason, "it stands on no side of this split")
         for reason, left in split.unplaced.items()

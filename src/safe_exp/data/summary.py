@@ -1,30 +1,33 @@
-"""What a reader should know of the data before the first epoch, in a dozen lines."""
+"""Summary of the data in a dozen lines, printed before the first epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from safe_exp.config import DataConfig, SplitMethod
+from safe_exp.data.artifacts import VocabularyEntry
 from safe_exp.data.prepared import PreparedArticles
 from safe_exp.data.reading.articles import LeftOut, count_reasons
 from safe_exp.data.splitting.splits import Split
 
 
-def summary_rows(
+def summarise_data(
     data: DataConfig,
     prepared: PreparedArticles,
     rows: np.ndarray,
     left_out: Sequence[LeftOut],
     split: Split,
-    vocabulary: Mapping[str, int | str | None],
+    vocabulary: VocabularyEntry,
 ) -> list[tuple[str, str]]:
-    """(name, text) for each line.
+    """Describe the articles, the split, the vocabulary and the vectors as one (name, text) pair a line.
 
     Args:
-        rows: of the articles that are used.
-        vocabulary: the entry of that name in the manifest.
+        rows: rows of the articles that are used, (n,) int64.
+        left_out: the articles that are not used.
+        split: rows on each side.
+        vocabulary: the entry "vocabulary" of the data manifest.
     """
     labels = prepared.labels
     lines = [("articles", _by_class(labels[rows]))]
@@ -67,13 +70,13 @@ def _describe_split(data: DataConfig, split: Split) -> str:
     return f"random, stratified by class, {part}"
 
 
-def _describe_vocabulary(data: DataConfig, vocabulary: Mapping[str, int | str | None]) -> str:
+def _describe_vocabulary(data: DataConfig, vocabulary: VocabularyEntry) -> str:
     words = f"{vocabulary['words']:,} words that the training split holds {data.min_frequency} times or more"
     visual = vocabulary["visual_words"]
     return f"{words}; {visual} visual words, clustered from its images" if visual else words
 
 
-def _describe_vectors(vocabulary: Mapping[str, int | str | None]) -> str:
+def _describe_vectors(vocabulary: VocabularyEntry) -> str:
     words, found, source = vocabulary["words"], vocabulary["with_vector"], vocabulary["vectors"]
     if source is None:
         return f"random, {vocabulary['dim']} numbers each"

@@ -1,4 +1,4 @@
-"""Word vectors: from a GloVe or word2vec text file, and seeded random ones for words that have none."""
+"""Word vectors: from a GloVe or word2vec text file, and seeded random ones for words that the file lacks."""
 
 import hashlib
 import logging
@@ -19,28 +19,30 @@ from safe_exp.system.terminal import counting
 
 log = logging.getLogger(__name__)
 
-# With rows of length about 1 a window of h words has length √h whatever E is, and SGD's step on the filters (Eq. 17: γ
-# times the window) stays as large as its step on the layers above, so one γ suits all of them and every E.
+# With rows of length about 1 a window of h words has length √h for every E, and SGD's step on the filters (Eq. 17: γ
+# times the window) stays as large as its step on the layers above. So one γ suits all layers and every E.
 RANDOM_LENGTH = 1.0
-ANNOUNCED_BYTES = 200_000_000  # takes a few seconds to read
-PROBED_LINES = 10  # from the start of the file, to learn its E
-MAX_DIM = 99_999  # numbers of a vector; published ones have a few hundred
+ANNOUNCED_BYTES = 200_000_000  # files from this size on, which take seconds to read, are announced
+PROBED_LINES = 10  # lines at the start of the file that tell its E
+MAX_DIM = 99_999  # of E; published vectors have a few hundred numbers
 
 
 @dataclass(frozen=True)
 class VectorCoverage:
-    """How many words of the vocabulary the file knows; without a file, none."""
+    """Share of the vocabulary that the vector file knows."""
 
-    words: int  # padding and the unknown word not counted
-    found: int
+    words: int  # in the vocabulary, padding and the unknown word not counted
+    found: int  # in the file; 0 without a file
     source: str | None  # name of the file, without its folder
 
 
 def load_vectors(config: VectorsConfig, words: Sequence[str]) -> tuple[Tensor, VectorCoverage]:
-    """A vector for each word, (V, E) float32; row 0, padding, is zero.
+    """Load or draw a vector for each word.
 
     Args:
-        words: the vocabulary by number: 0 is padding, 1 the unknown word.
+        words: the V words of the vocabulary by number: 0 is padding, 1 the unknown word.
+    Returns:
+        (V, E) float32, row 0 (padding) zero; and how many of the words the file knows.
     Raises:
         UserError: the file is missing, a line of it cannot be read, or it knows none of the words.
     """
@@ -55,13 +57,13 @@ def load_vectors(config: VectorsConfig, words: Sequence[str]) -> tuple[Tensor, V
     table = np.zeros((len(words), dim), dtype=np.float32)  # (V, E)
     for row, word in enumerate(words[1:], start=1):
         table[row] = known[word] if word in known else _random_vector(config.seed, word, dim) * scale
-    if not np.isfinite(table).all():  # random vectors as long as the file's
+    if not np.isfinite(table).all():  # the random vectors, which are as long as the file's
         raise UserError(f"{path}: its numbers are too large for word vectors (their spread is {scale:.3g}).")
     return torch.from_numpy(table), VectorCoverage(max(0, len(words) - 2), len(known), source)
 
 
 def write_vector_tables(path: Path, text_vectors: Tensor, visual_vectors: Tensor) -> None:
-    """Store the tables of both encoders; one that serves both is stored once."""
+    """Write the tables of both encoders, (V, E) and (V', E'); a table that serves both is written once."""
     tables = {"text_vectors": text_vectors}
     if visual_vectors is not text_vectors:
         tables["visual_vectors"] = visual_vectors
@@ -70,26 +72,26 @@ def write_vector_tables(path: Path, text_vectors: Tensor, visual_vectors: Tensor
 
 
 def read_vector_tables(path: Path) -> tuple[Tensor, Tensor]:
-    """What `write_vector_tables` stored, (V, E) and (V', E'); the same tensor twice where one table serves both."""
+    """Read what `write_vector_tables` wrote, (V, E) and (V', E'); the same tensor twice if one table serves both."""
     tables = load_file(path)
     return tables["text_vectors"], tables.get("visual_vectors", tables["text_vectors"])
 
 
 def _random_vector(seed: int, word: str, dim: int) -> np.ndarray:
-    """Standard normal numbers that depend on (seed, word) alone: the other words of a vocabulary change nothing."""
+    """Draw E standard normal numbers, (E,) float64, from (seed, word) alone, whatever else the vocabulary holds."""
     digest = hashlib.sha256(f"{seed}\n{word}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "little")).standard_normal(dim)
 
 
 def _read_vectors(path: Path, wanted: set[str]) -> tuple[dict[str, np.ndarray], int]:
-    """The vectors of the wanted words, and E. The file is read line by line: glove.840B has 5 GB."""
+    """Read the vectors (E,) of the wanted words, and E. The file is read line by line: glove.840B has 5 GB."""
     if not path.is_file():
         raise UserError(
             f"vectors.path={path}: there is no such file. Expected word vectors as text, GloVe's (a word and its "
             "numbers on each line) or word2vec's (the same after a line with the count and the dimension); "
             "vectors.path=null takes seeded random ones."
         )
-    dim, first_line = _probe(path)
+    dim, first_line = _probe_layout(path)
     wanted_bytes = {word.encode(): word for word in wanted}
     known: dict[str, np.ndarray] = {}
     size = path.stat().st_size
@@ -99,14 +101,14 @@ def _read_vectors(path: Path, wanted: set[str]) -> tuple[dict[str, np.ndarray], 
             advance(len(line) / 1e6)
             if number < first_line or not line.strip():
                 continue
-            # From the right: a few words of glove.840B hold spaces themselves, as in ". . .".
+            # Split from the right: a few words of glove.840B hold spaces themselves, as in ". . .".
             fields = line.rstrip().rsplit(b" ", dim)
             if len(fields) != dim + 1:
-                raise _bad_line(path, number, dim, f"found {max(0, len(fields) - 1)} numbers")
+                raise _bad_line_error(path, number, dim, f"found {max(0, len(fields) - 1)} numbers")
             word = wanted_bytes.get(fields[0])
             if word is None or word in known:  # the first vector of a word counts
                 continue
-            known[word] = _numbers(fields[1:], path, number)
+            known[word] = _parse_numbers(fields[1:], path, number)
     if not known:
         raise UserError(
             f"{path}: none of the {len(wanted)} words of the training articles has a vector in it. Expected vectors "
@@ -115,15 +117,15 @@ def _read_vectors(path: Path, wanted: set[str]) -> tuple[dict[str, np.ndarray], 
     return known, dim
 
 
-def _probe(path: Path) -> tuple[int, int]:
-    """E, and the number of the line on which the vectors start: 2 after word2vec's header, else 1."""
+def _probe_layout(path: Path) -> tuple[int, int]:
+    """Read E, and the number of the line on which the vectors start: 2 after word2vec's header, else 1."""
     with path.open("rb") as handle:
         first = handle.readline().split()
         if len(first) == 2 and all(field.isdigit() for field in first):
-            return _header_dim(path, first[1]), 2
+            return _parse_header(path, first[1]), 2
         lines = [first, *(handle.readline().split() for _ in range(PROBED_LINES - 1))]
     counts = Counter(len(fields) for fields in lines if fields)
-    # What most lines have; of two equally common counts the larger one comes from words with spaces in them.
+    # The commonest count. Of two equally common ones the larger comes from words with spaces in them.
     dim = min(counts, key=lambda count: (-counts[count], count), default=0) - 1
     if dim < 1:
         raise UserError(
@@ -133,7 +135,7 @@ def _probe(path: Path) -> tuple[int, int]:
     return dim, 1
 
 
-def _header_dim(path: Path, field: bytes) -> int:
+def _parse_header(path: Path, field: bytes) -> int:
     dim = int(field) if len(field) <= len(str(MAX_DIM)) else MAX_DIM + 1
     if not 1 <= dim <= MAX_DIM:
         raise UserError(
@@ -143,18 +145,18 @@ def _header_dim(path: Path, field: bytes) -> int:
     return dim
 
 
-def _numbers(fields: Sequence[bytes], path: Path, number: int) -> np.ndarray:
+def _parse_numbers(fields: Sequence[bytes], path: Path, number: int) -> np.ndarray:
     try:
-        with np.errstate(over="ignore"):  # 1e39 becomes infinite, and is told so below
+        with np.errstate(over="ignore"):  # 1e39 becomes infinite, and is refused below
             vector = np.array([float(field) for field in fields], dtype=np.float32)  # (E,)
     except ValueError as error:
-        raise _bad_line(path, number, len(fields), str(error)) from error
+        raise _bad_line_error(path, number, len(fields), str(error)) from error
     if not np.isfinite(vector).all():
-        raise _bad_line(path, number, len(fields), "one of its numbers is not finite")
+        raise _bad_line_error(path, number, len(fields), "one of its numbers is not finite")
     return vector
 
 
-def _bad_line(path: Path, number: int, dim: int, found: str) -> UserError:
+def _bad_line_error(path: Path, number: int, dim: int, found: str) -> UserError:
     return UserError(
         f"{path}, line {number}: expected a word and {dim} numbers, separated by spaces; {found}. "
         "The file may be cut off or damaged: unpack or download it again."

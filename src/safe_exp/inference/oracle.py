@@ -21,7 +21,7 @@ from torch import Tensor
 
 from safe_exp.config import PredictConfig
 from safe_exp.config.figure_names import BEST, THRESHOLD
-from safe_exp.data.article_encoder import ArticleEncoder, AskedArticle, batch_of
+from safe_exp.data.article_encoder import ArticleEncoder, EncodedArticle, make_batch
 from safe_exp.data.captioners import captioner_from_plain
 from safe_exp.data.reading.articles import Article, LeftOut
 from safe_exp.data.reading.lines import LineReader, arriving_lines
@@ -85,15 +85,15 @@ class Oracle:
         """
         encoded = iter(self.encoder.encode([item for item in asked if isinstance(item, Article)], image_root))
         items = [next(encoded) if isinstance(item, Article) else item for item in asked]
-        good = [item for item in items if isinstance(item, AskedArticle)]
+        good = [item for item in items if isinstance(item, EncodedArticle)]
         answers = iter(self._answers(good))
-        return [next(answers) if isinstance(item, AskedArticle) else refusal(item) for item in items]
+        return [next(answers) if isinstance(item, EncodedArticle) else refusal(item) for item in items]
 
     @torch.inference_mode()
-    def _answers(self, articles: list[AskedArticle]) -> list[Answer]:
+    def _answers(self, articles: list[EncodedArticle]) -> list[Answer]:
         if not articles:
             return []
-        batch = batch_of(articles)
+        batch = make_batch(articles)
         arguments = embedded(self.model, batch, self.text_vectors, self.visual_vectors, occurring_words)
         output, cache = self.variant.forward(self.network, **arguments)
         answers = [self._answer(article.id, output, row) for row, article in enumerate(articles)]

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from safe_exp.config import ModelConfig, PredictConfig
-from safe_exp.data.article_encoder import AskedArticle
+from safe_exp.data.article_encoder import EncodedArticle
 from safe_exp.data.captioners import captioner_from_plain
 from safe_exp.inference.attribution import Cache, Parts, SideParts, cosine_parts, logit_parts, phrases_of
 from safe_exp.network.variants import variants
@@ -80,7 +80,7 @@ class Explainer:
         console = Console(stderr=True, highlight=False) if shown else None
         return cls(stored.model, config.phrases, grids, console, folder)
 
-    def explain(self, articles: Sequence[AskedArticle], cache: Cache, answers: Sequence[dict[str, Any]]) -> None:
+    def explain(self, articles: Sequence[EncodedArticle], cache: Cache, answers: Sequence[dict[str, Any]]) -> None:
         """Add to each answer its explanation, as plain values; show and draw it as well, where that is wanted.
 
         Args:
@@ -128,7 +128,7 @@ class Explainer:
         return {"phrases": listed, "others": sum((phrase.contribution for phrase in phrases[self.phrases :]), 0.0)}
 
 
-def sentences_of(article: AskedArticle, model: ModelConfig) -> dict[str, Sentence]:
+def sentences_of(article: EncodedArticle, model: ModelConfig) -> dict[str, Sentence]:
     """What each encoder read of an article, by the names that `Variant.encoders` gives them."""
     cuts = variants[model.variant].cuts(model, article.title_words)
     read = {name: Sentence(article.text_words[cut], cut.start) for name, cut in cuts.items()}

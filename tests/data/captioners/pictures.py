@@ -22,7 +22,7 @@ def two_colours(left: str, right: str) -> Image.Image:
 
 
 def stripes() -> Image.Image:
-    """Black and white, upright, 8 pixels wide."""
+    """Draw black and white upright stripes, 8 pixels wide."""
     row = np.where(np.arange(64) // 8 % 2, 255, 0).astype(np.uint8)
     return Image.fromarray(np.tile(row, (64, 1))).convert("RGB")
 

@@ -22,7 +22,7 @@ PICTURES = [noise(seed, side=40) for seed in range(5)]
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """A folder as save_pretrained leaves it."""
+    """Folder as save_pretrained leaves it."""
     folder = tmp_path_factory.mktemp("blip")
     vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", *WORDS])}
     sizes = dict(hidden_size=32, intermediate_size=64, projection_dim=16, num_hidden_layers=2, num_attention_heads=2)
@@ -43,7 +43,7 @@ def saved(tmp_path_factory):
 
 @pytest.fixture
 def copied(saved, tmp_path):
-    """A folder that a test may damage."""
+    """Copy of the folder, which a test may damage."""
     folder = tmp_path / "blip"
     folder.mkdir()
     for path in saved.iterdir():
@@ -180,7 +180,7 @@ def test_a_model_that_lies_in_the_hub_s_cache_needs_no_network(saved, tmp_path, 
 
 @pytest.mark.slow  # the hub's client tries for 25 seconds
 def test_without_network_the_message_says_how_to_get_the_model(tmp_path):
-    """In a process of its own: the client reads its settings when it is imported. Port 9 here is shut."""
+    """Run in a process of its own: the client reads its settings when it is imported. Port 9 is shut here."""
     code = (
         "from PIL import Image\nfrom safe_exp.data.captioners.blip import BlipConfig\n"
         "from safe_exp.data.captioners import build_image_captioner\nfrom safe_exp.system.errors import UserError\n"

@@ -1,4 +1,4 @@
-"""The captioners that there are, and what other code asks of them."""
+"""The registered captioners, and the attributes that other code reads."""
 
 from dataclasses import asdict, dataclass
 

@@ -25,7 +25,7 @@ def picture(colour: int = 0, kind: str = "PNG") -> bytes:
 
 
 def answer(body: bytes, status: str = "200 OK", length: int | None = None, **headers: str) -> bytes:
-    """A whole HTTP answer, after which the connection may be used again."""
+    """Make a whole HTTP answer, after which the connection may be used again."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
@@ -36,8 +36,11 @@ def redirect(target: str) -> bytes:
 
 
 class ImageServer:
-    """`answers[path]` is the bytes to send, a list of such for one request after another, or a coroutine function that
-    writes what it likes. Counts the requests for each path and those that are open at a time."""
+    """Web server that counts the requests for each path, and those that are open at a time.
+
+    `answers[path]`: the bytes to send, a list of such for one request after another, or a coroutine function that
+    writes an answer itself.
+    """
 
     def __init__(self) -> None:
         self.answers: dict[str, bytes | list[bytes] | Answer] = {}
@@ -95,9 +98,11 @@ class ImageServer:
 
 
 class Internet:
-    """Names and public addresses for a test: lookups answer from `names`, and a connection to a `public` address goes
-    to 127.0.0.1. So the rule for addresses and all of aiohttp run as they are. `tried`: where connections were made to;
-    `looked_up`: the names, each time."""
+    """Names and public addresses for a test; the rule for addresses and all of aiohttp run as they are.
+
+    Look-ups answer from `names`, and a connection to a `public` address goes to 127.0.0.1. `tried` lists the addresses
+    of the connections made, `looked_up` the names, each time.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.names: dict[str, list[list[str]]] = {}  # for one lookup after another; the last answer stays

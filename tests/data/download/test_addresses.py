@@ -1,4 +1,4 @@
-"""Which addresses may be asked: the registries of IANA (RFC 6890, RFC 4291), and what a download makes of them."""
+"""Public addresses by the registries of IANA (RFC 6890, RFC 4291), and downloads from others, which are refused."""
 
 import pytest
 
@@ -104,7 +104,7 @@ def test_a_redirect_to_an_address_that_is_not_public_is_refused(server, internet
 
 
 def test_a_name_that_changes_its_address_after_the_first_lookup_gains_nothing(server, internet, tmp_path):
-    """DNS rebinding. The other port makes aiohttp look the name up again, as time would."""
+    """DNS rebinding: the other port makes aiohttp look up the name again, as it does after a while."""
     internet.names["rebind.example"] = [["93.184.216.34"], ["127.0.0.1"]]
     other = ImageServer()
     other.answers["/b"] = GOOD

@@ -1,4 +1,4 @@
-"""Many images: bounds, what a stopped run leaves, what the next one asks again, and what is shown meanwhile."""
+"""Many images: bounds, stopped runs and those that go on from there, and the progress shown."""
 
 import asyncio
 import io

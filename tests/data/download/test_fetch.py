@@ -1,4 +1,4 @@
-"""One image from a server that misbehaves: what is taken, what is refused and why, and what is tried again."""
+"""One image from a server that misbehaves: it is stored, refused with a reason, or tried again."""
 
 import asyncio
 import gzip

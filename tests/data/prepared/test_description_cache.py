@@ -14,7 +14,7 @@ from safe_exp.system.errors import UserError
 
 
 class Counting:
-    """Describes a picture by its upper left pixel, and remembers which ones it was given."""
+    """Captioner that describes a picture by its upper left pixel, and records the pictures that it was given."""
 
     def __init__(self, kind="sentence", batch_size=4, fail_at=None, pause=0.0, **settings):
         self.kind, self.batch_size, self.fail_at, self.pause = kind, batch_size, fail_at, pause

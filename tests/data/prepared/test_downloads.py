@@ -17,7 +17,7 @@ CAPTIONER = compose_config("captioner=visual_words", "captioner.words=8").captio
 
 @pytest.fixture
 def server():
-    """A server that knows /good.jpg and counts what it is asked for."""
+    """Server that knows /good.jpg and counts its requests."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         asked: list[str] = []  # noqa: RUF012 - one class for each test

@@ -1,4 +1,4 @@
-"""From articles to a prepared data set: whole, the same by every way, and made no more than once."""
+"""Preparation of a data set: whole, the same in every way of making it, and made no more than once."""
 
 import json
 import re
@@ -42,7 +42,7 @@ def config(root, *overrides, home=None):
 
 
 def content(prepared: PreparedArticles) -> dict:
-    """Everything in a prepared data set but the paths of this machine."""
+    """Read everything in a prepared data set but the paths of this machine."""
     rows = [
         {**row, "image": None, "words": [prepared.words[n - 1] for n in tokens[tokens > 0]], "group": group}
         for row, tokens, group in zip(

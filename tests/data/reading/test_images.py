@@ -1,4 +1,4 @@
-"""Images from anywhere: what they must look like once decoded, and every kind of damage that is refused."""
+"""Images from anywhere: their pixels once decoded, and every kind of damage that is refused."""
 
 import contextlib
 import io
@@ -44,7 +44,7 @@ def left_and_right(left, right, mode="RGB", size=(40, 20)) -> Image.Image:
 
 
 def colours(content: bytes) -> tuple[tuple, tuple]:
-    """The pixels near the upper left and the lower right corner."""
+    """Read the pixels near the upper left and the lower right corner."""
     image = decode_image(content, "image.jpg")
     assert image.mode == "RGB"
     return image.getpixel((2, 2)), image.getpixel((image.width - 3, image.height - 3))
@@ -55,7 +55,7 @@ def noise(side=64) -> Image.Image:
 
 
 def lzw_tiff_with_a_hole() -> bytes:
-    """Its directory, at the end, is whole; the packed pixels are not."""
+    """Make a TIFF whose directory, at the end, is whole, and whose packed pixels are not."""
     content = bytearray(encoded(noise(), "TIFF", compression="tiff_lzw"))
     content[100:9000] = b"\xff" * 8900
     return bytes(content)
@@ -69,7 +69,7 @@ def tiff_of_255_samples() -> bytes:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that promises so many pixels and holds hardly any data."""
+    """Make a PNG that claims so many pixels and holds hardly any data."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -248,7 +248,7 @@ def test_random_damage_gives_a_picture_or_a_reason_and_nothing_else(file_format)
 
 
 def test_a_damaged_file_prints_nothing_past_python(tmp_path):
-    """libtiff writes to standard error itself."""
+    """libtiff itself writes to standard error."""
     (tmp_path / "x.tif").write_bytes(lzw_tiff_with_a_hole())
     code = (
         "from pathlib import Path\nfrom safe_exp.data.reading.images import UnusableImage, decode_image\n"

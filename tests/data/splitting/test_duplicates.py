@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from safe_exp.data.splitting import duplicates
 from safe_exp.data.splitting.duplicates import (
     MAX_STORIES,
+    MIN_SIMILARITY,
     PERCEPTUAL_BITS,
     PERMUTATIONS,
-    SIMILAR,
     minhash_signature,
     near_duplicate_groups,
     text_key,
@@ -33,7 +33,7 @@ def draw_words(rng, count):
 
 
 def edited(rng, words, changes):
-    """The words with `changes` of them, far apart, replaced by new ones."""
+    """Replace `changes` of the words, far apart, by new ones."""
     words = list(words)
     for place in np.linspace(3, len(words) - 4, changes).astype(int):
         words[place] = draw_words(rng, 1)[0]
@@ -49,7 +49,7 @@ def exact_jaccard(left, right):
     return len(left & right) / len(left | right)
 
 
-def groups_of(texts, image_hashes=None, perceptual_hashes=None):
+def find_groups(texts, image_hashes=None, perceptual_hashes=None):
     count = len(texts)
     no_images = perceptual_hashes is None
     return near_duplicate_groups(
@@ -101,9 +101,11 @@ def test_near_duplicates_are_those_of_brute_force_over_exact_similarities():
     for changes in np.repeat([1, 3, 6, 40], 20):  # of 120 words: similarities 0.95 to 0.74, and below 0.1
         words = draw_words(rng, 120)
         texts += [words, edited(rng, words, changes), edited(rng, words, changes)]
-    pairs = [(i, j) for i, j in combinations(range(len(texts)), 2) if exact_jaccard(texts[i], texts[j]) >= SIMILAR]
+    pairs = [
+        (i, j) for i, j in combinations(range(len(texts)), 2) if exact_jaccard(texts[i], texts[j]) >= MIN_SIMILARITY
+    ]
     assert 100 < len(pairs) < 200
-    found = groups_of([" ".join(words) for words in texts])
+    found = find_groups([" ".join(words) for words in texts])
     assert as_sets(found.group) == components(len(texts), pairs)
     assert found.near_texts == len({article for pair in pairs for article in pair})
     assert found.exact_copies == 0
@@ -111,8 +113,8 @@ def test_near_duplicates_are_those_of_brute_force_over_exact_similarities():
 
 def test_short_texts_are_alike_only_when_they_are_the_same():
     texts = ["", "!", "?", "word", "other", "two words", "two things", "a b c", "a b d", "中文", "中天", "中文新"]
-    assert len(as_sets(groups_of(texts).group)) == len(texts)
-    assert groups_of(["Two words", "two, WORDS!"]).group.tolist() == [0, 0]
+    assert len(as_sets(find_groups(texts).group)) == len(texts)
+    assert find_groups(["Two words", "two, WORDS!"]).group.tolist() == [0, 0]
 
 
 def test_text_without_spaces_is_compared_by_its_characters():
@@ -120,7 +122,7 @@ def test_text_without_spaces_is_compared_by_its_characters():
     story = "".join(chr(0x4E00 + code) for code in rng.integers(0, 3000, 100))
     changed = story[:50] + "一" + story[51:]
     other = "".join(chr(0x4E00 + code) for code in rng.integers(0, 3000, 100))
-    assert groups_of([story, changed, other]).group.tolist() == [0, 0, 1]
+    assert find_groups([story, changed, other]).group.tolist() == [0, 0, 1]
 
 
 def test_a_signature_is_the_same_on_every_machine():
@@ -150,7 +152,7 @@ def test_perceptual_hashes_a_few_bits_apart_tie_as_in_brute_force():
         hashes.append(hashes[number] ^ sum(1 << int(bit) for bit in flips))
     pairs = [(i, j) for i, j in combinations(range(250), 2) if (hashes[i] ^ hashes[j]).bit_count() <= PERCEPTUAL_BITS]
     assert 20 < len(pairs) < 100
-    found = groups_of(different_texts(250), [str(n) for n in range(250)], np.array(hashes, dtype=np.uint64))
+    found = find_groups(different_texts(250), [str(n) for n in range(250)], np.array(hashes, dtype=np.uint64))
     assert as_sets(found.group) == components(250, pairs)
     assert found.near_images == len({article for pair in pairs for article in pair})
     assert found.identical_images == 0
@@ -160,19 +162,19 @@ def test_a_picture_ties_while_few_stories_have_it_and_not_when_many_do():
     far_apart = np.random.default_rng(4).integers(0, 2**64, 20, dtype=np.uint64)
     for stories in (2, MAX_STORIES, MAX_STORIES + 1):
         files = ["shared"] * stories + [str(n) for n in range(20 - stories)]
-        found = groups_of(different_texts(20), files, far_apart)
+        found = find_groups(different_texts(20), files, far_apart)
         tied = stories <= MAX_STORIES
         assert len(as_sets(found.group)) == (21 - stories if tied else 20)
         assert found.identical_images == (stories if tied else 0)
         near = far_apart.copy()
         near[:stories] = near[0]  # the same picture, saved anew each time
-        found = groups_of(different_texts(20), [str(n) for n in range(20)], near)
+        found = find_groups(different_texts(20), [str(n) for n in range(20)], near)
         assert found.near_images == (stories if tied else 0)
 
 
 def test_copies_of_a_story_do_not_make_its_picture_common():
     texts = ["one and the same story"] * 10 + ["quite another story"]
-    found = groups_of(texts, ["shared"] * 11, np.zeros(11, dtype=np.uint64))
+    found = find_groups(texts, ["shared"] * 11, np.zeros(11, dtype=np.uint64))
     assert found.group.tolist() == [0] * 11
     assert (found.exact_copies, found.identical_images, found.near_images) == (10, 11, 0)
 
@@ -185,7 +187,7 @@ def test_articles_without_a_picture_are_not_tied_by_its_absence():
 
 
 def test_no_articles_have_no_groups():
-    assert groups_of([]).group.tolist() == []
+    assert find_groups([]).group.tolist() == []
 
 
 @settings(max_examples=40, deadline=None)
@@ -194,7 +196,7 @@ def test_no_articles_have_no_groups():
 )
 def test_groups_are_numbered_by_first_appearance_and_keep_every_copy_together(drawn):
     texts, files, hashes = zip(*drawn, strict=True) if drawn else ((), (), ())
-    found = groups_of(texts, list(files), np.array(hashes, dtype=np.uint64))
+    found = find_groups(texts, list(files), np.array(hashes, dtype=np.uint64))
     numbers = found.group.tolist()
     assert [number for place, number in enumerate(numbers) if number not in numbers[:place]] == list(
         range(len(set(numbers)))
@@ -205,16 +207,16 @@ def test_groups_are_numbered_by_first_appearance_and_keep_every_copy_together(dr
 
 
 def test_the_work_grows_with_the_articles_and_not_with_their_pairs(monkeypatch):
-    """Half of the texts share a quarter of their shingles, so that their buckets are big and nearly all pairs vain."""
+    """Half of the texts share a quarter of their shingles: their buckets are large, nearly all pairs needless."""
     compared = {}
-    compare = duplicates._similarity_at_least
+    compare = duplicates._are_similar
 
     def counting(signatures, left, right):
         compared[len(signatures)] = compared.get(len(signatures), 0) + len(left)
         return compare(signatures, left, right)
 
-    monkeypatch.setattr(duplicates, "_similarity_at_least", counting)
-    monkeypatch.setattr(duplicates, "WINDOW", 8)  # so that the smaller set has buckets beyond it as well
+    monkeypatch.setattr(duplicates, "_are_similar", counting)
+    monkeypatch.setattr(duplicates, "MAX_NEIGHBOURS", 8)  # so that the smaller set has buckets beyond it as well
     rng = np.random.default_rng(6)
     for count in (2_000, 16_000):
         signatures = rng.integers(0, 2**32, (count, PERMUTATIONS), dtype=np.uint32)
@@ -243,12 +245,14 @@ def test_near_duplicates_among_real_articles_are_those_of_exact_similarities():
     for left, right in combinations(long, 2):
         both = len(shingles[left] & shingles[right])
         similar[left, right] = both / (len(shingles[left]) + len(shingles[right]) - both)
-    found = groups_of([texts[n] for n in long]).group
+    found = find_groups([texts[n] for n in long]).group
     number = dict(zip(long, found.tolist(), strict=True))
-    sure = [pair for pair, similarity in similar.items() if similarity > SIMILAR + 0.15]  # beyond three deviations
+    sure = [
+        pair for pair, similarity in similar.items() if similarity > MIN_SIMILARITY + 0.15
+    ]  # beyond three deviations
     assert len(sure) > 30
     assert all(number[left] == number[right] for left, right in sure)
-    possible = networkx.Graph([pair for pair, similarity in similar.items() if similarity > SIMILAR - 0.15])
+    possible = networkx.Graph([pair for pair, similarity in similar.items() if similarity > MIN_SIMILARITY - 0.15])
     for group in as_sets(found):
         members = [long[place] for place in group]
         assert len(members) == 1 or set(members) <= networkx.node_connected_component(possible, members[0])
@@ -270,4 +274,4 @@ def test_signatures_may_lie_in_a_file(tmp_path):
 def test_an_edited_story_of_another_publisher_is_a_near_duplicate(changes):
     rng = np.random.default_rng(7)
     words = draw_words(rng, 25)
-    assert groups_of([" ".join(words), "Update: " + " ".join(edited(rng, words, changes))]).near_texts == 2
+    assert find_groups([" ".join(words), "Update: " + " ".join(edited(rng, words, changes))]).near_texts == 2

@@ -8,7 +8,7 @@ import pytest
 from sklearn.dummy import DummyClassifier
 
 from safe_exp.data.splitting.leakage import leakage_warning, publisher_accuracy
-from safe_exp.data.splitting.splits import SplitColumns, make_split, publisher_numbers
+from safe_exp.data.splitting.splits import SplitColumns, make_split, number_publishers
 from tests.data.folders import REAL_DATA, folder_config
 
 NEEDS_REAL = pytest.mark.skipif(
@@ -27,13 +27,13 @@ def warning(articles, *overrides):
 
 
 def recovery():
-    """Label and publisher of every article."""
+    """Read label and publisher of every real article."""
     paths = sorted((REAL_DATA / "recovery").glob("*/*/news_article.json"))
     sources = [json.loads(path.read_text(encoding="utf-8"))["source"] for path in paths]
     return columns([int(path.parts[-3] == "fake") for path in paths], sources)
 
 
-def test_the_reader_of_publishers_equals_one_dummy_classifier_for_each_publisher():
+def test_the_accuracy_by_publisher_is_that_of_one_dummy_classifier_for_each_publisher():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 400)
     sources = [None if n % 9 == 0 else f"paper {n % 37}" for n in range(400)]
@@ -44,18 +44,18 @@ def test_the_reader_of_publishers_equals_one_dummy_classifier_for_each_publisher
     for row in split.test.tolist():
         known = [other for other in split.train.tolist() if sources[row] and sources[other] == sources[row]]
         tie = 2 * labels[known].sum() == len(known)
-        reader = (
+        classifier = (
             overall if tie else DummyClassifier(strategy="most_frequent").fit(np.array(known)[:, None], labels[known])
         )
-        right += int(reader.predict([[row]])[0] == labels[row])
-    assert publisher_accuracy(labels, publisher_numbers(sources), split) == pytest.approx(right / len(split.test))
+        right += int(classifier.predict([[row]])[0] == labels[row])
+    assert publisher_accuracy(labels, number_publishers(sources), split) == pytest.approx(right / len(split.test))
 
 
 def test_labels_that_follow_publishers_are_said_with_figures_and_the_way_out():
     articles = columns([n % 2 for n in range(400)], [f"paper {n % 20}" for n in range(400)])
     said = warning(articles)
     assert "20 of 20 publishers stand on more than one side" in said
-    assert "right on 100.0% of the test articles (always giving the commoner answer: 50.0%)" in said
+    assert "reaches 100.0% on the test articles (always giving the commoner answer: 50.0%)" in said
     assert "data.split=source" in said
     assert warning(articles, "data.split=source") is None
 

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from safe_exp.data.splitting import splits
 from safe_exp.data.splitting.splits import SplitColumns
 from safe_exp.system.errors import UserError
-from tests.data.folders import REAL_DATA, article, columns_of, folder_config
+from tests.data.folders import REAL_DATA, article, folder_config, gather_columns
 
 COPIES = ("A b, c", "a  B c!", "A-B\nC", "a b c")
 
 
 def make_split(articles, config):
-    return splits.make_split(columns_of(articles), config)
+    return splits.make_split(gather_columns(articles), config)
 
 
 def config(*overrides):
@@ -30,7 +30,7 @@ def balanced(count=100, sources=None):
     ]
 
 
-def labels_of(articles):
+def list_labels(articles):
     return np.array([item.label for item in articles])
 
 
@@ -47,7 +47,7 @@ def test_sides_have_the_sizes_and_the_balance_that_config_asks_for():
     split = make_split(articles, config("data.test_fraction=0.2", "data.val_fraction=0.16"))
     assert [len(side) for side in split.sides().values()] == [128, 32, 40]
     for side in split.sides().values():
-        assert labels_of(articles)[side].mean() == pytest.approx(0.3, abs=0.02)
+        assert list_labels(articles)[side].mean() == pytest.approx(0.3, abs=0.02)
 
 
 @pytest.mark.parametrize("method", ["random", "source"])
@@ -156,7 +156,7 @@ def test_a_side_left_with_one_class_is_refused():
 
 
 def dated(days, labels=None, texts=None):
-    """An article for each day, counted from 1 January 2020; None has no date."""
+    """Make an article for each day, counted from 1 January 2020; None has no date."""
     first = date(2020, 1, 1)
     return [
         article(
@@ -267,7 +267,7 @@ def test_publishers_on_more_than_one_side_are_counted():
 
 
 def drawn_columns(count, publishers):
-    """Columns of `count` articles, half without a publisher; one in ten of those is a near-duplicate of another."""
+    """Draw the columns of `count` articles, half without a publisher; of those one in ten is a near-duplicate."""
     rng = np.random.default_rng(count)
     groups = np.arange(count)
     copies = rng.choice(count // 2, count // 20, replace=False) * 2 + 1
@@ -295,7 +295,7 @@ def test_ten_times_the_articles_take_about_ten_times_as_long(method):
 
 
 def test_many_lone_articles_are_dealt_by_the_handful_and_evenly(monkeypatch):
-    monkeypatch.setattr(splits, "MOST_GROUPS", 200)  # as if 20,000 were many
+    monkeypatch.setattr(splits, "MAX_GROUPS", 200)  # as if 20,000 were many
     columns = drawn_columns(4000, 50)
     split = splits.make_split(columns, config("data.split=source", "data.val_fraction=0.2"))
     assert [len(side) for side in split.sides().values()] == pytest.approx([2400, 800, 800], abs=60)

@@ -19,7 +19,7 @@ from safe_exp.system.errors import UserError
 from tests.made import compose_config
 
 
-def config_of(root, *overrides):
+def make_config(root, *overrides):
     return compose_config("data=synthetic", f"data.root={root}", "data.articles=40", *overrides).data
 
 
@@ -31,25 +31,25 @@ def content_hash(folder):
 
 
 def test_the_same_settings_give_the_same_bytes(tmp_path):
-    one = write_synthetic(config_of(tmp_path / "one"))
-    two = write_synthetic(config_of(tmp_path / "two"))
+    one = write_synthetic(make_config(tmp_path / "one"))
+    two = write_synthetic(make_config(tmp_path / "two"))
     assert one.name == two.name
     assert content_hash(one) == content_hash(two)
-    other = write_synthetic(config_of(tmp_path / "one", "data.seed=1"))
+    other = write_synthetic(make_config(tmp_path / "one", "data.seed=1"))
     assert other != one
     assert content_hash(other) != content_hash(one)
 
 
 def test_words_are_the_same_on_every_machine():
-    # If this fails, the articles have changed: raise GENERATOR in synthetic/folder.py, and then this number.
-    config = config_of("unused")
+    # If this fails, the articles have changed: raise GENERATOR_VERSION in synthetic/folder.py, and then this number.
+    config = make_config("unused")
     plans = [plan_article(number, config) for number in range(20)]
     words = "\n".join("\n".join((*write_story(plan, config), write_caption(plan, config))) for plan in plans)
-    assert (folder_module.GENERATOR, hashlib.sha256(words.encode()).hexdigest()[:16]) == (1, "52073ce52ad1acb2")
+    assert (folder_module.GENERATOR_VERSION, hashlib.sha256(words.encode()).hexdigest()[:16]) == (1, "52073ce52ad1acb2")
 
 
 def test_the_folder_is_read_like_any_other(tmp_path):
-    config = config_of(tmp_path)
+    config = make_config(tmp_path)
     root = write_synthetic(config)
     reader = FolderReader(str(root), config.labels, "caption.txt")
     articles = [reader.read(item) for item in reader.items()]
@@ -65,7 +65,7 @@ def test_the_folder_is_read_like_any_other(tmp_path):
 
 
 def test_captions_say_what_is_in_the_picture_and_real_stories_mostly_tell_it(tmp_path):
-    config = config_of(tmp_path)
+    config = make_config(tmp_path)
     for number in range(40):
         plan = plan_article(number, config)
         caption, (title, text) = write_caption(plan, config), write_story(plan, config)
@@ -76,9 +76,9 @@ def test_captions_say_what_is_in_the_picture_and_real_stories_mostly_tell_it(tmp
 
 
 def test_an_existing_folder_is_used_again(tmp_path):
-    folder = write_synthetic(config_of(tmp_path))
+    folder = write_synthetic(make_config(tmp_path))
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    assert write_synthetic(config_of(tmp_path)) == folder
+    assert write_synthetic(make_config(tmp_path)) == folder
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
@@ -89,14 +89,14 @@ def test_a_writer_that_is_stopped_leaves_nothing_that_could_be_taken_for_whole(t
     with monkeypatch.context() as patch:
         patch.setattr(folder_module, "draw_picture", stop)
         with pytest.raises(KeyboardInterrupt):
-            write_synthetic(config_of(tmp_path))
-    assert not synthetic_folder(config_of(tmp_path)).exists()
+            write_synthetic(make_config(tmp_path))
+    assert not synthetic_folder(make_config(tmp_path)).exists()
     assert list(tmp_path.iterdir()) == []
-    assert write_synthetic(config_of(tmp_path)).is_dir()
+    assert write_synthetic(make_config(tmp_path)).is_dir()
 
 
 def test_two_writers_at_once_leave_one_whole_folder(tmp_path):
-    config = config_of(tmp_path)
+    config = make_config(tmp_path)
     with ThreadPoolExecutor(4) as pool:
         folders = set(pool.map(write_synthetic, [config] * 4))
     assert list(tmp_path.iterdir()) == list(folders)
@@ -106,7 +106,7 @@ def test_two_writers_at_once_leave_one_whole_folder(tmp_path):
 def test_a_root_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match=r"data\.root=\S+file: .*cannot be written.*Name a folder"):
-        write_synthetic(config_of(tmp_path / "file"))
+        write_synthetic(make_config(tmp_path / "file"))
 
 
 def test_articles_of_somebody_s_own_are_not_mixed_with_made_ones(tmp_path):
@@ -133,5 +133,5 @@ def test_no_default_text_is_cut():
 
 
 def test_the_folder_can_be_read_by_colleagues(tmp_path):
-    folder = write_synthetic(config_of(tmp_path))
+    folder = write_synthetic(make_config(tmp_path))
     assert os.stat(folder).st_mode & 0o055 == 0o055

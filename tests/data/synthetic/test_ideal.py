@@ -8,13 +8,13 @@ from safe_exp.data.synthetic.plan import plan_article
 from tests.made import compose_config
 
 
-def config_of(cue, mismatch):
+def make_config(cue, mismatch):
     return compose_config("data=synthetic", f"data.cue_strength={cue}", f"data.mismatch_strength={mismatch}").data
 
 
 @pytest.mark.parametrize(("cue", "mismatch"), [(0.5, 0.9), (0.2, 0.3)])
 def test_ideal_figures_are_what_a_classifier_on_the_hidden_signals_reaches(cue, mismatch):
-    config = config_of(cue, mismatch)
+    config = make_config(cue, mismatch)
     plans = [plan_article(number, config) for number in range(20_000)]
     label = np.array([plan.label for plan in plans])
     loud = np.array([sum(plan.loud) for plan in plans])
@@ -36,13 +36,13 @@ def test_ideal_figures_are_what_a_classifier_on_the_hidden_signals_reaches(cue, 
 
 
 def test_without_either_signal_nobody_beats_chance():
-    for figure in ideal_figures(config_of(0, 0)).values():
+    for figure in ideal_figures(make_config(0, 0)).values():
         assert figure.auroc == pytest.approx(0.5, abs=1e-12)
         assert figure.accuracy == pytest.approx(0.5, abs=1e-12)
 
 
 def test_each_strength_feeds_its_own_signal_alone():
-    words, pictures = ideal_figures(config_of(0.5, 0)), ideal_figures(config_of(0, 0.9))
+    words, pictures = ideal_figures(make_config(0.5, 0)), ideal_figures(make_config(0, 0.9))
     assert words["everything"].auroc == pytest.approx(words["words"].auroc)
     assert words["match"].auroc == pytest.approx(0.5)
     assert words["picture"].auroc == pytest.approx(0.5)
@@ -51,12 +51,12 @@ def test_each_strength_feeds_its_own_signal_alone():
 
 
 def test_a_little_doubt_remains_at_full_strength():
-    assert 0.98 < ideal_auroc(config_of(1, 1)) < 1
+    assert 0.98 < ideal_auroc(make_config(1, 1)) < 1
 
 
 def test_the_match_figure_agrees_with_a_sum_by_hand():
     # One yes-or-no signal: AUROC = 1/2 + (P(yes | fake) - P(yes | real)) / 2, here with 0.876 and 0.03.
-    assert ideal_figures(config_of(0.5, 0.9))["match"].auroc == pytest.approx(0.5 + (0.876 - 0.03) / 2)
+    assert ideal_figures(make_config(0.5, 0.9))["match"].auroc == pytest.approx(0.5 + (0.876 - 0.03) / 2)
 
 
 def test_default_strengths_leave_the_pictures_something_to_add():

@@ -1,6 +1,7 @@
-"""An article's image becomes the sentence V that the network reads. Each captioner is one module of this package.
+"""Captioners: an article's image becomes the sentence V that the network reads. Each is one module of this package.
 
-Every module is imported when a command starts. What takes time to import, such as torch, is imported where it is used.
+Every module is imported when a command starts. Packages that take time to import, such as torch, are imported where
+they are used.
 """
 
 from __future__ import annotations
@@ -18,25 +19,26 @@ if TYPE_CHECKING:
 
 
 class ImageCaptioner(Protocol):
-    """Looks at decoded pictures (RGB, see data/reading/images.py) and describes them."""
+    """Describes decoded pictures (RGB, see data/reading/images.py)."""
 
-    settings: dict[str, Any]  # plain values: all that shapes its result; part of fingerprints and of the cache's key
+    settings: dict[str, Any]  # plain values that shape its results; part of fingerprints and of the cache's key
     batch_size: int  # pictures that it is given at a time, at most
 
-    def describe(self, images: Sequence[Image.Image]) -> list[str] | list[np.ndarray]:
-        """One result for each picture: a sentence, or (P, F) float32 descriptors that a codebook turns into words."""
+    def describe(self, images: Sequence[Image.Image]) -> Sequence[str | np.ndarray]:
+        """Describe each picture by a sentence, or by descriptors (P, F) float32 that a codebook turns into words."""
 
 
 @dataclass(frozen=True)
 class Captioner:
-    """What `captioner=<name>` chooses.
+    """A captioner, as `captioner=<name>` chooses it.
 
     Args:
         config: type of its settings, `schema/captioner/<name>_schema` in conf/.
         build: makes it from such settings; None where the sentence lies beside the article.
         describes_patches: it gives descriptors, not sentences. `config` then has `words`, `sample_patches` and `n_init`
-            too, which the codebook is fitted with.
-        one_process: its model takes a batch of pictures at a time, which is faster than several that share the cores.
+            too, with which the codebook is fitted.
+        one_process: articles are prepared by one process, since its model takes a batch of pictures at a time, which is
+            faster than several processes that share the cores.
     """
 
     name: str
@@ -50,16 +52,21 @@ captioners: Registry[Captioner] = Registry("captioner", __name__)
 
 
 def build_image_captioner(config: CaptionerConfig) -> ImageCaptioner | None:
-    """The captioner that `captioner=…` asks for; None where the sentence lies beside the article.
+    """Build the captioner that `captioner=…` asks for; None where the sentence lies beside the article.
+
+    A model is loaded later, when the first picture is described: a run whose pictures are all in the cache needs none.
 
     Raises:
-        UserError: there is no such captioner, or its model cannot be found. A model is loaded when the first picture is
-            described, so that a run whose pictures are all in the cache needs none.
+        UserError: there is no such captioner, or its model cannot be found.
     """
     build = captioners[config.name].build
     return None if build is None else build(config)
 
 
 def captioner_from_plain(values: Mapping[str, Any]) -> CaptionerConfig:
-    """The settings of the captioner that a stored run used, from their plain values."""
+    """Rebuild the settings of a stored run's captioner from their plain values.
+
+    Raises:
+        UserError: there is no such captioner, or a value is out of range.
+    """
     return captioners[values["name"]].config(**values)

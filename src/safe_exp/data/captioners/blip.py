@@ -1,4 +1,4 @@
-"""BLIP (Li et al. 2022) writes a sentence about a picture, through Hugging Face transformers."""
+"""BLIP (Li et al. 2022): a neural captioner, through Hugging Face transformers."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WEIGHTS = "model.safetensors"
-NEEDED = ("config.json", "preprocessor_config.json", "tokenizer_config.json", WEIGHTS)
-FILES = [*NEEDED, "generation_config.json", "tokenizer.json", "special_tokens_map.json", "vocab.txt"]  # no pickle
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-OTHERS = "captioner=visual_words needs no download, and captioner=file reads sentences made elsewhere."
-DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
-COMMIT = re.compile(r"[0-9a-f]{40}")
+WEIGHTS_FILE = "model.safetensors"
+REQUIRED_FILES = ("config.json", "preprocessor_config.json", "tokenizer_config.json", WEIGHTS_FILE)
+OPTIONAL_FILES = ("generation_config.json", "tokenizer.json", "special_tokens_map.json", "vocab.txt")
+MODEL_FILES = [*REQUIRED_FILES, *OPTIONAL_FILES]  # no pickle is downloaded or read
+HUB_ID_PATTERN = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+ALTERNATIVES = "captioner=visual_words needs no download, and captioner=file reads sentences made elsewhere."
+DEVICE_PATTERN = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+COMMIT_PATTERN = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass
@@ -49,7 +50,7 @@ class BlipConfig(CaptionerConfig):
     def __post_init__(self) -> None:
         if not self.model.strip():
             raise UserError("captioner.model is empty: expected an id on the Hugging Face hub, or a folder.")
-        if self.revision is not None and not COMMIT.fullmatch(self.revision):
+        if self.revision is not None and not COMMIT_PATTERN.fullmatch(self.revision):
             # A branch moves, and with it every sentence and every result that rests on them.
             raise UserError(
                 f"captioner.revision={self.revision}: expected the 40 hexadecimal digits of a commit, not a branch, "
@@ -57,12 +58,12 @@ class BlipConfig(CaptionerConfig):
             )
         for key in ("num_beams", "max_words", "batch_size"):
             require_at_least(f"captioner.{key}", getattr(self, key), 1)
-        if not DEVICE.fullmatch(self.device):
+        if not DEVICE_PATTERN.fullmatch(self.device):
             raise UserError(f"captioner.device={self.device}: expected auto, cpu, cuda, cuda:N or mps.")
 
 
 class BlipCaptioner:
-    """Sentences by beam search without sampling: the same picture gives the same sentence on the same machine.
+    """Write sentences by beam search without sampling: one picture gives one sentence on one machine.
 
     The model is loaded, and if need be downloaded, with the first picture: a run whose sentences are all in the cache
     needs neither the model nor transformers.
@@ -76,7 +77,7 @@ class BlipCaptioner:
         self._config = config
         self._folder = _local_folder(config)  # None: on the hub
         self._loaded: tuple[Any, Any, Any] | None = None
-        # A folder counts by its content: it may be moved without losing the cache, and not be changed and keep it.
+        # A folder is known by its content: moving it keeps the cache, changing it does not.
         source = {"model": config.model, "revision": config.revision}
         if self._folder is not None:
             source = {"content": _folder_hash(self._folder)}
@@ -88,7 +89,11 @@ class BlipCaptioner:
         }
 
     def describe(self, images: Sequence[Image.Image]) -> list[str]:
-        """One sentence for each picture, possibly empty, since a model may have nothing to say."""
+        """Write one sentence for each picture; it may be empty.
+
+        Raises:
+            UserError: the model, transformers or the device is missing or cannot be used.
+        """
         import torch
 
         processor, tokenizer, model = self._load()
@@ -105,27 +110,33 @@ class BlipCaptioner:
     def _load(self) -> tuple[Any, Any, Any]:
         if self._loaded is None:
             device = _pick_device(self._config.device)
-            transformers = _transformers()
-            folder = self._folder or _downloaded(self._config)  # not quiet: a download shows its progress
+            transformers = _import_transformers()
+            folder = self._folder or _download_model(self._config)  # outside _quiet: a download shows its progress
             with _quiet():
                 self._loaded = _load_model(transformers, folder, device)
         return self._loaded
 
 
 def _local_folder(config: BlipConfig) -> Path | None:
+    """Find the folder of a saved model; None where `config.model` is an id on the hub.
+
+    Raises:
+        UserError: the folder lacks a file, or the id is not one or comes without its commit.
+    """
     folder = Path(config.model).expanduser()
     if folder.is_dir():
-        missing = [name for name in NEEDED if not (folder / name).is_file()]
+        missing = [name for name in REQUIRED_FILES if not (folder / name).is_file()]
         if missing:
             raise UserError(
                 f"captioner.model={config.model}: the folder lacks {', '.join(missing)}. Expected a BLIP model with "
-                f"its image processor and tokenizer, each saved by save_pretrained. {_conversion(missing)}{OTHERS}"
+                "its image processor and tokenizer, each saved by save_pretrained. "
+                f"{_advise_conversion(missing)}{ALTERNATIVES}"
             )
         return folder
-    if not HUB_ID.fullmatch(config.model):
+    if not HUB_ID_PATTERN.fullmatch(config.model):
         raise UserError(
             f"captioner.model={config.model}: there is no such folder, and an id on the Hugging Face hub looks like "
-            f"Salesforce/blip-image-captioning-large. {OTHERS}"
+            f"Salesforce/blip-image-captioning-large. {ALTERNATIVES}"
         )
     if config.revision is None:
         raise UserError(
@@ -135,61 +146,65 @@ def _local_folder(config: BlipConfig) -> Path | None:
     return None
 
 
-def _conversion(missing: Sequence[str]) -> str:
-    if WEIGHTS not in missing:
+def _advise_conversion(missing: Sequence[str]) -> str:
+    if WEIGHTS_FILE not in missing:
         return ""
-    return f"Weights are read from {WEIGHTS} only, never from a pickle; transformers' save_pretrained writes it. "
+    return f"Weights are read from {WEIGHTS_FILE} only, never from a pickle; transformers' save_pretrained writes it. "
 
 
-def _downloaded(config: BlipConfig) -> Path:
-    """The folder of a model from the hub, downloaded unless it lies in the hub's cache already."""
+def _download_model(config: BlipConfig) -> Path:
+    """Find the folder of a model from the hub; download it unless it lies in the hub's cache.
+
+    Raises:
+        UserError: it cannot be downloaded, or lacks a file.
+    """
     from huggingface_hub import snapshot_download
 
     try:
         folder = Path(snapshot_download(config.model, revision=config.revision, local_files_only=True))
-        if all((folder / name).is_file() for name in NEEDED):  # an earlier download may have been broken off
+        if all((folder / name).is_file() for name in REQUIRED_FILES):  # an earlier download may have been broken off
             return folder
-    except Exception:  # not there, or a cache that cannot be read: the download says what is wrong
+    except Exception:  # not in the cache, or the cache cannot be read: the download below tells
         pass
     log.info("Downloading %s, once; the default model has 1.9 GB", config.model)
     try:
-        folder = Path(snapshot_download(config.model, revision=config.revision, allow_patterns=FILES))
+        folder = Path(snapshot_download(config.model, revision=config.revision, allow_patterns=MODEL_FILES))
     except Exception as error:  # OSError, and the hub's and the network library's own
         raise UserError(
             f"captioner.model={config.model}: the model is not on this machine and cannot be downloaded "
             f"({first_line(error)}). On a machine with network run\n"
             f"  hf download {config.model} --revision {config.revision} --local-dir FOLDER\n"
-            f"copy FOLDER here and set captioner.model=FOLDER. {OTHERS}"
+            f"copy FOLDER here and set captioner.model=FOLDER. {ALTERNATIVES}"
         ) from error
-    missing = [name for name in NEEDED if not (folder / name).is_file()]
+    missing = [name for name in REQUIRED_FILES if not (folder / name).is_file()]
     if missing:
         raise UserError(
-            f"captioner.model={config.model}: this commit has no {', '.join(missing)}. {_conversion(missing)}"
-            f"Take another captioner.revision or captioner.model. {OTHERS}"
+            f"captioner.model={config.model}: this commit has no {', '.join(missing)}. {_advise_conversion(missing)}"
+            f"Take another captioner.revision or captioner.model. {ALTERNATIVES}"
         )
     return folder
 
 
-def _transformers() -> Any:
+def _import_transformers() -> Any:
     try:
         import transformers
     except ImportError as error:
         raise UserError(
-            f'captioner=blip needs transformers ({first_line(error)}): pip install "safe-exp[blip]". {OTHERS}'
+            f'captioner=blip needs transformers ({first_line(error)}): pip install "safe-exp[blip]". {ALTERNATIVES}'
         ) from error
     return transformers
 
 
 def _load_model(transformers: Any, folder: Path, device: torch.device) -> tuple[Any, Any, Any]:
-    """Image processor, tokenizer and model, each from `folder` alone.
+    """Load image processor, tokenizer and model, each from `folder` alone.
 
     Raises:
-        UserError: the files are no BLIP captioning model, or not all of one.
+        UserError: the files are no BLIP captioning model, or only a part of one.
     """
     log.info("Loading the captioner from %s", folder)
     try:
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-        if kind != "blip":  # transformers would build a BLIP model all the same, with random weights
+        if kind != "blip":  # transformers would build a BLIP model all the same, of random weights
             raise ValueError(f"its config.json says model_type={kind}, expected blip")
         # The processor on Pillow: the usual one needs torchvision.
         processor = transformers.BlipImageProcessorPil.from_pretrained(folder, local_files_only=True)
@@ -199,19 +214,25 @@ def _load_model(transformers: Any, folder: Path, device: torch.device) -> tuple[
         )
     except Exception as error:  # what transformers raises depends on the file that is wrong
         raise UserError(
-            f"{folder}: no BLIP model can be loaded from it ({first_line(error)}). Was the copy complete? {OTHERS}"
+            f"{folder}: no BLIP model can be loaded from it ({first_line(error)}). "
+            f"Was the copy complete? {ALTERNATIVES}"
         ) from error
     # transformers fills up what is missing with random numbers, and the sentences would be random too.
     incomplete = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
     if incomplete:
         raise UserError(
-            f"{folder}: {len(incomplete)} weights of the model are missing from {WEIGHTS} or of another size, such as "
-            f"{incomplete[0]}. Expected a whole BLIP captioning model. {OTHERS}"
+            f"{folder}: {len(incomplete)} weights of the model are missing from {WEIGHTS_FILE} or of another size, "
+            f"such as {incomplete[0]}. Expected a whole BLIP captioning model. {ALTERNATIVES}"
         )
     return processor, tokenizer, model.to(device).eval()
 
 
 def _pick_device(wanted: str) -> torch.device:
+    """Choose the device for `captioner.device`.
+
+    Raises:
+        UserError: this machine has no such device.
+    """
     import torch
 
     if wanted == "auto":
@@ -230,9 +251,9 @@ def _pick_device(wanted: str) -> torch.device:
 
 
 def _folder_hash(folder: Path) -> str:
-    """SHA-256 over the files that shape the sentences; a second for a gigabyte."""
+    """SHA-256 over the files that shape the sentences; takes a second for a gigabyte."""
     digest = hashlib.sha256()
-    for name in sorted(FILES):
+    for name in sorted(MODEL_FILES):
         if (folder / name).is_file():
             digest.update(f"{name}\n{(folder / name).stat().st_size}\n".encode())
             with (folder / name).open("rb") as file:
@@ -243,7 +264,7 @@ def _folder_hash(folder: Path) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what transformers says of itself; nothing in it is the user's to change."""
+    """Silence the warnings and progress bars of transformers, which users cannot act on."""
     from transformers.utils import logging as transformers_logging
 
     level = transformers_logging.get_verbosity()

@@ -1,4 +1,4 @@
-"""The image's sentence lies beside the article, or in a column of the table; nothing looks at the image."""
+"""Sentences made elsewhere: beside the article, or in a column of the table. No image is opened."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safe_exp.system.errors import UserError
 
 @dataclass
 class FileCaptionerConfig(CaptionerConfig):
-    """The sentence was made elsewhere and lies beside the article."""
+    """Sentences that were made elsewhere and lie beside the articles."""
 
     file_name: str = MISSING  # bare name of a text file in the article's folder
 
@@ -26,7 +26,8 @@ class FileCaptionerConfig(CaptionerConfig):
             )
 
     @property
-    def caption_file(self) -> str:
+    def caption_file(self) -> str:  # type: ignore[override]  # a class variable of all others
+        """Name of the file that holds the sentence."""
         return self.file_name
 
 

@@ -1,7 +1,10 @@
-"""A picture as a sentence of visual words (Sivic & Zisserman 2003): its patches, each described by a few numbers.
+"""Visual words (Sivic & Zisserman 2003): a picture as the sentence of its patches, each described by a few numbers.
 
-The codebook that names the descriptors is fitted to training pictures alone and so lives apart, in data/codebook.py.
+The codebook that turns descriptors into words is fitted to training pictures alone: see data/codebook.py.
 """
+
+# mypy: disable-error-code="misc"
+# The field `grids` hides a class variable of CaptionerConfig. The comment behind a field is its text in the docs.
 
 from __future__ import annotations
 
@@ -22,23 +25,22 @@ if TYPE_CHECKING:
 
 COLOURS = 6  # mean and spread of L*, a*, b*
 ORIENTATIONS = 8  # of gradients, in each of a patch's 2 x 2 cells
-TEXTURES = (
-    10  # uniform local binary patterns of 8 neighbours: 9 with at most two changes around the circle, and the rest
-)
+# Uniform local binary patterns of 8 neighbours: 9 with at most two changes around the circle, and one for the rest.
+TEXTURES = 10
 FEATURES = COLOURS + 4 * ORIENTATIONS + TEXTURES  # F
-VERSION = 1  # to be raised with any change of the numbers below, so that no cache mixes old and new ones
-LARGEST_GRID = 16  # 256 words a picture: every patch is read, whatever data.max_visual_tokens says of captions
+DESCRIPTOR_VERSION = 1  # raised with any change of the descriptors, so that no cache mixes old and new ones
+LARGEST_GRID = 16  # 256 words a picture; data.max_visual_tokens does not cut them
 
 
 @dataclass
 class VisualWordsConfig(CaptionerConfig):
-    """The picture's patches, each named by the nearest of a few hundred typical ones (Sivic & Zisserman 2003)."""
+    """Visual words: each patch is named by the nearest of a few hundred typical ones (Sivic & Zisserman 2003)."""
 
     grids: list[int] = MISSING  # one level for each g: g x g patches, row by row; one word each
     patch_pixels: int = MISSING  # side of a patch after the picture is resized to g * patch_pixels squared
     words: int = MISSING  # size of the codebook; fewer where the training pictures have fewer distinct patches
     sample_patches: int = MISSING  # training patches that the codebook is fitted to, at most; bounds its memory
-    n_init: int = MISSING  # starts of k-means, of which the best counts
+    n_init: int = MISSING  # starts of k-means; the best is taken
     batch_size: int = MISSING  # pictures described at a time, and stored in one file of the cache
 
     def __post_init__(self) -> None:
@@ -57,10 +59,10 @@ class VisualWordsConfig(CaptionerConfig):
 
 
 class VisualWordsCaptioner:
-    """Cuts a picture into grids of patches and describes each by colour, gradients and texture.
+    """Cut a picture into grids of patches and describe each patch by colour, gradients and texture.
 
-    For each level g the whole picture is resized to a square of g x g patches, so that a patch has the same number of
-    pixels on every level and coarse patches see larger things. Levels follow each other, and patches go row by row.
+    For each level g the whole picture is resized to a square of g x g patches: a patch has the same number of pixels on
+    every level, and coarse patches show larger things. Levels follow each other; patches go row by row.
     """
 
     def __init__(self, config: VisualWordsConfig) -> None:
@@ -68,18 +70,18 @@ class VisualWordsCaptioner:
         self.batch_size = config.batch_size
         self.settings: dict[str, Any] = {
             "name": config.name,
-            "version": VERSION,
+            "version": DESCRIPTOR_VERSION,
             "grids": self.grids,
             "patch_pixels": self.patch_pixels,
         }
 
     @property
     def patches(self) -> int:
-        """P, descriptors and so words for each picture."""
+        """P, the number of patches, and so of words, for each picture."""
         return sum(grid * grid for grid in self.grids)
 
     def describe(self, images: Sequence[Image.Image]) -> list[np.ndarray]:
-        """Descriptors (P, F) float32 of each picture, the same on every call and whatever else is in the batch."""
+        """Compute the descriptors (P, F) float32 of each picture; the rest of the batch changes nothing."""
         import numpy as np
 
         return [
@@ -88,16 +90,15 @@ class VisualWordsCaptioner:
 
 
 def _describe_level(image: Image.Image, grid: int, side: int) -> np.ndarray:
-    """The g * g patches of one level, (g * g, F) float32."""
+    """Describe the g * g patches of one level: (g * g, F) float32."""
     import numpy as np
     from PIL import Image
     from skimage.color import rgb2lab
     from skimage.feature import hog, local_binary_pattern
 
     square = image.convert("RGB").resize((grid * side, grid * side), Image.Resampling.BICUBIC)
-    lab = rgb2lab(
-        np.asarray(square, dtype=np.float32) / 255
-    )  # L* from 0 to 100, a* and b* about ±100; distances as the eye sees them
+    # L* from 0 to 100, a* and b* about ±100; distances as the eye sees them
+    lab = rgb2lab(np.asarray(square, dtype=np.float32) / 255)  # (g * side, g * side, 3)
     lightness = lab[..., 0] / 100
 
     pixels = _patches(lab, grid)  # (g * g, side * side, 3)
@@ -107,16 +108,16 @@ def _describe_level(image: Image.Image, grid: int, side: int) -> np.ndarray:
         pixels_per_cell=(side // 2, side // 2),
         cells_per_block=(2, 2),
         feature_vector=False,
-    )[::2, ::2]  # (g, g, 2, 2, orientations): every second block is the four cells of one patch
+    )[::2, ::2]  # (g, g, 2, 2, ORIENTATIONS): every second block holds the four cells of one patch
     patterns = local_binary_pattern(np.rint(lightness * 255).astype(np.uint8), P=8, R=1, method="uniform")
-    codes = _patches(patterns[..., None], grid)[..., 0].astype(np.int64)
-    textures = (codes[:, :, None] == np.arange(TEXTURES)).mean(1)
+    codes = _patches(patterns[..., None], grid)[..., 0].astype(np.int64)  # (g * g, side * side)
+    textures = (codes[:, :, None] == np.arange(TEXTURES)).mean(1)  # (g * g, TEXTURES)
     parts = [pixels.mean(1), pixels.std(1), gradients.reshape(grid * grid, -1), textures]
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
 def _patches(values: np.ndarray, grid: int) -> np.ndarray:
-    """(g * side, g * side, C) cut into (g * g, side * side, C), row by row."""
+    """Cut (g * side, g * side, C) into patches (g * g, side * side, C), row by row."""
     side = len(values) // grid
     return values.reshape(grid, side, grid, side, -1).swapaxes(1, 2).reshape(grid * grid, side * side, -1)
 

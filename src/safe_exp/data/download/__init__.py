@@ -1,7 +1,7 @@
-"""Images from their addresses: many at once, few from one host, and never the same one twice.
+"""Download of images from their addresses: many at once, few from one host, each once.
 
 The folder holds `<SHA-256 of the address>.<kind>` for each image, and `failures.jsonl`: the addresses that are not
-worth another try, one JSON object a line. Delete a line, or the file, to have them asked again.
+worth another try, one JSON object a line. Delete a line, or the file, to have them tried again.
 """
 
 from safe_exp.data.download.download import ImageRequest, download_images

@@ -1,4 +1,4 @@
-"""Which network addresses may be asked for an image: those of the public internet, unless the config says otherwise.
+"""Addresses that may be asked for an image: those of the public internet, unless the config allows others.
 
 Image addresses come from crawled pages. Without this rule a page could make this machine ask its own services, its
 neighbours, or the metadata service of a cloud (169.254.169.254), and store the answer.
@@ -8,15 +8,18 @@ import ipaddress
 import socket
 from typing import Any
 
-# All that is assigned for the public lies in here; what lies outside is refused without a list of exceptions.
+# All public IPv6 addresses lie in here; addresses outside are refused without a list of exceptions.
 GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 TUNNELS = (ipaddress.IPv6Network("2002::/16"), ipaddress.IPv6Network("2001::/32"))  # 6to4, Teredo: IPv4 inside
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: how an IPv6-only network reaches an IPv4 address
 
 
 class AddressRefused(OSError):
-    """The address is not public. The text is the same for every address, since aiohappyeyeballs, which collects what
-    happened to each address of a host, keeps the type of an error only if all of them read alike."""
+    """An address that is not public.
+
+    The text is the same for every address: aiohappyeyeballs, which collects the errors of all addresses of a host,
+    keeps their type only if their texts are equal.
+    """
 
     def __init__(self, address: str) -> None:
         super().__init__("address is not public")
@@ -24,8 +27,11 @@ class AddressRefused(OSError):
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the public internet: not private, loopback, link-local, shared, multicast,
-    reserved or unspecified, nor an IPv6 form of such an IPv4 address. What is no canonical IP address is not public."""
+    """Tell if an IP address belongs to the public internet.
+
+    It does not if it is private, loopback, link-local, shared, multicast, reserved or unspecified, an IPv6 form of such
+    an IPv4 address, or no canonical IP address.
+    """
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:  # 2130706433, 0177.0.0.1: the system would read them as 127.0.0.1
@@ -40,11 +46,11 @@ def is_public(address: str) -> bool:
 
 
 def public_socket(address_info: tuple[Any, ...]) -> socket.socket:
-    """A socket for one entry of `getaddrinfo`, made only for a public address.
+    """Make the socket for one entry of `getaddrinfo`, if its address is public.
 
-    It is the gate for `aiohttp.TCPConnector(socket_factory=…)`: every connection passes here with the very address that
-    it goes to, after the name was looked up. So one check covers an address in a URL however it is written, a name that
-    resolves to it (also one that resolves to another address the second time), and every hop of a redirect.
+    `aiohttp.TCPConnector(socket_factory=…)` calls this for every connection, with its final address, after the name was
+    looked up. So one check covers an address in a URL in any spelling, a name that resolves to it (also at the second
+    look-up only), and every hop of a redirect.
 
     Raises:
         AddressRefused: the address is not public.

@@ -1,4 +1,4 @@
-"""Many addresses at once, few from one host, and never the same one twice."""
+"""Scheduling of a download: many addresses at once, few from one host, each once."""
 
 import asyncio
 import logging
@@ -11,20 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safe_exp.config.download import DownloadConfig
-from safe_exp.data.download.fetch import Again, Fetcher, NotFetched, host_of
+from safe_exp.data.download.fetch import Again, Fetcher, NotFetched, parse_host
 from safe_exp.data.download.folder import Downloaded, DownloadFolder, Failed
 from safe_exp.data.download.progress import DownloadProgress
 from safe_exp.system.files import short_path
 
 log = logging.getLogger(__name__)
 
-READ_AHEAD = 1_000  # addresses that wait for a free place; more than one host's backlog, so that others go on meanwhile
-READ_AT_ONCE = 100  # requests; what is in flight has to be attended to in between
-TICK_SECONDS = 0.25  # how long the progress may stand still while nothing arrives
+READ_AHEAD = 1_000  # addresses that wait for a free place: more than the backlog of one slow host
+READ_AT_ONCE = 100  # requests; between them the downloads in flight get their turn
+TICK_SECONDS = 0.25  # between two updates of the progress while nothing arrives
 
 
 @dataclass(frozen=True)
 class ImageRequest:
+    """An image to be fetched for an article."""
+
     key: str  # the article's id
     url: str
 
@@ -32,9 +34,9 @@ class ImageRequest:
 def download_images(
     requests: Iterable[ImageRequest], folder: Path, config: DownloadConfig
 ) -> dict[str, Downloaded | Failed]:
-    """Fetch what is not in `folder` yet, and say for each key where its image lies or why there is none.
+    """Fetch the images that are not in `folder` yet; find for each key its file, or the reason why there is none.
 
-    A run that is stopped at any moment loses only what was in flight; the same call goes on from there. The requests
+    A download that is stopped at any moment loses only the images in flight; the same call goes on from there. Requests
     are read as places become free, so they may come from a generator. One process at a time works on a folder; a second
     one waits.
 
@@ -64,7 +66,7 @@ def _warn_of_proxies() -> None:
 
 
 class _Download:
-    """The bookkeeping between requests, which are read as needed, and the few tasks that run at a time."""
+    """Queues between the requests, which are read as needed, and the few tasks that run at a time."""
 
     def __init__(self, store: DownloadFolder, config: DownloadConfig, total: int | None) -> None:
         self.store, self.config = store, config
@@ -77,7 +79,7 @@ class _Download:
         self.running: set[asyncio.Task[None]] = set()
 
     async def run(self, requests: Iterator[ImageRequest]) -> dict[str, Downloaded | Failed]:
-        # Names are looked up in threads. The default is a few for each core, so slow name servers would hold up all.
+        # Names are looked up in threads. By default there are a few for each core, which slow name servers would block.
         pool = ThreadPoolExecutor(max_workers=self.config.concurrency, thread_name_prefix="download")
         asyncio.get_running_loop().set_default_executor(pool)
         more = True
@@ -96,7 +98,7 @@ class _Download:
         return {key: self.outcomes[url] for key, url in self.urls.items()}
 
     def _read(self, requests: Iterator[ImageRequest]) -> bool:
-        """Sort a few more requests into what is settled and what waits; whether there may be more."""
+        """Read a few more requests and settle or queue them; return False at the end of the requests."""
         for _ in range(READ_AT_ONCE):
             if self.waiting >= READ_AHEAD:
                 return True
@@ -116,7 +118,7 @@ class _Download:
     def _take(self, url: str) -> None:
         self.outcomes[url] = None
         try:
-            host = host_of(url)
+            host = parse_host(url)
         except NotFetched as error:
             self._record(url, Failed(url, error.reason, error.detail, final=True))
             return
@@ -127,7 +129,7 @@ class _Download:
         self.waiting += 1
 
     def _start(self, fetcher: Fetcher) -> None:
-        """Begin with what waits, host by host, as far as the bounds allow."""
+        """Start waiting addresses, host by host, as far as the bounds allow."""
         for host, queue in list(self.queues.items()):
             while queue and len(self.running) < self.config.concurrency and self._has_place(host):
                 self.in_flight[host] += 1
@@ -142,13 +144,13 @@ class _Download:
         return self.in_flight[host] < self.config.per_host
 
     async def _settle(self, seconds: float) -> None:
-        """Wait until something is done, but no longer than `seconds`."""
+        """Wait until a task is done, but no longer than `seconds`."""
         if not self.running:
-            await asyncio.sleep(0)  # where Ctrl-C gets through
+            await asyncio.sleep(0)  # lets Ctrl-C through
             return
         done, self.running = await asyncio.wait(self.running, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
-            task.result()  # an error of ours, or of the disk, ends the run
+            task.result()  # a programming error, or one of the disk, ends the download
 
     async def _fetch(self, url: str, host: str, fetcher: Fetcher) -> None:
         try:

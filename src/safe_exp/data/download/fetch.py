@@ -1,4 +1,4 @@
-"""One image from one address: time-outs, size limit, retries, and a reason that can be counted where it fails."""
+"""Fetching one image from one address: time-outs, size limit, retries, and a reason to count by where it fails."""
 
 import asyncio
 import random
@@ -23,13 +23,13 @@ HEADERS = {
 }
 MAX_REDIRECTS = 10
 FIRST_WAIT = 0.5  # seconds before the first retry; doubled for each further one
-LONGEST_WAIT = 60.0  # seconds; a server that wants to be left alone for longer is asked again by the next run
-HOST_PATIENCE = 10  # attempts in a row without any answer, after which a host is left alone for the rest of the run
-CHUNK = 1 << 16
+LONGEST_WAIT = 60.0  # seconds; a server that asks for a longer pause is asked again by the next run
+HOST_PATIENCE = 10  # attempts in a row without an answer, after which a host is not asked again in this run
+CHUNK_BYTES = 1 << 16
 
 
 class Again(Enum):
-    """When a failed address is worth another try."""
+    """The time at which a failed address is worth another try."""
 
     now = "in this run and in the next"
     next_run = "in the next run"
@@ -37,31 +37,35 @@ class Again(Enum):
 
 
 class NotFetched(Exception):
-    """No image: `reason` is a short fixed phrase to count by, `detail` says what was found."""
+    """An address that gave no image; `reason` is a short fixed phrase to count by, `detail` tells what was found."""
 
     def __init__(self, reason: str, detail: str, again: Again) -> None:
         super().__init__(f"{reason} ({detail})")
         self.reason = reason
-        self.detail = printable(detail)
+        self.detail = _printable(detail)
         self.again = again
 
 
 @dataclass
 class _Host:
+    """State of a host during a run."""
+
     unanswered: int = 0  # attempts in a row
-    closed_until: float = 0.0  # time.monotonic(); it asked for a pause
+    closed_until: float = 0.0  # by time.monotonic(); end of the pause that it asked for
 
 
 @dataclass
 class _Attempt:
-    answered: bool = False  # by the host that the address names, be it with a redirect to one that is dead
+    """State of one attempt."""
+
+    answered: bool = False  # by the host that the address names, if only with a redirect to a dead one
 
 
 class Fetcher:
-    """A session that fetches images; `async with Fetcher(config) as fetcher: content = await fetcher.fetch(url)`.
+    """A session that fetches images: `async with Fetcher(config) as fetcher: content = await fetcher.fetch(url)`.
 
-    Proxies named in the environment are not used: a proxy looks names up itself, out of reach of the rule in
-    addresses.py. Cookies are not kept, and no password is read from ~/.netrc.
+    Proxies named in the environment are not used: a proxy looks up names itself, beyond the rule in addresses.py.
+    Cookies are not kept, and no password is read from ~/.netrc.
     """
 
     def __init__(self, config: DownloadConfig) -> None:
@@ -79,7 +83,7 @@ class Fetcher:
                 limit_per_host=self.config.per_host,  # also where redirects lead
                 socket_factory=None if self.config.allow_private else public_socket,
             ),
-            # A server that does not open the connection, or falls silent, is given up before the whole time is over.
+            # A server that does not open the connection, or falls silent, is given up after half of the time.
             timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=seconds / 2, sock_read=seconds / 2),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -92,12 +96,12 @@ class Fetcher:
         await self._session.close()
 
     async def fetch(self, url: str) -> bytes:
-        """The bytes of the image at `url`, which begin as an image of an allowed kind does.
+        """Fetch the bytes of the image at `url`; they begin as an image of an allowed kind does.
 
         Raises:
-            NotFetched: whatever the server, the network or the address is to blame for.
+            NotFetched: the address, the network or the server gave no such image.
         """
-        host = self._hosts[host_of(url)]
+        host = self._hosts[parse_host(url)]
         for attempt in range(self.config.retries + 1):
             if host.unanswered >= HOST_PATIENCE:
                 raise NotFetched("host does not answer", f"{HOST_PATIENCE} attempts in a row failed", Again.next_run)
@@ -120,7 +124,7 @@ class Fetcher:
                 _check_head(response, host, self.config.max_bytes)
                 return await self._read(response)
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
-            failure = _failure_of(error, self.config.timeout_seconds)
+            failure = _classify_error(error, self.config.timeout_seconds)
             if failure.again is Again.now and not attempt.answered:
                 host.unanswered += 1
             raise failure from error
@@ -131,7 +135,7 @@ class Fetcher:
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         content = bytearray()
         checked = False
-        async for chunk in response.content.iter_chunked(CHUNK):
+        async for chunk in response.content.iter_chunked(CHUNK_BYTES):
             content += chunk
             if len(content) > self.config.max_bytes:
                 raise _too_large(self.config.max_bytes, "at least " + format(len(content), ","))
@@ -148,11 +152,11 @@ async def _note_answer(session: aiohttp.ClientSession, context: SimpleNamespace,
     context.trace_request_ctx.answered = True
 
 
-def host_of(url: str) -> str:
-    """The host that a URL names, lower case, non-ASCII names in their ASCII form.
+def parse_host(url: str) -> str:
+    """Parse the host of a URL, in lower case, non-ASCII names in their ASCII form.
 
     Raises:
-        NotFetched: this is no http or https URL with a host.
+        NotFetched: it is no http or https URL with a host.
     """
     try:
         parsed = URL(url)
@@ -167,13 +171,18 @@ def host_of(url: str) -> str:
     return host
 
 
-def printable(text: str) -> str:
-    """Words of a stranger, safe to show on a terminal: one line of at most 200 characters."""
+def _printable(text: str) -> str:
+    """Make a text from elsewhere safe for a terminal: one line of at most 200 printable characters."""
     shown = "".join(character if character.isprintable() else "·" for character in text[:200])
     return shown + ("…" if len(text) > 200 else "")
 
 
 def _check_head(response: aiohttp.ClientResponse, host: _Host, max_bytes: int) -> None:
+    """Refuse an answer by its status and headers; note the pause that the host asks for.
+
+    Raises:
+        NotFetched: the status is not 200, or the answer is compressed or too large.
+    """
     status = response.status
     if status == 429 or status >= 500:
         pause = retry_after_seconds(response.headers.get("Retry-After"))
@@ -186,11 +195,16 @@ def _check_head(response: aiohttp.ClientResponse, host: _Host, max_bytes: int) -
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise NotFetched("answer is compressed", f"Content-Encoding {encoding}, which was not asked for", Again.never)
-    if response.content_length is not None and response.content_length > max_bytes:  # no trust is needed to say no
+    if response.content_length is not None and response.content_length > max_bytes:  # refusing needs no trust in it
         raise _too_large(max_bytes, f"{response.content_length:,}")
 
 
 def _check_kind(content: bytes | bytearray, response: aiohttp.ClientResponse) -> None:
+    """Refuse content that does not begin as an image of an allowed kind.
+
+    Raises:
+        NotFetched: its first bytes are those of a page or of another kind; the message gives them.
+    """
     if image_kind(content[:HEAD_BYTES]) is None:
         found = "a page" if content.lstrip()[:1] == b"<" else f"it begins with {bytes(content[:8])!r}"
         called = response.headers.get("Content-Type", "nothing")
@@ -201,8 +215,8 @@ def _too_large(max_bytes: int, found: str) -> NotFetched:
     return NotFetched("image is too large", f"{found} bytes, data.download.max_bytes={max_bytes}", Again.never)
 
 
-def _failure_of(error: Exception, seconds: float) -> NotFetched:
-    """What an error of the network or of aiohttp means for the address; the order goes from special to general."""
+def _classify_error(error: Exception, seconds: float) -> NotFetched:
+    """Classify an error of the network or of aiohttp; the cases go from special to general."""
     cause = getattr(error, "os_error", None)
     what = str(error) or type(error).__name__
     match error:
@@ -228,17 +242,17 @@ def _failure_of(error: Exception, seconds: float) -> NotFetched:
             return NotFetched("answer is not valid HTTP", what, Again.now)
         case aiohttp.ClientError() | OSError():
             return NotFetched("no connection", what, Again.now)
-        case _:  # ValueError, UnicodeError: a host that no name server could know
+        case _:  # ValueError, UnicodeError: no name server could know such a host
             return NotFetched("address is not a valid URL", what, Again.never)
 
 
 def _backoff(attempt: int) -> float:
-    """Seconds before an attempt, 0 before the first; drawn at random, so that those who failed together part."""
+    """Draw the seconds to wait before an attempt, 0 before the first; at random, so that retries spread."""
     return 0.0 if attempt == 0 else min(FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.5, 1.5), LONGEST_WAIT)
 
 
 def retry_after_seconds(header: str | None) -> float:
-    """Seconds that a Retry-After header asks for, which is a number or a date; 0 if it is neither."""
+    """Read the seconds that a Retry-After header asks for, as a number or a date; 0 if it is neither."""
     text = (header or "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])

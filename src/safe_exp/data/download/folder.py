@@ -1,4 +1,4 @@
-"""What lies on disk of a download: each image whole or not at all, and the addresses that need not be asked again."""
+"""Folder of downloaded images, each whole or not at all, and of the addresses that need not be tried again."""
 
 import hashlib
 import json
@@ -18,38 +18,47 @@ from safe_exp.system.lock import LOCK, locked
 
 log = logging.getLogger(__name__)
 
-FAILURES = "failures.jsonl"
-DRAFT = re.compile(r"\.([0-9a-f]{64}|failures)\.\d+\.\w+")  # as files.whole_file names it
+FAILURES_FILE = "failures.jsonl"
+DRAFT_PATTERN = re.compile(r"\.([0-9a-f]{64}|failures)\.\d+\.\w+")  # the names that files.whole_file gives to drafts
 
 
 @dataclass(frozen=True)
 class Downloaded:
+    """An image in the folder."""
+
     path: Path
     fresh: bool  # fetched in this run; else it was there already
 
 
 @dataclass(frozen=True)
 class Failed:
+    """An address without an image."""
+
     url: str
-    reason: str  # one of few fixed phrases, to count by
-    detail: str
-    final: bool  # remembered: the next run does not ask again
+    reason: str  # one of a few fixed phrases, to count by
+    detail: str  # what was found
+    final: bool  # remembered: the next run does not try again
 
 
 class DownloadFolder:
-    """A folder of images for one process at a time; a second one waits. Every method may raise UserError: the disk is
-    full, or access is denied."""
+    """A folder of images, open for one process at a time; a second one waits.
+
+    Args:
+        max_bytes: size limit of an image.
+    Raises:
+        UserError: the disk is full, or access is denied; from opening, `add` and `remember`.
+    """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self.folder, self.max_bytes = folder, max_bytes
 
     def __enter__(self) -> "DownloadFolder":
-        with ExitStack() as stack, self._usable():
+        with ExitStack() as stack, self._explaining_write_errors():
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock(stack)
             self._kinds = self._stored_images()
             self._failed = self._read_failures()
-            self._log = stack.enter_context(open(self.folder / FAILURES, "a", encoding="utf-8"))
+            self._log = stack.enter_context(open(self.folder / FAILURES_FILE, "a", encoding="utf-8"))
             self._exit = stack.pop_all()
         return self
 
@@ -57,26 +66,36 @@ class DownloadFolder:
         self._exit.close()
 
     def look_up(self, url: str) -> Downloaded | Failed | None:
-        """What an earlier run has settled."""
-        digest = url_digest(url)
+        """Look up the image or the failure that an earlier run left for an address; None if there is neither."""
+        digest = _url_digest(url)
         if kind := self._kinds.get(digest):
             return Downloaded(self.folder / f"{digest}.{kind}", fresh=False)
         return self._failed.get(url)
 
     def add(self, url: str, content: bytes) -> Downloaded:
-        path = self.folder / f"{url_digest(url)}.{image_kind(content[:HEAD_BYTES])}"
-        with self._usable(), whole_file(path) as draft:
+        """Store the image of an address.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        path = self.folder / f"{_url_digest(url)}.{image_kind(content[:HEAD_BYTES])}"
+        with self._explaining_write_errors(), whole_file(path) as draft:
             draft.write_bytes(content)
         return Downloaded(path, fresh=True)
 
     def remember(self, failed: Failed) -> None:
+        """Store a failure, so that the next run does not try the address again.
+
+        Raises:
+            UserError: it cannot be written.
+        """
         entry = {"url": failed.url, "reason": failed.reason, "detail": failed.detail, "max_bytes": self.max_bytes}
-        with self._usable():
+        with self._explaining_write_errors():
             self._log.write(_line(entry))
             self._log.flush()
 
     def __len__(self) -> int:
-        """The images that were there at the start."""
+        """Count the images that were there at the start."""
         return len(self._kinds)
 
     def _lock(self, stack: ExitStack) -> None:
@@ -84,21 +103,24 @@ class DownloadFolder:
         stack.enter_context(locked(self.folder / LOCK, told))
 
     def _stored_images(self) -> dict[str, str]:
-        """The kind of each stored image by the digest in its name; drafts that a killed run left are removed."""
+        """List the kind of each stored image by the digest in its name; remove drafts that a killed run left."""
         found = {}
         with os.scandir(self.folder) as entries:
             for entry in entries:
                 digest, _, kind = entry.name.partition(".")
                 if kind in KINDS and len(digest) == 64:
                     found[digest] = kind
-                elif DRAFT.fullmatch(entry.name):  # no one else is writing it: we hold the lock
+                elif DRAFT_PATTERN.fullmatch(entry.name):  # under this lock no other process writes it
                     os.unlink(entry.path)
         return found
 
     def _read_failures(self) -> dict[str, Failed]:
-        """The remembered failures. A line that a killed run left unfinished is dropped, and so is an image that was too
-        large for a lower limit than today's."""
-        path = self.folder / FAILURES
+        """Read the stored failures by address.
+
+        A line that a killed run left unfinished is dropped. So is an image that was too large for a lower limit than
+        today's.
+        """
+        path = self.folder / FAILURES_FILE
         if not path.exists():
             return {}
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -111,7 +133,8 @@ class DownloadFolder:
         return entry["reason"] != "image is too large" or self.max_bytes <= entry["max_bytes"]
 
     @contextmanager
-    def _usable(self) -> Iterator[None]:
+    def _explaining_write_errors(self) -> Iterator[None]:
+        """Turn an OSError into a UserError that names the folder."""
         try:
             yield
         except OSError as error:
@@ -121,8 +144,8 @@ class DownloadFolder:
             ) from error
 
 
-def url_digest(url: str) -> str:
-    """The name, without its suffix, under which the image of an address is stored."""
+def _url_digest(url: str) -> str:
+    """SHA-256 of an address: the stem of its image's file name."""
     return hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -1,12 +1,12 @@
-"""Which kinds of image are taken, told by their first bytes and never by a name or a header."""
+"""Kinds of image that are downloaded, told by their first bytes and never by a name or a header."""
 
-HEAD_BYTES = 18  # what `image_kind` looks at
+HEAD_BYTES = 18  # read by `image_kind`
 BMP_HEADER_SIZES = {12, 16, 40, 52, 56, 64, 108, 124}
 KINDS = ("jpg", "png", "gif", "webp", "tif", "bmp")
 
 
-def image_kind(head: bytes) -> str | None:
-    """The kind of image, as a file's suffix, that begins with these 18 bytes; None if it is no allowed one."""
+def image_kind(head: bytes | bytearray) -> str | None:
+    """Tell the kind of an image, as a file's suffix, by its first HEAD_BYTES bytes; None if it is not allowed."""
     if head.startswith(b"\xff\xd8\xff"):
         return "jpg"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):

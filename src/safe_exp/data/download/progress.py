@@ -1,4 +1,4 @@
-"""What standard error shows of a download: a bar on a terminal, else a log line every few seconds."""
+"""Progress of a download on standard error: a bar on a terminal, else a log line every few seconds."""
 
 import logging
 from collections import Counter
@@ -13,7 +13,12 @@ log = logging.getLogger(__name__)
 
 
 class DownloadProgress:
-    """Counts what is settled. `total`: how many requests there are, if that is known before they are read."""
+    """Counts of the requests that are settled.
+
+    Args:
+        total: number of requests, if it is known before they are read.
+        console: where the bar is shown; None: standard error.
+    """
 
     def __init__(self, total: int | None, console: Console | None = None) -> None:
         self.total = total
@@ -34,7 +39,7 @@ class DownloadProgress:
             log.info("  %s × %s", f"{count:,}", reason)
 
     def count(self, outcome: Downloaded | Failed, size: int = 0) -> None:
-        """One address is settled; `size`: bytes that were fetched for it."""
+        """Count an address that is settled; `size` bytes were fetched for it."""
         self.done += 1
         self.bytes += size
         if isinstance(outcome, Failed):
@@ -46,10 +51,11 @@ class DownloadProgress:
             self.stored += 1
 
     def count_repeated(self) -> None:
-        """A request whose address another one has named before."""
+        """Count a request whose address an earlier one has named."""
         self.done += 1
 
     def show_if_due(self) -> None:
+        """Update the display if enough time has passed since the last update."""
         if self._display.due():
             self._show()
 

@@ -1,4 +1,4 @@
-"""Preparing a data set from the command line: all of it, one share of it, or joining the shares."""
+"""Preparation of a data set from the command line: all of it, one share of it, or joining the shares."""
 
 from __future__ import annotations
 
@@ -20,9 +20,14 @@ log = logging.getLogger(__name__)
 
 
 def prepare_data_set(config: PrepareConfig, folder: Path) -> int:
-    """Do what the config asks for; returns the number of articles that are prepared so far.
+    """Prepare the data set, or one share of it, as the config asks.
 
-    Leaves manifest.json in `folder`: the data set's own manifest, with the place where it lies and the time it took.
+    manifest.json in `folder` is the data set's own manifest, with its place and the time taken. A share has none.
+
+    Returns:
+        Number of articles in the data set; for a share, number of parts made now.
+    Raises:
+        UserError: as `prepare` does; or shares are missing when they are to be joined.
     """
     start = time.perf_counter()
     data = config.data
@@ -42,14 +47,14 @@ def prepare_data_set(config: PrepareConfig, folder: Path) -> int:
     }
     write_json(folder / "manifest.json", manifest)
     console = Console()
-    console.print(counts_table(prepared.manifest["counts"]))
-    for what, reasons in (
+    console.print(_counts_table(prepared.manifest["counts"]))
+    for title, reasons in (
         ("Left out", prepared.manifest["left_out"]["by_reason"]),
         ("Without image or caption", prepared.manifest["without_image_or_caption"]),
     ):
         if reasons:
             listed = "; ".join(f"{count} × {reason}" for reason, count in reasons.items())
-            console.print(f"{what}: {listed}", highlight=False)
+            console.print(f"{title}: {listed}", highlight=False)
             log.info("Which articles these are: %s", short_path(folder / "manifest.json"))
     log.info("%d articles, %.0f s. They are in %s", len(prepared), manifest["seconds"], short_path(prepared.folder))
     log.info("fingerprint %s", prepared.fingerprint)
@@ -57,6 +62,7 @@ def prepare_data_set(config: PrepareConfig, folder: Path) -> int:
 
 
 def _prepare_share(config: PrepareConfig) -> int:
+    """Make the missing parts of share `data.shard`; return their number."""
     data = config.data
     preparation = Preparation(data, config.captioner)
     missing = [] if preparation.done() else preparation.missing(data.shard)
@@ -68,15 +74,15 @@ def _prepare_share(config: PrepareConfig) -> int:
     return len(missing)
 
 
-def counts_table(counts: dict[str, Any]) -> Table:
-    """Articles by site, class and modality, as the paper's data table counts them."""
+def _counts_table(counts: dict[str, Any]) -> Table:
+    """Lay out the articles by site, class and modality, as the paper's data table does."""
     table = Table(title="Articles")
     for name in ("", "articles", "with text", "with image or caption", "with both"):
         table.add_column(name, justify="right" if name else "left")
     groups = [*counts["by_site"].items(), ("all", counts)] if len(counts["by_site"]) > 1 else [("all", counts)]
-    for site, of_site in groups:
+    for site, by_class in groups:
         for kind in ("fake", "real", "all"):
-            numbers = [f"{of_site[kind][key]:,}" for key in ("articles", "with_text", "with_visual", "with_both")]
+            numbers = [f"{by_class[kind][key]:,}" for key in ("articles", "with_text", "with_visual", "with_both")]
             named = f"{site} {kind}" if len(groups) > 1 and site != "all" else kind
             table.add_row(named, *numbers, end_section=kind == "all")
     return table

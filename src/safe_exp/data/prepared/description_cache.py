@@ -1,8 +1,8 @@
-"""What captioners said of pictures, kept on disk, so that no picture is described twice.
+"""Cache of descriptions of pictures on disk, so that no picture is described twice.
 
 <folder>/<captioner>-<first digits of the SHA-256 of its settings>/ holds settings.json and one file for each batch:
-JSON lines for sentences, safetensors for arrays. A file appears whole or not at all and is never changed, so several
-processes may use the folder at a time without a lock, and a run that is killed loses the batch at hand and no more.
+JSON lines for sentences, safetensors for arrays. A file appears whole or not at all and is never changed. So several
+processes can use the folder at a time without a lock, and a run that is killed loses only the batch at hand.
 """
 
 import hashlib
@@ -26,21 +26,21 @@ from safe_exp.system.files import whole_file, write_json
 
 log = logging.getLogger(__name__)
 
-Result: TypeAlias = "str | np.ndarray"  # a sentence, or descriptors (P, F) float32
-SENTENCES, ARRAYS = ".jsonl", ".safetensors"
+Description: TypeAlias = "str | np.ndarray"  # a sentence, or descriptors (P, F) float32
+SENTENCES_SUFFIX, ARRAYS_SUFFIX = ".jsonl", ".safetensors"
 
 
 class DescriptionCache:
-    """The results of one captioner with one set of settings, by the hash of the image file's content.
+    """Descriptions by one captioner with one set of settings, by the hash of the image file's content.
 
-    Only an index is held in memory, about 200 bytes for each picture; results are read when they are asked for.
+    The memory holds an index of about 200 bytes for each picture; descriptions are read from disk when they are needed.
     """
 
     def __init__(self, folder: Path, captioner: ImageCaptioner) -> None:
         name = captioner.settings.get("name", type(captioner).__name__)
         self.folder = Path(folder) / f"{name}-{json_digest(captioner.settings, compact=False)[:16]}"
         self._settings = captioner.settings
-        self._index: dict[str, tuple[str, int]] = {}  # hash: file, row in it
+        self._index: dict[str, tuple[str, int]] = {}  # hash: file, and row in it
         self._seen: set[str] = set()
         self._look_for_new_files()
 
@@ -50,16 +50,16 @@ class DescriptionCache:
     def __contains__(self, content_hash: str) -> bool:
         return content_hash in self._index
 
-    def get(self, hashes: Sequence[str]) -> dict[str, Result]:
-        """What is known of these pictures; those that nobody has described yet are not in it."""
+    def get(self, hashes: Sequence[str]) -> dict[str, Description]:
+        """Look up descriptions by hash; pictures without one are left out."""
         if any(content_hash not in self._index for content_hash in hashes):
             self._look_for_new_files()  # another process may have described them meanwhile
-        wanted = defaultdict(dict)
+        wanted: dict[str, dict[str, int]] = defaultdict(dict)  # file: its hashes and their rows
         for content_hash in hashes:
             if content_hash in self._index:
                 file, row = self._index[content_hash]
                 wanted[file][content_hash] = row
-        known: dict[str, Result] = {}
+        known: dict[str, Description] = {}
         for file, rows in wanted.items():
             try:
                 known |= _read_rows(self.folder / file, rows)
@@ -68,8 +68,8 @@ class DescriptionCache:
                 self._index = {key: place for key, place in self._index.items() if place[0] != file}
         return known
 
-    def add(self, results: Mapping[str, Result]) -> None:
-        """Store one batch as one file. All of its results are sentences, or all are arrays of one shape.
+    def add(self, results: Mapping[str, Description]) -> None:
+        """Store the descriptions of one batch in one file: all sentences, or all arrays of one shape.
 
         Raises:
             UserError: the folder cannot be written.
@@ -84,15 +84,15 @@ class DescriptionCache:
                 "space or make the folder writable, and start the command again; what is stored already is kept."
             ) from error
 
-    def _write(self, results: Mapping[str, Result]) -> None:
+    def _write(self, results: Mapping[str, Description]) -> None:
         if not (self.folder / "settings.json").exists():
-            write_json(self.folder / "settings.json", self._settings)  # for people who wonder what this folder is
+            write_json(self.folder / "settings.json", self._settings)  # for people who look into the folder
         hashes = list(results)
-        suffix = SENTENCES if isinstance(results[hashes[0]], str) else ARRAYS
-        # Two processes that describe the same batch write the same file, and either of the two copies will do.
+        suffix = SENTENCES_SUFFIX if isinstance(results[hashes[0]], str) else ARRAYS_SUFFIX
+        # Two processes that describe the same batch write the same file; either copy will do.
         name = hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:32] + suffix
         with whole_file(self.folder / name) as draft:
-            if suffix == SENTENCES:
+            if suffix == SENTENCES_SUFFIX:
                 lines = (json.dumps([key, results[key]], ensure_ascii=False) + "\n" for key in hashes)
                 draft.write_text("".join(lines), encoding="utf-8")
             else:
@@ -105,11 +105,15 @@ class DescriptionCache:
             return
         for path in sorted(self.folder.iterdir()):
             # Drafts of whole_file start with a dot.
-            if path.name in self._seen or path.suffix not in (SENTENCES, ARRAYS) or path.name.startswith("."):
+            if (
+                path.name in self._seen
+                or path.suffix not in (SENTENCES_SUFFIX, ARRAYS_SUFFIX)
+                or path.name.startswith(".")
+            ):
                 continue
             try:
                 self._note(path.name, _read_hashes(path))
-            except Exception as error:  # safetensors, JSON and NumPy have no common error, and none may end the run
+            except Exception as error:  # safetensors, JSON and NumPy have no common error; none may end the run
                 self._ignore(path.name, error)
 
     def _note(self, file: str, hashes: Iterable[str]) -> None:
@@ -124,14 +128,16 @@ class DescriptionCache:
 
 def describe_all(
     captioner: ImageCaptioner, cache: DescriptionCache, images: Iterable[tuple[str, Image.Image]]
-) -> Iterator[tuple[str, Result]]:
-    """The captioner's result for each picture, in their order, from the cache where it is there.
+) -> Iterator[tuple[str, Description]]:
+    """Yield hash and description of each picture, in their order, from the cache where it has them.
 
-    Pictures are taken and held `captioner.batch_size` at a time, and the results of each batch are stored before any of
-    them is yielded.
+    Pictures are taken and held `captioner.batch_size` at a time. The descriptions of a batch are stored before the
+    first of them is yielded.
 
     Args:
         images: (hash of the file's content, decoded picture); a hash may come more than once.
+    Raises:
+        UserError: the captioner's model cannot be loaded, or the cache cannot be written.
     """
     stream = iter(images)
     while batch := list(islice(stream, captioner.batch_size)):
@@ -146,8 +152,8 @@ def describe_all(
 
 
 def _read_hashes(path: Path) -> list[str]:
-    """The hashes of a file, by row, without its results where the format allows it."""
-    if path.suffix == SENTENCES:
+    """Read the hashes of a file, by row."""
+    if path.suffix == SENTENCES_SUFFIX:
         return [content_hash for content_hash, _ in _read_sentences(path)]
     with safe_open(path, framework="numpy") as file:
         hashes = json.loads(file.metadata()["hashes"])
@@ -157,8 +163,9 @@ def _read_hashes(path: Path) -> list[str]:
     return hashes
 
 
-def _read_rows(path: Path, rows: Mapping[str, int]) -> dict[str, Result]:
-    if path.suffix == SENTENCES:
+def _read_rows(path: Path, rows: Mapping[str, int]) -> dict[str, Description]:
+    """Read descriptions from a file, by hash and row."""
+    if path.suffix == SENTENCES_SUFFIX:
         sentences = dict(_read_sentences(path))
         return {content_hash: sentences[content_hash] for content_hash in rows}
     with safe_open(path, framework="numpy") as file:
@@ -167,7 +174,7 @@ def _read_rows(path: Path, rows: Mapping[str, int]) -> dict[str, Result]:
 
 
 def _read_sentences(path: Path) -> list[tuple[str, str]]:
-    # Not splitlines(), which also splits at characters that a sentence may hold, such as U+2028.
+    # splitlines() would also split at characters that a sentence may hold, such as U+2028.
     pairs = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     if not all(isinstance(pair, list) and len(pair) == 2 and all(isinstance(x, str) for x in pair) for pair in pairs):
         raise ValueError("expected a hash and a sentence on each line")

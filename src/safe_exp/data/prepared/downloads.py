@@ -1,4 +1,4 @@
-"""Images that a crawl stored as addresses: which articles want one, and where it lies after the download."""
+"""Images that a crawl stored as addresses: download them, and tell the reader where they lie."""
 
 from __future__ import annotations
 
@@ -13,18 +13,16 @@ DOWNLOADS = "downloads"  # below data.prepared; shared by every data set whose a
 
 
 def attach_downloads(reader: TakesDownloads, data: DataConfig, fetch: bool) -> None:
-    """Tell `reader` where the images of articles lie that have none beside them, or why there is none.
+    """Tell `reader` the downloaded image of each article that has none beside it, or the reason why there is none.
 
     Args:
-        fetch: ask for the images that are not there; else only what earlier downloads left is used, so that a run does
-            not wait for servers that were silent before.
+        fetch: download the images that are missing. Else only earlier downloads are used, so that a run does not wait
+            for servers that were silent before; the first time, without a folder of downloads, images are fetched.
+    Raises:
+        UserError: the folder of downloads cannot be used.
     """
-    from safe_exp.data.download import (  # only for those who use it
-        DownloadFolder,
-        Failed,
-        ImageRequest,
-        download_images,
-    )
+    # Takes time to import, and most data sets need no download.
+    from safe_exp.data.download import DownloadFolder, Failed, ImageRequest, download_images
 
     folder = Path(data.prepared).expanduser() / DOWNLOADS
     if fetch or not folder.is_dir():
@@ -42,7 +40,7 @@ def attach_downloads(reader: TakesDownloads, data: DataConfig, fetch: bool) -> N
 
 
 def _wanted(reader: TakesDownloads) -> Iterator[tuple[str, str]]:
-    """(item, address) of every article that has no image beside it and names one."""
+    """Yield item and address of each article that has no image beside it and names one by its address."""
     for item in reader.items():
         article = reader.read(item)
         if isinstance(article, Article) and article.image is None and article.image_url:

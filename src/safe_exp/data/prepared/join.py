@@ -1,6 +1,6 @@
-"""Parts → one data set: articles as Parquet, words as numbers in one matrix, near-duplicates found, all of it counted.
+"""Joining parts into one data set: articles as Parquet, words as numbers in a matrix, near-duplicates found, counts.
 
-What is held in memory at a time: one part, the list of different words, and a few numbers for each article.
+The memory holds one part at a time, the list of different words, and a few hundred bytes for each article.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from safe_exp.system.digest import json_digest
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import checksums, write_json
 
-FORMAT = 2  # raised when prepared folders are written otherwise, so that older ones are made anew
+FORMAT_VERSION = 2  # raised when the files change, so that older folders are made anew
 ARTICLES, WORDS, MANIFEST = "articles.parquet", "words.parquet", "manifest.json"
 TEXT_TOKENS, CAPTION_TOKENS, DESCRIPTORS = "text_tokens.npy", "caption_tokens.npy", "descriptors.npy"
-KEPT = (  # columns of a part that the data set keeps; the others become matrices or groups
+KEPT_COLUMNS = (  # columns of a part that the data set keeps; the others become matrices or groups
     "id", "label", "site", "source", "date", "title", "text", "caption", "image", "no_visual", "no_visual_detail",
     "title_words", "text_cut", "caption_cut",
 )  # fmt: skip
@@ -38,24 +38,26 @@ def join_parts(
     folder: Path,
     advance: Callable[[int], None],
 ) -> dict[str, Any]:
-    """Write the data set of these parts, in their order, into `folder`; the manifest comes last. Returns it.
+    """Write the data set of these parts, in their order, into `folder`; the manifest comes last, and is returned.
 
     Args:
-        stray: what the listing left out, before any part was read.
-        settings: what shaped the parts, as plain values.
-        advance: called with the number of parts done, twice for each.
+        stray: articles that the listing left out, before a part was read.
+        settings: settings that shaped the parts, as plain values.
+        advance: called with 1 for each part, in both passes.
+    Raises:
+        UserError: no part holds an article.
     """
     seen: set[str] = set()
     columns = _Columns()
     left_out = list(stray)
-    for path in paths:  # first pass: what is needed of all articles before anything can be written
+    for path in paths:  # first pass: gather what the second needs to know of all articles
         part = pq.read_table(path)
         fresh, repeated = _without_repeated_ids(part, seen)
         left_out += [LeftOut(**item) for item in json.loads(part.schema.metadata[LEFT_OUT])] + repeated
         columns.add(fresh, json.loads(part.schema.metadata[DESCRIPTOR_SHAPE]))
         advance(1)
     if not columns.ids:
-        raise UserError(no_article(left_out))
+        raise UserError(_explain_no_article(left_out))
     duplicates = near_duplicate_groups(
         columns.text_keys, np.concatenate(columns.minhash), columns.image_hashes,
         np.concatenate(columns.perceptual_hashes), np.array([h is not None for h in columns.image_hashes]),
@@ -63,7 +65,7 @@ def join_parts(
     _write_articles(paths, columns, duplicates.group, folder, advance)
     left_out.sort(key=lambda item: item.path)
     manifest = {
-        "format": FORMAT,
+        "format": FORMAT_VERSION,
         "fingerprint": fingerprint(columns.digests, settings),
         "settings": settings,
         "counts": _counts(columns),
@@ -78,12 +80,12 @@ def join_parts(
 
 
 def fingerprint(digests: Sequence[str], settings: dict[str, Any]) -> str:
-    """SHA-256 over every article and the settings: the same on every machine, in every folder, however it was made."""
+    """SHA-256 of the articles' digests and the settings: the same on every machine and in every folder."""
     return json_digest([settings, list(digests)])
 
 
 class _Columns:
-    """What is remembered of every article, a few hundred bytes each."""
+    """Columns of all articles that are held in memory."""
 
     def __init__(self) -> None:
         self.ids: list[str] = []
@@ -99,6 +101,7 @@ class _Columns:
         self.descriptor_shape: list[int] | None = None
 
     def add(self, part: pa.Table, descriptor_shape: list[int] | None) -> None:
+        """Append the columns of a part, with the shape [P, F] of its descriptors if it has some."""
         self.descriptor_shape = self.descriptor_shape or descriptor_shape
         self.ids += part["id"].to_pylist()
         self.digests += part["digest"].to_pylist()
@@ -106,7 +109,7 @@ class _Columns:
         self.image_hashes += part["image_hash"].to_pylist()
         self.perceptual_hashes.append(part["perceptual_hash"].fill_null(0).to_numpy())
         if len(part):
-            self.minhash.append(np.asarray(_flat(part["minhash"])).reshape(len(part), -1))
+            self.minhash.append(np.asarray(_flatten(part["minhash"])).reshape(len(part), -1))
         text, caption = _lengths(part["text_words"]), _lengths(part["caption_words"])
         self.text_width = max(self.text_width, *text.tolist(), 0)
         self.caption_width = max(self.caption_width, *caption.tolist(), 0)
@@ -119,24 +122,28 @@ class _Columns:
                 self.no_visual[reason] = self.no_visual.get(reason, 0) + 1
         self.described += len(part) - part["descriptors"].null_count
         for column in ("text_words", "caption_words"):
-            for word in _flat(part[column]).unique().to_pylist():
+            for word in _flatten(part[column]).unique().to_pylist():
                 self.words.setdefault(word, len(self.words) + 1)
 
 
 def _write_articles(
     paths: Sequence[Path], columns: _Columns, group: np.ndarray, folder: Path, advance: Callable[[int], None]
 ) -> None:
-    """The second pass: every part's rows behind those of the part before it."""
+    """Write the articles and the matrices, part by part: the second pass.
+
+    Args:
+        group: group of near-duplicates of each article, (N,) int64.
+    """
     count = len(columns.ids)
-    texts = _matrix(folder / TEXT_TOKENS, (count, columns.text_width), np.int32)
-    captions = _matrix(folder / CAPTION_TOKENS, (count, columns.caption_width), np.int32)
+    texts = _create_matrix(folder / TEXT_TOKENS, (count, columns.text_width), np.int32)
+    captions = _create_matrix(folder / CAPTION_TOKENS, (count, columns.caption_width), np.int32)
     shape = columns.descriptor_shape
-    described = _matrix(folder / DESCRIPTORS, (columns.described, *shape), np.float32) if shape else None
+    described = _create_matrix(folder / DESCRIPTORS, (columns.described, *shape), np.float32) if shape else None
     seen: set[str] = set()
     row = image_row = 0
     schema = pa.schema(
         [
-            *(pq.read_schema(paths[0]).field(name) for name in KEPT),
+            *(pq.read_schema(paths[0]).field(name) for name in KEPT_COLUMNS),
             ("group", pa.int64()),
             ("descriptor_row", pa.int64()),
         ]
@@ -145,16 +152,16 @@ def _write_articles(
         for path in paths:
             part, _ = _without_repeated_ids(pq.read_table(path), seen)
             end = row + len(part)
-            texts[row:end] = _numbered(part["text_words"], columns.words, columns.text_width)
-            captions[row:end] = _numbered(part["caption_words"], columns.words, columns.caption_width)
+            texts[row:end] = _number_words(part["text_words"], columns.words, columns.text_width)
+            captions[row:end] = _number_words(part["caption_words"], columns.words, columns.caption_width)
             has = ~part["descriptors"].is_null().to_numpy(zero_copy_only=False)
             rows = np.where(has, image_row + np.cumsum(has) - 1, -1)
             if described is not None and has.any():
-                described[image_row : image_row + has.sum()] = np.asarray(_flat(part["descriptors"])).reshape(
+                described[image_row : image_row + has.sum()] = np.asarray(_flatten(part["descriptors"])).reshape(
                     -1, *shape
                 )
             image_row += int(has.sum())
-            kept = part.select(KEPT).append_column("group", pa.array(group[row:end]))
+            kept = part.select(KEPT_COLUMNS).append_column("group", pa.array(group[row:end]))
             writer.write_table(kept.append_column("descriptor_row", pa.array(rows)).cast(schema))
             row = end
             advance(1)
@@ -165,7 +172,7 @@ def _write_articles(
 
 
 def _without_repeated_ids(part: pa.Table, seen: set[str]) -> tuple[pa.Table, list[LeftOut]]:
-    """The rows whose ids no earlier row has; `seen` learns them."""
+    """Drop rows with an id that is in `seen`, and add the other ids to it; return the rows kept, and those dropped."""
     keep, repeated = [], []
     for article_id in part["id"].to_pylist():
         keep.append(article_id not in seen)
@@ -175,19 +182,20 @@ def _without_repeated_ids(part: pa.Table, seen: set[str]) -> tuple[pa.Table, lis
     return (part, []) if all(keep) else (part.filter(pa.array(keep)), repeated)
 
 
-def _matrix(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    if 0 in shape:  # nothing to map
-        matrix = np.zeros(shape, dtype)
+def _create_matrix(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """Create an .npy file of this shape, and map it for writing."""
+    if 0 in shape:  # an empty file cannot be mapped
+        matrix: np.ndarray = np.zeros(shape, dtype)
         np.save(path, matrix, allow_pickle=False)
         return matrix
     return np.lib.format.open_memmap(path, "w+", dtype, shape)
 
 
-def _numbered(words: pa.ChunkedArray, numbers: dict[str, int], width: int) -> np.ndarray:
-    """Lists of words as their numbers, (B, width) int32, filled up with 0."""
+def _number_words(words: pa.ChunkedArray, numbers: dict[str, int], width: int) -> np.ndarray:
+    """Replace B lists of words by their numbers: (B, width) int32, filled up with 0."""
     lengths = _lengths(words)
     matrix = np.zeros((len(lengths), width), np.int32)
-    encoded = _flat(words).dictionary_encode()
+    encoded = _flatten(words).dictionary_encode()
     dictionary = np.array([numbers[word] for word in encoded.dictionary.to_pylist()], np.int32)
     columns = np.arange(width) < lengths[:, None]  # (B, width)
     if len(dictionary):
@@ -195,19 +203,21 @@ def _numbered(words: pa.ChunkedArray, numbers: dict[str, int], width: int) -> np
     return matrix
 
 
-def _flat(lists: pa.ChunkedArray) -> pa.Array:
+def _flatten(lists: pa.ChunkedArray) -> pa.Array:
+    """Concatenate a column of lists into one array."""
     flat = lists.combine_chunks()
     return (flat.chunk(0) if isinstance(flat, pa.ChunkedArray) else flat).flatten()
 
 
 def _lengths(lists: pa.ChunkedArray) -> np.ndarray:
+    """Count the elements of each list of a column: (B,) int64, 0 for a missing list."""
     import pyarrow.compute as pc
 
     return pc.list_value_length(lists).fill_null(0).to_numpy().astype(np.int64)
 
 
 def _counts(columns: _Columns) -> dict[str, Any]:
-    """Articles by site and class, and by what they have: as the paper's data table counts them."""
+    """Count articles by site, class and modality, as the paper's data table does."""
     names = {label: name for name, label in LABELS.items()}
 
     def count(kinds: Sequence[tuple[str | None, int, bool, bool]]) -> dict[str, Any]:
@@ -230,7 +240,7 @@ def _counts(columns: _Columns) -> dict[str, Any]:
     }
 
 
-def no_article(left_out: Sequence[LeftOut]) -> str:
+def _explain_no_article(left_out: Sequence[LeftOut]) -> str:
     reasons = "; ".join(f"{count} × {reason}" for reason, count in count_reasons(left_out).items()) or "none"
     example = f" (for example {left_out[0].path}: {left_out[0].detail})" if left_out else ""
     return f"no usable article. Left out: {reasons}{example}."

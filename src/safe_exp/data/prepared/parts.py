@@ -1,7 +1,7 @@
-"""A part of the input: a few hundred articles read, cleaned, cut into words and described, in one file.
+"""Parts of the input: a few hundred articles each, read, cleaned, cut into words and described, in one file.
 
-A part depends on nothing but its own articles, so parts can be made by any process, on any machine, in any order, and
-what was made before an interruption is kept.
+A part depends on its own articles alone. So parts can be made by any process, on any machine, in any order, and those
+made before an interruption are kept.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ SCHEMA = pa.schema(
         ("title", pa.string()),
         ("text", pa.string()),
         ("caption", pa.string()),  # the sentence that describes the image; empty where there is none
-        ("image", pa.string()),  # the file's path, for people; what was read of it is in the columns below
+        ("image", pa.string()),  # the file's path, for people; its content is in the columns below
         ("image_hash", pa.string()),  # SHA-256 of its content
         ("perceptual_hash", pa.uint64()),
-        ("no_visual", pa.string()),  # why there is no image or caption: a reason to count by
+        ("no_visual", pa.string()),  # reason why there is no image or caption, to count by
         ("no_visual_detail", pa.string()),
-        ("digest", pa.string()),  # SHA-256 of what this article contributes to the data set
+        ("digest", pa.string()),  # see article_digest
         ("text_key", pa.string()),  # the same for articles whose text is the same after normalisation
         ("minhash", pa.list_(pa.uint32())),
         ("text_words", pa.list_(pa.string())),
-        ("title_words", pa.int32()),  # how many of them are the title's
+        ("title_words", pa.int32()),  # how many of them belong to the title
         ("text_cut", pa.bool_()),
         ("caption_words", pa.list_(pa.string())),
         ("caption_cut", pa.bool_()),
@@ -55,10 +55,12 @@ LEFT_OUT, DESCRIPTOR_SHAPE = b"left_out", b"descriptor_shape"  # in the file's m
 
 @dataclass(frozen=True)
 class PartMaker:
-    """All that a process needs to make parts; it is sent to each one.
+    """Makes parts; it is sent to each process that does.
 
     Args:
-        cache: folder of the descriptions of images that were made before; they outlive the parts.
+        strict: refuse an article that cannot be used.
+        cache: folder of descriptions of images, which outlive the parts.
+        folder: folder of the parts.
     """
 
     reader: Reader
@@ -70,15 +72,16 @@ class PartMaker:
     folder: Path
 
     def path(self, number: int) -> Path:
+        """Path of the file of a part."""
         return self.folder / f"{number:06d}.parquet"
 
     def make(self, part: Part, advance: Callable[[int], None] = lambda _: None) -> int:
-        """Write the file of one part, whole or not at all; returns how many items it covers.
+        """Write the file of one part, whole or not at all; return its number of items.
 
         Args:
-            advance: called with the number of items done, as they are done.
+            advance: called with the number of items done since its last call.
         Raises:
-            UserError: with `strict`, the first item that cannot be used; a captioner that cannot be loaded.
+            UserError: with `strict`, an item cannot be used; the captioner cannot be loaded, or its cache not written.
         """
         found = [self.reader.read(item) for item in part.items]
         articles = [item for item in found if isinstance(item, Article)]
@@ -95,10 +98,10 @@ class PartMaker:
                 left_out.append(problem)
             else:
                 rows.append(row | {"digest": article_digest(row)})
-            if problem and (item.image or not row["text_words"]):  # no image at all is no fault; a model may need none
+            if problem and (item.image or not row["text_words"]):  # a missing image is no fault: a model may need none
                 faults.append(problem)
         if self.strict and faults:
-            raise UserError(refusal(faults[0]))
+            raise UserError(explain_unusable(faults[0]))
         shape = next((row["descriptors"].shape for row in rows if "descriptors" in row), None)
         for row in rows:
             if "descriptors" in row:
@@ -112,16 +115,16 @@ class PartMaker:
         return len(part.items)
 
     def _pictures(self, articles: list[Article], advance: Callable[[int], None]) -> dict[Path, dict[str, Any]]:
-        """What is known of each image, if images are read at all."""
+        """Describe the image of each article by its columns of the part; none if no image is read."""
         if self.captioner.caption_file is not None:
             return {}
-        from safe_exp.data.prepared.pictures import describe_pictures  # a second of imports
+        from safe_exp.data.prepared.pictures import describe_pictures  # takes a second to import
 
         files = list(dict.fromkeys(article.image for article in articles if article.image is not None))
         return describe_pictures(files, self.reader.image_root, self.captioner, self.cache, advance)
 
     def _row(self, article: Article, picture: dict[str, Any]) -> dict[str, Any]:
-        row = {
+        row: dict[str, Any] = {
             "id": article.id,
             "label": article.label,
             "site": article.site,
@@ -149,15 +152,15 @@ class PartMaker:
             "text_key": text_key(text),
             "minhash": minhash_signature(text),
             "text_words": text_words,
-            "title_words": len(title_words),  # no word reaches over the blank between title and body
+            "title_words": len(title_words),  # no word spans the blank between title and body
             "text_cut": text_cut,
             "caption_words": caption_words,
             "caption_cut": caption_cut,
         }
 
 
-def refusal(item: LeftOut) -> str:
-    """What strict=true says of the first article that cannot be used."""
+def explain_unusable(item: LeftOut) -> str:
+    """Write the message of data.strict=true for an article that cannot be used."""
     return (
         f"{item.path}: {item.reason} ({item.detail}). Repair or remove this article, or set data.strict=false to leave "
         "such articles out and count them."
@@ -165,6 +168,6 @@ def refusal(item: LeftOut) -> str:
 
 
 def article_digest(row: dict[str, Any]) -> str:
-    """SHA-256 over what the network and the splits can see of an article: the same on every machine."""
+    """SHA-256 of the columns on which the network and the splits depend: the same on every machine."""
     seen = ("id", "label", "site", "source", "date", "title", "text", "caption", "image_hash")
     return json_digest([row.get(name) for name in seen])

@@ -1,4 +1,4 @@
-"""The images of a part: which can be read, what identifies them, and what a captioner says of them."""
+"""Images of a part: their hashes, and their descriptions by a captioner."""
 
 from __future__ import annotations
 
@@ -20,25 +20,27 @@ from safe_exp.data.reading.images import UnusableImage, content_hash, decode_ima
 def describe_pictures(
     files: Sequence[Path], root: Path, config: CaptionerConfig, cache: Path, advance: Callable[[int], None]
 ) -> dict[Path, dict[str, Any]]:
-    """What is known of each file, as columns of a part; only what the cache does not know is described.
+    """Read and hash image files, and describe those that the cache does not know.
 
     Args:
-        files: each once.
-        root: no image outside of it is read, but for those that we have downloaded.
-        advance: called with 1 for each file, as they are done.
+        files: paths of the images, each once.
+        root: no image outside of it is read, except downloaded ones.
+        advance: called with 1 for each file.
     Returns:
-        `image_hash`, `perceptual_hash`, and `caption` (a sentence) or `descriptors` (P, F); or `no_visual` and
-        `no_visual_detail`, why the file cannot be used.
+        Columns of a part for each file: `image_hash`, `perceptual_hash`, and `caption` (a sentence) or `descriptors`
+        (P, F) float32; or, where the file cannot be used, `no_visual` and `no_visual_detail`.
+    Raises:
+        UserError: the captioner's model cannot be loaded, or the cache cannot be written.
     """
-    captioner, known = _opened(json.dumps(asdict(config)), cache)
+    captioner, known = _open_captioner(json.dumps(asdict(config)), cache)
     facts: dict[Path, dict[str, Any]] = {}
 
     def decoded() -> Iterator[tuple[str, Image.Image]]:
-        """One image in memory at a time, besides the captioner's batch; copies of a file are described once."""
+        """Yield hash and picture of each file, copies once; besides the captioner's batch one picture is in memory."""
         seen = set()
         for file in files:
             try:
-                # A link inside the root may be followed; what was downloaded lies elsewhere and holds no links.
+                # Links inside the root may be followed; downloaded files lie elsewhere and are no links.
                 content = read_image_file(file, root if file.is_relative_to(root) else file.parent)
                 image_hash = content_hash(content)
                 image = decode_image(content, file.name)
@@ -60,6 +62,7 @@ def describe_pictures(
 
 
 @lru_cache(maxsize=1)  # once a process, not once a part: a model takes seconds to load, and a cache to look through
-def _opened(config: str, cache: Path) -> tuple[ImageCaptioner, DescriptionCache]:
+def _open_captioner(config: str, cache: Path) -> tuple[ImageCaptioner, DescriptionCache]:
+    """Build the captioner of a config, given as JSON, and open its cache."""
     captioner = build_image_captioner(captioner_from_plain(json.loads(config)))
     return captioner, DescriptionCache(cache, captioner)

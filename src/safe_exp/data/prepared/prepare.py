@@ -1,8 +1,8 @@
-"""Preparing a data set: which parts there are, which are still to be made, by how many processes, and where they go.
+"""Preparation of a data set: list its parts, make the missing ones in several processes, and join them.
 
-A prepared data set lies in a folder of its own, named by what it was made from: another input, or other settings, give
-another folder, so that nothing is ever changed under a reader. It gets its name by a rename when it is complete. Until
-then its parts lie beside it, each whole, so that an interrupted preparation goes on where it stopped.
+A prepared data set lies in a folder of its own, named by its input and settings. Another input or other settings give
+another folder, so that no data set changes while it is read. The folder is renamed to this name when it is complete.
+Until then its parts lie beside it, each whole, so that an interrupted preparation goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from safe_exp.config import CaptionerConfig, DataConfig
 from safe_exp.data.captioners import build_image_captioner, captioners
 from safe_exp.data.prepared.downloads import attach_downloads
-from safe_exp.data.prepared.join import FORMAT, MANIFEST, join_parts
-from safe_exp.data.prepared.parts import PartMaker, refusal
+from safe_exp.data.prepared.join import FORMAT_VERSION, MANIFEST, join_parts
+from safe_exp.data.prepared.parts import PartMaker, explain_unusable
 from safe_exp.data.prepared.store import PreparedArticles
-from safe_exp.data.reading.cleaning import CLEANING
-from safe_exp.data.reading.readers import PART_ARTICLES, Part, Reader, TakesDownloads, build_reader, parts
+from safe_exp.data.reading.cleaning import CLEANING_VERSION
+from safe_exp.data.reading.readers import PART_ARTICLES, Part, Reader, TakesDownloads, build_reader, cut_into_parts
 from safe_exp.data.splitting.duplicates import SIGNATURE_RECIPE
 from safe_exp.data.text import NORMALISATION
 from safe_exp.system.digest import json_digest
@@ -39,9 +40,9 @@ from safe_exp.system.terminal import counting
 
 log = logging.getLogger(__name__)
 
-# A new process imports for a second; so many parts of text take one process about as long.
+# A new process takes a second to import; one process makes so many parts of text in that time.
 PARTS_WORTH_A_PROCESS = 8
-QUEUED_PARTS = 3  # for each process: a table's rows travel with the part, and more would only wait in memory
+QUEUED_PARTS = 3  # for each process; a table's rows are sent with the part, and more parts would fill the memory
 
 
 def prepare(
@@ -51,13 +52,14 @@ def prepare(
     max_visual_tokens: int | None = None,
     fetch: bool = False,
 ) -> PreparedArticles:
-    """The prepared data set of the articles at `data.root`, made now if it is not there.
+    """Prepare the articles at `data.root`, unless they are prepared already, and open the data set.
 
     Args:
-        max_text_tokens, max_visual_tokens: instead of those of `data`; a stored run brings its own.
+        max_text_tokens, max_visual_tokens: replace those of `data`; a stored run has its own.
         fetch: with `data.download_images`, ask again for images that an earlier download did not get.
     Raises:
-        UserError: no input, no usable article, (strict) an article that cannot be used, or no room to write.
+        UserError: there is no input or no usable article, or (strict) an article cannot be used; the captioner's model
+            cannot be loaded; the data set cannot be written or read.
     """
     preparation = Preparation(data, captioner, max_text_tokens, max_visual_tokens, fetch)
     if not preparation.done():
@@ -67,12 +69,16 @@ def prepare(
                 preparation.join()
     prepared = PreparedArticles.open(preparation.folder)
     if data.strict and prepared.left_out:
-        raise UserError(refusal(prepared.left_out[0]))
+        raise UserError(explain_unusable(prepared.left_out[0]))
     return prepared
 
 
 class Preparation:
-    """One input under one set of settings. Listing it is all that the constructor does."""
+    """The preparation of one input under one set of settings; the constructor only lists the input.
+
+    Raises:
+        UserError: as `prepare` does.
+    """
 
     def __init__(
         self,
@@ -94,14 +100,14 @@ class Preparation:
             "captioner": image_captioner.settings if image_captioner else {"name": captioner.name},
             "max_text_tokens": max_text,
             "max_visual_tokens": max_visual,
-            "versions": {"cleaning": CLEANING, "normalisation": NORMALISATION, "duplicates": SIGNATURE_RECIPE},
+            "versions": {"cleaning": CLEANING_VERSION, "normalisation": NORMALISATION, "duplicates": SIGNATURE_RECIPE},
         }
-        self.signature, self.parts, self.items = _listed(self.reader)
+        self.signature, self.parts, self.items = _list_input(self.reader)
         home = Path(data.prepared).expanduser().absolute()
         root = Path(self.reader.root).expanduser().resolve()
-        key = json_digest([FORMAT, str(root), self.settings, self.signature])[:12]
+        key = json_digest([FORMAT_VERSION, str(root), self.settings, self.signature])[:12]
         self.folder = home / f"{root.name}-{key}"
-        self.draft = home / f".{root.name}-{key}.parts-of-{PART_ARTICLES}"  # parts of another size are not ours
+        self.draft = home / f".{root.name}-{key}.parts-of-{PART_ARTICLES}"  # parts of another size lie elsewhere
         self._lock = home / ".locks" / f"{self.folder.name}.lock"
         self.maker = PartMaker(
             self.reader, captioner, max_text, max_visual, data.strict, home / "descriptions", self.draft
@@ -110,31 +116,36 @@ class Preparation:
         self.reads_images = image_captioner is not None
 
     def done(self) -> bool:
+        """Tell if the data set is complete."""
         return (self.folder / MANIFEST).is_file()
 
     def missing(self, shard: int | None = None) -> list[int]:
-        """Numbers of the parts that are still to be made: of one share of `data.shards`, or of all."""
+        """List the numbers of the parts that are not made yet: of one share of `data.shards`, or of all."""
         numbers = range(self.parts) if shard is None else range(shard, self.parts, self.data.shards)
         return [number for number in numbers if not self.maker.path(number).exists()]
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from doing the same work; where no lock can be had it is done twice, no worse."""
-        with _writing(self.data.prepared):
+        """Keep other processes from the same work. Where no lock can be had, it is done twice, with the same result."""
+        with _explaining_write_errors(self.data.prepared):
             self._lock.parent.mkdir(parents=True, exist_ok=True)
         with locked(self._lock, "Another process is preparing these articles; waiting for it."):
             yield
 
     def make(self, numbers: Sequence[int]) -> None:
-        """Make these parts; those of an earlier, interrupted preparation are not among `missing`."""
+        """Make these parts, in several processes if that is faster.
+
+        Raises:
+            UserError: as `PartMaker.make` does; or a process was killed, or the parts cannot be written.
+        """
         wanted = set(numbers)
         if len(wanted) < self.parts and self.data.shards is None:
             log.info("Going on with a preparation that was interrupted: %d of %d parts.", len(wanted), self.parts)
         processes = self._processes(len(wanted))
         total = min(self.items, PART_ARTICLES * len(wanted))
-        with _writing(self.data.prepared), counting(log, "Preparing articles", total) as advance:
+        with _explaining_write_errors(self.data.prepared), counting(log, "Preparing articles", total) as advance:
             self.draft.mkdir(parents=True, exist_ok=True)
-            listed = (part for part in parts(self.reader) if part.number in wanted)
+            listed = (part for part in cut_into_parts(self.reader) if part.number in wanted)
             if processes == 1:
                 for part in listed:
                     self.maker.make(part, advance)
@@ -142,19 +153,20 @@ class Preparation:
                 _make_in_processes(self.maker, listed, processes, advance)
 
     def join(self) -> None:
-        """Join the parts into the data set, which then appears, whole.
+        """Join the parts into the data set, which appears whole or not at all.
 
         Raises:
-            UserError: parts are missing, named by their share; or the input has changed meanwhile.
+            UserError: parts are missing, the input has changed meanwhile, no part holds an article, or the data set
+                cannot be written.
         """
         if missing := self.missing():
-            raise UserError(self._lost(missing))
-        if _listed(self.reader)[0] != self.signature:
+            raise UserError(self._explain_missing(missing))
+        if _list_input(self.reader).signature != self.signature:
             raise UserError(
                 f"data.root={self.data.root} changed while it was being prepared. Run the command again when nothing "
                 "writes there any more."
             )
-        with _writing(self.data.prepared):
+        with _explaining_write_errors(self.data.prepared):
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             new = Path(tempfile.mkdtemp(prefix=f".{self.folder.name}.", dir=self.folder.parent))
             try:
@@ -177,7 +189,7 @@ class Preparation:
         worth = parts_to_make if self.reads_images else parts_to_make // PARTS_WORTH_A_PROCESS
         return max(1, min(self.data.workers or os.cpu_count() or 1, worth))
 
-    def _lost(self, missing: Sequence[int]) -> str:
+    def _explain_missing(self, missing: Sequence[int]) -> str:
         shards = self.data.shards
         if shards is None:
             return f"{len(missing)} of {self.parts} parts are missing in {short_path(self.draft)}; run prepare again."
@@ -190,32 +202,40 @@ class Preparation:
         )
 
 
-def _listed(reader: Reader) -> tuple[str, int, int]:
-    """What tells this input from a changed one, and how many parts and items it has."""
+class _Listing(NamedTuple):
+    """The input of a reader, listed."""
+
+    signature: str  # changes with the input
+    parts: int
+    items: int
+
+
+def _list_input(reader: Reader) -> _Listing:
+    """List the input of a reader without reading the articles."""
     digest = hashlib.sha256()
     number_of_parts = items = 0
     with counting(log, "Looking through the articles", None) as advance:
-        for part in parts(reader):
+        for part in cut_into_parts(reader):
             for item in part.items:
                 digest.update(json_digest(reader.signature(item)).encode())
             number_of_parts += 1
             items += len(part.items)
             advance(len(part.items))
     digest.update(json_digest([vars(item) for item in reader.stray()]).encode())
-    return digest.hexdigest(), number_of_parts, items
+    return _Listing(digest.hexdigest(), number_of_parts, items)
 
 
 def _make_in_processes(
     maker: PartMaker, listed: Iterator[Part], processes: int, advance: Callable[[int], None]
 ) -> None:
-    # Spawned, not forked: a fork of a process that runs threads (torch's, the progress bar's) can hang.
+    # Processes are spawned: a fork of a process that runs threads (torch's, the progress bar's) can hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context, initializer=end_with_parent) as pool:
         running: deque[Future[int]] = deque()
         try:
             for part in listed:
                 if len(running) >= QUEUED_PARTS * processes:
-                    advance(running.popleft().result())  # in order: with strict=true the first fault is the one named
+                    advance(running.popleft().result())  # in order: with strict=true the first fault is named
                 running.append(pool.submit(maker.make, part))
             while running:
                 advance(running.popleft().result())
@@ -224,13 +244,14 @@ def _make_in_processes(
                 "A process that prepares articles was killed, most often for want of memory. What is done is kept; run "
                 "the command again with fewer of them, as in data.workers=1."
             ) from error
-        except BaseException:  # also Ctrl-C: what waits is dropped, what runs finishes its part
+        except BaseException:  # also Ctrl-C: waiting parts are dropped, running ones are finished
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
 @contextmanager
-def _writing(home: str) -> Iterator[None]:
+def _explaining_write_errors(home: str) -> Iterator[None]:
+    """Turn an OSError into a UserError that names `data.prepared`."""
     try:
         yield
     except OSError as error:

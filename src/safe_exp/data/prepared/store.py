@@ -1,4 +1,4 @@
-"""A prepared data set, read back: columns in memory, words and descriptors mapped from disk, bodies only when asked."""
+"""Prepared data set, read back: columns in memory, words and descriptors mapped from disk, bodies read on request."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from safe_exp.data.reading.articles import LeftOut
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import require_unchanged
 
-COLUMNS = ("id", "label", "site", "source", "date", "no_visual", "no_visual_detail", "title_words", "text_cut",
+LOADED_COLUMNS = ("id", "label", "site", "source", "date", "no_visual", "no_visual_detail", "title_words", "text_cut",
            "caption_cut", "group", "descriptor_row")  # fmt: skip
-CONTENT = ("title", "text", "caption", "image")
+CONTENT_COLUMNS = ("title", "text", "caption", "image")
 
 
 @dataclass(frozen=True)
 class PreparedArticles:
-    """N articles; row i is the same article in every column.
+    """A prepared data set of N articles; row i is the same article in every column.
 
-    The matrices are mapped from their files, so that memory grows with what is read and not with the collection.
+    The matrices are mapped from their files: the memory grows with the rows that are read, not with the collection.
     """
 
     folder: Path
-    manifest: dict[str, Any]  # counts, settings, what was left out, fingerprint: see join.join_parts
+    manifest: dict[str, Any]  # counts, settings, articles left out, fingerprint: see join.join_parts
     ids: Sequence[str]
     labels: np.ndarray  # (N,) int64, 1 = fake
     sources: Sequence[str | None]
     dates: Sequence[str | None]  # YYYY-MM-DD
     groups: np.ndarray  # (N,) int64: near-duplicates share one
-    no_visual: Sequence[str | None]  # why there is no image or caption
-    no_visual_detail: Sequence[str | None]
-    words: Sequence[str]  # word number w stands at w - 1
+    no_visual: Sequence[str | None]  # reason why there is no image or caption, to count by; None: there is one
+    no_visual_detail: Sequence[str | None]  # what was found
+    words: Sequence[str]  # the word of number w stands at w - 1
     text_tokens: np.ndarray  # (N, L) int32 word numbers, 0 = padding; mapped
     caption_tokens: np.ndarray  # (N, Lc) int32; mapped
-    title_words: np.ndarray  # (N,) int32: so many of the text's words are its title's
+    title_words: np.ndarray  # (N,) int32, number of the text's words that belong to its title
     text_cut: np.ndarray  # (N,) bool: the text was longer
-    caption_cut: np.ndarray
-    descriptors: np.ndarray | None  # (M, P, F) float32, of the M described images; mapped; None but for visual words
+    caption_cut: np.ndarray  # (N,) bool: the caption was longer
+    descriptors: np.ndarray | None  # (M, P, F) float32 of M images, mapped; None where sentences describe images
     descriptor_row: np.ndarray  # (N,) row in `descriptors`, or -1
 
     @classmethod
@@ -56,11 +56,11 @@ class PreparedArticles:
         """
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            require_unchanged(folder, manifest.get("files"))  # a mapped matrix would give what is there, whatever it is
-            table = pq.read_table(folder / ARTICLES, columns=list(COLUMNS))
+            require_unchanged(folder, manifest.get("files"))  # a damaged matrix would be mapped without an error
+            table = pq.read_table(folder / ARTICLES, columns=list(LOADED_COLUMNS))
             words = pq.read_table(folder / WORDS)["word"].to_pylist()
-            text_tokens, caption_tokens = (_mapped(folder / name) for name in (TEXT_TOKENS, CAPTION_TOKENS))
-            descriptors = _mapped(folder / DESCRIPTORS) if (folder / DESCRIPTORS).exists() else None
+            text_tokens, caption_tokens = (_map_matrix(folder / name) for name in (TEXT_TOKENS, CAPTION_TOKENS))
+            descriptors = _map_matrix(folder / DESCRIPTORS) if (folder / DESCRIPTORS).exists() else None
         except (OSError, ValueError, KeyError, AttributeError, EOFError, pa.ArrowException) as error:
             raise UserError(
                 f"{folder}: the prepared data cannot be read ({error}). Remove this folder; it is then made anew."
@@ -82,41 +82,44 @@ class PreparedArticles:
 
     @property
     def fingerprint(self) -> str:
+        """SHA-256 of the articles and settings, see join.fingerprint."""
         return self.manifest["fingerprint"]
 
     @property
     def left_out(self) -> list[LeftOut]:
+        """Articles of the input that are not in the data set, each with the reason."""
         return [LeftOut(**item) for item in self.manifest["left_out"]["articles"]]
 
     def has_text(self) -> np.ndarray:
-        """Which articles have words, (N,) bool."""
+        """Find the articles that have words, (N,) bool."""
         return self.text_tokens[:, 0] > 0 if self.text_tokens.shape[1] else np.zeros(len(self), bool)
 
     def has_visual(self) -> np.ndarray:
-        """Which articles have a caption or a described image, (N,) bool."""
+        """Find the articles that have a caption or a described image, (N,) bool."""
         return np.array([reason is None for reason in self.no_visual], bool)
 
     def contents(self, rows: np.ndarray) -> Iterator[dict[str, str | None]]:
-        """Title, text, caption and image path of the articles in `rows`, ascending; read a batch at a time."""
+        """Yield title, text, caption and image path of the articles `rows` (n,) int64, which ascend."""
         wanted = np.asarray(rows)
         start = 0
         with pq.ParquetFile(self.folder / ARTICLES) as file:
-            for batch in file.iter_batches(batch_size=1024, columns=list(CONTENT)):
+            for batch in file.iter_batches(batch_size=1024, columns=list(CONTENT_COLUMNS)):
                 inside = wanted[(wanted >= start) & (wanted < start + len(batch))] - start
                 if len(inside):
                     yield from batch.take(pa.array(inside)).to_pylist()
                 start += len(batch)
 
     def texts(self, rows: np.ndarray) -> dict[int, str]:
-        """Title and body of the articles in `rows`, ascending, by row."""
+        """Read title and body of the articles `rows` (n,) int64, which ascend; by row."""
         return {
             int(row): f"{content['title']} {content['text']}".strip()
             for row, content in zip(rows, self.contents(rows), strict=True)
         }
 
 
-def _mapped(path: Path) -> np.ndarray:
-    # Copy on write: PyTorch takes no array that it could not write to, and nothing is ever written.
+def _map_matrix(path: Path) -> np.ndarray:
+    """Map an .npy file; an empty matrix is read."""
+    # Copy on write: PyTorch warns of arrays that are read-only. Nothing is ever written.
     try:
         return np.load(path, mmap_mode="c", allow_pickle=False)
     except ValueError:  # an empty matrix cannot be mapped

@@ -1,1 +1,1 @@
-"""Articles where they lie: folders, tables, lines; their texts and images, which others made."""
+"""Reading articles where they lie, in folders, tables or lines; their texts and images are made by others."""

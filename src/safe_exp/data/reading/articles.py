@@ -1,4 +1,4 @@
-"""One article as a reader yields it, and what is said of one that cannot be used."""
+"""Article, as a reader yields it, and LeftOut, the record of one that cannot be used."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ LABELS = {"fake": 1, "real": 0}
 
 @dataclass(frozen=True)
 class Article:
-    """An article, as it was found. Text, image or both may be missing; what is missing is never invented."""
+    """An article as it was found. Text, image or both may be missing; a missing part is never invented."""
 
-    id: str  # where to look: its folder below the root, as in fake/politifact15544, or its id in the table
-    label: int | None  # 1 = fake, 0 = real; None where nobody has said
+    id: str  # where to find it: its folder below the root, as in fake/politifact15544, or its id in the table
+    label: int | None  # 1 = fake, 0 = real; None without a label
     title: str
     text: str  # the body
     caption: str = ""  # the sentence that describes its image, where one lies beside it
-    image: Path | None = None  # a file; not opened yet
-    no_visual: tuple[str, str] | None = None  # why there is neither: a reason to count by, and a detail
-    site: str | None = None  # the level between root and label, if there is one
+    image: Path | None = None  # its file, not opened yet
+    no_visual: tuple[str, str] | None = None  # without caption and image: a reason to count by, and a detail
+    site: str | None = None  # folder between root and label, where there is one
     source: str | None = None  # publisher
-    date: str | None = None  # published, YYYY-MM-DD
-    image_url: str | None = None
+    date: str | None = None  # of publication, YYYY-MM-DD
+    image_url: str | None = None  # address of its image
 
     @property
     def title_and_text(self) -> str:
@@ -37,19 +37,21 @@ class Article:
 
 @dataclass(frozen=True)
 class LeftOut:
-    path: str  # below the root, or a row of the table
-    reason: str  # one of few fixed phrases, to count by
-    detail: str
+    """An article that cannot be used, and the reason."""
+
+    path: str  # its folder below the root, its id, or its row in the table
+    reason: str  # one of a few fixed phrases, to count by
+    detail: str  # what was found
 
 
 def count_reasons(left_out: Iterable[LeftOut]) -> dict[str, int]:
-    """How many articles were left out for each reason, the commonest first."""
+    """Count the articles left out for each reason, the commonest first."""
     counts = Counter(item.reason for item in left_out)
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def label_words(config: LabelsConfig) -> dict[str, int]:
-    """The class of each word that names one, in lower case."""
+    """Map each word that names a class, in lower case, to the class: 1 = fake, 0 = real."""
     named = ((config.fake, LABELS["fake"]), (config.real, LABELS["real"]))
     return {word.strip().casefold(): label for words, label in named for word in words}
 
@@ -58,7 +60,7 @@ def require_words(article_id: str, title: str, text: str, has_visual: bool) -> N
     """Refuse an article that has neither text nor image.
 
     Raises:
-        UnusableArticle: as said.
+        UnusableArticle: it has no title, no text, and neither image nor caption.
     """
     if not title and not text and not has_visual:
         raise UnusableArticle("no title, no text and no image", f"{article_id} holds nothing to learn from")

@@ -1,4 +1,4 @@
-"""What crawlers leave in titles, bodies and dates, made plain."""
+"""Cleaning of titles, bodies and dates: the traces of crawlers are removed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import unicodedata
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-# 200,000 characters are 30,000 words, ten times the longest news feature; what follows is a dump, and only the first
-# `data.max_text_tokens` words are read by the network anyway.
+# 200,000 characters are 30,000 words, ten times the longest news feature; a longer text is a dump. The network reads
+# only the first `data.max_text_tokens` words in any case.
 MAX_TEXT_CHARS = 200_000
-CLEANING = 1  # raised when a cleaned text would come out different, so that older prepared data are not taken for new
+CLEANING_VERSION = 1  # raised when the same text is cleaned differently, so that older prepared data are made anew
 
 _HIDDEN = re.compile(r"<(script|style|noscript)\b[^>]*>.*?</\1\s*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(
@@ -27,16 +27,17 @@ _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u20
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _MONGO_DATE = re.compile(r"""\{\s*["']\$date["']\s*:\s*["']?([^"'}]+)["']?\s*\}""")
-EARLIEST, LATEST = 1900, 2100  # a year outside is a crawler's zero or a typing error
+EARLIEST_YEAR, LATEST_YEAR = 1900, 2100  # a year outside is a crawler's zero or a typing error
+MAX_TIMESTAMP = 10**18  # far beyond any date, in milliseconds too
 
 
 def as_text(value: Any) -> str:
-    """A JSON or table value as plain text: crawlers write null, "null", numbers and lists where a string belongs."""
+    """Turn a JSON or table value into plain text: crawlers write null, "null", numbers and lists for a string."""
     if isinstance(value, str):
         text = clean_text(value)
         return "" if text.casefold() in ("null", "none", "nan") else text
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)  # not by way of a float, which a number of a few hundred digits would overflow
+        return str(value)  # not as a float, which a number of a few hundred digits would overflow
     if isinstance(value, float):
         return "" if value != value else str(int(value) if value.is_integer() else value)  # 1.0 is a 1
     if isinstance(value, list):
@@ -45,9 +46,9 @@ def as_text(value: Any) -> str:
 
 
 def clean_text(text: str) -> str:
-    """Text without HTML remnants, control and invisible characters, at most MAX_TEXT_CHARS long.
+    """Remove HTML remnants, control and invisible characters, and cut the text to MAX_TEXT_CHARS.
 
-    Only what is certainly a tag or an entity goes: "a < b" and "AT&T" stay as they are.
+    Only certain tags and entities are removed: "a < b" and "AT&T" stay as they are.
     """
     text = text[: 4 * MAX_TEXT_CHARS]  # markup may be three quarters of a page
     if "&" in text:
@@ -55,40 +56,37 @@ def clean_text(text: str) -> str:
     if "<" in text:
         text = _TAG.sub(" ", _HIDDEN.sub(" ", text))
     text = _CONTROL.sub(" ", _INVISIBLE.sub("", text))
-    # JSON may hold half of a surrogate pair ("\ud83d"); Python reads it, but it cannot be written as UTF-8 again.
+    # JSON may hold half of a surrogate pair ("\ud83d"). Python reads it, but cannot write it as UTF-8.
     text = text.encode("utf-8", "replace").decode("utf-8")
     return text.strip()[:MAX_TEXT_CHARS].rstrip()
 
 
-MOST_SECONDS = 10**18  # far beyond any date, in milliseconds too
-
-
 def iso_date(value: Any) -> str | None:
-    """A publication date as YYYY-MM-DD in UTC, or None where there is none to be read.
+    """Read a publication date as YYYY-MM-DD in UTC; None where the value is no date.
 
-    Understood are seconds or milliseconds since 1970, MongoDB's {"$date": …}, ISO dates, and what python-dateutil reads
-    when it names day, month and year. Of 03/04/2020 the month is taken to come first, as American sites write it.
+    Read are seconds or milliseconds since 1970, MongoDB's {"$date": …}, ISO dates, and texts that name day, month and
+    year, as python-dateutil reads them. 03/04/2020 is the 4th of March, as American sites write it.
     """
     if isinstance(value, dict):
         value = value.get("$date")
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, int | float):
-        # JSON knows integers that no float holds.
-        return _from_seconds(float(value)) if abs(value) < MOST_SECONDS else None
+        # JSON may hold integers that no float can.
+        return _from_seconds(float(value)) if abs(value) < MAX_TIMESTAMP else None
     if not isinstance(value, str) or len(value) > 100:
         return None
     value = unicodedata.normalize("NFKC", value).strip()
     if found := _MONGO_DATE.fullmatch(value):
         value = found.group(1).strip()
-    # Eight digits may be 20200131; ten and thirteen are seconds and milliseconds.
+    # Eight digits may be 20200131; ten are seconds and thirteen milliseconds.
     if _NUMBER.fullmatch(value) and len(value.split(".")[0]) >= 9:
         return _from_seconds(float(value))
     return _from_words(value)
 
 
 def _from_seconds(seconds: float) -> str | None:
-    if seconds == 0:  # "unknown", as crawlers write it
+    if seconds == 0:  # crawlers write 0 for "unknown"
         return None
     if abs(seconds) > 1e11:  # milliseconds: as seconds it would be the year 5138
         seconds /= 1000
@@ -99,16 +97,16 @@ def _from_seconds(seconds: float) -> str | None:
 
 
 def _from_words(value: str) -> str | None:
-    from dateutil import parser  # 30 ms; only for data that have dates in words
+    from dateutil import parser  # takes 30 ms to import, for dates in words only
 
     try:
-        # Parsed against two different days: what the string does not name would differ between them.
+        # Parsed with two different default days: a part that the text does not name differs between them.
         days = datetime(2000, 1, 1), datetime(2001, 2, 2)
         first, second = (parser.parse(value, default=day, tzinfos=_zone) for day in days)
         if first.date() != second.date():
             return None
         return _within_reason(first.astimezone(timezone.utc) if first.tzinfo else first)
-    except (ValueError, OverflowError, TypeError, AttributeError):  # whatever a parser of free text can raise
+    except (ValueError, OverflowError, TypeError, AttributeError):  # a parser of free text raises all of these
         return None
 
 
@@ -118,4 +116,4 @@ def _zone(name: str | None, offset: int | None) -> timezone:
 
 
 def _within_reason(moment: datetime) -> str | None:
-    return moment.date().isoformat() if EARLIEST <= moment.year <= LATEST else None
+    return moment.date().isoformat() if EARLIEST_YEAR <= moment.year <= LATEST_YEAR else None

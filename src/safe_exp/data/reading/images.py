@@ -1,4 +1,4 @@
-"""Images that others made: read with bounds, decoded to a small RGB picture, or refused with a reason to count by."""
+"""Images from elsewhere: read within bounds, decoded to a small RGB picture, or refused with a reason to count by."""
 
 import contextlib
 import hashlib
@@ -17,34 +17,34 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from safe_exp.data.reading.untrusted import UnusableArticle, leads_outside
 from safe_exp.system.errors import first_line
 
-# Pillow tries no other format, whatever the file says of itself: its readers of rarer formats are the less tested ones,
-# and that of EPS starts Ghostscript.
+# Pillow tries no other format: its decoders of rarer formats are less tested, and that of EPS starts Ghostscript.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
-MAX_FILE_BYTES = 32 * 2**20  # far above a press photograph; what is larger is no picture made for a web page
-MAX_PIXELS = 2**26  # 67 million: cameras' largest but a few; a PNG of them takes up to 0.8 GB while it is scaled down
+MAX_FILE_BYTES = 32 * 2**20  # far above a press photograph; a larger file was not made for a web page
+MAX_PIXELS = 2**26  # 67 million, as of large cameras; such a PNG takes up to 0.8 GB while it is scaled down
 WORKING_SIDE = 512  # pixels of the longer side after decoding; the captioners look at 384 and fewer
-MIN_SIDE = 8  # pixels of the shorter side after that; below lie tracking pixels, spacers and rules, which show nothing
+MIN_SIDE = 8  # pixels of the shorter side after that; smaller ones are tracking pixels, spacers and rules
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\x00", b"MM\x00*")  # how FORMATS start
 OTHER_FORMATS = {b"%!PS": "EPS", b"%PDF": "PDF", b"8BPS": "PSD", b"SIMPLE": "FITS", b"\x00\x00\x01\x00": "ICO"}
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
-logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it logs what it raises, and UnusableImage says it already
+logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it logs the errors that it raises, which UnusableImage tells
 
 
 class UnusableImage(UnusableArticle):
-    """An image that cannot be used: `reason` is a short fixed phrase to count by, `detail` says what was found."""
+    """An image that cannot be used; `reason` is a short fixed phrase to count by, `detail` tells what was found."""
 
 
 def read_image_file(path: Path, root: Path) -> bytes:
-    """The bytes of an image file below `root`, which must be resolved already.
+    """Read the bytes of an image file below `root`, which is resolved already.
+
+    A data set from elsewhere must not pull in other files of this machine by a link, `..` or a path from /.
 
     Raises:
-        UnusableImage: missing, no plain file, larger than MAX_FILE_BYTES, unreadable, or outside the root: a data set
-            from elsewhere must not be able to pull in other files of this machine, by a link, `..` or a path from /.
+        UnusableImage: the file is missing, no plain file, larger than MAX_FILE_BYTES, unreadable, or outside the root.
     """
     if leads_outside(path, root) or not Path(os.path.normpath(path)).is_relative_to(root) or _parent_leaves(path, root):
         raise UnusableImage("image file lies outside data.root", path.name)
     try:
-        # O_NONBLOCK: opening a named pipe would wait for its writer for ever.
+        # Without O_NONBLOCK, opening a named pipe would wait for its writer for ever.
         with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise UnusableImage("image file cannot be read", f"{path.name} is not a plain file")
@@ -59,19 +59,19 @@ def read_image_file(path: Path, root: Path) -> bytes:
 
 
 def decode_image(content: bytes, name: str) -> Image.Image:
-    """The picture as RGB, upright, its longer side at most WORKING_SIDE pixels; transparent parts are white.
+    """Decode a picture to RGB, upright, its longer side at most WORKING_SIDE pixels; transparent parts become white.
 
-    The content decides what it is and not the name, which only appears in messages. Of an animation the first frame
-    counts. 16 bits become the upper 8, as libpng does it. CMYK is converted without its colour profile.
+    The content alone decides the format; `name` only appears in messages. Of an animation the first frame is taken. 16
+    bits become the upper 8, as libpng does it. CMYK is converted without its colour profile.
 
     Raises:
-        UnusableImage: empty, not an image, of a format that is not accepted, truncated or damaged, with too many
-            pixels, or too small to show anything.
+        UnusableImage: it is empty, not an image, of a format that is not accepted, truncated or damaged, has too many
+            pixels, or is too small to show anything.
     """
     if not content:
         raise UnusableImage("image file is empty", name)
     with warnings.catch_warnings():
-        # Nobody can act on Pillow's warnings about a stranger's metadata, and MAX_PIXELS is below its own bound.
+        # Users cannot act on Pillow's warnings about metadata, and MAX_PIXELS is below the bound that it warns of.
         warnings.simplefilter("ignore")
         image = _open(content, name)
         _check_size(*image.size, name)
@@ -79,28 +79,28 @@ def decode_image(content: bytes, name: str) -> Image.Image:
             return _decode(image, name)
         except UnusableImage:
             raise
-        except Exception as error:  # damaged files make Pillow raise nearly anything: struct.error, IndexError, …
+        except Exception as error:  # damaged files make Pillow raise struct.error, IndexError and many more
             raise UnusableImage("image is damaged", f"{name}: {first_line(error)}") from error
 
 
 def content_hash(content: bytes) -> str:
-    """SHA-256 of the file's bytes, in hexadecimal: equal for copies of a file, whatever they are called."""
+    """SHA-256 of a file's bytes, in hexadecimal: equal for copies of a file under any name."""
     return hashlib.sha256(content).hexdigest()
 
 
 def perceptual_hash(image: Image.Image) -> int:
-    """64 bits that stay nearly the same when a picture is scaled, compressed again or made lighter.
+    """Perceptual hash of a picture: 64 bits, of which few change when it is scaled, compressed again or made lighter.
 
     ImageHash's pHash: the signs of the 8 x 8 lowest frequencies of the picture's cosine transform about their median.
     Measured on 400 news pictures: copies scaled to 3/5 and stored at JPEG quality 40 were 0.4 bits from the original
     on average and 4 at most (difference hash: 0.8 and 5), and of the 79,800 pairs of different pictures 29 were within
-    6 bits (average hash: 279). Plain pictures of one colour share one hash.
+    6 bits (average hash: 279). Pictures of a single colour share one hash.
     """
     return int(str(imagehash.phash(image)), 16)
 
 
 def _parent_leaves(path: Path, root: Path) -> bool:
-    """Whether a folder on the way to `path` is a link out of the root."""
+    """Tell if a folder on the way to `path` is a link out of the root."""
     try:
         return not path.parent.resolve().is_relative_to(root)
     except (OSError, RuntimeError):  # a circle of links
@@ -119,7 +119,7 @@ def _open(content: bytes, name: str) -> Image.Image:
 
 
 def _not_accepted(content: bytes, name: str) -> UnusableImage:
-    """Why Pillow found none of FORMATS; AVIF under the name .jpg is common enough on the web to be named."""
+    """Find the reason why Pillow recognised none of FORMATS; web sites often serve AVIF under the name .jpg."""
     start = content[:64].lstrip(b"\xef\xbb\xbf \t\r\n")
     if start.startswith(b"<"):
         return UnusableImage("not an image", f"{name}: a web page, SVG or XML")
@@ -134,6 +134,11 @@ def _not_accepted(content: bytes, name: str) -> UnusableImage:
 
 
 def _check_size(width: int, height: int, name: str) -> None:
+    """Refuse a picture of more than MAX_PIXELS, or of less than MIN_SIDE after scaling.
+
+    Raises:
+        UnusableImage: it is too large, too small or too narrow; the message gives its size.
+    """
     if width * height > MAX_PIXELS:
         raise UnusableImage("image has too many pixels", f"{name}: {width} x {height}, at most {MAX_PIXELS:,} are read")
     if min(width, height) * min(1, WORKING_SIDE / max(width, height)) < MIN_SIDE:
@@ -157,7 +162,7 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
 
 @contextlib.contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Send file descriptor 2 nowhere: libtiff complains there, past Python's warnings and logging."""
+    """Discard file descriptor 2, to which libtiff writes, past Python's warnings and logging."""
     try:
         kept = os.dup(2)
     except OSError:  # closed already
@@ -174,7 +179,11 @@ def _silent_stderr() -> Iterator[None]:
 
 
 def _plain_mode(image: Image.Image, name: str) -> Image.Image:
-    """The picture in one of the modes L, RGB and RGBA, which can be scaled."""
+    """Convert a picture to mode L, RGB or RGBA, which can be scaled.
+
+    Raises:
+        UnusableImage: its pixels are measurements of an unknown range.
+    """
     if image.mode in SIXTEEN_BITS:
         pixels = np.asarray(image).astype(np.uint16)
         grey = Image.fromarray((pixels >> 8).astype(np.uint8))  # convert("L") would clip everything above 255 to white
@@ -182,7 +191,7 @@ def _plain_mode(image: Image.Image, name: str) -> Image.Image:
             grey = grey.convert("RGBA")
             grey.putalpha(Image.fromarray(np.where(pixels == clear, 0, 255).astype(np.uint8)))
         return grey
-    if image.mode in ("I", "F"):  # measurements; nothing in the file says which value is white
+    if image.mode in ("I", "F"):  # measurements; the file does not tell which value is white
         raise UnusableImage("image has pixels of an unknown range", f"{name}: mode {image.mode}")
     if image.has_transparency_data:
         return image.convert("RGBA")

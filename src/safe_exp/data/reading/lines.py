@@ -1,4 +1,4 @@
-"""JSON lines as they arrive: bounded, whatever is in them, and one answer due for each."""
+"""JSON lines as they arrive on a stream: read within bounds, an article or a refusal for each."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from safe_exp.data.reading.untrusted import UnusableArticle, parse_object
 
 log = logging.getLogger(__name__)
 
-MAX_LINE_BYTES = 4_000_000  # a book has one million; a longer line is answered without being kept
-CHUNK_BYTES = 1 << 20  # taken at a time, if so much has arrived
+MAX_LINE_BYTES = 4_000_000  # a book has one million; a longer line is refused and not kept
+CHUNK_BYTES = 1 << 20  # read at a time, if so much has arrived
 MAX_ID_CHARS = 200
-CONTENT = ("title", "text", "caption", "image")  # keys of a line, beside its id
-MOST_KEYS, MAX_KEY_CHARS = 5, 40  # of other keys that an answer names
+CONTENT_KEYS = ("title", "text", "caption", "image")  # beside the id
+MAX_NAMED_KEYS, MAX_KEY_CHARS = 5, 40  # of other keys named in messages
 TOO_LONG = object()
 
 Line = tuple[int, Any]  # number from 1; its bytes, or TOO_LONG
 
 
 def arriving_lines(stream: io.BufferedReader, most: int) -> Iterator[list[Line]]:
-    """The lines of a stream, at most `most` at a time: those that have arrived, without waiting for more.
+    """Yield the lines of a stream that have arrived, at most `most` at a time, without waiting for more.
 
-    So who types one line gets its answer before the next, and who sends many gets them answered many at a time. Memory
-    is bounded by CHUNK_BYTES and MAX_LINE_BYTES, however long the stream or a line of it is.
+    A line that is typed is answered before the next one, and many lines that are sent are answered many at a time.
+    CHUNK_BYTES and MAX_LINE_BYTES bound the memory for any stream and any line.
     """
     number, rest, cut = 0, b"", False
     while chunk := stream.read1(CHUNK_BYTES):
@@ -50,20 +50,21 @@ def arriving_lines(stream: io.BufferedReader, most: int) -> Iterator[list[Line]]
 
 @dataclass
 class LineReader:
-    """Reads one article from a line: an object with any of id, title, text, caption and image; other keys are ignored.
+    """Read articles from lines: objects with any of id, title, text, caption and image; other keys are ignored.
 
     Args:
-        images: the folder outside of which no image is read; None: lines may name none, since who writes them need not
-            be who runs this, and a path could point at any file of this machine.
+        images: the folder outside of which no image is read; None: lines may name no image. Lines may come from
+            elsewhere, and a path could point at any file of this machine.
     """
 
     images: Path | None
 
     def __post_init__(self) -> None:
-        self._unread: set[str] = set()  # keys of no meaning that have been named
+        self._unread: set[str] = set()  # unknown keys that have been named in a message
         self._images = None if self.images is None else self.images.expanduser().resolve()
 
     def read(self, line: Line) -> Article | LeftOut:
+        """Read the article of a line, or give the reason why there is none."""
         number, content = line
         article_id = f"line {number}"
         try:
@@ -82,13 +83,15 @@ class LineReader:
             return LeftOut(article_id, error.reason, error.detail)
 
     def _article(self, article_id: str, values: dict[str, Any]) -> Article:
-        if values.keys().isdisjoint(CONTENT):
-            found = ", ".join(_shown(key) for key in list(values)[:MOST_KEYS]) or "nothing"
-            raise UnusableArticle("no article", f"expected any of {', '.join(CONTENT)}; found {found}")
-        unread = [key for key in values if key not in ("id", *CONTENT) and key not in self._unread]
-        for key in unread[: MOST_KEYS - len(self._unread)]:
+        if values.keys().isdisjoint(CONTENT_KEYS):
+            found = ", ".join(_shorten_key(key) for key in list(values)[:MAX_NAMED_KEYS]) or "nothing"
+            raise UnusableArticle("no article", f"expected any of {', '.join(CONTENT_KEYS)}; found {found}")
+        unread = [key for key in values if key not in ("id", *CONTENT_KEYS) and key not in self._unread]
+        for key in unread[: MAX_NAMED_KEYS - len(self._unread)]:
             self._unread.add(key)
-            log.info("%s: '%s' is not read, here and below; %s are.", article_id, _shown(key), ", ".join(CONTENT))
+            log.info(
+                "%s: '%s' is not read, here and below; %s are.", article_id, _shorten_key(key), ", ".join(CONTENT_KEYS)
+            )
         title, text, caption = (as_text(values.get(name)) for name in ("title", "text", "caption"))
         image = self._image(values.get("image"))
         require_words(article_id, title, text, has_visual=bool(caption or image))
@@ -111,5 +114,5 @@ class LineReader:
         return path
 
 
-def _shown(key: str) -> str:
-    return as_text(key)[:MAX_KEY_CHARS]  # as_text leaves nothing in it that a terminal or a file could not hold
+def _shorten_key(key: str) -> str:
+    return as_text(key)[:MAX_KEY_CHARS]  # as_text removes characters that a terminal or a file cannot hold

@@ -1,4 +1,4 @@
-"""Files that others wrote: read whole, within bounds, from inside the root, or refused with a reason to count by."""
+"""Files from elsewhere: read whole, within bounds, from inside the root, or refused with a reason to count by."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-MAX_ARTICLE_BYTES = 64_000_000  # a book has one million; more than this is a dump, and 256 of them are read at a time
-# Detection looks at this much of a file; it is slow, and a page that is mixed after 64 kB is beyond repair anyway.
+MAX_ARTICLE_BYTES = 64_000_000  # a book has one million; a larger file is a dump, and 256 articles are read at a time
+# Read by the detection of encodings, which is slow.
 PROBED_BYTES = 65_536
 MOSTLY_ASCII = 0.2  # share of odd bytes: French has 0.05, Russian or Chinese in an encoding of their own 0.8
 BYTE_ORDER_MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
@@ -21,29 +21,34 @@ BYTE_ORDER_MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
 
 
 class UnusableArticle(Exception):
-    """An article that cannot be used: `reason` is a short fixed phrase to count by, `detail` says what was found."""
+    """An article that cannot be used; `reason` is a short fixed phrase to count by, `detail` tells what was found."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason} ({detail})")
         self.reason = reason
         self.detail = detail
 
-    def __reduce__(self) -> tuple[type, tuple[str, str]]:  # it travels between processes
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:  # it is sent between processes
         return type(self), (self.reason, self.detail)
 
 
 def read_text(path: Path, root: Path, what: str, max_bytes: int = MAX_ARTICLE_BYTES) -> str:
-    """The text of a file below `root`. `what` names the file in the reason, as in "caption".
+    """Read the text of a file below `root`; `what` names the file in the reason, as in "caption".
+
+    A data set from elsewhere must not pull in other files of this machine by a link.
 
     Raises:
-        UnusableArticle: missing, unreadable, too large, in no encoding that can be told, or a link that leads out of
-            the root: a data set from elsewhere must not be able to pull in other files of this machine.
+        UnusableArticle: the file is missing, unreadable, too large, in an unknown encoding, or a link out of the root.
     """
-    return decode_text(read_bytes(path, root, what, max_bytes), what, path.name)
+    return decode_text(_read_bytes(path, root, what, max_bytes), what, path.name)
 
 
-def read_bytes(path: Path, root: Path, what: str, max_bytes: int) -> bytes:
-    """The content of a file below `root`; raises as `read_text` does."""
+def _read_bytes(path: Path, root: Path, what: str, max_bytes: int) -> bytes:
+    """Read the content of a file below `root`.
+
+    Raises:
+        UnusableArticle: the file is missing, unreadable, larger than `max_bytes`, or a link out of the root.
+    """
     if leads_outside(path, root):
         raise UnusableArticle("a link leads outside data.root", path.name)
     try:
@@ -59,7 +64,7 @@ def read_bytes(path: Path, root: Path, what: str, max_bytes: int) -> bytes:
 
 
 def decode_text(content: bytes, what: str, name: str) -> str:
-    """Bytes as text: by the byte-order mark, else UTF-8, else Windows-1252 or what the bytes look like.
+    """Decode bytes by their byte-order mark, else as UTF-8, else as Windows-1252 or the encoding detected.
 
     Raises:
         UnusableArticle: no encoding fits.
@@ -68,7 +73,7 @@ def decode_text(content: bytes, what: str, name: str) -> str:
     try:
         return content.decode(encoding or "utf-8")
     except UnicodeDecodeError as error:
-        guess = None if encoding else _guessed_encoding(content)
+        guess = None if encoding else _guess_encoding(content)
         try:
             if guess is not None:
                 return content.decode(guess)
@@ -77,14 +82,15 @@ def decode_text(content: bytes, what: str, name: str) -> str:
         raise UnusableArticle(f"encoding of the {what} cannot be told", f"{name}: byte {error.start}") from error
 
 
-def _guessed_encoding(content: bytes) -> str | None:
-    if b"\x00" in content[:PROBED_BYTES]:  # no 8-bit text holds these; UTF-16 without a mark is not guessed at
+def _guess_encoding(content: bytes) -> str | None:
+    """Guess the encoding of a text that is not UTF-8; None where no guess is safe."""
+    if b"\x00" in content[:PROBED_BYTES]:  # no 8-bit text holds these; UTF-16 without a mark is not guessed
         return None
-    # The bytes before and behind the first odd one: a page that starts with 64 kB of plain ASCII tells nothing.
+    # The bytes around the first one that is not ASCII: a page may start with more than PROBED_BYTES of ASCII.
     first_odd = next(i for i, byte in enumerate(content) if byte >= 0x80)
     probe = content[max(0, first_odd - PROBED_BYTES // 2) :][:PROBED_BYTES]
     if sum(byte >= 0x80 for byte in probe) < MOSTLY_ASCII * len(probe):
-        # A few odd bytes between plain letters: what browsers take such a page for. Detectors need far more of them.
+        # A few odd bytes between plain letters. Browsers take such a page for this; detectors need far more of them.
         return "cp1252"
     from charset_normalizer import from_bytes  # slow to import, and rarely needed
 
@@ -93,10 +99,10 @@ def _guessed_encoding(content: bytes) -> str | None:
 
 
 def parse_object(raw: str, what: str, name: str) -> dict[str, Any]:
-    """A JSON object from text.
+    """Parse a text as a JSON object.
 
     Raises:
-        UnusableArticle: it is no valid JSON, or something else than an object.
+        UnusableArticle: it is no valid JSON, or no object.
     """
     try:
         content = json.loads(raw, strict=False)  # crawlers leave raw line breaks and tabs inside strings
@@ -108,7 +114,7 @@ def parse_object(raw: str, what: str, name: str) -> dict[str, Any]:
 
 
 def leads_outside(path: Path, root: Path) -> bool:
-    """Whether `path` is a link to somewhere outside `root`, which must be resolved already."""
+    """Tell if `path` is a link to a place outside `root`, which is resolved already."""
     try:
         return path.is_symlink() and not path.resolve().is_relative_to(root)
     except (OSError, RuntimeError):  # a circle of links leads nowhere

@@ -1,1 +1,1 @@
-"""Which article stands on which side: train, val or test."""
+"""Splitting: the side of each article, train, val or test; near-duplicates and publishers that must not be torn."""

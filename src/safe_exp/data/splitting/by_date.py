@@ -1,4 +1,4 @@
-"""A split by time: the past is trained on, the newest is scored."""
+"""Split by date: train on the past, test on the newest articles."""
 
 import re
 from collections.abc import Sequence
@@ -8,24 +8,29 @@ import numpy as np
 
 from safe_exp.system.errors import UserError
 
-DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])")
+DATE_PATTERN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])")
 NO_DATE, BAD_DATE = "no date", "date is not year-month-day"
 
 
 def split_by_date(
     groups: np.ndarray, dates: Sequence[str | None], val_fraction: float, test_fraction: float
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Train on the oldest articles, validate on the next and test on the newest; the days nearest to the fractions cut.
+    """Split N articles by date: the oldest for training, the next for validation, the newest for the test.
 
-    A group of near-duplicates stands where its newest member stands, so that no word of a later article is trained on.
-    All articles of a day stand on one side. Articles without a date cannot be placed and stand on none.
+    The cuts fall between the days that come nearest to the fractions, and all articles of a day stand on one side. A
+    group of near-duplicates stands where its newest member stands, so that no word of a later article is trained on.
+    Articles without a date stand on no side.
 
+    Args:
+        groups: (N,) int64; near-duplicates share a number.
+        dates: of N articles, as SplitColumns has them.
+        val_fraction, test_fraction: of the dated articles.
     Returns:
-        Rows of train, val and test, and rows on no side by reason.
+        Rows (n,) int64 of train, val and test by name; and rows on no side by reason.
     Raises:
-        UserError: fewer than three dates.
+        UserError: no article has a date, or all together have fewer than three.
     """
-    days = np.array([_day(value) for value in dates], dtype=np.int64)  # (N,) 0: NO_DATE, -1: BAD_DATE
+    days = np.array([_number_day(value) for value in dates], dtype=np.int64)  # (N,) 0: NO_DATE, -1: BAD_DATE
     unplaced = {reason: np.flatnonzero(days == code) for reason, code in ((NO_DATE, 0), (BAD_DATE, -1))}
     unplaced = {reason: rows for reason, rows in unplaced.items() if len(rows)}
     rows = np.flatnonzero(days > 0)
@@ -37,7 +42,7 @@ def split_by_date(
         )
     newest = np.zeros(int(groups.max()) + 1, dtype=np.int64)
     np.maximum.at(newest, groups[rows], days[rows])
-    day = newest[groups[rows]]  # (n,) of the newest near-duplicate
+    day = newest[groups[rows]]  # (n,) of the article's newest near-duplicate
     distinct, count = np.unique(day, return_counts=True)
     if len(distinct) < 3:
         named = " and ".join(date.fromordinal(int(value)).isoformat() for value in distinct)
@@ -59,13 +64,13 @@ def split_by_date(
     return sides, unplaced
 
 
-def _day(value: str | None) -> int:
-    """A date as the number of its day, 0 for none and -1 for what is not a date. The time of day plays no part."""
+def _number_day(value: str | None) -> int:
+    """Number the day of a date, whatever its time of day; 0 for no date, -1 for a text that is none."""
     text = (value or "").strip()
     if not text:
         return 0
     try:
-        # Newer Pythons read some runs of ten digits, which are mostly seconds since 1970, as a date.
-        return date.fromisoformat(text[:10]).toordinal() if DAY.match(text) else -1
+        # Newer Pythons take some runs of ten digits, mostly seconds since 1970, for a date.
+        return date.fromisoformat(text[:10]).toordinal() if DATE_PATTERN.match(text) else -1
     except ValueError:
         return -1

@@ -1,10 +1,10 @@
-"""Articles that are copies or near-copies of one another, by their words or by their picture.
+"""Near-duplicates: articles that are copies or near-copies of one another, by their words or by their picture.
 
-Texts: MinHash (Broder 1997) over shingles of words, by datasketch; banding finds the candidates, and the estimated
-Jaccard similarity of the two sets of shingles decides. An excerpt of a much longer text has a small Jaccard similarity
-with it and is not found. Pictures: the same file, or perceptual hashes a few bits apart, where few stories have it.
+Texts: MinHash (Broder 1997) over shingles of words, by datasketch. Banding finds the candidates; the estimated Jaccard
+similarity of the two sets of shingles decides. An excerpt of a much longer text has a small Jaccard similarity with it
+and is not found. Pictures: the same file, or perceptual hashes a few bits apart, unless many stories have the picture.
 
-Nothing here compares all pairs of a large set: 200,000 articles take about 20 seconds and 0.3 GB.
+No step compares all pairs of a large set: 200,000 articles take about 20 seconds and 0.3 GB.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from itertools import combinations, pairwise
 import numpy as np
 from datasketch import MinHash
 
-from safe_exp.data.splitting.groups import joined, numbered, sizes
+from safe_exp.data.splitting.groups import count_members, join_groups, number_keys
 
 log = logging.getLogger(__name__)
 
@@ -28,21 +28,21 @@ log = logging.getLogger(__name__)
 SHINGLE_WORDS = 3
 # On three real collections (1,374 articles) no two unrelated articles come above 0.41, while edited agency stories,
 # pages of one template and error pages begin at 0.51.
-SIMILAR = 0.5
+MIN_SIMILARITY = 0.5
 # The estimate's standard deviation is sqrt(J (1 - J) / 128), 0.044 at J = 0.5; 512 bytes for each article.
 PERMUTATIONS = 128
 # A pair of similarity J agrees in some band of 4 with probability 1 - (1 - J^4)^32: 0.003 at 0.1, 0.87 at 0.5, 0.99 at
-# 0.6. Candidates are checked, so a missed pair costs more than a needless one.
+# 0.6. Candidates are checked, so a needless pair costs less than a missed one.
 BAND_ROWS = 4
-# About 8,000 words, 5 ms: a body of 10 MB is a dump, not an article. text_key reads all of it.
+# About 8,000 words, 5 ms: a body of 10 MB is a dump, not an article. text_key reads a body in full.
 MAX_CHARACTERS = 50_000
-# Of a bucket with more than this, each member meets only so many neighbours; sorting has brought alike ones together.
-WINDOW = 64
+# In a larger bucket each member is compared with so many neighbours; sorting has brought similar ones together.
+MAX_NEIGHBOURS = 64
 # Re-encoding and scaling move a perceptual hash of 64 bits by 0 to 4; different pictures begin at about 8.
 PERCEPTUAL_BITS = 4
-# A picture under more stories than this is a stock picture or a logo, and says nothing of what they have in common.
+# A picture under more stories than this is a stock picture or a logo, and ties none of them.
 MAX_STORIES = 4
-CHUNK = 1 << 16  # pairs compared at a time: 64 MB
+CHUNK_PAIRS = 1 << 16  # pairs compared at a time: 64 MB
 SIGNATURE_RECIPE = f"datasketch affine32, crc32, {SHINGLE_WORDS} words, {PERMUTATIONS} permutations, {MAX_CHARACTERS}"
 
 # Chinese and Japanese write no spaces, so each of their characters counts as a word.
@@ -51,20 +51,19 @@ WORD = re.compile(r"[^\W_\u3040-\u30ff\u3400-\u9fff]+|[\u3040-\u30ff\u3400-\u9ff
 
 @dataclass(frozen=True)
 class DuplicateGroups:
-    """Which articles belong together, and how many of them for which reason; one article may have several."""
+    """Groups of near-duplicates, and the number of articles grouped for each reason; an article may have several."""
 
     group: np.ndarray  # (N,) int64, numbered by first appearance
-    exact_copies: int  # articles whose text another article has as well
-    near_texts: int  # articles whose text is nearly another's, and not the same
+    exact_copies: int  # articles with the same text as another
+    near_texts: int  # articles with nearly the text of another, but not the same
     identical_images: int  # articles tied to another story by the same picture
     near_images: int  # articles tied to another story by nearly the same picture, and by no identical one
 
 
 def text_key(title_and_text: str) -> str:
-    """What copies of a text have in common: its words without case, punctuation and runs of white space, as a SHA-256.
+    """SHA-256 of a text's words, without case, punctuation and runs of white space: equal for copies of a text.
 
-    A text of punctuation alone would lose everything, and with it all such texts would count as copies; it keeps its
-    characters.
+    A text of punctuation alone keeps its characters, since all such texts would count as copies otherwise.
     """
     folded = title_and_text.casefold()
     words = " ".join(re.sub(r"[\W_]+", " ", folded).split())
@@ -72,13 +71,13 @@ def text_key(title_and_text: str) -> str:
 
 
 def minhash_signature(title_and_text: str) -> np.ndarray:
-    """The MinHash signature of a text, (PERMUTATIONS,) uint32, the same on every machine.
+    """MinHash signature of a text, (PERMUTATIONS,) uint32, the same on every machine.
 
     The share of equal numbers in two signatures estimates the Jaccard similarity of the texts' sets of shingles. A text
-    of fewer words than a shingle is one shingle, and a text without words is its characters, so such texts are alike
-    only when they are the same. About 0.3 ms for 500 words.
+    with fewer words than a shingle is one shingle, and a text without words is its characters: such texts are similar
+    only if they are the same. Takes about 0.3 ms for 500 words.
     """
-    # crc32 spreads enough, since datasketch mixes its bits again, and saves most of the time of a cryptographic hash.
+    # crc32 suffices, since datasketch mixes its bits again; a cryptographic hash would take most of the time.
     minhash = MinHash(PERMUTATIONS, hashfunc=zlib.crc32, permutations=_permutations(), scheme="affine32")
     minhash.update_batch(_shingles(title_and_text))
     return minhash.hashvalues
@@ -91,18 +90,18 @@ def near_duplicate_groups(
     perceptual_hashes: np.ndarray,
     has_image: np.ndarray,
 ) -> DuplicateGroups:
-    """Groups of articles that are tied, over any number of steps, by their text or by a picture that few stories share.
+    """Group N articles that are tied by their text, or by a picture that few stories share; ties chain.
 
     Args:
-        text_keys: of `text_key`, N of them.
-        signatures: of `minhash_signature` (N, PERMUTATIONS), in memory or mapped from a file.
-        image_hashes: of the picture's content; None where there is none.
-        perceptual_hashes: (N,) uint64, whatever where there is no picture.
+        text_keys: the `text_key` of each article.
+        signatures: the `minhash_signature` of each, (N, PERMUTATIONS) uint32, in memory or mapped from a file.
+        image_hashes: hash of each picture's content; None where there is none.
+        perceptual_hashes: (N,) uint64; any number where there is no picture.
         has_image: (N,) bool.
     """
-    if len(text_keys) >= CHUNK:
+    if len(text_keys) >= CHUNK_PAIRS:
         log.info("Looking for near-duplicates among %s articles.", f"{len(text_keys):,}")
-    texts = numbered(text_keys)  # (N,)
+    texts = number_keys(text_keys)  # (N,)
     _, first = np.unique(texts, return_index=True)  # (T,) one article for each text
     stories = _alike_texts(np.asarray(signatures), first)[texts]  # (N,)
     texts_of_story = np.bincount(stories[first])
@@ -110,15 +109,15 @@ def near_duplicate_groups(
     has_image = np.asarray(has_image, dtype=bool)
     has_hash = has_image & np.array([key is not None for key in image_hashes], dtype=bool)
     values, value = np.unique(np.asarray(perceptual_hashes, dtype=np.uint64)[has_image], return_inverse=True)
-    same_links, same = _ties(numbered(image_hashes)[has_hash], stories, has_hash)
+    same_links, same = _ties(number_keys(image_hashes)[has_hash], stories, has_hash)
     # Where a chain of neighbours has grown too long to say anything, equal perceptual hashes still may.
     equal_links, equal = _ties(value, stories, has_image)
     close_links, close = _ties(_close_hashes(values)[value], stories, has_image)
 
     left, right = np.concatenate([same_links, equal_links, close_links], axis=1)
     return DuplicateGroups(
-        group=joined(stories, left, right),
-        exact_copies=int((sizes(texts) > 1).sum()),
+        group=join_groups(stories, left, right),
+        exact_copies=int((count_members(texts) > 1).sum()),
         near_texts=int((texts_of_story[stories] > 1).sum()),
         identical_images=int(same.sum()),
         near_images=int(((equal | close) & ~same).sum()),
@@ -139,25 +138,25 @@ def _shingles(text: str) -> list[bytes]:
 
 
 def _alike_texts(signatures: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Groups (T,) of the texts signatures[rows] whose estimated similarity is at least SIMILAR, over any steps."""
+    """Group the T texts signatures[rows] by an estimated similarity of at least MIN_SIMILARITY: (T,) int64."""
     groups = np.arange(len(rows))
     for start in range(0, PERMUTATIONS, BAND_ROWS):
         band = signatures[rows, start : start + BAND_ROWS].astype(np.uint64)  # (T, BAND_ROWS)
         bucket = np.zeros(len(rows), dtype=np.uint64)
         for column in band.T:
-            bucket = (bucket ^ column) * np.uint64(0x9E3779B97F4A7C15)  # wraps; two bands in one bucket cost a check
+            bucket = (bucket ^ column) * np.uint64(0x9E3779B97F4A7C15)  # wraps; a clash of buckets costs one more check
         closer = signatures[rows, (start + BAND_ROWS) % PERMUTATIONS]
-        for left, right in _pairs(bucket, np.lexsort((closer, bucket)), WINDOW):
+        for left, right in _pairs(bucket, np.lexsort((closer, bucket)), MAX_NEIGHBOURS):
             apart = groups[left] != groups[right]
             left, right = left[apart], right[apart]
-            alike = _similarity_at_least(signatures, rows[left], rows[right])
+            alike = _are_similar(signatures, rows[left], rows[right])
             if alike.any():
-                groups = joined(groups, groups[left[alike]], groups[right[alike]])
+                groups = join_groups(groups, groups[left[alike]], groups[right[alike]])
     return groups
 
 
 def _pairs(keys: np.ndarray, order: np.ndarray, window: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of positions with equal keys: first all neighbours in `order`, then all two apart, … up to `window`."""
+    """Yield pairs (K,), (K,) of positions with equal keys: neighbours in `order`, then two apart, … up to `window`."""
     ordered = keys[order]
     at = np.arange(len(keys))
     for step in range(1, window + 1):
@@ -168,41 +167,40 @@ def _pairs(keys: np.ndarray, order: np.ndarray, window: int) -> Iterator[tuple[n
         yield order[at], order[at + step]
 
 
-def _similarity_at_least(signatures: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    least = SIMILAR * PERMUTATIONS
-    parts = [
-        np.count_nonzero(signatures[left[k : k + CHUNK]] == signatures[right[k : k + CHUNK]], axis=1) >= least
-        for k in range(0, len(left), CHUNK)
-    ]
+def _are_similar(signatures: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Compare K pairs of signatures: True where the estimated similarity is at least MIN_SIMILARITY, (K,) bool."""
+    least = MIN_SIMILARITY * PERMUTATIONS
+    chunks = [slice(k, k + CHUNK_PAIRS) for k in range(0, len(left), CHUNK_PAIRS)]
+    parts = [np.count_nonzero(signatures[left[chunk]] == signatures[right[chunk]], axis=1) >= least for chunk in chunks]
     return np.concatenate(parts) if parts else np.zeros(0, dtype=bool)
 
 
 def _close_hashes(values: np.ndarray) -> np.ndarray:
-    """Groups (U,) of different 64-bit hashes that lie within PERCEPTUAL_BITS of one another, over any steps.
+    """Group U different 64-bit hashes that lie within PERCEPTUAL_BITS of one another: (U,) int64.
 
-    Cut into PERCEPTUAL_BITS + 2 pieces, two such hashes agree in at least two; so only hashes that do are compared.
+    Cut into PERCEPTUAL_BITS + 2 pieces, two such hashes agree in at least two pieces. Only hashes that do are compared.
     """
     groups = np.arange(len(values))
     edges = np.linspace(0, 64, PERCEPTUAL_BITS + 3).astype(int)
     masks = [np.uint64(((1 << int(b)) - 1) ^ ((1 << int(a)) - 1)) for a, b in pairwise(edges)]
     for first, second in combinations(masks, 2):
         bucket = values & (first | second)
-        for left, right in _pairs(bucket, np.argsort(bucket, kind="stable"), WINDOW):
+        for left, right in _pairs(bucket, np.argsort(bucket, kind="stable"), MAX_NEIGHBOURS):
             close = np.bitwise_count(values[left] ^ values[right]) <= PERCEPTUAL_BITS
             if close.any():
-                groups = joined(groups, groups[left[close]], groups[right[close]])
+                groups = join_groups(groups, groups[left[close]], groups[right[close]])
     return groups
 
 
 def _ties(pictures: np.ndarray, stories: np.ndarray, having: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which stories a picture ties, because at most MAX_STORIES of them have it.
+    """Find the stories that a picture ties: at most MAX_STORIES of them have it.
 
     Args:
-        pictures: (M,) numbers of the pictures of those M articles that have one.
-        stories: (N,) of all articles.
-        having: (N,) bool, M of them true.
+        pictures: (M,) int64, numbers of the pictures of the M articles that have one.
+        stories: (N,) int64, number of each article's story.
+        having: (N,) bool, true for these M articles.
     Returns:
-        Pairs of stories (2, K), and which articles have such a picture (N,) bool.
+        Pairs of tied stories (2, K) int64; and (N,) bool, true for articles with a picture that ties.
     """
     under = np.unique(np.stack([pictures, stories[having]]), axis=1)  # (2, C) by picture, then story
     count = np.bincount(under[0])  # stories under each picture

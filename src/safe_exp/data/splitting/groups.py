@@ -1,4 +1,4 @@
-"""Groups of articles as one number for each article, and how groups become one."""
+"""Groups of articles: one number for each article, equal within a group."""
 
 from collections.abc import Hashable, Iterable
 
@@ -7,18 +7,18 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 
-def numbered(keys: Iterable[Hashable]) -> np.ndarray:
-    """0, 1, 2, … for the keys in the order in which they first appear; equal keys get equal numbers. (N,) int64."""
+def number_keys(keys: Iterable[Hashable]) -> np.ndarray:
+    """Number N keys 0, 1, 2, … in the order in which they first appear; equal keys get equal numbers. (N,) int64."""
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
-def joined(groups: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """`groups` after group left[k] and group right[k] have become one, for every k and over any number of steps.
+def join_groups(groups: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Join group left[k] with group right[k] for every k; chains of links become one group.
 
     Args:
         groups: (N,) int64, numbers from 0.
-        left, right: (K,) numbers of groups.
+        left, right: (K,) int64, numbers of groups.
     Returns:
         (N,) int64, numbered by first appearance.
     """
@@ -33,6 +33,6 @@ def joined(groups: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarra
     return number[inverse]
 
 
-def sizes(groups: np.ndarray) -> np.ndarray:
-    """For each article how many articles its group has. (N,)."""
+def count_members(groups: np.ndarray) -> np.ndarray:
+    """Count the articles in each article's group: (N,) int64 from `groups` (N,) int64."""
     return np.bincount(groups)[groups] if len(groups) else groups

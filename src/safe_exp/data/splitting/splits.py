@@ -1,4 +1,4 @@
-"""Which articles are trained on, which pick the checkpoint, and which are scored once at the end."""
+"""Splits: articles to train on, to choose the checkpoint by, and to be scored once at the end."""
 
 import re
 from collections.abc import Sequence
@@ -8,19 +8,19 @@ import numpy as np
 
 from safe_exp.config import DataConfig, SplitMethod
 from safe_exp.data.splitting.by_date import split_by_date
-from safe_exp.data.splitting.groups import joined, numbered, sizes
+from safe_exp.data.splitting.groups import count_members, join_groups, number_keys
 from safe_exp.system.errors import UserError
 
 # StratifiedGroupKFold takes 0.15 ms for each group: half a minute for 200,000 articles that name no publisher.
-MOST_GROUPS = 20_000
+MAX_GROUPS = 20_000
 
 
 @dataclass(frozen=True)
 class SplitColumns:
-    """What a split looks at, a row for each article."""
+    """The columns that decide a split, a row for each of N articles."""
 
     ids: Sequence[str]
-    labels: np.ndarray  # (N,) 1 = fake
+    labels: np.ndarray  # (N,) 1 = fake, 0 = real
     groups: np.ndarray  # (N,) int64, near-duplicates share a number: see DuplicateGroups
     sources: Sequence[str | None]  # publishers
     dates: Sequence[str | None]  # ISO 8601, with or without a time of day
@@ -28,37 +28,38 @@ class SplitColumns:
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of the articles on each side, ascending, and what was kept together."""
+    """Rows of the articles on each side, ascending, and counts of what was kept together."""
 
     train: np.ndarray  # (n_train,) int64
-    val: np.ndarray
-    test: np.ndarray
+    val: np.ndarray  # (n_val,) int64
+    test: np.ndarray  # (n_test,) int64
     unplaced: dict[str, np.ndarray]  # rows on no side, by reason; every other article stands on exactly one
-    groups: int  # what was dealt out: groups of near-duplicates, under split=source joined by publisher
-    largest_group: int  # its articles; publishers that share near-duplicates can grow into one that fills a side
-    near_duplicates: int  # articles whose group holds another article as well
+    groups: int  # groups of near-duplicates, under split=source joined by publisher
+    largest_group: int  # articles in it; publishers that share near-duplicates can grow into one that fills a side
+    near_duplicates: int  # articles that share their group with another
     publishers: int
     shared_publishers: int  # publishers with articles on more than one side
     without_source: int  # articles that name no publisher
 
     def sides(self) -> dict[str, np.ndarray]:
+        """Rows (n,) int64 of each side by its name."""
         return {"train": self.train, "val": self.val, "test": self.test}
 
 
 def make_split(columns: SplitColumns, config: DataConfig) -> Split:
-    """Deal the articles out to train, val and test, by `data.seed` alone.
+    """Split the articles into train, val and test; `data.seed` alone decides what is drawn.
 
-    Near-duplicates always stand on one side; under split=source whole publishers do. The test side is fold `data.fold`
-    of `data.folds`, or of round(1/test_fraction); val is one fold of what that leaves, with as many folds as come
-    nearest to val_fraction of all articles. Under split=date nothing is drawn: see `split_by_date`.
+    Near-duplicates stand on one side; under split=source whole publishers do. The test side is fold `data.fold` of
+    `data.folds`; without folds, one of round(1 / test_fraction) parts. Val is one part of what that leaves; its share
+    of all articles comes as near as possible to val_fraction. Under split=date nothing is drawn: see `split_by_date`.
 
     Raises:
-        UserError: too few articles, publishers or dates, or a side without one of the classes, on which AUROC would be
-            undefined.
+        UserError: there are too few articles, publishers or dates, or a side lacks a class, so that AUROC would be
+            undefined on it.
     """
     labels = np.asarray(columns.labels)
-    publishers = publisher_numbers(columns.sources)
-    groups = numbered(np.asarray(columns.groups).tolist())
+    publishers = number_publishers(columns.sources)
+    groups = number_keys(np.asarray(columns.groups).tolist())
     if config.split is SplitMethod.source:
         if (publishers < 0).all():
             raise UserError(
@@ -70,7 +71,7 @@ def make_split(columns: SplitColumns, config: DataConfig) -> Split:
     if config.split is SplitMethod.date:
         sides, unplaced = split_by_date(groups, columns.dates, config.val_fraction, config.test_fraction)
     else:
-        sides = _by_lot(labels, groups, config)
+        sides = _draw_sides(labels, groups, config)
     _check_sides(sides, labels, config)
     standing = np.concatenate([np.unique(publishers[side]) for side in sides.values()])  # once for each side
     return Split(
@@ -78,58 +79,60 @@ def make_split(columns: SplitColumns, config: DataConfig) -> Split:
         unplaced=unplaced,
         groups=len(np.unique(groups[np.concatenate(list(sides.values()))])),
         largest_group=int(np.bincount(groups).max()),
-        near_duplicates=int((sizes(numbered(np.asarray(columns.groups).tolist())) > 1).sum()),
+        near_duplicates=int((count_members(number_keys(np.asarray(columns.groups).tolist())) > 1).sum()),
         publishers=int(publishers.max(initial=-1)) + 1,
         shared_publishers=int((np.bincount(standing[standing >= 0]) > 1).sum()),
         without_source=int((publishers < 0).sum()),
     )
 
 
-def publisher_numbers(sources: Sequence[str | None]) -> np.ndarray:
-    """For each article the number of its publisher, by first appearance; -1 where it names none. (N,) int64."""
+def number_publishers(sources: Sequence[str | None]) -> np.ndarray:
+    """Number the publisher of each article, by first appearance; -1 where it names none. (N,) int64."""
     keys = [_source_key(source) for source in sources]
     named = np.array([key is not None for key in keys], dtype=bool)
     numbers = np.full(len(keys), -1, dtype=np.int64)
-    numbers[named] = numbered(key for key in keys if key is not None)
+    numbers[named] = number_keys(key for key in keys if key is not None)
     return numbers
 
 
 def _source_key(source: str | None) -> str | None:
-    """A publisher's name, or address without protocol and www: both spellings of an address are one publisher."""
+    """Normalise a publisher's name or address; an address is the same with and without protocol and www."""
     key = re.sub(r"^(https?://)?(www\.)?", "", (source or "").strip().casefold()).rstrip("/")
     return key or None
 
 
 def _join_publishers(groups: np.ndarray, publishers: np.ndarray) -> np.ndarray:
-    """Groups of articles linked by a publisher or by near-duplicates, over any number of steps; others stand alone."""
+    """Join groups (N,) of articles that share a publisher; articles of no publisher (-1) keep their group."""
     named = np.flatnonzero(publishers >= 0)
     _, first, publisher = np.unique(publishers[named], return_index=True, return_inverse=True)
-    return joined(groups, groups[named], groups[named[first]][publisher])
+    return join_groups(groups, groups[named], groups[named[first]][publisher])
 
 
-def _by_lot(labels: np.ndarray, groups: np.ndarray, config: DataConfig) -> dict[str, np.ndarray]:
+def _draw_sides(labels: np.ndarray, groups: np.ndarray, config: DataConfig) -> dict[str, np.ndarray]:
+    """Draw the rows of train, val and test from N articles with these labels (N,) and groups (N,)."""
     folds = config.folds or round(1 / config.test_fraction)
     val_folds = max(2, round((1 - 1 / folds) / config.val_fraction))
     rows = np.arange(len(labels))
     test_parts = _deal(rows, labels, groups, folds, config, "data.folds" if config.folds else "data.test_fraction")
-    test = test_parts[config.fold] if config.folds else _first_with_both(test_parts, labels)
+    test = test_parts[config.fold] if config.folds else _pick_part_with_both_classes(test_parts, labels)
     rest = np.setdiff1d(rows, test)
-    val = _first_with_both(_deal(rest, labels, groups, val_folds, config, "data.val_fraction"), labels)
+    val = _pick_part_with_both_classes(_deal(rest, labels, groups, val_folds, config, "data.val_fraction"), labels)
     return {"train": np.setdiff1d(rest, val), "val": val, "test": test}
 
 
 def _deal(
     rows: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: int, config: DataConfig, key: str
 ) -> list[np.ndarray]:
-    """Deal `rows` into `folds` parts that keep whole groups and, as far as these allow, the share of fakes."""
+    """Deal `rows` (n,) into `folds` parts that keep groups whole and, as far as these allow, the share of fakes."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # takes most of a second to import
 
     _check_enough(rows, labels, groups, folds, config, key)
     groups, labels = groups[rows], labels[rows]
     if config.split is SplitMethod.source:
         dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=config.seed)
-        return [rows[part] for _, part in dealer.split(rows, labels, _bundled(groups, labels, config.seed))]
-    # Groups are small: one row of each is dealt, with the label of most of its articles, and the others follow it.
+        bundles = _bundle_lone_articles(groups, labels, config.seed)
+        return [rows[part] for _, part in dealer.split(rows, labels, bundles)]
+    # Groups are small. One row of each is dealt, with the label of most of its articles; the others follow it.
     _, first, member = np.unique(groups, return_index=True, return_inverse=True)  # (G,), (n,)
     fakes = np.bincount(member, weights=labels)
     majority = (2 * fakes >= np.bincount(member)).astype(int)  # (G,)
@@ -141,22 +144,27 @@ def _deal(
     return [rows[part_of[member] == number] for number in range(folds)]
 
 
-def _bundled(groups: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
-    """The groups; where they are too many for StratifiedGroupKFold, lone articles of a class go by the handful."""
-    if len(np.unique(groups)) <= MOST_GROUPS:
+def _bundle_lone_articles(groups: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
+    """Bundle articles that are alone in their group, by class, where StratifiedGroupKFold gets too many groups."""
+    if len(np.unique(groups)) <= MAX_GROUPS:
         return groups
-    alone = np.random.RandomState(seed).permutation(np.flatnonzero(sizes(groups) == 1))
-    handful = -(-len(alone) // MOST_GROUPS)
+    alone = np.random.RandomState(seed).permutation(np.flatnonzero(count_members(groups) == 1))
+    handful = -(-len(alone) // MAX_GROUPS)  # articles in a bundle
     bundles = groups.copy()
     for label in (0, 1):
         rows = alone[labels[alone] == label]
-        bundles[rows] = groups[rows[np.arange(len(rows)) // handful * handful]]  # named for its first article
+        bundles[rows] = groups[rows[np.arange(len(rows)) // handful * handful]]  # the number of its first article
     return bundles
 
 
 def _check_enough(
     rows: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: int, config: DataConfig, key: str
 ) -> None:
+    """Refuse to deal articles into more parts than there are groups of a class.
+
+    Raises:
+        UserError: there are too few; the message gives both numbers and `key`, the setting that asks for the parts.
+    """
     by_source = config.split is SplitMethod.source
     unit = "publishers" if by_source else "articles, copies counted once,"
     linked = " Publishers that share near-duplicates count as one." if by_source else ""
@@ -169,8 +177,8 @@ def _check_enough(
             )
 
 
-def _first_with_both(parts: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
-    # Large publishers can leave a part with one class; any other part is as good a draw.
+def _pick_part_with_both_classes(parts: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
+    # Large publishers can leave a part with one class; another part is as random.
     return next((part for part in parts if len(np.unique(labels[part])) == 2), parts[0])
 
 

@@ -1,25 +1,26 @@
-"""The made articles on disk: a FakeNewsNet-style folder that appears whole or not at all."""
+"""Folder of made articles, in FakeNewsNet's layout; it appears whole or not at all."""
 
 import json
 import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from safe_exp.data.synthetic.pictures import draw_picture
-from safe_exp.data.synthetic.plan import Plan, SyntheticSettings, draws, plan_article
+from safe_exp.data.synthetic.plan import Plan, SyntheticSettings, make_rng, plan_article
 from safe_exp.data.synthetic.stories import write_caption, write_story
 from safe_exp.system.errors import UserError
 
-GENERATOR = 1  # raised with every change of what is made, so that a folder of an older generator is not taken for ours
+GENERATOR_VERSION = 1  # raised with every change of the articles, so that an older folder is not taken for today's
 
 
 def synthetic_folder(config: SyntheticSettings) -> Path:
-    """Where the articles of these settings lie: the name states all that shapes them."""
+    """Name the folder of the articles of these settings, by all that shapes them."""
     name = (
         f"articles{config.articles}_cue{config.cue_strength:g}_mismatch{config.mismatch_strength:g}"
-        f"_seed{config.seed}_v{GENERATOR}"
+        f"_seed{config.seed}_v{GENERATOR_VERSION}"
     )
     return Path(config.root) / name
 
@@ -30,10 +31,10 @@ def write_synthetic(config: SyntheticSettings) -> Path:
     The words are the same, byte for byte, on every machine; so are the pictures under one version of Pillow.
 
     Raises:
-        UserError: data.root holds something else, cannot be written to, or is full.
+        UserError: `data.root` holds other data, cannot be written to, or is full.
     """
     folder = synthetic_folder(config)
-    if folder.is_dir():  # it got its name by a rename when it was complete
+    if folder.is_dir():  # complete, since it is renamed to this name at the end
         return folder
     _require_no_other_data(folder.parent)
     try:
@@ -47,7 +48,11 @@ def write_synthetic(config: SyntheticSettings) -> Path:
 
 
 def _require_no_other_data(root: Path) -> None:
-    """Articles of somebody's own are not to be mixed with made ones, only because data=… was forgotten."""
+    """Refuse to write into a folder of other data, as when `data=…` was forgotten beside `data.root=…`.
+
+    Raises:
+        UserError: the folder holds anything but made articles and hidden files.
+    """
     if not root.is_dir():
         return
     others = [path for path in root.iterdir() if not path.name.startswith((".", "articles"))]
@@ -84,10 +89,10 @@ def _write_article(root: Path, plan: Plan, config: SyntheticSettings) -> None:
     content = json.dumps(article, indent=1, ensure_ascii=False) + "\n"
     folder.joinpath("news_article.json").write_bytes(content.encode("utf-8"))
     folder.joinpath("caption.txt").write_bytes(f"{write_caption(plan, config)}\n".encode())
-    draw_picture(plan.picture, draws(config, plan.number, "picture")).save(folder / "image.png")
+    draw_picture(plan.picture, make_rng(config, plan.number, "picture")).save(folder / "image.png")
 
 
-def _with_progress(numbers: range):
+def _with_progress(numbers: range) -> Iterable[int]:
     from rich.console import Console
     from rich.progress import track
 

@@ -1,9 +1,9 @@
-"""What a classifier could reach at best on the made articles, exact, from the process that makes them.
+"""Best possible figures on the made articles, computed exactly from the process that makes them.
 
-By Neyman and Pearson the likelihood ratio is the best score there is, so its AUROC bounds every model's. Given the
-label, the cue slots and the picture's origin are independent, and everything else (which thing, which publisher, which
-words) is drawn without regard to the label; so the ratio depends on two numbers only: how many of the slots are loud,
-and whether the picture matches. Both take few values, and the sums below run over all of them.
+By Neyman and Pearson the likelihood ratio is the best score, so its AUROC bounds every model's. Given the label, the
+cue slots and the picture's origin are independent; everything else (thing, publisher, words) is drawn without regard to
+the label. So the ratio depends on two things only: the number of loud slots, and the match of picture and story. Both
+take few values, and the sums below run over all of them.
 """
 
 from dataclasses import dataclass
@@ -30,12 +30,14 @@ class Ideal:
 
 
 def ideal_figures(config: SyntheticSettings) -> dict[str, Ideal]:
-    """The best figures by what the classifier may look at.
+    """Compute the best figures of a classifier, by the parts of an article that it sees.
 
-    `everything`: words, and whether the picture matches the story. `words`: the bound of model=text_only. `picture`:
-    what it shows, without the story; the bound of model=visual_only. `match`: only whether they match; the bound of M_s
-    as the scorer. `words_and_picture_apart`: both, each judged without the other, and the two log-ratios added: what
-    SAFE's M_p can express, being linear in t ⊕ v.
+    `everything`: the words, and the match of picture and story.
+    `words_and_picture_apart`: both, each judged without the other, and the two log-ratios added. SAFE's M_p, which is
+    linear in t ⊕ v, can express no more.
+    `words`: the bound of model=text_only.
+    `picture`: the picture without the story; the bound of model=visual_only.
+    `match`: the match of picture and story alone; the bound of M_s as the scorer.
     """
     words, match, picture = _words(config), _match(config), _picture(config)
     seen = {
@@ -45,11 +47,11 @@ def ideal_figures(config: SyntheticSettings) -> dict[str, Ideal]:
         "picture": picture,
         "match": match,
     }
-    return {name: _best(distribution) for name, distribution in seen.items()}
+    return {name: _best_figures(distribution) for name, distribution in seen.items()}
 
 
 def ideal_auroc(config: SyntheticSettings) -> float:
-    """AUROC of the likelihood ratio on all that an article holds: no model can do better, except by luck."""
+    """Compute the AUROC of the likelihood ratio on whole articles; no model does better, except by luck."""
     return ideal_figures(config)["everything"].auroc
 
 
@@ -62,7 +64,7 @@ def _words(config: SyntheticSettings) -> Distribution:
 
 
 def _match(config: SyntheticSettings) -> Distribution:
-    return _yes_or_no(archive_probability(0, config), archive_probability(1, config))
+    return _binary(archive_probability(0, config), archive_probability(1, config))
 
 
 def _picture(config: SyntheticSettings) -> Distribution:
@@ -71,10 +73,10 @@ def _picture(config: SyntheticSettings) -> Distribution:
         archive = archive_probability(label, config)
         return archive * ARCHIVE_AT_NIGHT + (1 - archive) * STORY_AT_NIGHT
 
-    return _yes_or_no(at_night(0), at_night(1))
+    return _binary(at_night(0), at_night(1))
 
 
-def _yes_or_no(real: float, fake: float) -> Distribution:
+def _binary(real: float, fake: float) -> Distribution:
     return {(0,): (1 - real, 1 - fake), (1,): (real, fake)}
 
 
@@ -86,7 +88,7 @@ def _independent(first: Distribution, second: Distribution) -> Distribution:
     }
 
 
-def _best(distribution: Distribution) -> Ideal:
+def _best_figures(distribution: Distribution) -> Ideal:
     outcomes = list(distribution.values())
     auroc = 0.0
     for real_a, fake_a in outcomes:  # a fake with outcome a against a real article with outcome b

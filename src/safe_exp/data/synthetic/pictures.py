@@ -1,4 +1,4 @@
-"""The picture of a made article: one coloured thing in a landscape, by day or at night, drawn with Pillow."""
+"""Picture of a made article: one coloured thing in a landscape, by day or at night, drawn with Pillow."""
 
 import random
 from functools import cache
@@ -31,7 +31,7 @@ GROUNDS: dict[str, Colour] = {
 }
 DARK, GLASS, WOOD = (45, 45, 52), (190, 222, 240), (122, 84, 52)
 
-# Each thing is a list of (shape, points, paint), on a unit square with y downwards; "main" is the thing's own colour.
+# Each thing is a list of (shape, points, paint) on a unit square with y downwards; "main" is the thing's own colour.
 Shape = tuple[str, tuple[float, ...], str]
 THINGS: dict[str, tuple[Shape, ...]] = {
     "boat": (
@@ -98,7 +98,7 @@ THINGS: dict[str, tuple[Shape, ...]] = {
 
 
 def draw_picture(scene: Scene, rng: random.Random) -> Image.Image:
-    """Draw the scene; `rng` moves and sizes the thing and scatters clouds or stars, so that no two are alike."""
+    """Draw the scene. `rng` moves and scales the thing and scatters clouds or stars, so that no two are alike."""
     image = _landscape(scene.place, scene.night).copy()
     draw = ImageDraw.Draw(image)
     if scene.night:
@@ -148,7 +148,7 @@ def _landscape(place: str, night: bool) -> Image.Image:
         draw.line((0, y, WIDTH, y), fill=tuple(int(a + (b - a) * share) for a, b in zip(high, low, strict=True)))
     if night:
         draw.ellipse((WIDTH - 70, 18, WIDTH - 34, 54), fill=(240, 236, 205))
-        draw.ellipse((WIDTH - 80, 12, WIDTH - 46, 46), fill=(13, 17, 44))  # what is left of the moon is a crescent
+        draw.ellipse((WIDTH - 80, 12, WIDTH - 46, 46), fill=(13, 17, 44))  # leaves a crescent of the moon
     else:
         draw.ellipse((WIDTH - 74, 14, WIDTH - 34, 54), fill=(255, 228, 110))
     _draw_backdrop(draw, place, night)

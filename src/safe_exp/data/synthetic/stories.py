@@ -1,9 +1,11 @@
-"""The words of a made article: title, body and the caption of its picture, from a plan."""
+"""Words of a made article: title, body and the caption of its picture, from a plan."""
 
-from safe_exp.data.synthetic.plan import CUE_SLOTS, Plan, Scene, SyntheticSettings, draws, pick
+import random
+
+from safe_exp.data.synthetic.plan import CUE_SLOTS, Plan, Scene, SyntheticSettings, make_rng, pick
 
 # (loud, sober) for each cue slot. The phrases of a slot occur nowhere else, so that an encoder that takes the maximum
-# over an article can still count loud slots: it needs to see that each phrase is there, not how often.
+# over an article can count loud slots: it sees that a phrase is there, not how often.
 CUES = (
     (
         ("Shocking:", "Unbelievable:", "Exposed:"),
@@ -116,8 +118,8 @@ CAPTION_TIMES = {True: ("at night", "on a dark night"), False: ("by day", "on a 
 
 
 def write_story(plan: Plan, config: SyntheticSettings) -> tuple[str, str]:
-    """Title and body of the article: 40 to 120 words together."""
-    rng = draws(config, plan.number, "story")
+    """Write title and body of the article, 40 to 120 words together."""
+    rng = make_rng(config, plan.number, "story")
 
     def fill(template: str) -> str:
         name = pick(rng, NAMES)
@@ -144,8 +146,8 @@ def write_story(plan: Plan, config: SyntheticSettings) -> tuple[str, str]:
 
 
 def write_caption(plan: Plan, config: SyntheticSettings) -> str:
-    """One sentence that says what is in the picture."""
-    rng = draws(config, plan.number, "caption")
+    """Write one sentence that describes the picture."""
+    rng = make_rng(config, plan.number, "caption")
     words = _scene_words(plan.picture)
     return pick(rng, CAPTIONS).format(**words, time=pick(rng, CAPTION_TIMES[plan.picture.night]))
 
@@ -155,5 +157,5 @@ def _scene_words(scene: Scene) -> dict[str, str]:
     return {**words, "Colour": scene.colour.capitalize()}
 
 
-def _pick_some(rng, options: tuple[str, ...], count: int) -> list[str]:
+def _pick_some(rng: random.Random, options: tuple[str, ...], count: int) -> list[str]:
     return sorted(options, key=lambda _: rng.random())[:count]

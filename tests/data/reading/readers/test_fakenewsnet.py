@@ -5,7 +5,7 @@ import pytest
 
 from safe_exp.config.data import LabelsConfig
 from safe_exp.data.reading.articles import Article, count_reasons
-from safe_exp.data.reading.readers import PART_ARTICLES, parts
+from safe_exp.data.reading.readers import PART_ARTICLES, cut_into_parts
 from safe_exp.data.reading.readers.fakenewsnet import FolderReader
 from safe_exp.system.errors import UserError
 from tests.data.folders import REAL_DATA, write_article
@@ -232,7 +232,7 @@ def test_parts_cover_every_item_once_and_in_order(tmp_path):
     for number in range(PART_ARTICLES + 3):
         (tmp_path / "fake" / f"{number:04d}").mkdir(parents=True)
     source = reader(tmp_path)
-    listed = list(parts(source))
+    listed = list(cut_into_parts(source))
     assert [part.number for part in listed] == [0, 1]
     assert [item for part in listed for item in part.items] == list(source.items())
 

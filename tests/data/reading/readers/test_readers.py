@@ -1,4 +1,4 @@
-"""The kinds of data sets that there are, and the readers that they get."""
+"""The registered kinds of data set, and their readers."""
 
 import pytest
 

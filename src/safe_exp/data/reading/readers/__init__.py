@@ -1,10 +1,10 @@
-"""Where articles come from. Each kind of data set, `data=<name>`, is one module of this package.
+"""Readers: each kind of data set, `data=<name>`, is one module of this package.
 
-A reader cuts its input into parts, which are cheap to list and can be read in any process, and yields from each part
-the articles that it holds and what had to be left out.
+A reader lists the items of its input, which is cheap, and reads an item in any process: as an article, or as a record
+of why it is left out.
 
-Every module is imported when a command starts. What takes time to import, such as pyarrow, is imported where it is
-used.
+Every module is imported when a command starts. Packages that take time to import, such as pyarrow, are imported where
+they are used.
 """
 
 from __future__ import annotations
@@ -19,61 +19,66 @@ from safe_exp.config.data import LabelsConfig
 from safe_exp.data.reading.articles import Article, LeftOut
 from safe_exp.system.registry import Registry
 
-PART_ARTICLES = 256  # what a process reads, keeps in memory and writes at a time; at most that much is done twice
+PART_ARTICLES = 256  # articles that a process reads, holds and writes at a time, and loses when it is interrupted
 
 
 @dataclass(frozen=True)
 class Part:
-    number: int
+    """A part of the input, which is prepared as one."""
+
+    number: int  # from 0
     items: Sequence[Any]  # as the reader's `read` takes them; light, and can be sent to another process
 
 
 class Reader(Protocol):
+    """Reads one format of data set."""
+
     root: str  # the input, as messages name it
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What shapes the articles besides the input, as plain values; no paths of this machine."""
+        """Settings that shape the articles, as plain values; no paths of this machine."""
 
     @property
     def image_root(self) -> Path:
         """The resolved folder outside of which no image is read."""
 
     def items(self) -> Iterator[Any]:
-        """What may be articles, in an order that is the same on every machine.
+        """List the items that may be articles, in an order that is the same on every machine.
 
         Raises:
             UserError: there is no input of the expected kind.
         """
 
     def stray(self) -> list[LeftOut]:
-        """What the listing itself had to leave out; known once `items` is exhausted."""
+        """List what `items` left out; complete once `items` is exhausted."""
 
     def signature(self, item: Any) -> Any:
-        """Plain values that change when what `read` reads of the item changes; cheap, without reading it."""
+        """Return plain values that change with the files of an item; cheap, without reading them."""
 
-    def read(self, item: Any) -> Article | LeftOut: ...
+    def read(self, item: Any) -> Article | LeftOut:
+        """Read an item as an article, or give the reason why it is none."""
 
 
 @runtime_checkable
-class TakesDownloads(Protocol):
-    """A reader of articles that may name their image by its address; it is told what became of the download."""
+class TakesDownloads(Reader, Protocol):
+    """A reader of articles that may name their image by its address; the images are downloaded for it."""
 
-    downloaded: dict[str, str]  # image file elsewhere, for items that have none beside
-    not_downloaded: dict[str, tuple[str, str]]  # why there is no such file, and a detail
+    downloaded: dict[str, str]  # the downloaded file, for items without an image beside them
+    not_downloaded: dict[str, tuple[str, str]]  # the reason why there is no such file, and a detail
 
 
 @dataclass(frozen=True)
 class DataKind:
-    """What `data=<name>` chooses.
+    """A kind of data set, as `data=<name>` chooses it.
 
     Args:
         config: type of its settings, `schema/data/<name>_schema` in conf/.
-        build: makes the reader from such settings, reading nothing yet. Beside them it gets the words that name each
-            class, None where articles have no labels; and the name of the file with the sentence that describes an
-            image, None where the image itself is wanted.
-        write: makes the articles, unless they are there already; None where they are somebody's own.
-        items_are_ids: an item is the id of its article, so that one is found without reading the others.
+        build: makes the reader from such settings, reading nothing yet. It also gets the words that name each class
+            (None where articles have no labels), and the name of the file with the sentence that describes an image
+            (None where the image itself is read).
+        write: makes the articles, unless they are there already; None where they come from the user.
+        items_are_ids: an item is the id of its article, so that one article is found without reading the others.
     """
 
     name: str
@@ -87,7 +92,7 @@ readers: Registry[DataKind] = Registry("data", __name__)
 
 
 def build_reader(data: DataConfig, captioner: CaptionerConfig, labelled: bool = True) -> Reader:
-    """The reader that `data=…` asks for; without `labelled` it takes articles that nobody has judged.
+    """Build the reader that `data=…` asks for; without `labelled`, a reader of articles without labels.
 
     Raises:
         UserError: there is no such kind of data set, or its articles cannot be written.
@@ -98,8 +103,8 @@ def build_reader(data: DataConfig, captioner: CaptionerConfig, labelled: bool = 
     return kind.build(data, data.labels if labelled else None, captioner.caption_file)
 
 
-def parts(reader: Reader) -> Iterator[Part]:
-    """The reader's items, PART_ARTICLES at a time."""
+def cut_into_parts(reader: Reader) -> Iterator[Part]:
+    """Yield the reader's items, PART_ARTICLES at a time."""
     items: list[Any] = []
     number = 0
     for item in reader.items():

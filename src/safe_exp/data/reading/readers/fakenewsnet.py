@@ -1,4 +1,4 @@
-"""FakeNewsNet-style folders: <root>/[<site>/]{fake,real}/<id>/, labelled by the folder; or any folders of articles."""
+"""FakeNewsNet-style folders: <root>/[<site>/]{fake,real}/<id>/, labelled by the folder; or unlabelled folders."""
 
 from __future__ import annotations
 
@@ -16,29 +16,30 @@ from safe_exp.data.reading.readers import DataKind, readers
 from safe_exp.data.reading.untrusted import UnusableArticle, leads_outside, parse_object, read_text
 from safe_exp.system.errors import UserError
 
-ARTICLE_FILES = ("news_article.json", "news content.json")  # as the SAFE authors name it, and FakeNewsNet's crawler
-IMAGE_STEM = "image"  # image.jpg, image.png, …; what is in it decides what it is
+ARTICLE_FILES = ("news_article.json", "news content.json")  # the names of the SAFE authors and of FakeNewsNet's crawler
+IMAGE_STEM = "image"  # image.jpg, image.png, …; its content alone decides the format
 LAYOUT = "Expected <root>/[<site>/]{fake,real}/<article id>/."
 MAX_CAPTION_BYTES = 1_000_000
-MAX_DEPTH = 3  # <site>/<label>/<id>; where no label folders say what is what, deeper ones are not searched
+MAX_DEPTH = 3  # <site>/<label>/<id>; unlabelled articles are not searched for below this level
 
 
 @dataclass
 class FolderReader:
-    """Reads folders of articles.
+    """Read folders of articles.
 
     Args:
         root: the folder as the user gave it.
-        labels: the words that name each class; folders so named hold its articles. None: the articles have no labels,
-            and any folder with an article file in it, or no folder in it, is one, down to MAX_DEPTH below the root.
-        caption_file: read the sentence that describes the image from this file; None: look for the image itself.
+        labels: the words that name each class; a folder of such a name holds articles of the class. None: the articles
+            have no labels, and each folder with an article file, or without a folder in it, is an article, down to
+            MAX_DEPTH below the root.
+        caption_file: the file with the sentence that describes the image; None: look for the image itself.
     """
 
     root: str
     labels: LabelsConfig | None
     caption_file: str | None
-    downloaded: dict[str, str] = field(default_factory=dict)  # image file elsewhere, for items that have none beside
-    not_downloaded: dict[str, tuple[str, str]] = field(default_factory=dict)  # why there is no such file, and a detail
+    downloaded: dict[str, str] = field(default_factory=dict)  # see TakesDownloads
+    not_downloaded: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._root = Path(self.root).expanduser().resolve()
@@ -47,14 +48,20 @@ class FolderReader:
 
     @property
     def settings(self) -> dict[str, Any]:
+        """Settings that shape the articles, as plain values."""
         return {"reader": "folders", "labels": self._words, "caption_file": self.caption_file}
 
     @property
     def image_root(self) -> Path:
+        """The resolved folder outside of which no image is read."""
         return self._root
 
     def items(self) -> Iterator[str]:
-        """The ids of the article folders, sorted."""
+        """List the ids of the article folders, sorted.
+
+        Raises:
+            UserError: the root is missing or holds no label folder, or a folder cannot be read.
+        """
         self._stray = []
         if self.labels is None:
             yield from self._unlabelled(self._existing_root(), MAX_DEPTH)
@@ -62,22 +69,25 @@ class FolderReader:
         yield from sorted(folder.relative_to(self._root).as_posix() for folder in self._article_folders())
 
     def stray(self) -> list[LeftOut]:
+        """List the links out of the root, which `items` did not follow."""
         return self._stray
 
     def signature(self, item: str) -> Any:
+        """Collect name, size and times of the article's files."""
         wanted = {*ARTICLE_FILES, self.caption_file}
-        found = []
+        found: list[Any] = []
         try:
             with os.scandir(self._root / item) as entries:
                 for entry in entries:
                     if entry.name in wanted or (self.caption_file is None and _is_image(entry.name)):
                         stat = entry.stat()
                         found.append([entry.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns])
-        except OSError as error:  # gone since the listing, or not ours to read: reading it will say so
+        except OSError as error:  # gone since the listing, or unreadable: `read` gives the reason
             found.append(error.errno)
         return [item, sorted(found, key=str), self.downloaded.get(item), self.not_downloaded.get(item)]
 
     def read(self, item: str) -> Article | LeftOut:
+        """Read the article in the folder `item`, or give the reason why there is none."""
         try:
             return self._read(item)
         except UnusableArticle as error:
@@ -110,7 +120,7 @@ class FolderReader:
         )
 
     def _visual(self, item: str, folder: Path) -> tuple[str, Path | None, tuple[str, str] | None]:
-        """Caption, image, and why there is neither."""
+        """Read the caption or find the image; third is the reason where there is neither."""
         try:
             if self.caption_file is not None:
                 caption = as_text(read_text(folder / self.caption_file, self._root, "caption", MAX_CAPTION_BYTES))
@@ -136,15 +146,20 @@ class FolderReader:
         return self._root
 
     def _unlabelled(self, folder: Path, depth: int) -> Iterator[str]:
-        """The ids of the article folders in `folder`, as they are found; the first is there before all are listed."""
+        """Yield the ids of the article folders in `folder` as they are found."""
         for inner in self._subfolders(folder):
             deeper = [] if any((inner / name).exists() for name in ARTICLE_FILES) else self._subfolders(inner)
-            if not deeper:  # an article, or what was to be one: reading it says what it lacks
+            if not deeper:  # an article, or a folder that lacks its article file: `read` gives the reason
                 yield inner.relative_to(self._root).as_posix()
             elif depth > 1:
                 yield from self._unlabelled(inner, depth - 1)
 
     def _article_folders(self) -> Iterator[Path]:
+        """Yield the article folders in all label folders.
+
+        Raises:
+            UserError: there is no label folder.
+        """
         root, given = self._existing_root(), self.root
         label_folders = [
             folder
@@ -169,7 +184,11 @@ class FolderReader:
             yield from self._subfolders(label_folder)
 
     def _subfolders(self, folder: Path) -> list[Path]:
-        """The visible folders in a folder, sorted; links that lead out of the root are noted as stray, not followed."""
+        """List the visible folders in a folder, sorted; links out of the root are recorded as stray, not followed.
+
+        Raises:
+            UserError: the folder cannot be read.
+        """
         found = []
         try:
             with os.scandir(folder) as entries:
@@ -186,7 +205,7 @@ class FolderReader:
                     "a link leads outside data.root",
                     "not followed",
                 )
-                if link not in self._stray:  # the root's own entries are looked through twice
+                if link not in self._stray:  # the root's own entries are listed twice
                     self._stray.append(link)
             elif entry.is_dir():
                 found.append(path)
@@ -194,17 +213,17 @@ class FolderReader:
 
 
 def _image_url(content: dict[str, Any]) -> str | None:
-    """The address of the article's image, in full: the one it leads with, else the first of its list."""
+    """Find the address of the article's image, in full: its top image, else the first of its list."""
     images = content.get("images")
     found = as_text(content.get("top_img")) or (as_text(images[0]) if isinstance(images, list) and images else "")
     try:
         return urljoin(as_text(content.get("url")), found) if found else None
-    except ValueError:  # brackets that are no IPv6 address; whoever fetches it will say so
+    except ValueError:  # brackets that are no IPv6 address; the download refuses it
         return found
 
 
 def _printable(item: str) -> str:
-    """A folder name may hold bytes that are no UTF-8, which no file of ours could name."""
+    """Replace bytes of a folder name that are no UTF-8: they could not be written to the prepared data."""
     return item.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -1,4 +1,4 @@
-"""The built-in data set: made on first use, in FakeNewsNet's layout, and read like any other."""
+"""The built-in data set: made on first use, in FakeNewsNet's layout, and read as FakeNewsNet is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from safe_exp.system.errors import UserError
 
 @dataclass
 class SyntheticDataConfig(DataConfig):
-    """The built-in data set: how many articles, and how strongly each of its two signals tells fake from real."""
+    """The built-in data set: the number of articles, and the strength of each of the two signals that tell a fake."""
 
     articles: int = MISSING  # half of them fake
     cue_strength: float = MISSING  # 0: cue words tell nothing; 1: they alone tell almost everything

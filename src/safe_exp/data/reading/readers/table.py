@@ -1,4 +1,4 @@
-"""Articles in a table, one a row: CSV or TSV, JSON lines, or Parquet."""
+"""Tables with one article a row: CSV or TSV, JSON lines, or Parquet."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from safe_exp.data.reading.untrusted import (
 from safe_exp.system.errors import UserError, first_line
 
 CSV_SUFFIXES, JSON_SUFFIXES, PARQUET_SUFFIXES = (".csv", ".tsv"), (".jsonl", ".ndjson", ".json"), (".parquet",)
-DELIMITERS = (",", "\t", ";", "|")  # the one that the header holds most often
-ROWS = 256  # taken from Parquet at a time
-KINDS = "Expected .csv, .tsv, .jsonl or .parquet, the first three also with .gz."
+DELIMITERS = (",", "\t", ";", "|")  # the commonest in the header is taken
+PARQUET_BATCH_ROWS = 256
+EXPECTED_FORMATS = "Expected .csv, .tsv, .jsonl or .parquet, the first three also with .gz."
 
-Row = tuple[int, Any]  # number from 1; a dict of cells, a line of JSON, or a reason why the row cannot be read
+Row = tuple[int, Any]  # number from 1; a dict of cells, a line of JSON (bytes), or the UnusableArticle of a bad row
 
 
 @dataclass
 class ColumnsConfig:
-    """The columns of a table by what they hold; a table may lack those that keep these names, or they may be null."""
+    """Names of a table's columns. A column that keeps its default name may be absent; null: there is none."""
 
     id: str | None = MISSING
     title: str | None = MISSING
@@ -53,6 +53,8 @@ class ColumnsConfig:
 
 @dataclass
 class TableDataConfig(DataConfig):
+    """A table of articles: its columns, and the folder of its images."""
+
     columns: ColumnsConfig = MISSING
     images: str | None = MISSING  # folder that the image column's paths start from; null: the table's own
 
@@ -67,12 +69,12 @@ class TableDataConfig(DataConfig):
 
 @dataclass
 class TableReader:
-    """Reads a table of articles.
+    """Read a table of articles.
 
     Args:
         root: the table as the user gave it.
-        columns: what its columns are called.
-        labels: the words that name each class. None: the rows have no labels.
+        columns: names of its columns.
+        labels: the words that name each class; None: the rows have no labels.
         images: folder that the image column's paths start from; None: the table's own.
         reads_captions: take the sentence that describes the image from its column; else look for the image itself.
     """
@@ -93,16 +95,23 @@ class TableReader:
 
     @property
     def settings(self) -> dict[str, Any]:
+        """Settings that shape the articles, as plain values."""
         return {"reader": "table", "labels": self._words, "columns": self._cells, "captions": self.reads_captions}
 
     @property
     def image_root(self) -> Path:
+        """The resolved folder outside of which no image is read."""
         return self._images
 
     def items(self) -> Iterator[Row]:
+        """Yield the rows of the table, one at a time.
+
+        Raises:
+            UserError: the table is missing, of an unknown kind, unreadable or cut off, or lacks a column.
+        """
         if not self._path.is_file():
             what = "is a folder; data=fakenewsnet reads those" if self._path.is_dir() else "does not exist"
-            raise UserError(f"data.root={self.root} {what} (looked at {self._path}). {KINDS}")
+            raise UserError(f"data.root={self.root} {what} (looked at {self._path}). {EXPECTED_FORMATS}")
         kind = [suffix.casefold() for suffix in self._path.suffixes if suffix.casefold() != ".gz"][-1:]
         try:
             if kind and kind[0] in CSV_SUFFIXES:
@@ -112,14 +121,18 @@ class TableReader:
             elif kind and kind[0] in PARQUET_SUFFIXES:
                 yield from self._parquet_rows()
             else:
-                raise UserError(f"data.root={self.root}: the name does not say what kind of table it is. {KINDS}")
-        except (OSError, EOFError, zlib.error) as error:  # the latter two from gzip files that are cut off or damaged
+                raise UserError(
+                    f"data.root={self.root}: the name does not say what kind of table it is. {EXPECTED_FORMATS}"
+                )
+        except (OSError, EOFError, zlib.error) as error:  # the last two from gzip files that are cut off or damaged
             raise UserError(f"data.root={self.root} cannot be read ({error}). Is the file whole?") from error
 
     def stray(self) -> list[LeftOut]:
+        """List what `items` left out: nothing, since a bad row is an item, too."""
         return []
 
     def signature(self, item: Row) -> Any:
+        """Hash the row, and add size and times of its image."""
         number, content = item
         image = None
         if not self.reads_captions and "image" in self._cells:
@@ -127,11 +140,12 @@ class TableReader:
                 cell = str(self._row(number, content).get(self._cells["image"]) or "").strip()
                 stat = os.stat(self._images / cell) if cell else None
                 image = stat and [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
-            except (OSError, ValueError, UnusableArticle):  # reading it will say what is wrong
+            except (OSError, ValueError, UnusableArticle):  # `read` gives the reason
                 image = None
         return [number, hashlib.sha256(repr(content).encode("utf-8", "replace")).hexdigest(), image]
 
     def read(self, item: Row) -> Article | LeftOut:
+        """Read the article of a row, or give the reason why there is none."""
         number, content = item
         try:
             return self._read(number, self._row(number, content))
@@ -177,14 +191,11 @@ class TableReader:
         return self._words[label.casefold()]
 
     def _visual(self, cells: dict[str, Any]) -> tuple[str, Path | None, tuple[str, str] | None]:
-        """Caption, image, and why there is neither."""
+        """Read the caption or find the image; third is the reason where there is neither."""
         if self.reads_captions:
             caption = as_text(cells.get("caption"))
-            return (
-                caption,
-                None,
-                None if caption else ("no caption", f"column {self.columns.caption} is empty or absent"),
-            )
+            reason = None if caption else ("no caption", f"column {self.columns.caption} is empty or absent")
+            return caption, None, reason
         name = str(cells.get("image") or "").strip()
         if not name:
             return "", None, ("no image", f"column {self.columns.image} is empty or absent")
@@ -199,7 +210,11 @@ class TableReader:
         return "", path, None
 
     def _check_columns(self, present: list[str]) -> None:
-        """Refuse a table that lacks its label, its words, or a column that was asked for by another name than ours."""
+        """Refuse a table that lacks its label, its words, or a column that the user named.
+
+        Raises:
+            UserError: a column is missing; the message lists those that are there.
+        """
         missing = [c for name, c in self._cells.items() if c not in present and (c != name or name == "label")]
         if not missing and not {self._cells.get("title"), self._cells.get("text")} & set(present):
             missing = ["title or text"]
@@ -210,12 +225,12 @@ class TableReader:
             )
 
     def _csv_rows(self) -> Iterator[Row]:
-        """Rows by the standard library's csv, which takes a bad row or a wrong encoding for that row's fault alone."""
+        """Yield rows by the standard library's csv: a bad row or a wrong encoding concerns that row alone."""
         csv.field_size_limit(MAX_ARTICLE_BYTES)
-        with self._opened() as raw:
+        with self._open_file() as raw:
             head = raw.peek(4)[:4]
             encoding = next((name for mark, name in BYTE_ORDER_MARKS if head.startswith(mark)), "utf-8")
-            # Bytes that are no UTF-8 are kept as they are and decoded cell by cell, in `_row`.
+            # Bytes that are no UTF-8 are kept and decoded cell by cell, in `_row`.
             text = io.TextIOWrapper(raw, encoding, errors="surrogateescape", newline="")
             lines = iter(text)
             first = next(lines, "")
@@ -231,17 +246,17 @@ class TableReader:
                     cells = next(rows)
                 except StopIteration:
                     return
-                except csv.Error as error:  # a quotation mark that is never closed, for one
+                except csv.Error as error:  # for example a quotation mark that is never closed
                     yield number, UnusableArticle("row cannot be read", str(error))
                     continue
                 if len(cells) == len(names):
-                    yield number, dict(zip(names, map(_restored, cells), strict=True))
+                    yield number, dict(zip(names, map(_restore_bytes, cells), strict=True))
                 elif cells:  # else an empty line
                     detail = f"{len(cells)} cells, expected {len(names)}"
                     yield number, UnusableArticle("row has too few or too many cells", detail)
 
     def _json_rows(self) -> Iterator[Row]:
-        with self._opened() as raw:
+        with self._open_file() as raw:
             number = 0
             while line := raw.readline(MAX_ARTICLE_BYTES + 1):
                 number += 1
@@ -255,7 +270,11 @@ class TableReader:
                     yield number, line
 
     def _check_first(self, line: bytes) -> None:
-        """Tell a JSON array, or other keys than those named in data.columns, before every row is left out for it."""
+        """Refuse a JSON array, or a first row without the named columns, before each row is left out for it.
+
+        Raises:
+            UserError: the first line is one of them; the message tells how to convert the file or name its columns.
+        """
         if line.lstrip().startswith(b"["):
             raise UserError(
                 f"data.root={self.root} starts with '['; expected JSON lines, one object {{…}} on each. To convert: "
@@ -274,23 +293,23 @@ class TableReader:
                 self._check_columns(present)
                 number = 0
                 wanted = sorted(set(self._cells.values()) & set(present))
-                for batch in file.iter_batches(batch_size=ROWS, columns=wanted):
+                for batch in file.iter_batches(batch_size=PARQUET_BATCH_ROWS, columns=wanted):
                     for row in batch.to_pylist():
                         number += 1
                         yield number, row
-        except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter of names and words that are no UTF-8
+        except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter from names and words that are no UTF-8
             raise UserError(
                 f"data.root={self.root} cannot be read as Parquet ({first_line(error)}). Is the file whole?"
             ) from error
 
-    def _opened(self) -> io.BufferedReader:
+    def _open_file(self) -> io.BufferedReader:
         if self._path.suffix.casefold() == ".gz":
             return io.BufferedReader(gzip.open(self._path, "rb"))
         return self._path.open("rb")
 
 
-def _restored(cell: str) -> str | bytes:
-    """A cell as it was; as bytes where it holds some that are no UTF-8."""
+def _restore_bytes(cell: str) -> str | bytes:
+    """Restore the bytes of a cell that is not UTF-8; other cells stay text."""
     try:
         cell.encode()
     except UnicodeEncodeError:
