@@ -59,7 +59,7 @@ def write_ending(ending: Ending) -> None:
     """Compute a job's results, fill its loggers from first to last, draw its figures."""
     from safe_exp.runs.loggers import close_loggers, open_loggers
     from safe_exp.scoring.results import logged_figures, score_results
-    from safe_exp.training.results import tell_results, write_results
+    from safe_exp.training.results import show_results, write_results
     from safe_exp.training.trainer import quiet_libraries
 
     quiet_libraries()
@@ -85,7 +85,7 @@ def write_ending(ending: Ending) -> None:
                 logger.save()
             if ending.scored is not None:
                 metrics = write_results(ending.folder, results, ending.course, ending.history, loggers)
-                tell_results(ending.folder, metrics, config.threshold, table=False)
+                show_results(ending.folder, metrics, config.threshold, table=False)
                 exit_code = 0
         finally:
             close_loggers(loggers, exit_code)

@@ -36,7 +36,7 @@ from safe_exp.system.errors import UserError
 from safe_exp.training.epoch_sums import EpochSums, EpochTotals, require_finite
 from safe_exp.training.module import SafeModule
 from safe_exp.training.results import describe_course
-from safe_exp.training.run import print_start
+from safe_exp.training.run import log_start
 from safe_exp.training.threads import set_threads
 from safe_exp.training.trainer import quiet_libraries
 
@@ -114,7 +114,7 @@ class Stack:
         for job in jobs:
             job.run = FollowedRun(job.config, job.folder, self.batches, loops)
             with job.logging_to_its_file():
-                print_start(job.config, self.data, modules[job.config.seed], job.folder, resumed=False)
+                log_start(job.config, self.data, modules[job.config.seed], job.folder, resumed=False)
                 log.info("Trained in a stack of %d runs.", len(jobs))
         self._written, self._pause = time.perf_counter(), CHECKPOINT_SECONDS
 
