@@ -14,9 +14,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from safe_exp.config import CONF
-from safe_exp.sweep.planned import planned_jobs, without_skipped
+from safe_exp.sweep.planned import drop_skipped, planned_jobs
 from safe_exp.sweep.run import run_sweep
-from safe_exp.sweep.study import ended_trials
+from safe_exp.sweep.study import count_ended_trials
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import write_json
 from tests.commands import SMALL, environment, read_json, run
@@ -73,7 +73,7 @@ def test_weights_that_add_up_to_one():
 
 def test_skipped_combinations_are_known_however_their_numbers_are_written():
     jobs = [[f"model.alpha={a}", f"model.beta={b}"] for a, b in product(("0", "0.0", "0.2"), ("0", "1"))]
-    left = without_skipped(jobs, [{"model.alpha": 0, "model.beta": 0}])
+    left = drop_skipped(jobs, [{"model.alpha": 0, "model.beta": 0}])
     assert [job for job in jobs if job not in left] == [
         ["model.alpha=0", "model.beta=0"], ["model.alpha=0.0", "model.beta=0"]
     ]  # fmt: skip
@@ -289,7 +289,7 @@ def test_a_study_is_resumed_to_its_number_of_trials_without_repeating_a_suggesti
     assert done.returncode == 0, done.stderr
     assert "trials have been run" in done.stderr
     finished = [path.parent for path in (tmp_path / "study").glob("*/metrics.json")]
-    assert ended_trials(tmp_path / "study" / "study.db") == 6
+    assert count_ended_trials(tmp_path / "study" / "study.db") == 6
     assert len(finished) in (6, 7)  # the kill may fall between a job's end and its score's way into the study
     drawn = [path.joinpath(".hydra", "overrides.yaml").read_text() for path in finished]
     assert len(set(drawn)) == len(drawn)

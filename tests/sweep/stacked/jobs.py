@@ -26,7 +26,7 @@ def composed(*overrides: str) -> TrainConfig:
 
 
 def variants(*overrides: str, runs: list[dict]) -> list[TrainConfig]:
-    """One config with several α, β, γ and seeds, sorted as `stacks` sorts them."""
+    """One config with several α, β, γ and seeds, sorted as `form_stacks` sorts them."""
     configs = []
     for run in runs:
         config = deepcopy(composed(*overrides))
@@ -49,7 +49,7 @@ class WritesAtOnce:
         write_ending(ending)
         job.failed(outcome) if isinstance(outcome, BaseException) else job.finished(outcome)
 
-    def close_what_is_written(self) -> list:
+    def close_written(self) -> list:
         return []
 
 

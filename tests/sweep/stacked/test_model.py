@@ -14,7 +14,7 @@ from safe_exp.training.module import SafeModule
 from tests.made import compose_config, draw_batch, word_vectors
 
 STEPS, EPOCHS = 4, 3
-RUNS = [  # seed, α, β, γ: sorted by seed and γ, as `stacks` does
+RUNS = [  # seed, α, β, γ: sorted by seed and γ, as `form_stacks` does
     (0, 0.6, 0.4, 0.1), (0, 1.0, 0.0, 0.1), (0, 0.2, 2.0, 0.3), (1, 0.6, 0.4, 0.3), (1, 0.0, 1.0, 0.5)
 ]  # fmt: skip
 CASES = [
@@ -115,9 +115,9 @@ def test_every_run_ends_with_the_weights_and_the_optimiser_of_its_own_training(o
     snapshot = model.snapshot()
     for row, run in enumerate(RUNS):
         module, optimizer, schedulers = train_alone(run, overrides, dtype)
-        assert_alike(snapshot.weights_of(row), dict(module.network.named_parameters()), rtol)
-        assert_alike(snapshot.optimizer_of(row), optimizer.state_dict(), rtol)
-        assert_alike(snapshot.schedulers_of(row), [scheduler.state_dict() for scheduler in schedulers], rtol)
+        assert_alike(snapshot.copy_weights(row), dict(module.network.named_parameters()), rtol)
+        assert_alike(snapshot.optimizer_state(row), optimizer.state_dict(), rtol)
+        assert_alike(snapshot.scheduler_states(row), [scheduler.state_dict() for scheduler in schedulers], rtol)
         assert model.gammas()[row] == optimizer.param_groups[0]["lr"]
 
 
@@ -130,9 +130,9 @@ def test_runs_that_are_let_go_leave_the_others_on_their_way(overrides):
     train_stacked(shrunk, epochs=range(1, EPOCHS))
     assert (len(shrunk), shrunk.seeds) == (2, [0, 1])
     for row, before in enumerate([1, 4]):
-        assert_alike(shrunk.snapshot().weights_of(row), whole.snapshot().weights_of(before), rtol=1e-10)
-        assert_alike(shrunk.snapshot().optimizer_of(row), whole.snapshot().optimizer_of(before), rtol=1e-10)
-        assert_alike(shrunk.snapshot().schedulers_of(row), whole.snapshot().schedulers_of(before), rtol=1e-10)
+        assert_alike(shrunk.snapshot().copy_weights(row), whole.snapshot().copy_weights(before), rtol=1e-10)
+        assert_alike(shrunk.snapshot().optimizer_state(row), whole.snapshot().optimizer_state(before), rtol=1e-10)
+        assert_alike(shrunk.snapshot().scheduler_states(row), whole.snapshot().scheduler_states(before), rtol=1e-10)
 
 
 def test_a_run_that_diverges_leaves_the_others_bit_equal():
@@ -140,10 +140,10 @@ def test_a_run_that_diverges_leaves_the_others_bit_equal():
     wild = stack_of([*RUNS[:-1], (1, 0.0, 1.0, 1e30)], (), torch.float32)
     train_stacked(calm)
     train_stacked(wild)
-    assert not wild.snapshot().weights_of(4)["text_encoder.project.weight"].isfinite().all()
+    assert not wild.snapshot().copy_weights(4)["text_encoder.project.weight"].isfinite().all()
     for row in range(4):
-        for name, value in calm.snapshot().weights_of(row).items():
-            assert torch.equal(wild.snapshot().weights_of(row)[name], value), name
+        for name, value in calm.snapshot().copy_weights(row).items():
+            assert torch.equal(wild.snapshot().copy_weights(row)[name], value), name
 
 
 def test_the_scores_of_a_split_are_those_of_each_network_alone():
