@@ -23,6 +23,7 @@ class Sweep:
 
     @property
     def finished(self) -> list[Job]:
+        """The jobs that have finished."""
         return [job for job in self.jobs if job.state == "finished"]
 
     @property

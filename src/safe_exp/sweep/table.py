@@ -14,7 +14,7 @@ STATE_STYLES = {"finished": "green", "failed": "red", "interrupted": "yellow", "
 MAX_REASON_LENGTH = 60  # characters of a reason; status.json has all of it
 
 
-def jobs_table(jobs: Sequence[Job]) -> Table:
+def _jobs_table(jobs: Sequence[Job]) -> Table:
     """Build a table of job, overrides, state, score and seconds; the score is the monitored figure of validation."""
     monitors = {_monitor(job) for job in jobs if job.state == "finished"}
     score = monitors.pop() if len(monitors) == 1 else "score"
@@ -45,7 +45,7 @@ def jobs_table(jobs: Sequence[Job]) -> Table:
 
 def print_jobs(jobs: Sequence[Job]) -> None:
     """Print the table of jobs on standard error."""
-    Console(stderr=True).print(jobs_table(jobs))
+    Console(stderr=True).print(_jobs_table(jobs))
 
 
 def _monitor(job: Job) -> str:

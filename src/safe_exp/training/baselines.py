@@ -64,13 +64,13 @@ def score_baseline(config: BaselineConfig, folder: Path) -> float:
         for name, probability in scores.items()
     ]
     metrics: dict[str, Any] = {
-        **{each.split: baseline_figures(each.probability, each.label) for each in predictions},
+        **{each.split: _split_figures(each.probability, each.label) for each in predictions},
         "baseline": config.baseline.name,
         "seconds": round(time.perf_counter() - start, 3),
         "data": {**{name: len(rows) for name, rows in sides.items()}, "fingerprint": datamodule.fingerprint},
     }
     test = predictions[-1]
-    metrics["test"]["intervals"] = baseline_intervals(test.probability, test.label)
+    metrics["test"]["intervals"] = _split_intervals(test.probability, test.label)
     write_predictions(folder / "predictions.csv", predictions)
     write_metrics(folder / "metrics.json", metrics)  # last: a run folder with metrics.json is complete
     majority = {each.split: max(each.label.mean(), 1 - each.label.mean()) for each in predictions}
@@ -138,7 +138,7 @@ def build_classifier(config: MethodConfig) -> DummyClassifier | Pipeline:
     raise UserError(f"baseline.name={config.name}: expected majority or tfidf.")
 
 
-def baseline_figures(probability: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def _split_figures(probability: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """Compute a split's part of metrics.json, with the keys of a variant that has no similarity.
 
     Args:
@@ -156,8 +156,8 @@ def baseline_figures(probability: np.ndarray, labels: np.ndarray) -> dict[str, A
     }
 
 
-def baseline_intervals(probability: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Compute the bootstrap interval of each figure of `baseline_figures`, from the same (N,) and (N,)."""
+def _split_intervals(probability: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Compute the bootstrap interval of each figure of `_split_figures`, from the same (N,) and (N,)."""
     label_probability = np.where(labels == 1, probability, 1 - probability)
     loss = -np.log(np.clip(label_probability, np.finfo(probability.dtype).eps, 1))
     return bootstrap_intervals(

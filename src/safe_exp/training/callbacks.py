@@ -43,6 +43,7 @@ class EpochHistory(NoBatchHooks, Callback):
         self._append({"epoch": trainer.current_epoch, **logged})
 
     def _append(self, row: dict[str, float]) -> None:
+        """Add one row to the table, and a column for each new name."""
         new = [name for name in row if name not in self.names]
         if new:
             self.names = [*self.names, *new]

@@ -17,7 +17,7 @@ from safe_exp.training.compat import compute_norms
 
 # θ_p, θ_t, θ_v, and the map that text and image share in model=released
 NETWORK_PARTS = ("predictor", "text_encoder", "visual_encoder", "word_map")
-STEPS_AT_ONCE = 64  # steps that are summed together; a step then costs no operation, where it would cost a dozen
+STEPS_AT_ONCE = 64  # are summed together; to sum after each step would take a dozen operations a step
 
 
 class EpochTotals(NamedTuple):
@@ -76,13 +76,13 @@ class EpochTotals(NamedTuple):
         return figures | {f"train/gradient_norm_{part}": mean for part, mean in zip(parts, means, strict=True)}
 
 
-class Step(NamedTuple):
+class _Step(NamedTuple):
     """The figures of one step."""
 
     losses: SafeLosses  # batch means, () each
     similarity: Tensor | None  # (B,) M_s
     label: Tensor  # (B,) 1 = fake
-    norms: list[Tensor]  # ‖∂L/∂w‖ of each parameter, () each
+    norms: list[Tensor]  # ‖∂L/∂w‖ of each of W parameters, () each
 
 
 class EpochSums:
@@ -95,7 +95,7 @@ class EpochSums:
     def __init__(self, parts: dict[str, list[int]]) -> None:
         self.parts = parts
         self.compares = False  # set by the first steps that are summed
-        self.steps: list[Step] = []
+        self.steps: list[_Step] = []
         self.sums: Tensor | None = None  # (8 + P,)
         self.start = time.perf_counter()
 
@@ -108,7 +108,7 @@ class EpochSums:
             losses: batch means, () each.
             norms: ‖∂L/∂w‖ of each parameter, () each.
         """
-        self.steps.append(Step(losses, output.similarity, batch.label, norms))
+        self.steps.append(_Step(losses, output.similarity, batch.label, norms))
         if len(self.steps) == STEPS_AT_ONCE:
             self._sum_up()
 
@@ -128,6 +128,7 @@ class EpochSums:
         return {**totals.means(self.parts, self.compares), "train/articles_per_second": rate}
 
     def _sum_up(self) -> None:
+        """Add the steps that are kept to the sums, and forget them."""
         steps, self.steps = self.steps, []
         label = torch.cat([step.label for step in steps])  # (ΣB,)
         fake = label.float()
@@ -135,9 +136,7 @@ class EpochSums:
         similarity = torch.cat([step.similarity for step in steps]).float() if self.compares else torch.zeros_like(fake)
         counts = [len(step.label) for step in steps]
         losses = torch.stack([loss for step in steps for loss in step.losses]).float().view(len(steps), 3)  # (S, 3)
-        norms = (
-            torch.stack([norm for step in steps for norm in step.norms]).float().view(len(steps), -1)
-        )  # (S, parameters)
+        norms = torch.stack([norm for step in steps for norm in step.norms]).float().view(len(steps), -1)  # (S, W)
         weights = torch.tensor(counts, device=label.device, dtype=torch.float32)  # (S,)
         loss, loss_prediction, loss_similarity = weights @ losses
         sums = EpochTotals(

@@ -101,8 +101,8 @@ def prepare(config: TrainConfig, folder: Path, resources: ExitStack) -> Prepared
     pl.seed_everything(config.seed, workers=True, verbose=False)
     module = SafeModule(config, data.text_vectors, data.visual_vectors)
     if is_first_process():
-        log_start(config, data, module, folder, resumed=last_checkpoint(folder) is not None)
-    loggers = resources.enter_context(opened_loggers(config, folder))
+        log_start(config, data, module, folder, resumed=_last_checkpoint(folder) is not None)
+    loggers = resources.enter_context(_opened_loggers(config, folder))
     devices = resources.enter_context(devices_of_its_own(config.trainer))
     trainer = build_trainer(config, folder, loggers, devices)
     return PreparedJob(config, folder, data, module, loggers, trainer, start)
@@ -116,7 +116,7 @@ def fit(job: PreparedJob) -> None:
         KeyboardInterrupt: Ctrl-C, on which Lightning ends the training without an error.
     """
     with lightning_refusals():
-        job.trainer.fit(job.module, job.data, ckpt_path=last_checkpoint(job.folder))
+        job.trainer.fit(job.module, job.data, ckpt_path=_last_checkpoint(job.folder))
     if job.trainer.interrupted:
         raise KeyboardInterrupt
 
@@ -149,7 +149,7 @@ def write(job: PreparedJob, scored: ScoredJob) -> None:
 
 
 @contextmanager
-def opened_loggers(config: TrainConfig, folder: Path) -> Iterator[list[OpenLogger]]:
+def _opened_loggers(config: TrainConfig, folder: Path) -> Iterator[list[OpenLogger]]:
     """Open the job's loggers for a block, and close them with the exit status of the block: 1 after an exception."""
     loggers = open_loggers(config.logger, folder, job_name(folder), sweep_name(folder), plain_config(config))
     exit_code = 1
@@ -160,7 +160,7 @@ def opened_loggers(config: TrainConfig, folder: Path) -> Iterator[list[OpenLogge
         close_loggers(loggers, exit_code)
 
 
-def last_checkpoint(folder: Path) -> Path | None:
+def _last_checkpoint(folder: Path) -> Path | None:
     """Find the checkpoint of the last epoch, from which a run is resumed; None in a new run."""
     path = folder / "checkpoints" / "last.ckpt"
     return path if path.exists() else None

@@ -109,4 +109,5 @@ class Scorer(pl.LightningModule):
 
 
 def _look_up(vectors: Tensor, tokens: Tensor) -> Tensor:
+    """Look up words (B, L) in a table (V, E)."""
     return F.embedding(tokens, vectors)  # (B, L, E)

@@ -23,20 +23,21 @@ class LastingStop(NoBatchHooks, Callback):
     starts to count again.
     """
 
-    ended_under: list[float] | None = None  # `limits` of the training that this callback ended
+    ended_under: list[float] | None = None  # `training_limits` of the training that this callback ended
 
     def end(self, trainer: pl.Trainer) -> None:
         """End the training after this epoch, and remember the limits that it had."""
         trainer.should_stop = True
-        self.ended_under = limits(trainer)
+        self.ended_under = training_limits(trainer)
 
     def count_anew(self) -> None:
         """Reset the counts that led to the end."""
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """End a resumed run again, unless a limit has been raised since it ended."""
         if self.ended_under is None:
             return
-        if any(now > then for now, then in zip(limits(trainer), self.ended_under, strict=True)):
+        if any(now > then for now, then in zip(training_limits(trainer), self.ended_under, strict=True)):
             self.ended_under = None
             self.count_anew()
         else:
@@ -47,7 +48,7 @@ class Convergence(LastingStop):
     """Ends the training when the training loss stands still: the paper's "while not convergence".
 
     Args:
-        tolerance: an epoch is still when its loss differs from the last epoch's by less, relative to the last one.
+        tolerance: an epoch is still if its loss differs by less than this from the last epoch's, relative to the last.
         patience: still epochs in a row that end the training; 0 never ends it.
     """
 
@@ -111,7 +112,7 @@ class StepLimit(NoBatchHooks, Callback):
 
     Args:
         max_steps: trainer.max_steps; None or -1: no limit.
-        max_time: trainer.max_time. Lightning ends the training by it; here it is kept as seconds, for `limits`.
+        max_time: trainer.max_time. Lightning ends the training by it; here it is a limit in seconds.
     """
 
     def __init__(self, max_steps: int | None, max_time: Any = None) -> None:
@@ -146,7 +147,7 @@ class StepLimit(NoBatchHooks, Callback):
         self.steps, self.ended_within = state_dict["steps"], state_dict["ended_within"]
 
 
-def limits(trainer: pl.Trainer) -> list[float]:
+def training_limits(trainer: pl.Trainer) -> list[float]:
     """Read the limits of a training: epochs, steps and seconds; infinite where none is set."""
     epochs = math.inf if trainer.max_epochs in (None, -1) else trainer.max_epochs
     limit = next(iter(find_callbacks(trainer, StepLimit)), StepLimit(None))

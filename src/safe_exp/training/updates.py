@@ -47,14 +47,14 @@ class UpdatedModule(Protocol):
 StepOutput = tuple[SafeOutput, SafeLosses]  # detached from autograd
 
 
-def update_by_closed_form(module: UpdatedModule, batch: NewsBatch) -> StepOutput:
+def _update_by_closed_form(module: UpdatedModule, batch: NewsBatch) -> StepOutput:
     """Set the exact gradients of Eqs. (12)-(18) over the mini-batch of B articles."""
     output, losses, gradients = module.closed_form_step(batch)
     module.assign_gradients(gradients, batch)
     return output, losses
 
 
-def update_by_algorithm1(module: UpdatedModule, batch: NewsBatch) -> StepOutput:
+def _update_by_algorithm1(module: UpdatedModule, batch: NewsBatch) -> StepOutput:
     """Run Algorithm 1 over the batch's articles, and set the gradient whose SGD step leads to the same parameters.
 
     With w₀ before and w₁ after the loop, that gradient is (w₀ - w₁) / γ. The optimiser takes the step, so that clipping
@@ -62,7 +62,7 @@ def update_by_algorithm1(module: UpdatedModule, batch: NewsBatch) -> StepOutput:
     """
     gamma = module.gamma
     if gamma == 0:  # the last value of some schedules; for γ → 0 the quotient tends to the exact gradient
-        return update_by_closed_form(module, batch)
+        return _update_by_closed_form(module, batch)
     sentences: dict[str, Any] = module.look_up(batch)
     with torch.no_grad():
         output = module.network(**sentences)
@@ -84,7 +84,7 @@ def update_by_algorithm1(module: UpdatedModule, batch: NewsBatch) -> StepOutput:
     return output, losses
 
 
-def update_by_autograd(module: UpdatedModule, batch: NewsBatch) -> StepOutput:
+def _update_by_autograd(module: UpdatedModule, batch: NewsBatch) -> StepOutput:
     """Let autograd compute the gradients; under DDP it averages them over the processes itself."""
     module.network.zero_grad()  # autograd adds to .grad; the other updates assign it
     output = module.network(**module.look_up(batch))
@@ -96,7 +96,7 @@ def update_by_autograd(module: UpdatedModule, batch: NewsBatch) -> StepOutput:
 
 
 UPDATES: dict[Update, Callable[[UpdatedModule, NewsBatch], StepOutput]] = {
-    Update.closed_form: update_by_closed_form,
-    Update.algorithm1: update_by_algorithm1,
-    Update.autograd: update_by_autograd,
+    Update.closed_form: _update_by_closed_form,
+    Update.algorithm1: _update_by_algorithm1,
+    Update.autograd: _update_by_autograd,
 }

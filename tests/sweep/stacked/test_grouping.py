@@ -1,4 +1,4 @@
-"""Which jobs are trained together."""
+"""Stacks hold jobs that can be trained together, and other jobs run alone with a reason."""
 
 from copy import deepcopy
 

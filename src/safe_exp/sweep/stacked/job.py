@@ -61,7 +61,7 @@ class StackedJob:
     @contextmanager
     def logging_to_its_file(self) -> Iterator[None]:
         """Write what the block logs into the job's log file; only warnings and errors reach the terminal."""
-        with quiet_terminal(), log_file(self.folder):
+        with _quiet_terminal(), log_file(self.folder):
             yield
 
     def finished(self, score: float) -> None:
@@ -87,7 +87,7 @@ class StackedJob:
 
 
 @contextmanager
-def quiet_terminal() -> Iterator[None]:
+def _quiet_terminal() -> Iterator[None]:
     """Let only warnings and errors pass the present log handlers during the block."""
     levels = [(handler, handler.level) for handler in logging.getLogger().handlers]
     for handler, level in levels:

@@ -41,7 +41,7 @@ class PluginLauncher(Protocol):
     config: DictConfig  # of the sweep
 
 
-class StackedJobConfig(NamedTuple):
+class _StackMember(NamedTuple):
     """One job of a stack before it starts."""
 
     number: int  # in the sweep
@@ -88,9 +88,7 @@ class StackedLaunch:
         self._announce(groups, reasons)
         returned: dict[int, JobReturn] = {}
         if groups:
-            returned |= self._run_stacks(
-                [[StackedJobConfig(n, composed[n], typed[n]) for n in group] for group in groups]
-            )
+            returned |= self._run_stacks([[_StackMember(n, composed[n], typed[n]) for n in group] for group in groups])
         for number in sorted(reasons):
             log.info("#%d : %s", number, " ".join(filter_overrides(jobs[number - first])))
             returned[number] = self._run(composed[number], self.launcher.task_function)
@@ -110,7 +108,7 @@ class StackedLaunch:
             configure_logging=configure_logging,
         )
 
-    def _run_stacks(self, groups: list[list[StackedJobConfig]]) -> dict[int, JobReturn]:
+    def _run_stacks(self, groups: list[list[_StackMember]]) -> dict[int, JobReturn]:
         """Train one stack after the other, while other processes write the files of ended jobs.
 
         Returns:
