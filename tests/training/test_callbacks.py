@@ -167,7 +167,7 @@ def test_a_step_limit_at_the_end_of_an_epoch_can_be_raised(tmp_path):
 
 @pytest.mark.parametrize("max_steps", [None, 11])
 def test_a_resumed_run_goes_through_each_epoch_s_end_once(max_steps, tmp_path):
-    """As if killed after its second epoch."""
+    """The run is resumed as if it was killed after its second epoch."""
     overrides = "callbacks.convergence.patience=0", "scheduler=cosine", "scheduler.T_max=6"
     whole = train(tmp_path / "whole", *overrides, "trainer.max_epochs=6", max_steps=max_steps)
     train(tmp_path / "killed", *overrides, "trainer.max_epochs=2")

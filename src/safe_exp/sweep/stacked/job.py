@@ -172,7 +172,7 @@ class FollowedRun:
 
     @property
     def ended(self) -> bool:
-        """Whether a callback or trainer.max_epochs has ended the run."""
+        """True once a callback or trainer.max_epochs has ended the run."""
         limited = self.max_epochs not in (None, -1) and self.current_epoch >= self.max_epochs
         return self.should_stop or limited
 
