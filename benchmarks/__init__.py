@@ -1,1 +1,1 @@
-"""What backs every speed we state: `python -m benchmarks` prints ratios measured side by side in one run."""
+"""Benchmarks behind the speeds that the documentation states. `python -m benchmarks` prints ratios from one run."""

@@ -15,10 +15,10 @@ from benchmarks.step import Size, memory_table, released_functions, safe_functio
 SIZES = [Size(64, 32, 128), Size(64, 300, 128), Size(64, 32, 1), Size(64, 300, 1), Size(16, 32, 32)]
 RELEASED = Size(64, 300, 128)
 LEGEND = """\
-A step is forward, gradients and SGD, from word numbers, which repeat as those of news do. step: the closed form;
-forward: its own forward pass; autograd: the same network, PyTorch's gradients; ports: conv2d, max-pool and autograd, as
-other ports write it. vectors: the closed form from word vectors that were looked up before, where nothing repeats."""
-OTHERS = {  # with --all: title, main, and its arguments under --tiny
+A step is forward pass, gradients and SGD, from word numbers that repeat as those of news do. step: the closed form;
+forward: its forward pass alone; autograd: the same network with PyTorch's gradients; ports: conv2d, max-pool and
+autograd, as other ports write it. vectors: the closed form from word vectors looked up before: none repeats."""
+OTHERS = {  # benchmarks of --all by title: main, and its arguments under --tiny
     "The loop": (loop.main, ["--tiny", "--rounds", "1"]),
     "Start": (start.main, ["--rounds", "1", "--articles", "60"]),
     "A large collection": (collection.main, ["--articles", "60", "--epochs", "2", "--dim", "5"]),
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=9, help="measurements of each function, interleaved (default 9)")
     parser.add_argument("--threads", type=int, default=2, help="of PyTorch (default 2)")
-    parser.add_argument("--tiny", action="store_true", help="sizes of a second, to see that everything runs")
+    parser.add_argument("--tiny", action="store_true", help="small sizes, to check in a second that everything runs")
     parser.add_argument(
         "--all",
         action="store_true",

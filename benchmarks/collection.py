@@ -1,8 +1,8 @@
 """A whole training on a large collection: minutes, memory and articles per second: python -m benchmarks.collection
 
 20,000 drawn articles, model=released at its own size (E = 300, M = 32, K = 128, Adam, batches of 64), 20 epochs of
-`trainer.fit` as a job runs it, in a process of its own; and one epoch with word vectors of 25 numbers instead of 300,
-for memory must grow with the tokens and not with tokens × E.
+`trainer.fit` as in a job, in a process of its own. A second row has one epoch with E = 25: memory must grow with the
+number of tokens, and not with tokens × E.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ VOCABULARY = 30_000
 
 
 def job(articles: int, epochs: int, dim: int, threads: int) -> dict[str, float]:
-    """Train; what it took of this process."""
+    """Train in this process, and measure time and memory."""
     quiet_libraries()
     config = load_config(
         "model=released", "optimizer=adam", "model.gamma=0.0005", "data.batch_size=64", "logger=csv",
@@ -52,11 +52,12 @@ def job(articles: int, epochs: int, dim: int, threads: int) -> dict[str, float]:
 
 
 def _megabytes() -> float:
-    """The most memory that this process has held so far."""
+    """Return the peak memory of this process so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
 
 
-def job_of_its_own(articles: int, epochs: int, dim: int, threads: int) -> dict[str, float]:
+def run_job(articles: int, epochs: int, dim: int, threads: int) -> dict[str, float]:
+    """Run `job` in a new process, whose peak memory is then its own."""
     numbers = [str(number) for number in (articles, epochs, dim, threads)]
     command = [sys.executable, "-m", "benchmarks.collection", "--job", *numbers]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     rows = []
     for epochs, dim in ((chosen.epochs, chosen.dim), (1, 25)):
-        found = job_of_its_own(chosen.articles, epochs, dim, chosen.threads)
+        found = run_job(chosen.articles, epochs, dim, chosen.threads)
         rows.append(
             [
                 f"{chosen.articles:,} articles × {epochs} epochs, E = {dim}",

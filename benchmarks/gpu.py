@@ -1,9 +1,8 @@
 """Steps per second on a GPU: python -m benchmarks.gpu
 
-Batches are selected from a table of word numbers that lies on the GPU, as the data module's are, and looked up there; a
-step is forward, gradients and SGD, and nothing is read back before the last one. At E = 300, K = 128, in float32, in
-float32 with TF32 products, and in bfloat16. Without a GPU it says so and measures nothing, unless --tiny asks for a
-trial on the processor.
+Batches are selected from a table of word numbers on the GPU, as in the data module, and looked up there. A step is
+forward pass, gradients and SGD; nothing is read back before the last step. Sizes are E = 300, K = 128, in float32, in
+float32 with TF32 products, and in bfloat16. Without a GPU nothing is measured, except with --tiny on the processor.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ BATCHES_IN_TABLE = 4
 
 
 def draw_loader(size: Size, device: torch.device) -> NewsLoader:
-    """Full articles, so that all ways do the same work."""
+    """Draw articles of full length, so that every way of taking a step does the same work."""
     count = size.batch * BATCHES_IN_TABLE
     vectors = torch.zeros(size.vocabulary, 1)
     numbers = np.arange(size.vocabulary)
@@ -46,7 +45,7 @@ def draw_loader(size: Size, device: torch.device) -> NewsLoader:
 
 
 def ways(size: Size, device: torch.device, dtype: torch.dtype) -> dict[str, Callable[[NewsBatch], object]]:
-    """Each way of taking a step on a batch."""
+    """Build each way of taking a step on a batch."""
     vectors = torch.randn(size.vocabulary, size.dim, dtype=dtype, device=device)
     vectors[0] = 0
     net = SafeNetwork(size.dim, size.dim, FILTER_SIZES, size.num_filters, FEATURE_DIM).to(device, dtype)
@@ -80,7 +79,7 @@ def ways(size: Size, device: torch.device, dtype: torch.dtype) -> dict[str, Call
 
 
 def milliseconds(step: Callable[[NewsBatch], object], batches: Iterator[NewsBatch], count: int, cuda: bool) -> float:
-    """Of one step, the GPU's work included."""
+    """Measure the milliseconds of one step, including the GPU's work."""
     wait = torch.cuda.synchronize if cuda else lambda: None
     wait()
     start = time.perf_counter()
@@ -91,11 +90,12 @@ def milliseconds(step: Callable[[NewsBatch], object], batches: Iterator[NewsBatc
 
 
 def gpu_row(size: Size, precision: str, device: torch.device, rounds: int, count: int) -> list[str]:
+    """Measure one row of the table: `count` steps in each round."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
     loader, functions = draw_loader(size, device), ways(size, device, PRECISIONS[precision])
     batches = (batch for _ in cycle([None]) for batch in loader)
     times: dict[str, list[float]] = {name: [] for name in functions}
-    for number in range(rounds + 1):  # the first is not counted: kernels are chosen in it
+    for number in range(rounds + 1):  # the first round is not counted: it chooses kernels
         for name, function in functions.items():
             found = milliseconds(function, batches, count, device.type == "cuda")
             times[name] += [found] if number else []

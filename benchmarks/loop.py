@@ -1,8 +1,8 @@
-"""What Lightning's loop costs: `trainer.fit` beside a bare Python loop over the same steps: python -m benchmarks.loop
+"""The cost of Lightning's loop: `trainer.fit` against a bare Python loop over the same steps: python -m benchmarks.loop
 
-Both take the same batches in the same order from the same loader, the same closed-form step and the same optimiser, and
-score the validation articles after every epoch; they end at the same weights. `fit` is that of a job: its callbacks,
-checkpoints after every epoch, gradient norms, progress lines and the CSV logger (and W&B, offline, in the last column).
+Both take the same batches in the same order, the same closed-form steps and the same optimiser, score the validation
+articles after every epoch, and end at the same weights. `fit` runs as in a job, with callbacks, checkpoints after every
+epoch, gradient norms, progress lines and the CSV logger (in the last column also with W&B, offline).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TITLE_WORDS = 10
 
 
 class DrawnArticles(FakeNewsNetDataModule):
-    """Articles as numbers, drawn instead of prepared: half to all of the words that a text may have, by Zipf's law."""
+    """Articles of drawn word numbers, each with half to all of the words that a text may have, by Zipf's law."""
 
     def __init__(self, config: TrainConfig, count: int, vocabulary: int = 6000) -> None:
         super().__init__(config.data, config.captioner, config.vectors, config.seed)
@@ -58,12 +58,13 @@ class DrawnArticles(FakeNewsNetDataModule):
         self.split = SimpleNamespace(**sides)
 
     def prepare_data(self) -> None:
-        """There is nothing to prepare."""
+        """Do nothing: the articles are drawn."""
 
     def setup(self, stage: str | None = None) -> None:
-        """All is there from the start."""
+        """Do nothing: the articles are drawn."""
 
     def _sentences(self, count: int, longest: int, vectors: torch.Tensor) -> Sentences:
+        """Draw `count` sentences of `longest` / 2 to `longest` words from the table of word vectors (V, E)."""
         tokens = draw_words(Size(count, vectors.shape[1], 1), longest, vectors).tokens.int()
         lengths = torch.randint(longest // 2, longest + 1, (count,))
         tokens[torch.arange(longest) >= lengths[:, None]] = 0
@@ -71,12 +72,13 @@ class DrawnArticles(FakeNewsNetDataModule):
 
 
 class Stopwatch:
-    """Seconds on the clock, and of the processor: what else the machine does does not count in the latter."""
+    """Measures wall seconds and processor seconds; other work of the machine does not count in the latter."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter(), time.process_time()
 
     def stop(self) -> None:
+        """Set `seconds` and `processor_seconds`."""
         self.seconds, self.processor_seconds = (
             time.perf_counter() - self._start[0],
             time.process_time() - self._start[1],
@@ -84,6 +86,7 @@ class Stopwatch:
 
 
 def load_config(*overrides: str) -> TrainConfig:
+    """Compose the config of a training that does not end by convergence."""
     register_schemas()
     register_resolvers()
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -91,7 +94,7 @@ def load_config(*overrides: str) -> TrainConfig:
 
 
 def fit(config: TrainConfig, articles: DrawnArticles, folder: Path) -> tuple[Stopwatch, SafeModule]:
-    """What `trainer.fit` took, and what was trained. W&B's start and end are not counted."""
+    """Train by `trainer.fit`; the start and end of the loggers are not measured."""
     pl.seed_everything(config.seed, verbose=False)
     module = SafeModule(config, articles.text_vectors, articles.visual_vectors)
     loggers = open_loggers(config.logger, folder, "benchmark", None, {})
@@ -105,7 +108,7 @@ def fit(config: TrainConfig, articles: DrawnArticles, folder: Path) -> tuple[Sto
 
 
 def bare_loop(config: TrainConfig, articles: DrawnArticles) -> tuple[Stopwatch, SafeModule]:
-    """What the same training takes without Lightning, and what was trained."""
+    """Run the same training without Lightning."""
     pl.seed_everything(config.seed, verbose=False)
     module = SafeModule(config, articles.text_vectors, articles.visual_vectors)
     network, step = module.network, variants[config.model.variant].step
@@ -132,7 +135,7 @@ def bare_loop(config: TrainConfig, articles: DrawnArticles) -> tuple[Stopwatch, 
 
 
 def loop_row(count: int, epochs: int, num_filters: int, rounds: int, wandb: bool) -> list[str]:
-    """One line of the table."""
+    """Measure one line of the table."""
     overrides = f"trainer.max_epochs={epochs}", f"model.num_filters={num_filters}"
     config = load_config(*overrides, "logger=csv")
     articles = DrawnArticles(config, count)
@@ -146,7 +149,7 @@ def loop_row(count: int, epochs: int, num_filters: int, rounds: int, wandb: bool
             ways["wandb"] = lambda run: fit(both, articles, run)
         times: dict[str, list[Stopwatch]] = {name: [] for name in ways}
         weights: dict[str, torch.Tensor] = {}
-        for number in range(rounds + 1):  # the first is not counted: kernels are chosen and modules imported in it
+        for number in range(rounds + 1):  # the first round is not counted: it chooses kernels and imports
             for name, way in ways.items():
                 took, module = way(Path(folder, f"{name}-{number}"))
                 times[name] += [took] if number else []
@@ -159,7 +162,7 @@ def loop_row(count: int, epochs: int, num_filters: int, rounds: int, wandb: bool
     row = [name, *(f"{statistics.median(seconds[way]) / steps * 1e3:.2f}" for way in ("bare", "csv"))]
     row += [ratio(figures["csv"], figures["bare"]) for figures in (seconds, processor)]
     row.append(ratio(processor["wandb"], processor["bare"]) if wandb else "")
-    print(row, file=sys.stderr, flush=True)  # the next one takes a while
+    print(row, file=sys.stderr, flush=True)  # shows progress
     return row
 
 
@@ -172,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.loop", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7, help="measurements of each, interleaved (default 7)")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch (default 1, as such steps take by default)")
-    parser.add_argument("--tiny", action="store_true", help="sizes of a second, to see that everything runs")
+    parser.add_argument("--tiny", action="store_true", help="small sizes, to check in a second that everything runs")
     chosen = parser.parse_args(arguments)
     threads, mode = torch.get_num_threads(), os.environ.get("WANDB_MODE")
     torch.set_num_threads(chosen.threads)

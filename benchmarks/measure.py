@@ -1,4 +1,4 @@
-"""Times and memory of functions that do the same work, measured so that they can be compared."""
+"""Measures time and memory of functions that do the same work, so that they can be compared."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-SHORTEST = 0.02  # seconds; what is faster is repeated until a measurement takes as long
+MIN_SECONDS = 0.02  # of one measurement; a faster function is repeated
 
 
 def interleaved(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of each function in each round. A round calls all of them in turn, so that what else the machine
-    does in the meantime falls on all alike."""
+    """Measure the milliseconds of each function in each round.
+
+    A round calls all functions in turn, so that other work of the machine affects them alike.
+    """
     repeats = {}
     for name, function in functions.items():
-        function()  # memory is allocated and kernels are chosen
+        function()  # allocates memory and chooses kernels
         start = time.perf_counter()
         function()
-        repeats[name] = max(1, round(SHORTEST / max(time.perf_counter() - start, 1e-6)))
+        repeats[name] = max(1, round(MIN_SECONDS / max(time.perf_counter() - start, 1e-6)))
     times: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds):
         for name, function in functions.items():
@@ -34,18 +36,19 @@ def interleaved(functions: Mapping[str, Callable[[], object]], rounds: int) -> d
 
 
 def median(times: Sequence[float]) -> str:
+    """Format the median."""
     return f"{statistics.median(times):.2f}"
 
 
 def ratio(slow: Sequence[float], fast: Sequence[float]) -> str:
-    """The median over the rounds of slow / fast, and the middle half of the rounds."""
+    """Format slow / fast: the median over the rounds, and the quartiles."""
     ratios = [a / b for a, b in zip(slow, fast, strict=True)]
     low, _, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
     return f"{statistics.median(ratios):.2f} ({low:.2f}-{high:.2f})"
 
 
 def peak_megabytes(function: Callable[[], object]) -> float:
-    """The most memory that PyTorch held during one call beyond what it held before, in MB."""
+    """Measure the peak of PyTorch's memory during one call, in MB above its start."""
     function()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         function()
@@ -58,13 +61,13 @@ def peak_megabytes(function: Callable[[], object]) -> float:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Markdown."""
+    """Format a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def machine() -> str:
-    """Processor, cores, threads, versions and load, in one line."""
+    """Describe processor, cores, threads, versions and load in one line."""
     model = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo", encoding="utf-8") as lines:

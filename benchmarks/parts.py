@@ -1,4 +1,4 @@
-"""Where the time of one closed-form step goes."""
+"""The time that each part of a closed-form step takes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from safe_exp.network import SafeNetwork
 
 
 def part_functions(size: Size) -> Functions:
-    """The parts that can be run by themselves, the three passes that they belong to, and the whole step."""
+    """Build functions of the parts of a step, of its forward pass, losses and backward pass, and of the whole step."""
     vectors = torch.randn(size.vocabulary, size.dim)
     vectors[0] = 0
     words = {"text": draw_words(size, size.text, vectors), "visual": draw_words(size, size.visual, vectors)}
@@ -33,7 +33,7 @@ def part_functions(size: Size) -> Functions:
         scores = [list(convolve_words(found, e.weights.filters)) for found, e in encoders]
         d_scores = torch.randn_like(cache.text.pooled)
     step = closed_form(net, closed_form_step, label, words)
-    step()  # leaves gradients for the optimiser
+    step()  # sets gradients for the optimiser
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-9, fused=True)
     loss = {**LOSS, "similarity_loss": "real_only"}
     inside = {
@@ -42,8 +42,8 @@ def part_functions(size: Size) -> Functions:
         "all scores": lambda: [list(convolve_words(found, e.weights.filters)) for found, e in encoders],
         "maximum over time": lambda: [
             best_windows(score, None, width)
-            for of_encoder in scores
-            for score, width in zip(of_encoder, FILTER_SIZES, strict=True)
+            for encoder_scores in scores
+            for score, width in zip(encoder_scores, FILTER_SIZES, strict=True)
         ],
         "forward": lambda: safe_forward(net.weights(), **words),
         "losses": lambda: safe_loss(output, label, **loss),
@@ -56,6 +56,7 @@ def part_functions(size: Size) -> Functions:
 
 
 def part_table(sizes: list[Size], rounds: int) -> str:
+    """Format milliseconds and share of each part of a step, at each size."""
     columns = []
     for size in sizes:
         ms = {name: statistics.median(times) for name, times in interleaved(part_functions(size), rounds).items()}

@@ -12,6 +12,8 @@ from safe_exp.equations import SafeOutput
 
 
 class PortedTextCnn(nn.Module):
+    """Text-CNN by conv2d: word vectors (B, L, E) to features (B, D)."""
+
     def __init__(self, dim: int, filter_sizes: Sequence[int], num_filters: int, feature_dim: int) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(nn.Conv2d(1, num_filters, (width, dim)) for width in filter_sizes)
@@ -25,6 +27,8 @@ class PortedTextCnn(nn.Module):
 
 
 class PortedSafe(nn.Module):
+    """SAFE: word vectors of text (B, L, E) and image (B, Lv, E) to a `SafeOutput`."""
+
     def __init__(self, dim: int, filter_sizes: Sequence[int], num_filters: int, feature_dim: int) -> None:
         super().__init__()
         self.text_encoder = PortedTextCnn(dim, filter_sizes, num_filters, feature_dim)
@@ -37,6 +41,8 @@ class PortedSafe(nn.Module):
 
 
 class PortedReleased(nn.Module):
+    """The released architecture: word vectors of headline, body and image, (B, L, E) each, to a `SafeOutput`."""
+
     def __init__(
         self, dim: int, word_dim: int, filter_sizes: Sequence[int], num_filters: int, feature_dim: int
     ) -> None:
@@ -54,5 +60,6 @@ class PortedReleased(nn.Module):
 
 
 def _output(logits: Tensor, t: Tensor, v: Tensor) -> SafeOutput:
+    """Join logits (B, 2) with the similarity of the features t and v, (B, D) each."""
     similarity = (1 + F.cosine_similarity(t, v, dim=1)) / 2
     return SafeOutput(t, v, logits, logits.softmax(dim=1)[:, 0], similarity)

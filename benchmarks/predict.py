@@ -1,9 +1,8 @@
-"""How soon a stored run answers, how many articles a second, in how much memory: python benchmarks/predict.py
+"""Time to the first answer, answers per second and memory of a stored run: python -m benchmarks.predict
 
-A run is trained on the built-in articles at the sizes of conf/, then asked through `python -m safe_exp.predict` as a
-user would ask it: JSON lines of 300 words and a caption go in, answers come out. The first answer is timed from the
-start of the process; the rest of the lines are sent when it has come. Memory is the process's peak, asked for 1,000
-articles and for all of them: it must not grow with the stream.
+A run is trained on the built-in articles at the sizes of conf/. `python -m safe_exp.predict` then reads JSON lines of
+300 words and a caption. The first answer is timed from the start of the process, and the other lines are sent after it.
+Memory is the peak of the process, for 1,000 articles and for all of them: it must not grow with their number.
 """
 
 from __future__ import annotations
@@ -26,13 +25,15 @@ import numpy as np
 from benchmarks.measure import machine, table
 
 TEXT_WORDS, TITLE_WORDS, CAPTION_WORDS = 300, 12, 10
-FEW = 1_000
+FEW_ARTICLES = 1_000
 
 
 class Measured(NamedTuple):
+    """The time and memory that a process took."""
+
     first_seconds: float  # from the start of the process to the first answer
     per_second: float  # answers after it
-    processor_seconds: float  # of the whole process, whatever else the machine was busy with
+    processor_seconds: float  # of the whole process; other work of the machine does not count
     peak_megabytes: float
 
 
@@ -45,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         for name, settings in (("words", []), ("patches", ["captioner=visual_words"])):
             more = [f"data.articles={chosen.train}", "trainer.max_epochs=2", "logger=none", f"hydra.run.dir={name}"]
-            command(folder, "train", *settings, *more)
-            command(folder, "export", f"run={name}", f"to={name}.safetensors")
+            run_command(folder, "train", *settings, *more)
+            run_command(folder, "export", f"run={name}", f"to={name}.safetensors")
         print(f"{machine()}; {chosen.articles:,} articles of {TEXT_WORDS} words\n", flush=True)
         print(report(folder, chosen.articles), f"\n{machine()}", sep="\n")
     finally:
@@ -54,8 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def report(folder: Path, articles: int) -> str:
-    words, pictures = list(written(folder, articles, images=False)), list(written(folder, articles // 10, images=True))
-    few = words[: min(FEW, articles)]
+    """Measure each case, and format the table."""
+    words = list(json_lines(folder, articles, images=False))
+    pictures = list(json_lines(folder, articles // 10, images=True))
+    few = words[: min(FEW_ARTICLES, articles)]
     cases = [
         ("captions", "words", few, []),
         ("captions", "words", words, []),
@@ -65,14 +68,14 @@ def report(folder: Path, articles: int) -> str:
     ]
     rows = []
     for name, run, lines, settings in cases:
-        found = asked(folder, lines, f"run={run}", *settings)
+        found = measure(folder, lines, f"run={run}", *settings)
         rows.append([name, f"{len(lines):,}", f"{found.first_seconds:.1f} s", f"{found.per_second:,.0f}",
                      f"{found.processor_seconds:.1f} s", f"{found.peak_megabytes:,.0f} MB"])  # fmt: skip
     return table(["", "articles", "first answer", "answers a second", "processor time", "peak memory"], rows)
 
 
-def written(folder: Path, count: int, images: bool) -> Iterator[bytes]:
-    """JSON lines whose words are those of the built-in articles, commoner ones more often."""
+def json_lines(folder: Path, count: int, images: bool) -> Iterator[bytes]:
+    """Yield articles as JSON lines, with words drawn from the built-in articles by their frequency."""
     articles = sorted(path.parent for path in folder.glob("data/synthetic/*/*/*/news_article.json"))
     content = [json.loads((path / "news_article.json").read_text(encoding="utf-8")) for path in articles]
     words = [word for article in content for word in f"{article['title']} {article['text']}".split()]
@@ -89,7 +92,12 @@ def written(folder: Path, count: int, images: bool) -> Iterator[bytes]:
         yield json.dumps(line).encode() + b"\n"
 
 
-def asked(folder: Path, lines: Sequence[bytes], *settings: str) -> Measured:
+def measure(folder: Path, lines: Sequence[bytes], *settings: str) -> Measured:
+    """Let predict answer the lines.
+
+    Raises:
+        RuntimeError: it failed, or left a line without an answer.
+    """
     start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "safe_exp.predict", *settings],
@@ -119,7 +127,12 @@ def asked(folder: Path, lines: Sequence[bytes], *settings: str) -> Measured:
     return Measured(first - start, (len(lines) - 1) / (last - first), busy, usage.ru_maxrss / 1024)
 
 
-def command(folder: Path, name: str, *settings: str) -> None:
+def run_command(folder: Path, name: str, *settings: str) -> None:
+    """Run a command of safe_exp.
+
+    Raises:
+        RuntimeError: it failed; the message is its standard error.
+    """
     module = [sys.executable, "-m", f"safe_exp.{name}", *settings]
     done = subprocess.run(module, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -1,9 +1,9 @@
-"""How fast and in how much memory a large collection is prepared, and trained from: python benchmarks/prepare.py
+"""Time and memory of preparing a large collection, and of one epoch of training on it: python -m benchmarks.prepare
 
 Articles of 300 words drawn from 50,000, by Zipf's law, are written as FakeNewsNet-style folders (200,000 of them take
 400,000 files, 400 MB and about two minutes), prepared by `python -m safe_exp.prepare`, and trained on for one epoch.
-Memory is that of all processes together, read from /proc every tenth of a second (Linux); pages of mapped files count
-as long as they are held.
+Memory is that of all processes together, read from /proc ten times a second (Linux). It includes the pages of mapped
+files that are in memory.
 """
 
 from __future__ import annotations
@@ -32,14 +32,16 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="safe_exp-benchmark-"))
     try:
-        seconds = timed(lambda: write_articles(folder / "articles", arguments.articles))
+        start = time.perf_counter()
+        write_articles(folder / "articles", arguments.articles)
+        seconds = time.perf_counter() - start
         print(f"{arguments.articles:,} articles written, {seconds:.0f} s", file=sys.stderr)
         read = ("data=fakenewsnet", f"data.root={folder / 'articles'}", f"data.prepared={folder / 'prepared'}")
         epoch = ("data.batch_size=64", "trainer.max_epochs=1", "logger=none", "model.num_filters=8")
         rows = [
-            ("prepare", *measured(folder, "prepare", *read)),
-            ("prepare again: nothing to do", *measured(folder, "prepare", *read)),
-            ("train, one epoch, batches of 64", *measured(folder, "train", *read, *epoch)),
+            ("prepare", *measure(folder, "prepare", *read)),
+            ("prepare again: nothing to do", *measure(folder, "prepare", *read)),
+            ("train, one epoch, batches of 64", *measure(folder, "train", *read, *epoch)),
         ]
         print(report(rows, arguments.articles))
     finally:
@@ -48,7 +50,7 @@ def main() -> None:
 
 
 def report(rows: list[tuple[str, float, float]], articles: int) -> str:
-    """A Markdown table with the machine it was measured on."""
+    """Format the machine and a Markdown table."""
     lines = [
         f"{articles:,} articles, {os.cpu_count()} cores, Python {platform.python_version()}, "
         f"load {os.getloadavg()[0]:.1f}",
@@ -64,6 +66,7 @@ def report(rows: list[tuple[str, float, float]], articles: int) -> str:
 
 
 def write_articles(root: Path, count: int) -> None:
+    """Draw articles, and write them as FakeNewsNet-style folders."""
     random = np.random.default_rng(0)
     words = np.array([f"w{number}" for number in range(WORDS)])
     chance = 1 / np.arange(1, WORDS + 1)
@@ -81,14 +84,12 @@ def write_articles(root: Path, count: int) -> None:
             print(f"writing articles: {start:,} of {count:,}", file=sys.stderr)
 
 
-def timed(action) -> float:
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
+def measure(folder: Path, command: str, *arguments: str) -> tuple[float, float]:
+    """Run a command of safe_exp, and measure seconds and peak memory in MB, its child processes included.
 
-
-def measured(folder: Path, command: str, *arguments: str) -> tuple[float, float]:
-    """Seconds, and peak memory in MB of the process and its children together."""
+    Raises:
+        SystemExit: the command failed.
+    """
     start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", f"safe_exp.{command}", *arguments], cwd=folder, stdout=subprocess.DEVNULL,
@@ -96,22 +97,22 @@ def measured(folder: Path, command: str, *arguments: str) -> tuple[float, float]
     )  # fmt: skip
     peak = 0.0
     while process.poll() is None:
-        peak = max(peak, memory_of_session(process.pid))
+        peak = max(peak, session_megabytes(process.pid))
         time.sleep(0.1)
     if process.returncode:
         raise SystemExit(f"{command} ended with {process.returncode}; see above.")
     return time.perf_counter() - start, peak
 
 
-def memory_of_session(session: int) -> float:
-    """Proportional set sizes in MB: pages that processes share count once."""
+def session_megabytes(session: int) -> float:
+    """Add up the proportional set sizes of a session's processes, in MB; a shared page counts once."""
     total = 0
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
             if int(status.read_text().rsplit(")", 1)[1].split()[3]) == session:
                 lines = status.with_name("smaps_rollup").read_text().splitlines()
                 total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-        except (OSError, ValueError, StopIteration, IndexError):  # it has just ended
+        except (OSError, ValueError, StopIteration, IndexError):  # the process has just ended
             continue
     return total / 1024
 

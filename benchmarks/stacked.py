@@ -1,10 +1,10 @@
-"""How much faster a sweep is with hydra/launcher=stacked: python -m benchmarks.stacked
+"""The speed-up of a sweep by hydra/launcher=stacked: python -m benchmarks.stacked
 
-The paper's grid, α × β × 5 seeds (175 jobs, `sweep=alpha_beta seed=0,1,2,3,4`), on the built-in data, with all files of
-every job. All of it by the basic launcher would take the better part of an hour, so in each round that one runs one
-job, and a few: what each further job adds is taken 174 times. Wall time is what a user waits; processor time is that of
-the command and the processes that it has started (without W&B's service), which the machine's other work leaves alone,
-and says nothing about the second core that the stack's writers use.
+The sweep is the paper's grid, α × β × 5 seeds (175 jobs, `sweep=alpha_beta seed=0,1,2,3,4`), on the built-in data, with
+all files of every job. The basic launcher would take most of an hour for it. In each round it runs one job and then a
+few jobs instead; the time that a further job adds is multiplied by 174. Processor time is that of the command and its
+child processes (without W&B's service): other work of the machine does not change it, and it does not show that the
+stack's writers use a second core.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--filters", type=int, nargs="+", default=[1], help="K; the paper's letter is 1")
     parser.add_argument("--loggers", nargs="+", default=["default", "csv"], help="values of logger")
-    parser.add_argument("--tiny", action="store_true", help="four jobs of a second, to see that everything runs")
+    parser.add_argument("--tiny", action="store_true", help="four jobs of a second, to check that everything runs")
     chosen = parser.parse_args(arguments)
     print(f"{machine()}\n\n| | jobs | basic, s | stacked, s | wall time | processor time |\n{'| --- ' * 6}|")
     for filters in chosen.filters:
@@ -45,13 +45,13 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def compare(filters: int, logger: str, rounds: int, alone: int, tiny: bool) -> str:
-    """One line of the table."""
+    """Measure one line of the table."""
     folder = Path(tempfile.mkdtemp(prefix="safe_exp-benchmark-"))
     fixed = (f"model.num_filters={filters}", f"logger={logger}", *(TINY if tiny else ()))
     jobs = TINY_JOBS if tiny else JOBS
     found: dict[str, list[float]] = {"basic": [], "stacked": [], "wall": [], "processor": []}
     try:
-        sweep(folder, "first", *fixed, "seed=0")  # the data set is made
+        sweep(folder, "first", *fixed, "seed=0")  # makes the data set
         for number in range(rounds):
             one = sweep(folder, f"one-{number}", *fixed, "seed=0")
             few = sweep(folder, f"few-{number}", *fixed, f"seed={','.join(str(seed) for seed in range(alone))}")
@@ -73,7 +73,7 @@ def compare(filters: int, logger: str, rounds: int, alone: int, tiny: bool) -> s
 
 
 def sweep(folder: Path, name: str, *overrides: str) -> tuple[float, float]:
-    """Wall and processor time of a sweep in `folder`/`name`; every job of it must finish."""
+    """Measure wall and processor seconds of a sweep in `folder`/`name`, whose jobs must all finish."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "safe_exp.train", "-m", *overrides, f"hydra.sweep.dir={name}"], cwd=folder, check=True,
@@ -87,10 +87,12 @@ def sweep(folder: Path, name: str, *overrides: str) -> tuple[float, float]:
 
 
 def spread(ratios: list[float]) -> str:
+    """Format the median and the range."""
     return f"{statistics.median(ratios):.1f} × ({min(ratios):.1f}-{max(ratios):.1f})"
 
 
 def machine() -> str:
+    """Describe cores, system, version and load in one line."""
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, load {load}"
 

@@ -1,9 +1,9 @@
-"""From the command to its first steps: python -m benchmarks.start
+"""The time from a command to its first training steps: python -m benchmarks.start
 
-Seconds from starting `python -m safe_exp.train` until the first epoch stands on its standard error, which is the first
-step, the rest of a short epoch and a validation: an upper bound. The run is ended there, so that its processor seconds
-are those until there too; they say what an idle machine would take. The first run makes and prepares the built-in
-articles; those that follow find them. `--help` is timed to its end.
+Measured from the start of `python -m safe_exp.train` until the line of the first epoch is on its standard error. That
+line comes after a short epoch and a validation, so it is an upper bound for the first step. The run is then killed, so
+that its processor seconds, which an idle machine would take, end there too. The first run makes and prepares the
+built-in articles, which the others find. `--help` is timed to its end.
 """
 
 from __future__ import annotations
@@ -23,33 +23,39 @@ from benchmarks.measure import machine, table
 
 
 class Start(NamedTuple):
+    """The time that a command took."""
+
     seconds: float
     processor_seconds: float
 
 
 def start(command: Sequence[str], folder: str, line: str | None = None) -> Start:
-    """What it takes until a line with `line` in it comes on standard error; None: until the command ends."""
+    """Run a command until a line that contains `line` is on its standard error; None: until it ends.
+
+    Raises:
+        SystemExit: the command failed, or ended without the line; the message is its standard error.
+    """
     before, begin = _processor_seconds(), time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "safe_exp.train", *command], cwd=folder, text=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
-    said = []
+    lines = []
     with process:
         for output in process.stderr:
-            said.append(output)
+            lines.append(output)
             if line is not None and line in output:
                 seconds = time.perf_counter() - begin
                 process.kill()
                 process.wait()
                 return Start(seconds, _processor_seconds() - before)
     if process.returncode or line is not None:
-        raise SystemExit("".join(said))
+        raise SystemExit("".join(lines))
     return Start(time.perf_counter() - begin, _processor_seconds() - before)
 
 
 def _processor_seconds() -> float:
-    """Of all children that have ended."""
+    """Return the processor seconds of all child processes that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 

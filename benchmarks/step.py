@@ -1,4 +1,4 @@
-"""One training step: the closed form beside its own forward pass, beside autograd, and beside what other ports do."""
+"""One training step: the closed form compared with its own forward pass, with autograd, and with other ports."""
 
 from __future__ import annotations
 
@@ -23,19 +23,25 @@ Functions = dict[str, Callable[[], object]]
 
 @dataclass(frozen=True)
 class Size:
-    batch: int
+    """The sizes that determine the work of a step."""
+
+    batch: int  # B
     dim: int  # E
     num_filters: int  # K
-    text: int = 130
-    visual: int = 20
-    vocabulary: int = 6000
+    text: int = 130  # words of a text
+    visual: int = 20  # words of an image's sentence
+    vocabulary: int = 6000  # rows of the table of word vectors
 
     def __str__(self) -> str:
         return f"B={self.batch}, E={self.dim}, K={self.num_filters}"
 
 
 def draw_words(size: Size, length: int, vectors: Tensor) -> Words:
-    """Word numbers that repeat as those of news do: 64 articles of 130 words hold about 2,000 different ones."""
+    """Draw word numbers (B, length) that repeat as those of news do: 64 articles of 130 words have about 2,000 words.
+
+    Args:
+        vectors: table of word vectors (V, E), row 0 = padding, which is not drawn.
+    """
     rank = torch.arange(1, len(vectors))
     # Zipf's law as Mandelbrot extended it; measured on 874 news articles: 1,950 of 8,300 words, and 740 of 2,070.
     frequency = (rank + 2.7) ** -1.12
@@ -44,6 +50,7 @@ def draw_words(size: Size, length: int, vectors: Tensor) -> Words:
 
 
 def closed_form(net: nn.Module, step: Callable, label: Tensor, arguments: Mapping[str, Any]) -> Callable[[], None]:
+    """Build a function that takes one closed-form step, with label (B,), from the arguments of `net`."""
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-9, fused=True)  # so small that the weights stay as they are
     parameters = dict(net.named_parameters())
 
@@ -57,6 +64,8 @@ def closed_form(net: nn.Module, step: Callable, label: Tensor, arguments: Mappin
 
 
 def forward(net: nn.Module, label: Tensor, arguments: Mapping[str, Any]) -> Callable[[], None]:
+    """Build a function that computes output and losses, with label (B,), from the arguments of `net`."""
+
     @torch.no_grad()
     def run() -> None:
         safe_loss(net(**arguments), label, **LOSS)
@@ -65,7 +74,7 @@ def forward(net: nn.Module, label: Tensor, arguments: Mapping[str, Any]) -> Call
 
 
 def autograd(net: nn.Module, label: Tensor, words: Mapping[str, Words]) -> Callable[[], None]:
-    """The step as PyTorch derives it; the words are looked up in it, as a training loop does."""
+    """Build a function that looks up the words and takes one step by autograd, with label (B,)."""
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-9, fused=True)
 
     def run() -> None:
@@ -78,7 +87,7 @@ def autograd(net: nn.Module, label: Tensor, words: Mapping[str, Words]) -> Calla
 
 
 def safe_functions(size: Size) -> Functions:
-    """SAFE at one size, each way of taking a step."""
+    """Build each way of taking a step of SAFE at one size."""
     vectors = torch.randn(size.vocabulary, size.dim)
     vectors[0] = 0
     words = {"text": draw_words(size, size.text, vectors), "visual": draw_words(size, size.visual, vectors)}
@@ -97,7 +106,7 @@ def safe_functions(size: Size) -> Functions:
 
 
 def released_functions(size: Size, headline: int = 30, body: int = 100) -> Functions:
-    """The released architecture, the same ways."""
+    """Build each way of taking a step of the released architecture."""
     vectors = torch.randn(size.vocabulary, size.dim)
     vectors[0] = 0
     lengths = {"headline": headline, "body": body, "visual": size.visual}
@@ -116,7 +125,7 @@ def released_functions(size: Size, headline: int = 30, body: int = 100) -> Funct
     }
 
 
-RATIOS = [  # what a column is called, and what it divides
+RATIOS = [  # title of the column, numerator, denominator
     ("step / forward", "step", "forward"),
     ("autograd / step", "autograd", "step"),
     ("ports / step", "ports", "step"),
@@ -128,6 +137,7 @@ HEADER = ["", "forward, ms", "step, ms", *(name for name, _, _ in RATIOS)]
 
 
 def step_table(cases: Mapping[str, Functions], rounds: int) -> str:
+    """Measure each case, and format its times and RATIOS."""
     rows = []
     for name, functions in cases.items():
         times = interleaved(functions, rounds)
@@ -137,6 +147,7 @@ def step_table(cases: Mapping[str, Functions], rounds: int) -> str:
 
 
 def memory_table(cases: Mapping[str, Functions]) -> str:
+    """Measure and format the peak memory of one step, in each case."""
     ways = ["forward", "step", "step, vectors", "autograd", "ports"]
     rows = [[name, *(f"{peak_megabytes(functions[way]):.1f}" for way in ways)] for name, functions in cases.items()]
     return table(["MB", *ways], rows)

@@ -1,4 +1,4 @@
-"""Canaries: what we use of a library's inner parts does what we use it for."""
+"""Canary tests: private parts of libraries, used in a compat.py, still do what they are used for."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import pytest
 
 @contextmanager
 def relies_on(library: str, moved: str) -> Iterator[None]:
-    """Fail with the library, its version and what has moved, whatever goes wrong within the block."""
+    """Fail with the library, its version and `moved`, if the block raises any error."""
     try:
         yield
     except (Exception, SystemExit) as error:

@@ -13,7 +13,7 @@ from safe_exp.config import MethodConfig, TfidfConfig, VectorsConfig
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.scoring.scores import FIGURES
 from safe_exp.system.errors import UserError
-from safe_exp.training.baselines import build_reader, fit_and_score
+from safe_exp.training.baselines import build_classifier, fit_and_score
 from tests.commands import read_json, read_rows, run
 from tests.data.folders import REAL_DATA
 from tests.made import compose_config
@@ -114,9 +114,9 @@ def test_a_rare_majority_answers_with_its_own_class():
 
 def test_words_of_the_test_articles_are_not_learned():
     texts = [*TEXTS[:40], *("unheard of" for _ in range(20))]
-    reader = build_reader(TFIDF).fit(texts[:40], LABELS[:40])
+    classifier = build_classifier(TFIDF).fit(texts[:40], LABELS[:40])
     scores = fit_and_score(TFIDF, texts, LABELS, SIDES)
-    assert "unheard" not in reader["tfidf"].vocabulary_
+    assert "unheard" not in classifier["tfidf"].vocabulary_
     assert len(set(scores["test"].tolist())) == 1
 
 

@@ -1,4 +1,4 @@
-"""The sweeper of safe_exp's commands, where Hydra looks for plugins; what it does is in safe_exp.sweep."""
+"""The sweeper of safe_exp's commands. It lies here because Hydra looks for plugins in hydra_plugins."""
 
 import logging
 from pathlib import Path
@@ -13,19 +13,19 @@ from omegaconf import DictConfig, OmegaConf
 
 log = logging.getLogger(__name__)
 
-MANY = 20  # jobs; Hydra takes an eighth of a second for one, unless it differs from another in a number alone
-# A plain dict: Hydra executes this file without naming it in sys.modules, where dataclasses look up field types.
+MANY_JOBS = 20  # from here on a log line says that their settings are checked, which can take seconds
+# A dict and no dataclass: Hydra executes this file without an entry in sys.modules, where dataclasses look up types.
 CONFIG = {
     "_target_": "hydra_plugins.safe_exp_sweeper.ResumableSweeper",
-    "params": None,  # key: its values, as on the command line
-    "skip": [],  # combinations that are no jobs: [{model.alpha: 0, model.beta: 0}]
-    "max_batch_size": None,  # of Hydra's own sweeper; every job is launched at once here
+    "params": None,  # values by key, as on the command line
+    "skip": [],  # combinations to leave out: [{model.alpha: 0, model.beta: 0}]
+    "max_batch_size": None,  # accepted as by Hydra's own sweeper and ignored: all jobs are launched in one batch
 }
 ConfigStore.instance().store(group="hydra/sweeper", name="resumable", node=CONFIG, provider="safe_exp")
 
 
 class ResumableSweeper(Sweeper):
-    """Hydra's grid, but combinations can be left out, and only those jobs of a folder are run that are not done."""
+    """Hydra's grid sweeper, without the combinations in `skip` and the jobs that have finished in the folder."""
 
     def __init__(
         self, params: dict[str, str] | None = None, skip: list[Any] | None = None, max_batch_size: int | None = None
@@ -40,17 +40,23 @@ class ResumableSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
+        """Run the jobs of the grid that `params` and the command line's `arguments` span.
+
+        Raises:
+            UserError: the grid cannot be run in this folder, or a job did not finish.
+            HydraException: a job's config cannot be composed; no job has started then.
+        """
         from safe_exp.sweep.composing import Composer
-        from safe_exp.sweep.planned import grid_jobs, without_skipped
+        from safe_exp.sweep.planned import drop_skipped, grid_jobs
         from safe_exp.sweep.run import run_sweep
 
         given = [*(f"{key}={values}" for key, values in self.params.items()), *arguments]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        jobs = without_skipped(grid_jobs(parser.parse_overrides(given)), self.skip)
-        if len(jobs) > MANY:
+        jobs = drop_skipped(grid_jobs(parser.parse_overrides(given)), self.skip)
+        if len(jobs) > MANY_JOBS:
             log.info("Checking the settings of %d jobs.", len(jobs))
         composer = Composer(self.hydra_context.config_loader, self.config)
-        for job in jobs:  # names and types of every job, before the first one starts
+        for job in jobs:  # checks the names and types of all jobs before the first one starts
             composer.compose(job)
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ from safe_exp.runs.outcome import read_job
 from safe_exp.runs.own_command import run_as_its_own_command
 from safe_exp.runs.processes import needs_a_command_of_its_own
 from safe_exp.runs.resume import resumed_config
-from safe_exp.sweep.command_line import with_resumed_sweep
+from safe_exp.sweep.command_line import expand_resume_sweep
 from safe_exp.system.files import short_path
 
 log = logging.getLogger(__name__)
@@ -57,5 +57,5 @@ def main(composed: DictConfig) -> float:
 GROUPS = ["model", "data", "captioner", "vectors", "optimizer", "scheduler", "trainer", "logger", "experiment", "sweep"]
 
 if __name__ == "__main__":
-    sys.argv[1:] = with_resumed_sweep(sys.argv[1:])
+    sys.argv[1:] = expand_resume_sweep(sys.argv[1:])
     run_command(main, "train", "Train SAFE, once or as a sweep; with no arguments on built-in articles.", GROUPS)

@@ -1,4 +1,4 @@
-"""Every benchmark runs, at sizes of a second; none of these tests looks at a time."""
+"""Every benchmark runs, at small sizes; no test depends on a time."""
 
 import time
 

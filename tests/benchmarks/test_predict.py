@@ -1,4 +1,4 @@
-"""The benchmark of predict runs, on few articles; no test looks at a time."""
+"""The benchmark of predict runs, on few articles; no test depends on a time."""
 
 import pytest
 

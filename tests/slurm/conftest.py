@@ -1,4 +1,4 @@
-"""A SLURM cluster of one node, this machine: munge, slurmctld and slurmd, started for the tests and then stopped."""
+"""A SLURM cluster of one node, this machine: munge, slurmctld and slurmd run during the tests."""
 
 import os
 import shutil
@@ -37,7 +37,7 @@ PartitionName=debug Nodes={host} Default=YES MaxTime=INFINITE State=UP
 
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory):
-    """The environment in which sbatch and its kin find the cluster."""
+    """The environment variables by which sbatch and the other commands find the cluster."""
     missing = [program for program in PROGRAMS if shutil.which(program) is None]
     if missing or os.geteuid() != 0:
         pytest.skip(f"needs root and SLURM (Debian: slurm-wlm, munge); missing: {', '.join(missing) or 'root'}")

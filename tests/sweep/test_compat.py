@@ -11,7 +11,7 @@ from tests.canary import relies_on
 
 @pytest.fixture
 def draw(tmp_path, monkeypatch):
-    """Run a study of five trials, whose jobs a recorder takes: their numbers and their overrides."""
+    """Run a study of five trials, and record the numbers and overrides of its jobs."""
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     import optuna
     from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper

@@ -1,4 +1,4 @@
-"""Jobs that are composed from one another are what Hydra makes of each by itself."""
+"""Jobs that are composed from one another equal what Hydra composes for each."""
 
 import pytest
 from hydra import initialize_config_dir

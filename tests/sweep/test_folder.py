@@ -1,4 +1,4 @@
-"""Which jobs a sweep has and what became of each."""
+"""The jobs of a sweep and their states, read from its folder."""
 
 import json
 import subprocess
@@ -24,7 +24,7 @@ def status(job, **values):
 
 
 def gone_pid():
-    """The id of a process that has ended."""
+    """Return the id of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid

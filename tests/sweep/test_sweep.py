@@ -1,4 +1,4 @@
-"""Sweeps as a user runs them: by name, with failures, interrupted, and resumed."""
+"""Sweeps as a user runs them: by name, with failures, interrupted and resumed."""
 
 import os
 import random
@@ -14,9 +14,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from safe_exp.config import CONF
-from safe_exp.sweep.planned import planned_jobs, without_skipped
+from safe_exp.sweep.planned import drop_skipped, planned_jobs
 from safe_exp.sweep.run import run_sweep
-from safe_exp.sweep.study import ended_trials
+from safe_exp.sweep.study import count_ended_trials
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import write_json
 from tests.commands import SMALL, environment, read_json, run
@@ -36,8 +36,8 @@ SWEEPS = {
 }
 
 
-def jobs_of(name: str, tmp_path: Path) -> list[list[str]]:
-    """The jobs that a sweep of this name plans, worked out from what Hydra composes."""
+def plan_jobs(name: str, tmp_path: Path) -> list[list[str]]:
+    """Plan the jobs of a named sweep from the config that Hydra composes."""
     compose_config()  # the schemas and resolvers
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose("train", overrides=[f"sweep={name}"], return_hydra_config=True)
@@ -55,7 +55,7 @@ def test_every_sweep_is_counted():
 
 @pytest.mark.parametrize(("name", "count"), SWEEPS.items())
 def test_every_job_of_every_sweep_is_a_config_that_can_run(name, count, tmp_path):
-    jobs = jobs_of(name, tmp_path)
+    jobs = plan_jobs(name, tmp_path)
     assert len(jobs) == count
     assert len({tuple(job) for job in jobs}) == count
     header = (CONF / "sweep" / f"{name}.yaml").read_text()
@@ -73,7 +73,7 @@ def test_weights_that_add_up_to_one():
 
 def test_skipped_combinations_are_known_however_their_numbers_are_written():
     jobs = [[f"model.alpha={a}", f"model.beta={b}"] for a, b in product(("0", "0.0", "0.2"), ("0", "1"))]
-    left = without_skipped(jobs, [{"model.alpha": 0, "model.beta": 0}])
+    left = drop_skipped(jobs, [{"model.alpha": 0, "model.beta": 0}])
     assert [job for job in jobs if job not in left] == [
         ["model.alpha=0", "model.beta=0"], ["model.alpha=0.0", "model.beta=0"]
     ]  # fmt: skip
@@ -85,7 +85,7 @@ def sweep_folder(place: Path) -> Path:
 
 
 def results(folder: Path) -> dict[int, dict]:
-    """The metrics of every finished job, without what differs between two runs of the same."""
+    """Read the metrics of every finished job, without those that differ between two equal runs."""
     found = {}
     for path in sorted(folder.glob("*/metrics.json")):
         if read_json(path.parent / "status.json")["state"] == "finished":
@@ -202,8 +202,8 @@ def test_ctrl_c_stops_the_jobs_of_all_processes_which_then_go_on(tmp_path):
     assert read_json(folder / "0" / "status.json")["resumed"] == 1
 
 
-def names_made(data: Path) -> list[str]:
-    """What lies there, without the digest of where the articles come from."""
+def list_names(data: Path) -> list[str]:
+    """List the names in a data folder, without digests that depend on the path of the articles."""
     return [re.sub(r"-[0-9a-f]{12}\b", "", path.name) for path in data.rglob("*")]
 
 
@@ -215,7 +215,7 @@ def test_jobs_that_start_together_prepare_once_and_equal_those_of_one_process(la
         place.mkdir()
         done = run("train", "-m", *TINY, "seed=0,1", f"hydra/launcher={chosen}", cwd=place)
         assert done.returncode == 0, done.stderr
-    made, expected = (sorted(names_made(place / "data")) for place in (together, one))
+    made, expected = (sorted(list_names(place / "data")) for place in (together, one))
     assert made == expected  # no second data set, no drafts
     assert results(sweep_folder(together)) == results(sweep_folder(one))
 
@@ -289,7 +289,7 @@ def test_a_study_is_resumed_to_its_number_of_trials_without_repeating_a_suggesti
     assert done.returncode == 0, done.stderr
     assert "trials have been run" in done.stderr
     finished = [path.parent for path in (tmp_path / "study").glob("*/metrics.json")]
-    assert ended_trials(tmp_path / "study" / "study.db") == 6
+    assert count_ended_trials(tmp_path / "study" / "study.db") == 6
     assert len(finished) in (6, 7)  # the kill may fall between a job's end and its score's way into the study
     drawn = [path.joinpath(".hydra", "overrides.yaml").read_text() for path in finished]
     assert len(set(drawn)) == len(drawn)

@@ -1,4 +1,4 @@
-"""When training ends, and that the run can say why."""
+"""Trainings end by each of their conditions, and record which one it was."""
 
 from types import SimpleNamespace
 
@@ -15,7 +15,7 @@ from tests.made import compose_config, draw_batch, draw_module, loader
 
 
 class AnHourPasses(pl.Callback):
-    """During the third batch, for trainer.max_time."""
+    """Moves the clock of trainer.max_time on by an hour during the third batch."""
 
     def on_train_batch_start(self, trainer, *arguments):
         if trainer.global_step == 2:
@@ -35,6 +35,7 @@ class KeepWeights(pl.Callback):
 
 
 def train(tmp_path, *overrides, resume=False, max_steps=None, **arguments):
+    """Train a small network in epochs of two batches, with the callbacks of a run."""
     config = compose_config(*overrides)
     callbacks = [*build_callbacks(config.callbacks, tmp_path, max_steps), KeepWeights(tmp_path), AnHourPasses()]
     trainer = pl.Trainer(
@@ -96,7 +97,7 @@ ENDS = {
 
 @pytest.mark.parametrize("reason", ENDS)
 def test_a_run_that_had_ended_takes_no_further_step_when_it_is_resumed(reason, tmp_path):
-    """It was killed after its last checkpoint and before metrics.json."""
+    """Such a run was killed after its last checkpoint and before metrics.json."""
     ended = train(tmp_path, *ENDS[reason], "trainer.max_epochs=50")
     resumed = train(tmp_path, *ENDS[reason], "trainer.max_epochs=50", resume=True)
     assert ended.global_step == resumed.global_step > 0
@@ -166,7 +167,7 @@ def test_a_step_limit_at_the_end_of_an_epoch_can_be_raised(tmp_path):
 
 @pytest.mark.parametrize("max_steps", [None, 11])
 def test_a_resumed_run_goes_through_each_epoch_s_end_once(max_steps, tmp_path):
-    """As if killed after its second epoch."""
+    """The run is resumed as if it was killed after its second epoch."""
     overrides = "callbacks.convergence.patience=0", "scheduler=cosine", "scheduler.T_max=6"
     whole = train(tmp_path / "whole", *overrides, "trainer.max_epochs=6", max_steps=max_steps)
     train(tmp_path / "killed", *overrides, "trainer.max_epochs=2")

@@ -1,4 +1,4 @@
-"""What contradicts the variant is refused before anything is read."""
+"""Settings that contradict the variant are refused before any data is read."""
 
 import pytest
 

@@ -34,8 +34,8 @@ def test_a_checkpoint_looks_at_logged_figures_without_a_copy_of_them(tmp_path):
 
 def test_the_norms_of_all_tensors_at_once_are_those_of_each():
     tensors = [torch.randn(shape) for shape in ((4, 3, 5), (4,), (2, 8))] + [torch.zeros(3)]
-    with relies_on("torch", "torch._foreach_norm no longer gives the Euclidean norm of each tensor."):
-        from safe_exp.training.compat import each_norm
+    with relies_on("torch", "torch._forcompute_norms no longer gives the Euclidean norm of each tensor."):
+        from safe_exp.training.compat import compute_norms
 
-        for found, tensor in zip(each_norm(tensors), tensors, strict=True):
+        for found, tensor in zip(compute_norms(tensors), tensors, strict=True):
             torch.testing.assert_close(found, torch.linalg.vector_norm(tensor))

@@ -1,4 +1,4 @@
-"""The manual update inside a real Trainer: the three modes against each other and against plain PyTorch."""
+"""The three updates inside Lightning's Trainer, against each other and against plain PyTorch."""
 
 import math
 

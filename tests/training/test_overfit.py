@@ -1,4 +1,4 @@
-"""A training that works can learn a handful of real articles by heart, whichever way its gradients are made."""
+"""A correct training overfits a few real articles, with each update."""
 
 from dataclasses import replace
 from pathlib import Path

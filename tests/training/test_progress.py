@@ -1,4 +1,4 @@
-"""The progress display says enough on a terminal, little in a log file, and nothing where it is turned off."""
+"""The progress display: one bar on a terminal, few lines in a log file, nothing where it is turned off."""
 
 import io
 import logging
@@ -38,7 +38,7 @@ SPLIT = {
 
 
 class OneWeight(LightningModule):
-    """The smallest thing that trains, and logs as SafeModule does."""
+    """The smallest module that trains and logs as SafeModule does."""
 
     def __init__(self, fails_in_epoch=None):
         super().__init__()
@@ -63,7 +63,7 @@ class OneWeight(LightningModule):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that the test moves on; `clock.step` seconds pass with each look at it."""
+    """A clock for the test to move; each reading moves it on by `clock.step` seconds."""
     clock = SimpleNamespace(now=0.0, step=0.0)
 
     def monotonic():

@@ -1,4 +1,4 @@
-"""Small steps are given one thread, unless someone has said otherwise."""
+"""Small steps get one thread, unless the config or the environment sets another number."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from tests.made import compose_config
 
 @pytest.fixture(autouse=True)
 def four_threads(monkeypatch):
-    """As on a machine of four cores on which nothing is set."""
+    """A machine of four cores, on which no number of threads is set."""
     before = torch.get_num_threads()
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(threads, "_at_start", None)

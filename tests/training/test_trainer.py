@@ -1,9 +1,9 @@
-"""The parts of a training job are put together."""
+"""The Trainer of a job, and the settings that it refuses."""
 
 import pytest
 
 from safe_exp.system.errors import UserError
-from safe_exp.training.stopping import limits
+from safe_exp.training.stopping import training_limits
 from safe_exp.training.trainer import build_trainer
 from tests.made import compose_config
 
@@ -25,7 +25,7 @@ def test_algorithm1_is_not_shared_between_processes(tmp_path):
     ],
 )
 def test_the_limits_of_a_training_are_those_of_the_config(overrides, expected, tmp_path):
-    assert limits(build_trainer(compose_config(*overrides), tmp_path, [])) == expected
+    assert training_limits(build_trainer(compose_config(*overrides), tmp_path, [])) == expected
 
 
 def test_a_max_time_that_lightning_cannot_read_is_refused(tmp_path):

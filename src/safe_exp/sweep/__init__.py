@@ -1,1 +1,1 @@
-"""Many jobs: planned, run, gone on with after an interruption, and told of at the end."""
+"""Sweeps: their jobs are planned, run, resumed after an interruption, and listed at the end."""

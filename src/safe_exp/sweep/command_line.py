@@ -1,4 +1,4 @@
-"""resume_sweep=DIR: the command line that a sweep was started with, once more, into its own folder."""
+"""The argument resume_sweep=DIR: it stands for the command line that the sweep in DIR was started with."""
 
 from __future__ import annotations
 
@@ -10,25 +10,32 @@ from safe_exp.system.errors import UserError
 from safe_exp.system.yaml_files import read_yaml
 
 KEY = "resume_sweep"
-OWN = ("hydra/launcher=", "hydra.launcher.", "hydra.sweep.dir=", "hydra.mode=")  # chosen anew, or set here
+# Prefixes of overrides that a resume does not take over: the launcher is chosen again, and the rest is set here.
+RESET_OVERRIDES = ("hydra/launcher=", "hydra.launcher.", "hydra.sweep.dir=", "hydra.mode=")
 
 
-def with_resumed_sweep(arguments: list[str]) -> list[str]:
-    """`arguments`, or where they hold resume_sweep=DIR, those of the sweep in DIR, to be run in DIR.
+def expand_resume_sweep(arguments: list[str]) -> list[str]:
+    """Replace resume_sweep=DIR in a command line by the arguments that run the grid of the sweep in DIR again, in DIR.
 
-    The launcher is chosen anew, and defaults to one job after the other; the grid is that of the start.
+    The launcher is not taken over from the start: without one in `arguments` the jobs run one after the other.
+
+    Args:
+        arguments: of the command line; they are returned unchanged without resume_sweep=.
+    Raises:
+        SystemExit: DIR holds no sweep, or another grid is given beside it; the message is on standard error.
     """
     given = [argument for argument in arguments if argument.startswith(f"{KEY}=")]
     if not given:
         return arguments
     try:
-        return _arguments(Path(given[0].removeprefix(f"{KEY}=")), [a for a in arguments if a not in given])
+        return _resumed_arguments(Path(given[0].removeprefix(f"{KEY}=")), [a for a in arguments if a not in given])
     except UserError as error:
-        print(error, file=sys.stderr)  # Hydra, which prints these, is not there yet
+        print(error, file=sys.stderr)  # before Hydra starts, which would print it
         raise SystemExit(1) from error
 
 
-def _arguments(given: Path, others: list[str]) -> list[str]:
+def _resumed_arguments(given: Path, others: list[str]) -> list[str]:
+    """Read the arguments from `given`/multirun.yaml, and change to the folder where the sweep was started."""
     folder = given.expanduser().resolve()
     hydra = read_yaml(folder / "multirun.yaml").get("hydra")
     if not isinstance(hydra, dict):
@@ -38,7 +45,7 @@ def _arguments(given: Path, others: list[str]) -> list[str]:
         )
     overrides = hydra.get("overrides") or {}
     task = [str(item) for item in overrides.get("task") or []]
-    of_hydra = [str(item) for item in overrides.get("hydra") or [] if not str(item).startswith(OWN)]
+    hydra_overrides = [str(item) for item in overrides.get("hydra") or [] if not str(item).startswith(RESET_OVERRIDES)]
     flags = ("-m", "--multirun")
     new = [o for o in others if o not in flags and not o.startswith(("hydra.", "hydra/")) and o not in task]
     if new:
@@ -49,7 +56,7 @@ def _arguments(given: Path, others: list[str]) -> list[str]:
         )
     started_in = Path(str((hydra.get("runtime") or {}).get("cwd") or "."))
     if started_in.is_dir():
-        os.chdir(started_in)  # relative paths begin where the sweep was started
+        os.chdir(started_in)  # relative paths in the overrides start from there
     launcher = [o for o in others if o.startswith(("hydra.", "hydra/"))]
     quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    return ["-m", *task, *of_hydra, *launcher, f"hydra.sweep.dir='{quoted}'"]
+    return ["-m", *task, *hydra_overrides, *launcher, f"hydra.sweep.dir='{quoted}'"]

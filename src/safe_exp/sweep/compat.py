@@ -1,4 +1,4 @@
-"""Inner parts of libraries that a sweep needs; tests/sweep/test_compat.py tells when one has moved."""
+"""Private parts of libraries that a sweep needs. tests/sweep/test_compat.py fails when one of them has changed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from typing import Any
 
 
 def continue_study(sweeper: Any, trials: int, first_job: int, reseed: bool) -> None:
-    """Let hydra-optuna-sweeper's `OptunaSweeper` draw `trials` more, and number their jobs from `first_job`.
+    """Set the number of trials that hydra-optuna-sweeper runs next, and the number of their first job.
 
-    Needed because its sweep() always starts at job 0; without it a resumed study would write into the folders of its
-    first trials.
+    Needed because its `sweep` always starts at job 0: a resumed study would write into the folders of its first trials.
+
+    Args:
+        sweeper: an `OptunaSweeper`, set up.
+        trials: to run.
+        first_job: number of the first one's job.
+        reseed: let its sampler continue with another seed.
     """
     inside = sweeper.sweeper
     inside.n_trials, inside.job_idx = trials, first_job
@@ -19,9 +24,10 @@ def continue_study(sweeper: Any, trials: int, first_job: int, reseed: bool) -> N
 
 
 def list_packages_once() -> None:
-    """Let W&B read the list of installed packages, which it notes twice in every run, once for this process.
+    """Cache W&B's list of the installed packages, which it reads twice in every run, for this process.
 
-    Needed because W&B's only setting is to note none; without it each run of a stack takes 0.5 s more.
+    Needed because W&B can only be told to record no packages at all. Without the cache each run of a stack takes 0.5 s
+    more.
     """
     from wandb import util
 

@@ -1,13 +1,12 @@
-"""A sweep's folder read back: its jobs, and what became of each."""
+"""Reads the folder of a sweep: its jobs and the state of each."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from safe_exp.runs.outcome import MULTIRUN, STATES, Job, read_job
 from safe_exp.sweep.planned import planned_jobs
@@ -17,39 +16,44 @@ from safe_exp.system.yaml_files import read_yaml
 
 @dataclass
 class Sweep:
-    folder: Path
+    """The jobs of a sweep, as they are in its folder."""
+
+    folder: Path  # absolute
     jobs: list[Job]  # by number
 
     @property
     def finished(self) -> list[Job]:
+        """The jobs that have finished."""
         return [job for job in self.jobs if job.state == "finished"]
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many jobs are in each state, in the order of STATES."""
+        """Number of jobs in each state, in the order of STATES."""
         counts = Counter(job.state for job in self.jobs)
         return {state: counts[state] for state in STATES}
 
     @cached_property
     def group(self) -> str:
-        """The name by which W&B groups the sweep's runs, as safe_exp.runs.job.sweep_name gave it."""
+        """Name of the group of the sweep's runs in W&B, as `safe_exp.runs.job.sweep_name` made it."""
         for job in self.jobs:
             hydra = read_yaml(job.folder / ".hydra" / "hydra.yaml").get("hydra") or {}
             folder = str((hydra.get("sweep") or {}).get("dir") or "")
-            if "${" in folder:  # it holds the time of the start; where the job was written tells what came of it
+            if "${" in folder:  # unresolved: it holds the time of the start; the job's own folder has the result
                 folder = str(Path((hydra.get("runtime") or {}).get("output_dir", "")).parent)
             if folder:
                 return "-".join(Path(folder).parts[-2:])
         return "-".join(self.folder.parts[-2:])
 
 
-def read_sweep(given: str | Path, track: Any = None) -> Sweep:
-    """Read what every job says of itself; nothing is written.
+def read_sweep(given: str | Path, track: Callable[[Iterable[int]], Iterable[int]] | None = None) -> Sweep:
+    """Read the state of every job of a sweep.
 
     Args:
-        track: wraps the jobs' numbers while they are read, to show progress.
+        given: the sweep's folder, as the user wrote it.
+        track: wraps the iteration over the jobs' numbers, to show progress.
     Raises:
-        UserError: no such folder, one run instead of a sweep, no job at all, or none that has finished.
+        UserError: the folder is missing, is that of one run, holds no job, holds jobs of safe_exp.baseline, or none of
+            its jobs has finished.
     """
     folder = Path(given).expanduser().resolve()
     _require_sweep(folder, given)
@@ -78,6 +82,11 @@ def read_sweep(given: str | Path, track: Any = None) -> Sweep:
 
 
 def _require_sweep(folder: Path, given: str | Path) -> None:
+    """Refuse a folder that is missing, or that of one run.
+
+    Raises:
+        UserError: it names the folder that is meant, where that is known.
+    """
     if not folder.is_dir():
         raise UserError(f"sweep={given}: there is no such folder (looked at {folder}). Give the folder of a sweep.")
     if not (folder / MULTIRUN).exists() and ((folder / "status.json").exists() or (folder / ".hydra").is_dir()):

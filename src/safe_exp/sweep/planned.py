@@ -1,4 +1,4 @@
-"""The jobs that a sweep was to run, worked out from DIR/multirun.yaml as Hydra works them out."""
+"""The planned jobs of a sweep, computed from its multirun.yaml as Hydra computes them."""
 
 import itertools
 import logging
@@ -15,39 +15,44 @@ from safe_exp.system.yaml_files import read_yaml
 
 log = logging.getLogger(__name__)
 
-SWEEPERS = ("BasicSweeper", "ResumableSweeper")  # Hydra's own, and hydra_plugins.safe_exp_sweeper
+GRID_SWEEPERS = ("BasicSweeper", "ResumableSweeper")  # Hydra's own, and hydra_plugins.safe_exp_sweeper
 
 
 def planned_jobs(path: Path) -> list[list[str]] | None:
-    """The overrides of each job by its number; None when the file is missing or does not tell.
+    """Compute the overrides of each job, by number; None if the file is missing or does not determine them.
 
-    A sweeper that decides as it goes (optuna) tells only how many jobs there will be: their overrides are empty.
+    A sweeper that chooses jobs one by one (optuna) gives only their number: the overrides of each are empty.
+
+    Args:
+        path: of multirun.yaml.
+    Raises:
+        UserError: the stored overrides hold an interval.
     """
     settings = read_yaml(path).get("hydra")
     if not isinstance(settings, dict):
         return None
     sweeper = settings.get("sweeper") or {}
     task = (settings.get("overrides") or {}).get("task") or []
-    if not str(sweeper.get("_target_", "")).endswith(SWEEPERS):
+    if not str(sweeper.get("_target_", "")).endswith(GRID_SWEEPERS):
         trials = sweeper.get("n_trials")
         return [[] for _ in range(trials)] if isinstance(trials, int) else None
     given = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()] + [str(item) for item in task]
     try:
         jobs = grid_jobs(OverridesParser.create().parse_overrides(given))
-    except HydraException as error:  # glob(*), say, needs the configs of that time
-        log.warning("%s: the jobs of the sweep cannot be worked out (%s).", path, first_line(error))
+    except HydraException as error:  # such as of glob(*), which needs the config files of that time
+        log.warning("%s: the jobs of the sweep cannot be computed (%s).", path, first_line(error))
         return None
-    return without_skipped(jobs, sweeper.get("skip") or [])
+    return drop_skipped(jobs, sweeper.get("skip") or [])
 
 
 def grid_jobs(overrides: Sequence[Override]) -> list[list[str]]:
-    """List the overrides of each job: every combination of values, the last key's values in turn first.
+    """List the overrides of each job: every combination of values; the last key's value changes fastest.
 
     Args:
-        overrides: as Hydra parses them; of two with one key the later one counts.
+        overrides: as Hydra parses them; of two with the same key the later one counts.
     Raises:
-        UserError: an interval, which has no list of values.
-        HydraException: a glob that Hydra cannot look up.
+        UserError: an override is an interval, which has no list of values.
+        HydraException: Hydra cannot look up a glob.
     """
     values: dict[str, list[str]] = {}
     for override in overrides:
@@ -60,8 +65,13 @@ def grid_jobs(overrides: Sequence[Override]) -> list[list[str]]:
     return [list(job) for job in itertools.product(*values.values())]
 
 
-def without_skipped(jobs: list[list[str]], skip: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """The jobs but for those with all the values of a combination in `skip`, as in {model.alpha: 0, model.beta: 0}."""
+def drop_skipped(jobs: list[list[str]], skip: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Drop the jobs that have all values of a combination in `skip`, such as {model.alpha: 0, model.beta: 0}.
+
+    Args:
+        jobs: the overrides of each job, as key=value.
+        skip: combinations of values, by key.
+    """
 
     def skipped(job: list[str]) -> bool:
         values = dict(override.split("=", 1) for override in job)
@@ -71,7 +81,8 @@ def without_skipped(jobs: list[list[str]], skip: Sequence[Mapping[str, Any]]) ->
 
 
 def _alike(written: str | None, value: Any) -> bool:
+    """Compare a value of the command line with one of YAML; numbers by their value."""
     try:
-        return float(written) == float(value)  # 0, 0.0 and 0e0 are one value
+        return float(written) == float(value)
     except (TypeError, ValueError):
         return written == str(value)

@@ -1,4 +1,4 @@
-"""Running the jobs of a sweep's folder that are not done, and saying at the end what became of each."""
+"""Runs the unfinished jobs of a sweep's folder, and lists the state of every job at the end."""
 
 from __future__ import annotations
 
@@ -28,19 +28,22 @@ Launch = Callable[..., Sequence[Any]]  # Launcher.launch of Hydra
 
 
 def run_sweep(folder: Path, jobs: list[list[str]], launch: Launch, settings: str) -> Sequence[Any]:
-    """Run those of `jobs` that have not finished in `folder`/<number>/; finished ones are left alone.
-
-    A job that was interrupted finds its checkpoint in its folder and goes on from there.
+    """Run the jobs that have not finished in `folder`/<number>/. An interrupted job continues from its checkpoint.
 
     Args:
+        folder: of the sweep.
         jobs: the overrides of each job, by number.
-        launch: runs a list of jobs, each given by its overrides.
-        settings: what multirun.yaml is to hold; written when the sweep is new.
+        launch: Hydra's launcher; runs a list of jobs, each given by its overrides.
+        settings: content of multirun.yaml, which is written when the sweep is new.
+    Returns:
+        What `launch` returned for the jobs that it ran.
     Raises:
-        UserError: `folder` holds jobs of another grid, or a job did not finish; the message says what to do.
+        UserError: another process runs this sweep, `folder` holds jobs of another grid, conf/ has changed since the
+            start, or a job did not finish; the message says what to do.
+        SystemExit: the sweep was interrupted.
     """
-    with alone(folder), sigterm_as_exit():  # between two jobs too
-        for number in range(len(jobs)):  # before their states are read: what still runs may finish meanwhile
+    with lock_sweep(folder), sigterm_as_exit():  # SIGTERM between two jobs too
+        for number in range(len(jobs)):  # before the states are read, since a running job may still finish
             _wait_for(folder / str(number))
         before = [read_job(folder / str(number), number, overrides) for number, overrides in enumerate(jobs)]
         _require_same_grid(folder, jobs)
@@ -50,10 +53,10 @@ def run_sweep(folder: Path, jobs: list[list[str]], launch: Launch, settings: str
         results: Sequence[Any] = []
         try:
             results = _launch_all(folder, jobs, todo, launch)
-        except KeyboardInterrupt:  # reached a launcher's processes, or this one between two jobs
+        except KeyboardInterrupt:  # in a launcher's processes, or in this one between two jobs
             _conclude(folder, jobs)
             raise SystemExit(EXIT_CODES["interrupted"]) from None  # a traceback would hide the table
-        except BaseException:  # a job that was interrupted, or a launcher that fails as a whole
+        except BaseException:  # from an interrupted job, or from a launcher that fails as a whole
             _conclude(folder, jobs)
             raise
         unfinished = _conclude(folder, jobs)
@@ -66,17 +69,17 @@ def run_sweep(folder: Path, jobs: list[list[str]], launch: Launch, settings: str
 
 
 def _launch_all(folder: Path, jobs: list[list[str]], todo: list[int], launch: Launch) -> Sequence[Any]:
-    """Launch the jobs; those that a broken launcher never started are launched again, while that leads anywhere."""
+    """Launch the jobs. If the launcher breaks off, launch again those that it never started, unless it started none."""
     results: Sequence[Any] = []
     while todo:
         placed = [[*jobs[number], f"hydra.sweep.subdir={number}"] for number in todo]
-        in_a_row = todo == list(range(todo[0], todo[-1] + 1))  # else launchers, which count on, would name other jobs
+        in_a_row = todo == list(range(todo[0], todo[-1] + 1))  # launchers count on from the first number
         try:
             return launch(placed, initial_job_idx=todo[0] if in_a_row else 0)
         except Exception as error:  # joblib gives up its whole pool when one worker is killed
             left = [number for number in todo if read_job(folder / str(number), number, []).state == "missing"]
             if len(left) == len(todo):
-                if type(error).__module__.startswith("submitit"):  # what the cluster's own commands have said
+                if type(error).__module__.startswith("submitit"):  # holds the message of the cluster's command
                     raise UserError(
                         f"The launcher could start no job. {' '.join(str(error).split())} When the cluster takes jobs: "
                         f"{resume_command(folder)}"
@@ -88,34 +91,47 @@ def _launch_all(folder: Path, jobs: list[list[str]], todo: list[int], launch: La
 
 
 def resume_command(folder: Path) -> str:
+    """Write the shell command that resumes a sweep."""
     return f"python -m safe_exp.train -m {shlex.quote(f'resume_sweep={short_path(folder)}')}"
 
 
 def report_command(folder: Path) -> str:
+    """Write the shell command that reports on a sweep."""
     return f"python -m safe_exp.report {shlex.quote(f'sweep={short_path(folder)}')}"
 
 
 def write_settings(path: Path, settings: str) -> None:
-    """Keep multirun.yaml of the start; a resume changes nothing in it.
+    """Write multirun.yaml when the sweep is new; on a resume compare it with the settings of now.
 
+    Args:
+        path: of multirun.yaml.
+        settings: its content, as YAML.
     Raises:
-        UserError: conf/ gives other values now than at the start, so that the jobs of one sweep would differ unasked.
+        UserError: conf/ has changed since the start, so that the jobs of one sweep would differ.
     """
     if not path.exists():
         with whole_file(path) as draft:
             draft.write_text(settings, encoding="utf-8")
         return
-    require_same_settings(short_path(path.parent), "sweep", read_yaml(path), yaml.load(settings, YamlLoader))
+    require_same_settings(str(short_path(path.parent)), "sweep", read_yaml(path), yaml.load(settings, YamlLoader))
 
 
-def alone(folder: Path) -> AbstractContextManager[None]:
-    """One process at a time drives a sweep: two that resume it would run each job twice."""
+def lock_sweep(folder: Path) -> AbstractContextManager[None]:
+    """Lock a sweep for this process: two processes that resume it would run each job twice.
+
+    Raises:
+        UserError: another process holds the lock.
+    """
     refusal = f"{short_path(folder)}: another process is running this sweep. Wait for it, or stop it."
     return locked(folder / LOCK, refusal, refuse=True)
 
 
 def _require_same_grid(folder: Path, jobs: list[list[str]]) -> None:
-    """Refuse to write jobs of one grid into the folder of another."""
+    """Refuse a folder that holds jobs of another grid.
+
+    Raises:
+        UserError: the message names the first job that differs.
+    """
     for path in sorted((p for p in folder.iterdir() if p.name.isdecimal()), key=lambda p: int(p.name)):
         number = int(path.name)
         there = [str(item) for item in read_yaml(path / ".hydra" / "overrides.yaml", list)]
@@ -129,6 +145,7 @@ def _require_same_grid(folder: Path, jobs: list[list[str]]) -> None:
 
 
 def _announce(folder: Path, before: list[Job], todo: list[int]) -> None:
+    """Log how many jobs are run, and a warning if the finished ones ran with other code."""
     finished = len(before) - len(todo)
     if not any(job.folder.exists() for job in before):
         log.info("%d jobs, in %s", len(before), short_path(folder))
@@ -144,11 +161,12 @@ def _announce(folder: Path, before: list[Job], todo: list[int]) -> None:
 
 
 def _commit(job: Job) -> Any:
+    """Read the git commit that a job ran with."""
     return read_yaml(job.folder / "status.json").get("git_commit")  # JSON is YAML
 
 
 def _wait_for(folder: Path) -> None:
-    """Wait for a process that an earlier, killed sweep has left behind, working on this very job."""
+    """Wait for a process of an earlier, killed sweep that still runs this job."""
     if folder.is_dir():
         told = f"Job {folder.name} is still being run by a process of the earlier sweep; waiting for it."
         with locked(folder / LOCK, told):
@@ -156,7 +174,7 @@ def _wait_for(folder: Path) -> None:
 
 
 def _conclude(folder: Path, jobs: list[list[str]]) -> list[Job]:
-    """Print what became of every job; returns those that have not finished."""
+    """Print the state of every job and how to go on, and return the jobs that have not finished."""
     after = [read_job(folder / str(number), number, overrides) for number, overrides in enumerate(jobs)]
     for job in after:
         if job.state == "interrupted":  # joblib kills its workers on Ctrl-C, some before they have written their status

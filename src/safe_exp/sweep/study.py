@@ -1,4 +1,4 @@
-"""A sweep whose jobs optuna suggests one after the other, from what the earlier ones reached."""
+"""Sweeps by optuna, which suggests each job from the scores of the jobs before it."""
 
 from __future__ import annotations
 
@@ -12,39 +12,43 @@ from omegaconf import OmegaConf
 from safe_exp.runs.job import sigterm_as_exit
 from safe_exp.runs.outcome import MULTIRUN, read_job
 from safe_exp.sweep.compat import continue_study
-from safe_exp.sweep.run import alone, report_command, resume_command, write_settings
+from safe_exp.sweep.run import lock_sweep, report_command, resume_command, write_settings
 from safe_exp.sweep.table import print_jobs
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import short_path
 
 log = logging.getLogger(__name__)
 
-STUDY = "study.db"  # in the sweep's folder; conf/sweep/optuna.yaml
+STUDY_FILE = "study.db"  # in the sweep's folder; as in conf/sweep/optuna.yaml
 
 
 def run_study(sweeper: Any, sweep: Callable[[list[str]], Any], arguments: list[str]) -> Any:
-    """Run what is missing of the study's `n_trials`.
+    """Run the trials that are missing to the study's `n_trials`.
 
-    Suggestions of an earlier start count as done, whether their jobs finished or failed. A job that was interrupted is
-    not continued: its suggestion has no score, and another one is drawn in its place.
+    Trials of an earlier start count whether their jobs finished or failed. An interrupted job is not resumed: its trial
+    has no score, and another suggestion is drawn instead.
 
     Args:
         sweeper: hydra_plugins.safe_exp_study.StudySweeper, set up.
-        sweep: hydra-optuna-sweeper's own run of `n_trials` trials.
+        sweep: hydra-optuna-sweeper's own `sweep`, which runs `n_trials` trials.
         arguments: the overrides of the command line.
+    Returns:
+        The result of `sweep`; None if no trial is missing.
+    Raises:
+        UserError: another process runs this sweep, conf/ has changed since its start, or study.db is damaged.
     """
     folder, trials = Path(sweeper.config.hydra.sweep.dir), sweeper.config.hydra.sweeper.n_trials
     folder.mkdir(parents=True, exist_ok=True)
-    with alone(folder), sigterm_as_exit():
+    with lock_sweep(folder), sigterm_as_exit():
         write_settings(folder / MULTIRUN, OmegaConf.to_yaml(sweeper.config))
-        done, numbers = ended_trials(folder / STUDY), _numbers(folder)
+        done, numbers = count_ended_trials(folder / STUDY_FILE), _job_numbers(folder)
         if done >= trials:
             log.info("All %d trials have been run.", done)
             print_jobs([read_job(folder / str(number), number, []) for number in numbers])
             return None
         if done:
             log.info("%d trials have been run, %d are left.", done, trials - done)
-        # The folders of earlier jobs stay as they are, and the seed would draw the first suggestions once more.
+        # New jobs get new folders. The sampler is seeded anew: its own seed would draw the first suggestions again.
         continue_study(sweeper, trials - done, first_job=max(numbers, default=-1) + 1, reseed=done > 0)
         try:
             results = sweep(arguments)
@@ -52,17 +56,19 @@ def run_study(sweeper: Any, sweep: Callable[[list[str]], Any], arguments: list[s
             log.warning("To go on: %s", resume_command(folder))
             raise
         finally:
-            print_jobs([read_job(folder / str(number), number, []) for number in _numbers(folder)])
+            print_jobs([read_job(folder / str(number), number, []) for number in _job_numbers(folder)])
         log.info("The best trial is in %s. For tables and figures: %s",
                  short_path(folder / "optimization_results.yaml"), report_command(folder))  # fmt: skip
         return results
 
 
-def ended_trials(path: Path) -> int:
-    """How many trials of a study have an outcome.
+def count_ended_trials(path: Path) -> int:
+    """Count the trials of a study that finished or failed.
 
+    Args:
+        path: of the study's SQLite file; 0 if there is none.
     Raises:
-        UserError: the file is no data base of optuna's.
+        UserError: the file is not a study of optuna.
     """
     import optuna
     from sqlalchemy.exc import DatabaseError
@@ -74,10 +80,11 @@ def ended_trials(path: Path) -> int:
         studies = [optuna.load_study(found.study_name, storage) for found in optuna.get_all_study_summaries(storage)]
     except DatabaseError as error:
         raise UserError(
-            f"{path} is no study of optuna's ({error.orig}). Restore it, or start another sweep."
+            f"{path} is not a study of optuna ({error.orig}). Restore it, or start another sweep."
         ) from error
     return sum(trial.state.is_finished() for study in studies for trial in study.get_trials(deepcopy=False))
 
 
-def _numbers(folder: Path) -> list[int]:
+def _job_numbers(folder: Path) -> list[int]:
+    """List the numbers of the job folders in a sweep's folder."""
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal() and path.is_dir())

@@ -1,4 +1,4 @@
-"""What a sweep says at its end: one line for each job."""
+"""The table of jobs that a sweep prints at its end."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from rich.table import Table
 
 from safe_exp.runs.outcome import Job
 
-STYLES = {"finished": "green", "failed": "red", "interrupted": "yellow", "running": "cyan", "missing": "dim"}
-MOST_REASON = 60  # characters of a reason; status.json has it whole
+STATE_STYLES = {"finished": "green", "failed": "red", "interrupted": "yellow", "running": "cyan", "missing": "dim"}
+MAX_REASON_LENGTH = 60  # characters of a reason; status.json has all of it
 
 
-def jobs_table(jobs: Sequence[Job]) -> Table:
-    """Job, overrides, state, score and seconds. The score is the monitored figure of validation, never one of test."""
+def _jobs_table(jobs: Sequence[Job]) -> Table:
+    """Build a table of job, overrides, state, score and seconds; the score is the monitored figure of validation."""
     monitors = {_monitor(job) for job in jobs if job.state == "finished"}
     score = monitors.pop() if len(monitors) == 1 else "score"
     values: dict[str, set[str]] = {}
@@ -32,11 +32,11 @@ def jobs_table(jobs: Sequence[Job]) -> Table:
     for job in jobs:
         finished = job.state == "finished"
         figure = job.figure("val", _monitor(job).removeprefix("val/")) if finished else None
-        reason = f": {' '.join((job.reason or '').split())[:MOST_REASON]}" if job.state == "failed" else ""
+        reason = f": {' '.join((job.reason or '').split())[:MAX_REASON_LENGTH]}" if job.state == "failed" else ""
         table.add_row(
             str(job.number),
             " ".join(f"{key}={value}" for key, value in job.overrides.items() if f"{key}={value}" not in common),
-            f"[{STYLES[job.state]}]{job.state}[/]{reason}",
+            f"[{STATE_STYLES[job.state]}]{job.state}[/]{reason}",
             "–" if figure is None or not math.isfinite(figure) else f"{figure:.4f}",
             f"{job.metrics['seconds']:.0f}" if finished else "–",
         )
@@ -44,8 +44,10 @@ def jobs_table(jobs: Sequence[Job]) -> Table:
 
 
 def print_jobs(jobs: Sequence[Job]) -> None:
-    Console(stderr=True).print(jobs_table(jobs))
+    """Print the table of jobs on standard error."""
+    Console(stderr=True).print(_jobs_table(jobs))
 
 
 def _monitor(job: Job) -> str:
+    """Read the name of the figure that a job monitors."""
     return str((job.config.get("callbacks") or {}).get("monitor") or "val/loss_prediction")

@@ -1,4 +1,4 @@
-"""Simple readers, fitted and scored on the articles of a split, as a yardstick for everything else."""
+"""Baselines: simple classifiers of scikit-learn, fitted and scored on the split that a training would use."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,18 +29,27 @@ from safe_exp.system.files import short_path
 
 log = logging.getLogger(__name__)
 
-# What scikit-learn says when there is no word at all, none that is frequent enough, and none that could be.
-NOTHING_LEFT = ("empty vocabulary", "no terms remain", "max_df corresponds to < documents than min_df")
-MOST_STEPS = 1000  # of the solver, whose default of 100 does not always suffice
+# Parts of scikit-learn's messages where there is no word, no word in min_df articles, and fewer articles than min_df.
+EMPTY_VOCABULARY_MESSAGES = ("empty vocabulary", "no terms remain", "max_df corresponds to < documents than min_df")
+MAX_SOLVER_STEPS = 1000  # scikit-learn's default of 100 does not always suffice
 
 
 def score_baseline(config: BaselineConfig, folder: Path) -> float:
-    """Fit on train, score val and test, write metrics.json and predictions.csv; return the AUROC of val."""
+    """Fit a baseline on train, score it on val and test, and write metrics.json and predictions.csv.
+
+    Args:
+        config: of the baseline and the data.
+        folder: of the run.
+    Returns:
+        The AUROC on val.
+    Raises:
+        UserError: the data cannot be used, the baseline is unknown, or no feature is left to learn from.
+    """
     start = time.perf_counter()
     datamodule = FakeNewsNetDataModule(config.data, config.captioner, VectorsConfig(path=None, dim=1, seed=0), seed=0)
     datamodule.setup("fit")
     for name, value in datamodule.summary():
-        if name not in ("vocabulary", "vectors", "cut"):  # those concern the network
+        if name not in ("vocabulary", "vectors", "cut"):  # rows about the network
             log.info("%s  %s", name.ljust(15), value)
     if datamodule.leakage is not None:
         log.warning("%s", datamodule.leakage)
@@ -53,16 +63,16 @@ def score_baseline(config: BaselineConfig, folder: Path) -> float:
         Predictions(name, [prepared.ids[row] for row in sides[name]], labels[sides[name]], probability, None)
         for name, probability in scores.items()
     ]
-    metrics = {
-        **{each.split: baseline_figures(each.probability, each.label) for each in predictions},
+    metrics: dict[str, Any] = {
+        **{each.split: _split_figures(each.probability, each.label) for each in predictions},
         "baseline": config.baseline.name,
         "seconds": round(time.perf_counter() - start, 3),
         "data": {**{name: len(rows) for name, rows in sides.items()}, "fingerprint": datamodule.fingerprint},
     }
     test = predictions[-1]
-    metrics["test"]["intervals"] = baseline_intervals(test.probability, test.label)
+    metrics["test"]["intervals"] = _split_intervals(test.probability, test.label)
     write_predictions(folder / "predictions.csv", predictions)
-    write_metrics(folder / "metrics.json", metrics)  # last: a run folder with metrics.json lacks nothing
+    write_metrics(folder / "metrics.json", metrics)  # last: a run folder with metrics.json is complete
     majority = {each.split: max(each.label.mean(), 1 - each.label.mean()) for each in predictions}
     print_results(metrics, Console(), majority, title=f"Results of baseline={config.baseline.name}")
     for line in trust_lines(metrics["test"]):
@@ -74,43 +84,44 @@ def score_baseline(config: BaselineConfig, folder: Path) -> float:
 def fit_and_score(
     config: MethodConfig, texts: Sequence[str] | Mapping[int, str], labels: np.ndarray, sides: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """The probability of fake for every article of the sides other than train, on which alone the reader is fitted.
+    """Fit a classifier on the side `train` alone, and score the articles of the other sides.
 
     Args:
-        texts: title and body of each row.
+        config: of the baseline.
+        texts: title and body of each of the N articles, by row.
         labels: (N,) 1 = fake.
-        sides: rows of each side; "train" is among them.
+        sides: rows of each side, (n,) int; `train` is among them.
     Returns:
-        For each other side an array as long as its rows, in their order.
+        For each other side the probability of fake of its articles, (n,), in the order of its rows.
     Raises:
-        UserError: no feature is left to learn from.
+        UserError: the baseline is unknown, or no feature is left to learn from.
     """
-    reader = build_reader(config)
+    classifier = build_classifier(config)
     try:
-        reader.fit([texts[row] for row in sides["train"]], labels[sides["train"]])
+        classifier.fit([texts[row] for row in sides["train"]], labels[sides["train"]])
     except ValueError as error:
-        if any(words in str(error) for words in NOTHING_LEFT):
+        if any(words in str(error) for words in EMPTY_VOCABULARY_MESSAGES):
             raise UserError(
                 f"baseline={config.name}: no run of words stands in {getattr(config, 'min_df', 1)} or more of the "
                 f"{len(sides['train'])} training articles. Lower baseline.min_df."
             ) from error
         raise
-    fake = list(reader.classes_).index(1)
+    fake = list(classifier.classes_).index(1)
     return {
-        name: reader.predict_proba([texts[row] for row in rows])[:, fake]
+        name: classifier.predict_proba([texts[row] for row in rows])[:, fake]
         for name, rows in sides.items()
         if name != "train"
     }
 
 
-def build_reader(config: MethodConfig) -> DummyClassifier | Pipeline:
-    """The reader that `baseline=…` asks for, not yet fitted.
+def build_classifier(config: MethodConfig) -> DummyClassifier | Pipeline:
+    """Build the classifier of `baseline=…`, not yet fitted.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: no baseline has this name.
     """
     if config.name == "majority":
-        return DummyClassifier(strategy="prior")  # its verdict is the majority, its probability the share of fakes
+        return DummyClassifier(strategy="prior")  # verdict: the majority class; probability: the share of fakes
     if isinstance(config, TfidfConfig):
         words = TfidfVectorizer(
             ngram_range=tuple(config.ngram_range), min_df=config.min_df, sublinear_tf=config.sublinear_tf
@@ -118,14 +129,22 @@ def build_reader(config: MethodConfig) -> DummyClassifier | Pipeline:
         return Pipeline(
             [
                 ("tfidf", words),
-                ("regression", LogisticRegression(C=config.C, class_weight=config.class_weight, max_iter=MOST_STEPS)),
+                (
+                    "regression",
+                    LogisticRegression(C=config.C, class_weight=config.class_weight, max_iter=MAX_SOLVER_STEPS),
+                ),
             ]
         )
     raise UserError(f"baseline.name={config.name}: expected majority or tfidf.")
 
 
-def baseline_figures(probability: np.ndarray, labels: np.ndarray) -> dict:
-    """What metrics.json says of a split, in the shape of a trained model that compares nothing with the text."""
+def _split_figures(probability: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Compute a split's part of metrics.json, with the keys of a variant that has no similarity.
+
+    Args:
+        probability: (N,) of fake.
+        labels: (N,) 1 = fake.
+    """
     loss = float(log_loss(labels, probability, labels=[0, 1]))
     score, label = torch.from_numpy(np.ascontiguousarray(probability)), torch.from_numpy(labels)
     return {
@@ -137,10 +156,10 @@ def baseline_figures(probability: np.ndarray, labels: np.ndarray) -> dict:
     }
 
 
-def baseline_intervals(probability: np.ndarray, labels: np.ndarray) -> dict:
-    """The bootstrap interval of each figure of `baseline_figures`."""
-    of_label = np.where(labels == 1, probability, 1 - probability)
-    loss = -np.log(np.clip(of_label, np.finfo(probability.dtype).eps, 1))
+def _split_intervals(probability: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Compute the bootstrap interval of each figure of `_split_figures`, from the same (N,) and (N,)."""
+    label_probability = np.where(labels == 1, probability, 1 - probability)
+    loss = -np.log(np.clip(label_probability, np.finfo(probability.dtype).eps, 1))
     return bootstrap_intervals(
         {"prediction": (probability, THRESHOLD)}, {"loss": loss, "loss_prediction": loss}, labels
     )

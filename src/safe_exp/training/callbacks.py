@@ -1,4 +1,4 @@
-"""What happens around the epochs: what to keep, what to remember; when to stop is in stopping.py."""
+"""Callbacks of a training: history, checkpoints and checks. Those that end it are in stopping.py."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from safe_exp.training.stopping import Convergence, LastingEarlyStopping, StepLi
 
 
 class EpochHistory(NoBatchHooks, Callback):
-    """Every epoch's logged values, for the loss curves; kept in the checkpoints, so that a resumed run has them all.
+    """Keeps the logged values of every epoch, for the loss curves, and stores them in the checkpoints.
 
-    As one table and not as numbers: of 900 epochs these are 50,000, which would be pickled twice after each.
+    They are one table: as single numbers the values of 900 epochs would be 50,000 objects, which two checkpoints pickle
+    after each epoch.
     """
 
     def __init__(self) -> None:
@@ -33,7 +34,7 @@ class EpochHistory(NoBatchHooks, Callback):
 
     @property
     def epochs(self) -> list[dict[str, float]]:
-        """One dict for each epoch, which is counted from 0."""
+        """One dict for each epoch: its logged values, and `epoch`, counted from 0."""
         rows = (dict(zip(self.names, row, strict=True)) for row in self.values.tolist())
         return [{**row, "epoch": int(row["epoch"])} for row in rows]
 
@@ -42,6 +43,7 @@ class EpochHistory(NoBatchHooks, Callback):
         self._append({"epoch": trainer.current_epoch, **logged})
 
     def _append(self, row: dict[str, float]) -> None:
+        """Add one row to the table, and a column for each new name."""
         new = [name for name in row if name not in self.names]
         if new:
             self.names = [*self.names, *new]
@@ -50,10 +52,10 @@ class EpochHistory(NoBatchHooks, Callback):
         self.values = torch.cat([self.values, torch.tensor([values], dtype=torch.float64)])
 
     def state_dict(self) -> dict[str, Any]:
-        return {"names": self.names, "values": self.values}  # replaced at the next epoch, never written into
+        return {"names": self.names, "values": self.values}  # _append replaces both and never writes into them
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if "epochs" in state_dict:  # as older runs kept them
+        if "epochs" in state_dict:  # a checkpoint of an older version
             for row in state_dict["epochs"]:
                 self._append(row)
         else:
@@ -61,13 +63,18 @@ class EpochHistory(NoBatchHooks, Callback):
 
 
 class RanksAgree(NoBatchHooks, Callback):
-    """At the end of the training all processes must hold the same weights, bit for bit.
+    """Checks at the end of the training that all processes hold the same weights, bit for bit.
 
-    Were one gradient left out of the exchange, each process would train a model of its own, without an error and with
-    plausible losses; only the first one's would be scored.
+    If the processes did not exchange one of the gradients, each would train a model of its own: no error, plausible
+    losses, and only the first process's model is scored.
     """
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Compare digests of the weights.
+
+        Raises:
+            RuntimeError: they differ.
+        """
         digest = hashlib.sha256()
         for value in pl_module.state_dict().values():
             digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
@@ -77,7 +84,7 @@ class RanksAgree(NoBatchHooks, Callback):
 
 
 class TrainedFurther(NoBatchHooks, Callback):
-    """Tells a resumed run's folder when the training goes on: not before Lightning has accepted the new limit."""
+    """Marks a resumed run as running again, once Lightning has accepted the new limit."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -88,7 +95,7 @@ class TrainedFurther(NoBatchHooks, Callback):
 
 
 class MovableCheckpoint(NoBatchHooks, LightCheckpoint):
-    """Lightning's ModelCheckpoint, but it remembers its best score when the run folder was moved before a resume."""
+    """Lightning's ModelCheckpoint, which keeps its best score when the run folder was moved before a resume."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         def here(path: str) -> str:
@@ -101,7 +108,7 @@ class MovableCheckpoint(NoBatchHooks, LightCheckpoint):
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Checkpoints that appear whole or not at all, and are never unpickled."""
+    """Writes checkpoints that appear whole or not at all, and reads them without unpickling."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         with whole_file(Path(path)) as draft:
@@ -114,7 +121,12 @@ class WholeCheckpointIO(TorchCheckpointIO):
 def build_callbacks(
     config: CallbacksConfig, folder: Path, max_steps: int | None = None, max_time: Any = None
 ) -> list[Callback]:
-    """The run's own callbacks; checkpoints go to `folder`/checkpoints. `max_steps`, `max_time`: of trainer."""
+    """Build the callbacks of a run.
+
+    Args:
+        folder: of the run; checkpoints go to `folder`/checkpoints.
+        max_steps, max_time: of the config's trainer section.
+    """
     callbacks: list[Callback] = [
         EpochHistory(),
         Convergence(config.convergence.tolerance, config.convergence.patience),
@@ -129,9 +141,8 @@ def build_callbacks(
             enable_version_counter=False,
             save_on_train_epoch_end=True,
         ),
-        # Every epoch, and after best.ckpt; ModelCheckpoint's own save_last writes only when a new best is saved. At the
-        # end of the epoch, when scheduler, history and convergence have moved on too: a run that resumes from here
-        # repeats nothing and misses nothing.
+        # last.ckpt is written after every epoch; ModelCheckpoint's save_last writes it only with a new best. It comes
+        # after best.ckpt, when scheduler, history and convergence have moved on, so that a resumed run repeats nothing.
         MovableCheckpoint(
             dirpath=folder / "checkpoints",
             filename="last",

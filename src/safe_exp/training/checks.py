@@ -1,4 +1,4 @@
-"""Checks of a training's config that need to know the variant of the model."""
+"""Checks of a training config that depend on the model variant."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from safe_exp.network.variants import variants
 
 
 def check_config(config: TrainConfig) -> None:
-    """Refuse settings that contradict the variant, and a monitor that it does not log.
+    """Refuse settings that contradict the variant, and a monitor that the variant does not log.
 
     Raises:
-        UserError: the message names the key.
+        UserError: for the first such setting; the message names its key.
     """
     variant = variants[config.model.variant]
     variant.check(config.model)

@@ -1,12 +1,15 @@
-"""SafeModule: the paper's update as Lightning's training step."""
+"""SafeModule: the training step of a job in Lightning's loop."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import hydra.utils
 import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from safe_exp.config import TrainConfig, plain_config
 from safe_exp.data.batch import NewsBatch
@@ -18,11 +21,11 @@ from safe_exp.training.updates import UPDATES
 
 
 class SafeModule(Scorer):
-    """Trains the network of `model.variant` by the update that `model.update` names.
+    """Trains the network of `model.variant` by the update `model.update`.
 
     Args:
         config: of the job.
-        text_vectors, visual_vectors: see `Scorer`.
+        text_vectors, visual_vectors: word vectors (V, E) and (Vv, Ev), as in `Scorer`.
     """
 
     def __init__(self, config: TrainConfig, text_vectors: Tensor, visual_vectors: Tensor) -> None:
@@ -32,18 +35,26 @@ class SafeModule(Scorer):
         self.save_hyperparameters({"model": plain_config(config.model), "optimizer": plain_config(config.optimizer)})
         self.config = config
         self.update = UPDATES[config.model.update]
-        # One program of the closed-form step, and on a GPU one CUDA graph, which is launched at once instead of a
-        # hundred kernels one by one. It is made anew for each width of a batch.
+        # The closed-form step as one program, and on a GPU as one CUDA graph, which is launched once instead of a
+        # hundred kernels one by one. It is compiled again for each shape of a batch.
         compiled = config.compile
         self.compiled_step = torch.compile(self.step, mode="reduce-overhead", dynamic=False) if compiled else None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another model.
+
+        Raises:
+            UserError: it differs in a parameter's shape or in a setting.
+        """
         require_same_model(checkpoint, self.state_dict(), self.hparams)
 
     @property
     def gamma(self) -> float:
-        """γ as it is now, after schedulers."""
-        return self.optimizers().param_groups[0]["lr"]
+        """γ of the next step, after schedulers."""
+        return self._optimizer().param_groups[0]["lr"]
+
+    def _optimizer(self) -> LightningOptimizer:
+        return cast(LightningOptimizer, self.optimizers())  # no list: `configure_optimizers` makes one
 
     # ── one step ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -52,30 +63,51 @@ class SafeModule(Scorer):
         self.epoch = EpochSums(find_parts(self.parameters_by_name))
 
     def training_step(self, batch: NewsBatch, batch_idx: int) -> None:
-        optimizer = self.optimizers()
+        """Update the network on a mini-batch of B articles, and add the step to the epoch's sums."""
+        optimizer = self._optimizer()
         output, losses = self.update(self, batch)
         norms = gradient_norms(self.parameters_by_name.values())  # before clipping
-        clip = self.config.trainer  # which Lightning's Trainer refuses beside a manual update
+        clip = self.config.trainer  # done here: Lightning's Trainer refuses to clip under manual optimisation
         if clip.gradient_clip_val is not None:
-            self.clip_gradients(optimizer, clip.gradient_clip_val, clip.gradient_clip_algorithm or "norm")
+            algorithm = clip.gradient_clip_algorithm or "norm"
+            self.clip_gradients(optimizer, clip.gradient_clip_val, algorithm)  # type: ignore[arg-type]  # as documented
         optimizer.step()
         self.epoch.add(batch, output, losses, norms)
 
     def closed_form_step(self, batch: NewsBatch) -> tuple[SafeOutput, SafeLosses, dict[str, Tensor]]:
-        """Output, losses and exact gradients, by parameter name, of a mini-batch."""
+        """Compute one closed-form step, compiled where the config says so.
+
+        Args:
+            batch: B articles.
+        Returns:
+            The output (B, …), the losses () and the exact gradients by parameter name, each in its parameter's shape.
+        """
         if self.compiled_step is None:
             return self.step(batch, self.embed)
-        torch.compiler.cudagraph_mark_step_begin()  # the step before has been used up: its memory may be written to
+        torch.compiler.cudagraph_mark_step_begin()  # the last step's results are no longer needed: reuse their memory
         output, losses, gradients = self.compiled_step(batch, self.look_up)
-        # What the epoch's sums keep must not lie there.
+        # The epoch's sums keep these, so they must not stay in the memory that the next step reuses.
         output = SafeOutput(*(None if value is None else value.clone() for value in output))
         return output, SafeLosses(*(loss.clone() for loss in losses)), gradients
 
-    def step(self, batch: NewsBatch, embed: Any) -> tuple[SafeOutput, SafeLosses, dict[str, Tensor]]:
+    def step(
+        self, batch: NewsBatch, embed: Callable[[NewsBatch], Mapping[str, Any]]
+    ) -> tuple[SafeOutput, SafeLosses, dict[str, Tensor]]:
+        """Compute one closed-form step; shapes as in `closed_form_step`.
+
+        Args:
+            batch: B articles.
+            embed: `self.embed` or `self.look_up`, which join the batch with its word vectors.
+        """
         return self.variant.step(self.network, label=batch.label, **embed(batch), **self.loss_settings)
 
     def assign_gradients(self, gradients: dict[str, Tensor], batch: NewsBatch) -> None:
-        """Put the gradients into `.grad`, averaged over the processes of the job."""
+        """Set `.grad` of every parameter to its gradient, averaged over all articles of all processes.
+
+        Args:
+            gradients: by parameter name, each in its parameter's shape, averaged over this process's articles.
+            batch: the articles of this process.
+        """
         parameters = self.parameters_by_name
         if self.trainer.world_size > 1:
             # DDP averages gradients inside autograd's backward hooks. No backward runs here, so without this reduce
@@ -88,7 +120,13 @@ class SafeModule(Scorer):
             parameter.grad = gradients[name].to(parameter.dtype)
 
     def share_of_articles(self, batch: NewsBatch) -> float | Tensor:
-        """Factor that turns the mean over processes into the mean over articles when their shares differ in size."""
+        """Compute the weight of this process's mean: its number of articles divided by the mean over the processes.
+
+        The weighted mean over processes is the mean over articles, also when processes have different numbers of them.
+
+        Returns:
+            1.0 for one process, else a tensor ().
+        """
         if self.trainer.world_size == 1:
             return 1.0
         count = torch.tensor(float(len(batch.label)), device=self.device)
@@ -97,15 +135,15 @@ class SafeModule(Scorer):
     # ── one epoch ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def on_train_batch_end(self, *arguments: Any) -> None:
-        # Here and not in the step: only now is it known that trainer.max_time ends the epoch with this batch.
+        # Not in training_step: only after the batch is it known whether trainer.max_time ends the epoch with it.
         if self.trainer.is_last_batch or self.trainer.fit_loop.epoch_loop.done:
             self.report(self.epoch_figures())
 
     def epoch_figures(self) -> dict[str, float]:
-        """The epoch's means over all processes, by their logged names.
+        """Compute the epoch's means over all processes, by logged name.
 
         Raises:
-            UserError: the training loss is no finite number.
+            UserError: the training loss is infinite or NaN.
         """
         sums = self.epoch.total()
         if self.trainer.world_size > 1:
@@ -115,13 +153,14 @@ class SafeModule(Scorer):
         return figures | {"train/gamma": self.gamma}
 
     def on_train_epoch_end(self) -> None:
-        scheduler = self.lr_schedulers()
-        if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        scheduler = cast(LRScheduler | ReduceLROnPlateau | None, self.lr_schedulers())  # no list, as above
+        if isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step(self.trainer.callback_metrics[self.config.callbacks.monitor])
         elif scheduler is not None:
             scheduler.step()
 
     def configure_optimizers(self) -> Any:
+        """Build the optimiser over the network's parameters, and the scheduler if one is configured."""
         settings = plain_config(self.config.optimizer)
         if self.config.trainer.gradient_clip_val is not None:
             settings.pop("fused", None)  # Lightning refuses to clip for a fused optimiser under mixed precision

@@ -1,4 +1,4 @@
-"""The results of a trained job, written into its folder and told on the terminal."""
+"""The results of a trained job: files in its folder, and lines on the terminal."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.loggers import Logger
 from rich.console import Console
 
 from safe_exp.config.figure_names import BEST
@@ -19,7 +18,11 @@ from safe_exp.scoring.results import Results, trust_lines, write_metrics, write_
 from safe_exp.scoring.table import print_results
 from safe_exp.system.files import short_path
 from safe_exp.training.callbacks import EpochHistory
+from safe_exp.training.hooks import find_callbacks
 from safe_exp.training.stopping import ended_within_epoch, stopped_by
+
+if TYPE_CHECKING:
+    from safe_exp.runs.loggers import OpenLogger
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +30,14 @@ log = logging.getLogger(__name__)
 def describe_course(
     trainer: pl.Trainer, data: FakeNewsNetDataModule, best_epoch: int | None, start: float
 ) -> dict[str, Any]:
-    """Describe a training for metrics.json: its epochs, its end, its seconds, its data.
+    """Describe the course of a training for metrics.json: epochs, reason of the end, seconds and data.
 
     Args:
         best_epoch: of the best checkpoint, counted from 0; metrics.json counts from 1.
         start: of the job, by `time.perf_counter`.
     """
     return {
-        "epochs": len(epoch_history(trainer)),  # with a last one that was cut short
+        "epochs": len(epoch_history(trainer)),  # counts a last epoch that was cut short
         "best_epoch": None if best_epoch is None else best_epoch + 1,
         "stopped_by": stopped_by(trainer),
         "ended_within_epoch": ended_within_epoch(trainer),
@@ -47,8 +50,8 @@ def describe_course(
 
 
 def epoch_history(trainer: pl.Trainer) -> list[dict[str, float]]:
-    """The logged values of each epoch of the training, those before a resume too."""
-    return next(callback.epochs for callback in trainer.callbacks if isinstance(callback, EpochHistory))
+    """Return the logged values of each epoch of the training, including those before a resume."""
+    return find_callbacks(trainer, EpochHistory)[0].epochs
 
 
 def write_results(
@@ -56,17 +59,20 @@ def write_results(
     results: Results,
     course: Mapping[str, Any],
     history: list[dict[str, float]],
-    loggers: list[Logger],
+    loggers: list[OpenLogger],
 ) -> dict[str, Any]:
-    """Write predictions.csv, calibration, figures and metrics.json; show them in the loggers that can.
+    """Write predictions.csv, calibration, figures and metrics.json, and log them where a logger can show them.
 
     Args:
-        course: of `describe_course`.
-        history: of `epoch_history`.
+        folder: of the run.
+        results: the scores of validation and test.
+        course: from `describe_course`.
+        history: from `epoch_history`.
+        loggers: from `open_loggers`, still open.
     Returns:
         The content of metrics.json.
     """
-    from safe_exp.figures.reliability import draw_reliability  # matplotlib; not needed before the end
+    from safe_exp.figures.reliability import draw_reliability  # matplotlib, which is slow to import
     from safe_exp.figures.run_figures import draw_run_figures
 
     metrics = {**results.metrics, **course}
@@ -81,16 +87,18 @@ def write_results(
     elif threshold == BEST:
         log.warning("threshold=best: the validation articles are of one class, so verdicts are cut at 0.5.")
     log_results(loggers, figures, test.rows())
-    write_metrics(folder / "metrics.json", metrics)  # last: a run folder with metrics.json lacks nothing
+    write_metrics(folder / "metrics.json", metrics)  # last: a run folder with metrics.json is complete
     return metrics
 
 
-def tell_results(folder: Path, metrics: Mapping[str, Any], threshold: float | str, table: bool = True) -> None:
-    """Tell the figures of a finished run on the terminal.
+def show_results(folder: Path, metrics: Mapping[str, Any], threshold: float | str, table: bool = True) -> None:
+    """Show the figures of a finished run on the terminal.
 
     Args:
-        threshold: as it was asked for.
-        table: print them as a table on standard output too.
+        folder: of the run.
+        metrics: the content of metrics.json.
+        threshold: as configured, a number or `best`.
+        table: also print a table of the figures on standard output.
     """
     if table:
         majority = {split: metrics[split]["articles"]["majority_rate"] for split in ("val", "test")}

@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytorch_lightning as pl
-from pytorch_lightning.loggers import Logger
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from safe_exp.config import TrainConfig, plain_config
 from safe_exp.data.artifacts import share_artifacts
@@ -25,43 +25,47 @@ from safe_exp.scoring.results import Results, logged_figures, score_results
 from safe_exp.system.files import short_path
 from safe_exp.training.checks import check_config
 from safe_exp.training.module import SafeModule
-from safe_exp.training.results import describe_course, epoch_history, tell_results, write_results
+from safe_exp.training.results import describe_course, epoch_history, show_results, write_results
 from safe_exp.training.threads import set_threads
 from safe_exp.training.trainer import build_trainer, lightning_refusals, quiet_libraries
+
+if TYPE_CHECKING:
+    from safe_exp.runs.loggers import OpenLogger
 
 log = logging.getLogger(__name__)
 
 
 class PreparedJob(NamedTuple):
-    """The parts of a job that is about to be trained."""
+    """The parts of a job, ready to be trained."""
 
     config: TrainConfig
     folder: Path
     data: FakeNewsNetDataModule
     module: SafeModule
-    loggers: list[Logger]
+    loggers: list[OpenLogger]
     trainer: pl.Trainer
-    start: float  # of the job, by `time.perf_counter`
+    start: float  # when the job began, by `time.perf_counter`
 
 
 class ScoredJob(NamedTuple):
     """The scores of a job's best checkpoint."""
 
-    best_epoch: int | None  # counted from 0; None: no checkpoint was picked, as after a fast_dev_run
+    best_epoch: int | None  # counted from 0; None without a checkpoint, as after a fast_dev_run
     results: Results
-    validated: dict[str, float]  # figures of validation at a threshold of 0.5, by their logged names
+    validated: dict[str, float]  # figures of validation at a threshold of 0.5, by logged name
 
 
 def train(config: TrainConfig, folder: Path) -> float:
-    """Run one training job; continue from its last checkpoint if its folder has one.
+    """Run one training job, from its last checkpoint if its folder has one.
 
     Args:
-        folder: of the run; afterwards it holds what the README lists.
+        config: of the job.
+        folder: of the run, into which all files are written.
     Returns:
         The validation figure that a sweep compares (`callbacks.monitor`).
     Raises:
         UserError: settings, data or an earlier checkpoint cannot be used, or the loss diverged.
-        KeyboardInterrupt: the training was interrupted; its last epoch's checkpoint is there.
+        KeyboardInterrupt: Ctrl-C during the training; the checkpoint of the last whole epoch is in the folder.
     """
     with ExitStack() as resources:
         job = prepare(config, folder, resources)
@@ -72,10 +76,14 @@ def train(config: TrainConfig, folder: Path) -> float:
 
 
 def prepare(config: TrainConfig, folder: Path, resources: ExitStack) -> PreparedJob:
-    """Read the data, build the module, and open the loggers, the devices and the Trainer.
+    """Read the data, build the module, open the loggers, lease the devices and build the Trainer.
 
     Args:
-        resources: closes loggers and devices when the job has ended, however it ended.
+        config: of the job.
+        folder: of the run.
+        resources: receives the loggers and devices, and closes them when the caller leaves it.
+    Raises:
+        UserError: settings or data cannot be used.
     """
     start = time.perf_counter()
     check_config(config)
@@ -93,30 +101,32 @@ def prepare(config: TrainConfig, folder: Path, resources: ExitStack) -> Prepared
     pl.seed_everything(config.seed, workers=True, verbose=False)
     module = SafeModule(config, data.text_vectors, data.visual_vectors)
     if is_first_process():
-        print_start(config, data, module, folder, resumed=last_checkpoint(folder) is not None)
-    loggers = resources.enter_context(opened_loggers(config, folder))
+        log_start(config, data, module, folder, resumed=_last_checkpoint(folder) is not None)
+    loggers = resources.enter_context(_opened_loggers(config, folder))
     devices = resources.enter_context(devices_of_its_own(config.trainer))
     trainer = build_trainer(config, folder, loggers, devices)
     return PreparedJob(config, folder, data, module, loggers, trainer, start)
 
 
 def fit(job: PreparedJob) -> None:
-    """Train until the job's limits, or until it stands still.
+    """Train until a limit is reached or a callback ends the training.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C, which Lightning answers by ending the training in order.
+        UserError: Lightning refuses a setting, the last checkpoint belongs to another model, or the loss diverged.
+        KeyboardInterrupt: Ctrl-C, on which Lightning ends the training without an error.
     """
     with lightning_refusals():
-        job.trainer.fit(job.module, job.data, ckpt_path=last_checkpoint(job.folder))
+        job.trainer.fit(job.module, job.data, ckpt_path=_last_checkpoint(job.folder))
     if job.trainer.interrupted:
         raise KeyboardInterrupt
 
 
 def score(job: PreparedJob) -> ScoredJob:
-    """Score validation and test articles with the checkpoint that validation picked."""
+    """Score the validation and test articles with the best checkpoint."""
     trainer, module = job.trainer, job.module
     best_epoch = None
-    best = trainer.checkpoint_callback.best_model_path if trainer.checkpoint_callback else ""
+    checkpoints = trainer.checkpoint_callback
+    best = checkpoints.best_model_path if isinstance(checkpoints, ModelCheckpoint) else ""
     if best:
         checkpoint = read_checkpoint(best, module.device)
         module.load_state_dict(checkpoint["state_dict"])
@@ -131,16 +141,16 @@ def score(job: PreparedJob) -> ScoredJob:
 
 
 def write(job: PreparedJob, scored: ScoredJob) -> None:
-    """Write the results into the run folder, and tell them; the first process does."""
+    """Write the results into the run folder and show them, in the first process alone."""
     course = describe_course(job.trainer, job.data, scored.best_epoch, job.start)
     if job.trainer.is_global_zero:
         metrics = write_results(job.folder, scored.results, course, epoch_history(job.trainer), job.loggers)
-        tell_results(job.folder, metrics, job.config.threshold)
+        show_results(job.folder, metrics, job.config.threshold)
 
 
 @contextmanager
-def opened_loggers(config: TrainConfig, folder: Path) -> Iterator[list[Logger]]:
-    """Open the job's loggers, and close them with the exit status of what runs within the block."""
+def _opened_loggers(config: TrainConfig, folder: Path) -> Iterator[list[OpenLogger]]:
+    """Open the job's loggers for a block, and close them with the exit status of the block: 1 after an exception."""
     loggers = open_loggers(config.logger, folder, job_name(folder), sweep_name(folder), plain_config(config))
     exit_code = 1
     try:
@@ -150,16 +160,20 @@ def opened_loggers(config: TrainConfig, folder: Path) -> Iterator[list[Logger]]:
         close_loggers(loggers, exit_code)
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint of the last epoch, from which a stopped run goes on; None in a new run."""
+def _last_checkpoint(folder: Path) -> Path | None:
+    """Find the checkpoint of the last epoch, from which a run is resumed; None in a new run."""
     path = folder / "checkpoints" / "last.ckpt"
     return path if path.exists() else None
 
 
-def print_start(
+def log_start(
     config: TrainConfig, data: FakeNewsNetDataModule, module: SafeModule, folder: Path, resumed: bool
 ) -> None:
-    """Tell in a dozen lines what is about to happen: data, model, update, run folder."""
+    """Log the data, model, loss, update and folder of a run, and a warning if the split leaks.
+
+    Args:
+        resumed: from its last checkpoint.
+    """
     model = config.model
     update = {
         "closed_form": "closed form, Eqs. (12)-(18)",

@@ -1,4 +1,4 @@
-"""Scorer: runs a network over the validation and test articles inside Lightning's loops."""
+"""Scorer: the validation and test steps of a network in Lightning's loops."""
 
 from __future__ import annotations
 
@@ -20,24 +20,27 @@ from safe_exp.scoring.scores import ScoredSplit, SplitScores, split_figures
 
 
 class Scorer(pl.LightningModule):
-    """The network of `model.variant`, with the tables of word vectors that it reads articles by.
+    """The network of `model.variant` with its tables of word vectors.
 
-    After each validation `scored["val"]` holds the articles' scores and `logged` the figures; after a test
-    `scored["test"]` holds the scores alone, since its figures depend on what validation taught.
+    After each validation `scored["val"]` holds the articles' scores and `logged` the figures. After a test
+    `scored["test"]` holds the scores alone: the figures of test need the calibration, which is fitted on validation.
 
     Args:
         model: as in conf/model.
         text_vectors, visual_vectors: word vectors (V, E) and (Vv, Ev), row 0 = padding; not trained, as in the paper.
     """
 
+    text_vectors: Tensor
+    own_visual_vectors: Tensor | None
+
     def __init__(self, model: ModelConfig, text_vectors: Tensor, visual_vectors: Tensor) -> None:
         super().__init__()
         self.model, self.loss_settings = model, model.loss_settings
         self.variant = variants[model.variant]
         self.network = self.variant.build(model, text_vectors.shape[1], visual_vectors.shape[1])
-        # Not in the checkpoint: the vectors lie in artifacts/, and an epoch should not write them again.
+        # Not in the checkpoints: the vectors are in artifacts/, and need not be written again after each epoch.
         self.register_buffer("text_vectors", text_vectors, persistent=False)
-        shared = visual_vectors is text_vectors  # one table for both then stays one table on the device
+        shared = visual_vectors is text_vectors  # one table for both is moved to the device once
         self.register_buffer("own_visual_vectors", None if shared else visual_vectors, persistent=False)
         self.scores = SplitScores()
         self.scored: dict[str, ScoredSplit] = {}  # by split, the latest
@@ -45,24 +48,27 @@ class Scorer(pl.LightningModule):
 
     @property
     def visual_vectors(self) -> Tensor:
+        """Word vectors of the images' sentences, (Vv, Ev)."""
         return self.text_vectors if self.own_visual_vectors is None else self.own_visual_vectors
 
     def embed(self, batch: NewsBatch) -> dict[str, Tensor | Words | None]:
-        """The network's arguments for a batch, in the form that is computed fastest.
+        """Join a batch with its word vectors, in the form that is fastest on the device.
 
-        On a processor these are `Words`, so that each word is multiplied once, however often it occurs.
+        Returns:
+            The network's arguments by name. Sentences are `Words` on a processor, where each word is multiplied once
+            however often it occurs, and word vectors (B, L, E) elsewhere; lengths are (B,).
         """
         return self._embedded(batch, Words if self.device.type == "cpu" else _look_up)
 
     def look_up(self, batch: NewsBatch) -> dict[str, Tensor | None]:
-        """The network's arguments for a batch, as word vectors (B, L, E) with their lengths (B,)."""
+        """Look up a batch's word vectors: the network's arguments by name, (B, L, E), with lengths (B,)."""
         return self._embedded(batch, _look_up)
 
     def _embedded(self, batch: NewsBatch, join: Callable[[Tensor, Tensor], Any]) -> dict[str, Any]:
         return embedded(self.model, batch, self.text_vectors, self.visual_vectors, join)
 
     def transfer_batch_to_device(self, batch: NewsBatch, device: torch.device, dataloader_idx: int) -> NewsBatch:
-        # Lightning's own walks through whatever a batch may be, for longer than it takes to select one.
+        # Lightning's own handles any nested collection, which takes longer than selecting the batch.
         if batch.label.device == device:
             return batch
         return NewsBatch(*(part.to(device, non_blocking=True) for part in batch))
@@ -78,7 +84,7 @@ class Scorer(pl.LightningModule):
     on_test_epoch_start = on_validation_epoch_start
 
     def on_validation_epoch_end(self) -> None:
-        # At a threshold of 0.5 and without a calibration, so that epochs and jobs are compared alike.
+        # At a threshold of 0.5 and without calibration, so that epochs and jobs can be compared.
         scored = self.scored["val"] = self.scores.scored()
         self.logged = logged_figures("val", split_figures(scored, self.loss_settings), scored)
         self.report(self.logged)
@@ -87,15 +93,15 @@ class Scorer(pl.LightningModule):
         self.scored["test"] = self.scores.scored()
 
     def report(self, figures: dict[str, float]) -> None:
-        """Hand the figures of an epoch, the same in every process, to callbacks and loggers.
+        """Pass the figures of an epoch, which are the same in every process, to callbacks and loggers.
 
-        Lightning's `log_dict` keeps a metric object for each of these sixty numbers, to average what is logged step by
-        step, and looks through all of them after every batch: a fifth of a short epoch.
+        Lightning's `log_dict` is not used: it keeps a metric object for each of these sixty numbers and visits all of
+        them after every batch, which takes a fifth of a short epoch.
         """
         if self.trainer.sanity_checking:
             return
         self.trainer.callback_metrics.update({name: torch.tensor(value) for name, value in figures.items()})
-        # The last step, counted from 0; after the training the one that would have come.
+        # The last step, counted from 0; after the training, the one after it.
         step = self.global_step - (self.trainer.state.fn == TrainerFn.FITTING)
         for logger in self.trainer.loggers:
             logger.log_metrics({**figures, "epoch": self.current_epoch}, step)
@@ -103,4 +109,5 @@ class Scorer(pl.LightningModule):
 
 
 def _look_up(vectors: Tensor, tokens: Tensor) -> Tensor:
+    """Look up words (B, L) in a table (V, E)."""
     return F.embedding(tokens, vectors)  # (B, L, E)

@@ -1,4 +1,4 @@
-"""When training ends, and how a run that is resumed knows that it had ended."""
+"""Callbacks that end a training, with state in the checkpoints by which a resumed run knows that it had ended."""
 
 from __future__ import annotations
 
@@ -12,30 +12,32 @@ from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 
 from safe_exp.runs.resume import ENDED_WITHIN_EPOCH
 from safe_exp.system.errors import UserError
-from safe_exp.training.hooks import NoBatchHooks
+from safe_exp.training.hooks import NoBatchHooks, find_callbacks
 
 
 class LastingStop(NoBatchHooks, Callback):
-    """A callback that may end the training, and whose verdict outlives the process.
+    """Base of a callback that may end the training, and that stores in the checkpoints that it did.
 
-    A run that is resumed under the limits under which it had ended stays as it is: it was killed between its last
-    checkpoint and metrics.json, and one more epoch would give other weights. Under a raised limit it trains on, which
-    is what raising it asks for, and the callback counts anew from there.
+    A run may be killed between its last checkpoint and metrics.json. When it is resumed under the same limits it takes
+    no further step, because another epoch would change its weights. Under a raised limit it trains on, and the callback
+    starts to count again.
     """
 
-    ended_under: list[float] | None = None
+    ended_under: list[float] | None = None  # `training_limits` of the training that this callback ended
 
     def end(self, trainer: pl.Trainer) -> None:
+        """End the training after this epoch, and remember the limits that it had."""
         trainer.should_stop = True
-        self.ended_under = limits(trainer)
+        self.ended_under = training_limits(trainer)
 
     def count_anew(self) -> None:
-        """Forget what led to the end."""
+        """Reset the counts that led to the end."""
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """End a resumed run again, unless a limit has been raised since it ended."""
         if self.ended_under is None:
             return
-        if any(now > then for now, then in zip(limits(trainer), self.ended_under, strict=True)):
+        if any(now > then for now, then in zip(training_limits(trainer), self.ended_under, strict=True)):
             self.ended_under = None
             self.count_anew()
         else:
@@ -43,9 +45,11 @@ class LastingStop(NoBatchHooks, Callback):
 
 
 class Convergence(LastingStop):
-    """The paper's "while not convergence": end when the epoch's training loss stands still.
+    """Ends the training when the training loss stands still: the paper's "while not convergence".
 
-    It stands still when it has changed by less than `tolerance`, relative to its value, for `patience` epochs in a row.
+    Args:
+        tolerance: an epoch is still if its loss differs by less than this from the last epoch's, relative to the last.
+        patience: still epochs in a row that end the training; 0 never ends it.
     """
 
     def __init__(self, tolerance: float, patience: int) -> None:
@@ -55,7 +59,7 @@ class Convergence(LastingStop):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_last_batch:
-            return  # the loss of a part of an epoch compares with nothing
+            return  # the loss over a part of the articles cannot be compared with that over all
         loss = float(trainer.callback_metrics["train/loss"])
         if self.last_loss is not None:
             change = abs(loss - self.last_loss) / max(abs(self.last_loss), torch.finfo(torch.float32).tiny)
@@ -76,7 +80,7 @@ class Convergence(LastingStop):
 
 
 class LastingEarlyStopping(LastingStop, EarlyStopping):
-    """Lightning's EarlyStopping, once an epoch; it remembers its verdict as `LastingStop` says."""
+    """Lightning's EarlyStopping, checked once an epoch, with the memory of `LastingStop`."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_last_batch:
@@ -99,20 +103,21 @@ class LastingEarlyStopping(LastingStop, EarlyStopping):
 
 
 class StepLimit(NoBatchHooks, Callback):
-    """Ends the training after `max_steps` updates, within an epoch if need be, and remembers where it ended.
+    """Ends the training after `max_steps` updates, also within an epoch, and remembers where it ended.
 
-    Lightning's own max_steps is not used: it leaves out the last validation, and when such a run is resumed it does the
-    end of an epoch twice. A run that ended within an epoch, here or by trainer.max_time, cannot be trained further: the
-    rest of its epoch is gone, and with it the weights that a run without the limit would have reached.
+    Lightning's own max_steps leaves out the last validation, and repeats the end of an epoch when the run is resumed.
+
+    A run that ended within an epoch, by its steps or by trainer.max_time, cannot be trained further. The rest of its
+    epoch is lost, so a resumed run would not reach the weights of a run without the limit.
 
     Args:
-        max_steps, max_time: of the config's trainer section. Lightning ends the training by `max_time`; `limits` reads
-            it here, as seconds.
+        max_steps: trainer.max_steps; None or -1: no limit.
+        max_time: trainer.max_time. Lightning ends the training by it; here it is a limit in seconds.
     """
 
     def __init__(self, max_steps: int | None, max_time: Any = None) -> None:
         self.max_steps = math.inf if max_steps in (None, -1) else max_steps
-        self.max_seconds = math.inf if max_time is None else Timer(max_time).time_remaining()  # all of it, when new
+        self.max_seconds = math.inf if max_time is None else Timer(max_time).time_remaining()  # of a new timer: all
         self.steps = 0
         self.ended_within = False
 
@@ -120,6 +125,11 @@ class StepLimit(NoBatchHooks, Callback):
         trainer.should_stop |= self.steps >= self.max_steps
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuse to train a run further that ended within an epoch.
+
+        Raises:
+            UserError: it did.
+        """
         if self.ended_within:
             raise UserError(f"This run {ENDED_WITHIN_EPOCH}")
 
@@ -137,26 +147,27 @@ class StepLimit(NoBatchHooks, Callback):
         self.steps, self.ended_within = state_dict["steps"], state_dict["ended_within"]
 
 
-def limits(trainer: pl.Trainer) -> list[float]:
-    """The most epochs, steps and seconds that training may take; infinite where nothing is set."""
+def training_limits(trainer: pl.Trainer) -> list[float]:
+    """Read the limits of a training: epochs, steps and seconds; infinite where none is set."""
     epochs = math.inf if trainer.max_epochs in (None, -1) else trainer.max_epochs
-    limit = next((callback for callback in trainer.callbacks if isinstance(callback, StepLimit)), StepLimit(None))
+    limit = next(iter(find_callbacks(trainer, StepLimit)), StepLimit(None))
     return [float(epochs), float(limit.max_steps), float(limit.max_seconds)]
 
 
 def stopped_by(trainer: pl.Trainer) -> str:
-    """Which condition ended the training, in the words of metrics.json."""
-    for callback in trainer.callbacks:
+    """Name the condition that ended the training, as metrics.json does under `stopped_by`."""
+    for callback in find_callbacks(trainer, Callback):
         if isinstance(callback, LastingStop) and callback.ended_under is not None:
             return "converged" if isinstance(callback, Convergence) else "early_stopping"
         if isinstance(callback, StepLimit) and callback.steps >= callback.max_steps:
             return "max_steps"
-    epochs = trainer.fit_loop.epoch_progress.current.processed  # current_epoch lags behind in a run resumed at its end
+    # current_epoch is one epoch behind in a run that is resumed at its end.
+    epochs = trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]  # declared as its base
     if trainer.max_epochs not in (None, -1) and epochs >= trainer.max_epochs:
         return "max_epochs"
-    return "max_time" if any(isinstance(callback, Timer) for callback in trainer.callbacks) else "stopped"
+    return "max_time" if find_callbacks(trainer, Timer) else "stopped"
 
 
 def ended_within_epoch(trainer: pl.Trainer) -> bool:
-    """Whether the last epoch was cut short, after which a run cannot be trained further."""
-    return any(isinstance(callback, StepLimit) and callback.ended_within for callback in trainer.callbacks)
+    """Tell whether the last epoch was cut short; such a run cannot be trained further."""
+    return any(callback.ended_within for callback in find_callbacks(trainer, StepLimit))

@@ -1,4 +1,4 @@
-"""How many threads of a processor a training step is worth."""
+"""The number of processor threads that PyTorch uses for a job's training steps."""
 
 from __future__ import annotations
 
@@ -11,33 +11,39 @@ from safe_exp.config import TrainConfig
 
 log = logging.getLogger(__name__)
 
-# Multiply-adds of a forward pass on word vectors, below which one thread does a step as fast as several. Measured on
-# two cores: at 2e7 (B = 16, E = 32, K = 32) two threads gain nothing, and take twice as long as one, or many times,
-# when something else runs on one of the cores; at 3e8 (B = 64, E = 32, K = 128) they gain a fifth, at 3e9 (E = 300)
-# two fifths.
-WORTH_THREADS = 1e8
+# Below this many multiply-adds in a forward pass on word vectors, one thread is as fast as several. Measured on two
+# cores: at 2e7 (B = 16, E = 32, K = 32) two threads gain nothing, and take at least twice as long as one while another
+# program runs on one of the cores; at 3e8 (B = 64, E = 32, K = 128) they gain a fifth, at 3e9 (E = 300) two fifths.
+MIN_MULTIPLY_ADDS = 1e8
 
 _at_start: int | None = None  # what PyTorch chose, before any job of this process changed it
 
 
 def step_multiply_adds(config: TrainConfig, vector_dim: int) -> int:
-    """Of the convolutions of one mini-batch of full articles, with word vectors of `vector_dim` numbers."""
+    """Count the multiply-adds of the convolutions over one mini-batch of full articles.
+
+    Args:
+        vector_dim: length E of a word vector.
+    """
     words = config.data.batch_size * (config.data.max_text_tokens + config.data.max_visual_tokens)
     return words * sum(config.model.filter_sizes) * config.model.num_filters * vector_dim
 
 
 def set_threads(config: TrainConfig, vector_dim: int) -> int:
-    """Give PyTorch the threads that this job's steps are worth, for the jobs after it as well until they say otherwise.
+    """Set the number of PyTorch's threads for this job, and return it.
 
-    `threads` in the config decides, then the environment's OMP_NUM_THREADS; else one for small steps, and for others
-    what PyTorch would take. The number is the same each time the same job starts, since sums depend on it in their last
-    bits.
+    `threads` in the config decides, then the environment's OMP_NUM_THREADS. Without either, small steps get one thread
+    and larger steps as many as PyTorch chose at its start. A job gets the same number whenever it starts, because the
+    last bits of its sums depend on it. The setting holds for the whole process.
+
+    Args:
+        vector_dim: length E of a word vector.
     """
     global _at_start
     _at_start = _at_start or torch.get_num_threads()
     if config.threads is not None:
         threads = config.threads
-    elif "OMP_NUM_THREADS" in os.environ or step_multiply_adds(config, vector_dim) >= WORTH_THREADS:
+    elif "OMP_NUM_THREADS" in os.environ or step_multiply_adds(config, vector_dim) >= MIN_MULTIPLY_ADDS:
         threads = _at_start
     else:
         threads = 1

@@ -1,15 +1,16 @@
-"""Lightning's Trainer, as a job needs it."""
+"""Lightning's Trainer with the settings and callbacks of a job."""
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from safe_exp.config import TrainConfig, Update, trainer_arguments
 from safe_exp.runs.processes import require_a_task_for_each_process
@@ -19,15 +20,17 @@ from safe_exp.training.progress import progress_callbacks
 
 
 def build_trainer(
-    config: TrainConfig, folder: Path, loggers: list[Logger], devices: list[int] | None = None
+    config: TrainConfig, folder: Path, loggers: Sequence[Logger], devices: list[int] | None = None
 ) -> pl.Trainer:
     """Build the Trainer of a job.
 
     Args:
         folder: of the run.
-        devices: positions of the GPUs that the job holds; None: the config decides.
+        loggers: open ones; they are closed by the caller.
+        devices: indices of the GPUs that the job has leased; None: trainer.devices decides.
     Raises:
-        UserError: Lightning refuses a setting, or the update cannot be shared by so many processes.
+        UserError: Lightning refuses a setting, SLURM has started another number of processes, or several processes
+            would have to share model.update=algorithm1.
     """
     arguments = trainer_arguments(config.trainer) | ({} if devices is None else {"devices": devices})
     with lightning_refusals(ValueError, TypeError):
@@ -41,13 +44,13 @@ def build_trainer(
             callbacks=callbacks,
             plugins=[WholeCheckpointIO()],
             default_root_dir=folder,
-            use_distributed_sampler=False,  # the data module shares every batch out itself
+            use_distributed_sampler=False,  # the data module distributes each batch itself
         )
     processes = trainer.num_devices * trainer.num_nodes
     require_a_task_for_each_process(processes)
     if config.model.update is Update.algorithm1 and processes > 1:
         raise UserError(
-            f"model.update=algorithm1 goes from article to article, each step at the weights that the last one left, "
+            "model.update=algorithm1 takes a step after each article, from the weights that the step before it left, "
             f"so {processes} processes cannot share it. Set trainer.devices=1, or model.update=closed_form."
         )
     return trainer
@@ -55,17 +58,24 @@ def build_trainer(
 
 @contextmanager
 def lightning_refusals(*more: type[Exception]) -> Iterator[None]:
-    """Turn Lightning's refusal of a setting, and errors of the types `more`, into a UserError."""
+    """Turn Lightning's refusal of a setting into a UserError.
+
+    Args:
+        more: further types of errors that count as a refusal.
+    Raises:
+        UserError: the block has raised one of these errors; the message holds Lightning's own.
+    """
+    refusals: tuple[type[Exception], ...] = (MisconfigurationException, *more)
     try:
         yield
     except UserError:
         raise
-    except (pl.utilities.exceptions.MisconfigurationException, *more) as error:
+    except refusals as error:
         raise UserError(f"Lightning refuses trainer.…: {error}") from error
 
 
 def quiet_libraries() -> None:
-    """Silence what Lightning and its kin say of themselves, and warnings that the user can do nothing about."""
+    """Silence Lightning's own log lines, and warnings of libraries that the user cannot act on."""
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|torchmetrics)\..*")

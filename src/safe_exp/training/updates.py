@@ -1,12 +1,12 @@
-"""The three ways of `model.update` to put a mini-batch's gradients into `.grad`.
+"""The three values of `model.update`: three ways to set `.grad` of every parameter from a mini-batch.
 
-Closed form: Eqs. (12)-(18) over the mini-batch. Algorithm 1: the printed loop. Autograd: PyTorch's own, as a check.
+closed_form: the exact gradients of Eqs. (12)-(18). algorithm1: the loop that the paper prints. autograd: PyTorch's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from safe_exp.config import LossSettings, ModelConfig, Update
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import SafeLosses, SafeOutput, algorithm1_epoch, safe_loss
+from safe_exp.network import SafeNetwork
 
 
-class Updated(Protocol):
+class UpdatedModule(Protocol):
     """The part of SafeModule that an update needs."""
 
     model: ModelConfig
@@ -25,50 +26,50 @@ class Updated(Protocol):
 
     @property
     def gamma(self) -> float:
-        """γ of this step."""
+        """γ of this step, after schedulers."""
 
     def look_up(self, batch: NewsBatch) -> dict[str, Tensor | None]:
-        """The network's arguments as word vectors (B, L, E)."""
+        """Look up the batch's word vectors: the network's arguments, (B, L, E), with lengths (B,)."""
 
     def closed_form_step(self, batch: NewsBatch) -> tuple[SafeOutput, SafeLosses, dict[str, Tensor]]:
-        """Output, losses and exact gradients, by parameter name, of the batch."""
+        """Compute output (B, …), losses () and exact gradients by parameter name, each in its parameter's shape."""
 
     def assign_gradients(self, gradients: dict[str, Tensor], batch: NewsBatch) -> None:
-        """Put gradients into `.grad`, averaged over the processes."""
+        """Set `.grad` to the gradients, each in its parameter's shape, averaged over the processes."""
 
     def share_of_articles(self, batch: NewsBatch) -> float | Tensor:
-        """Factor of this process's mean in the mean over all processes."""
+        """Compute the weight of this process's mean in the mean over processes, a number or ()."""
 
     def manual_backward(self, loss: Tensor) -> None:
-        """Lightning's backward pass."""
+        """Run Lightning's backward pass from a loss ()."""
 
 
-StepOutput = tuple[SafeOutput, SafeLosses]
+StepOutput = tuple[SafeOutput, SafeLosses]  # detached from autograd
 
 
-def update_by_closed_form(module: Updated, batch: NewsBatch) -> StepOutput:
-    """Assign the exact gradients of Eqs. (12)-(18) over the mini-batch."""
+def _update_by_closed_form(module: UpdatedModule, batch: NewsBatch) -> StepOutput:
+    """Set the exact gradients of Eqs. (12)-(18) over the mini-batch of B articles."""
     output, losses, gradients = module.closed_form_step(batch)
     module.assign_gradients(gradients, batch)
     return output, losses
 
 
-def update_by_algorithm1(module: Updated, batch: NewsBatch) -> StepOutput:
-    """Walk through the batch's articles as printed, and assign the gradient whose step with γ makes that very move.
+def _update_by_algorithm1(module: UpdatedModule, batch: NewsBatch) -> StepOutput:
+    """Run Algorithm 1 over the batch's articles, and set the gradient whose SGD step leads to the same parameters.
 
-    So clipping, schedulers, the reduction over processes and the count of steps are the same in every mode; with
-    optimizer=sgd the parameters end where Algorithm 1 leaves them.
+    With w₀ before and w₁ after the loop, that gradient is (w₀ - w₁) / γ. The optimiser takes the step, so that clipping
+    and schedulers work as in the other modes; with optimizer=sgd the parameters end where Algorithm 1 leaves them.
     """
     gamma = module.gamma
-    if gamma == 0:  # a scheduler's last value; the walk stands still, and its direction tends to the gradient
-        return update_by_closed_form(module, batch)
+    if gamma == 0:  # the last value of some schedules; for γ → 0 the quotient tends to the exact gradient
+        return _update_by_closed_form(module, batch)
     sentences: dict[str, Any] = module.look_up(batch)
     with torch.no_grad():
         output = module.network(**sentences)
         losses = safe_loss(output, batch.label, **module.loss_settings)
         before = {name: parameter.clone() for name, parameter in module.network.named_parameters()}
         algorithm1_epoch(
-            module.network,
+            cast(SafeNetwork, module.network),  # Variant.check refuses this update for other networks
             **sentences,
             label=batch.label,
             gamma=gamma / len(batch.label),
@@ -83,9 +84,9 @@ def update_by_algorithm1(module: Updated, batch: NewsBatch) -> StepOutput:
     return output, losses
 
 
-def update_by_autograd(module: Updated, batch: NewsBatch) -> StepOutput:
-    """Let PyTorch derive the gradients, and average them over processes by itself."""
-    module.network.zero_grad()  # the other updates assign the gradients, and leave nothing to be cleared
+def _update_by_autograd(module: UpdatedModule, batch: NewsBatch) -> StepOutput:
+    """Let autograd compute the gradients; under DDP it averages them over the processes itself."""
+    module.network.zero_grad()  # autograd adds to .grad; the other updates assign it
     output = module.network(**module.look_up(batch))
     losses = safe_loss(output, batch.label, **module.loss_settings)
     module.manual_backward(losses.total * module.share_of_articles(batch))
@@ -94,8 +95,8 @@ def update_by_autograd(module: Updated, batch: NewsBatch) -> StepOutput:
     )
 
 
-UPDATES: dict[Update, Callable[[Updated, NewsBatch], StepOutput]] = {
-    Update.closed_form: update_by_closed_form,
-    Update.algorithm1: update_by_algorithm1,
-    Update.autograd: update_by_autograd,
+UPDATES: dict[Update, Callable[[UpdatedModule, NewsBatch], StepOutput]] = {
+    Update.closed_form: _update_by_closed_form,
+    Update.algorithm1: _update_by_algorithm1,
+    Update.autograd: _update_by_autograd,
 }

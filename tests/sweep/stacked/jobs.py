@@ -1,4 +1,4 @@
-"""Stacked and solo training in this process, on the built-in articles, without Hydra."""
+"""Training in a stack and alone, in this process, on the built-in articles, without Hydra."""
 
 from copy import deepcopy
 from functools import cache
@@ -21,15 +21,15 @@ from tests.made import compose_config
 
 
 @cache
-def composed(*overrides: str) -> TrainConfig:
+def compose_small(*overrides: str) -> TrainConfig:
     return compose_config(*SMALL, "logger=csv", "callbacks.convergence.patience=0", *overrides)
 
 
 def variants(*overrides: str, runs: list[dict]) -> list[TrainConfig]:
-    """One config with several α, β, γ and seeds, sorted as `stacks` sorts them."""
+    """Vary α, β, γ and seed of one config, and sort the configs as `form_stacks` does."""
     configs = []
     for run in runs:
-        config = deepcopy(composed(*overrides))
+        config = deepcopy(compose_small(*overrides))
         config.seed = run.get("seed", 0)
         for name in ("alpha", "beta", "gamma"):
             setattr(config.model, name, run.get(name, getattr(config.model, name)))
@@ -39,7 +39,7 @@ def variants(*overrides: str, runs: list[dict]) -> list[TrainConfig]:
 
 
 class WritesAtOnce:
-    """In the place of Writers: no other process."""
+    """Takes the place of Writers, without other processes."""
 
     def __init__(self) -> None:
         self.endings = []
@@ -49,12 +49,12 @@ class WritesAtOnce:
         write_ending(ending)
         job.failed(outcome) if isinstance(outcome, BaseException) else job.finished(outcome)
 
-    def close_what_is_written(self) -> list:
+    def close_written(self) -> list:
         return []
 
 
 def train_stacked(configs: list[TrainConfig], folder: Path, progress: StackProgress | None = None) -> list[StackedJob]:
-    """Jobs 0, 1, … in `folder`, trained in one stack."""
+    """Train jobs 0, 1, … in `folder`, in one stack."""
     jobs = []
     for number, config in enumerate(configs):
         start = {"overrides": {"task": []}, "runtime": {"output_dir": str(folder / str(number))}, "mode": "RUN"}
@@ -65,7 +65,7 @@ def train_stacked(configs: list[TrainConfig], folder: Path, progress: StackProgr
 
 
 def train_alone(config: TrainConfig, folder: Path, monkeypatch) -> Path:
-    """The job as safe_exp.train runs it."""
+    """Train a job as safe_exp.train does."""
     monkeypatch.setattr(safe_exp.training.run, "job_name", lambda _: "job")
     monkeypatch.setattr(safe_exp.training.run, "sweep_name", lambda _: None)
     with recorded_job(folder):
@@ -74,11 +74,12 @@ def train_alone(config: TrainConfig, folder: Path, monkeypatch) -> Path:
 
 
 def checkpoint(folder: Path, name: str = "last") -> dict:
+    """Read a checkpoint of a run."""
     return torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
 
 
 def furthest(ours: dict, theirs: dict) -> float:
-    """The largest relative difference of any parameter."""
+    """Compute the largest relative difference of a parameter between two checkpoints."""
     a, b = ours["state_dict"], theirs["state_dict"]
     assert list(a) == list(b)
     assert all(a[name].dtype == b[name].dtype for name in b)
@@ -86,4 +87,5 @@ def furthest(ours: dict, theirs: dict) -> float:
 
 
 def state(folder: Path) -> dict:
+    """Read status.json of a run."""
     return read_json(folder / "status.json")

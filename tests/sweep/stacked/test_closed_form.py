@@ -16,7 +16,7 @@ VISUAL_DIM = 5
 
 
 def draw_share(runs: slice, seed: int, batch: int = 6) -> Share:
-    """Articles of different lengths, one of them shorter than the widest window."""
+    """Draw articles of different lengths, one of them shorter than the widest window."""
     generator = torch.Generator().manual_seed(seed)
     sentences = {}
     for name, length, dim in (("text", 9, 4), ("visual", 7, VISUAL_DIM)):

@@ -1,10 +1,10 @@
-"""Which jobs are trained together."""
+"""Stacks hold jobs that can be trained together, and other jobs run alone with a reason."""
 
 from copy import deepcopy
 
 import pytest
 
-from safe_exp.sweep.stacked.grouping import reason_to_run_alone, stack_key, stacks
+from safe_exp.sweep.stacked.grouping import form_stacks, reason_to_run_alone, stack_key
 from tests.made import compose_config
 
 
@@ -55,16 +55,16 @@ def test_runs_of_one_seed_and_of_one_gamma_stand_side_by_side():
     for config, seed, gamma in zip(configs, (1, 0, 1, 0, 0), (0.1, 0.2, 0.05, 0.2, 0.2), strict=True):
         config.seed, config.optimizer.lr = seed, gamma
     configs[4].model.num_filters = 2
-    assert stacks(configs, most_runs=64) == [[1, 3, 2, 0], [4]]
+    assert form_stacks(configs, most_runs=64) == [[1, 3, 2, 0], [4]]
 
 
 def test_a_large_group_becomes_stacks_of_about_the_same_size():
-    found = stacks([compose_config()] * 7, most_runs=3)
+    found = form_stacks([compose_config()] * 7, most_runs=3)
     assert [len(stack) for stack in found] == [2, 2, 3]
     assert sorted(job for stack in found for job in stack) == list(range(7))
 
 
 def test_the_runs_of_a_seed_stay_together_where_a_stack_holds_them():
     configs = [compose_config(f"seed={seed}", f"model.alpha={alpha}") for alpha in (0.2, 0.4, 0.6) for seed in range(4)]
-    found = stacks(configs, most_runs=7)
+    found = form_stacks(configs, most_runs=7)
     assert [[configs[job].seed for job in stack] for stack in found] == [[0, 0, 0, 1, 1, 1], [2, 2, 2, 3, 3, 3]]

@@ -1,4 +1,4 @@
-"""hydra/launcher=stacked, as a user gives it."""
+"""hydra/launcher=stacked on the command line."""
 
 import os
 import re
@@ -17,7 +17,7 @@ STACKED = ("-m", "hydra/launcher=stacked")
 MIXED = ("model.gamma=0.15,1e30", "seed=0,-1,1", "logger=csv")  # two jobs of a wrong seed, two that diverge
 
 
-def files_of(job) -> list[str]:
+def list_files(job) -> list[str]:
     return sorted(str(path.relative_to(job)) for path in job.rglob("*"))
 
 
@@ -35,7 +35,7 @@ def test_a_mixed_sweep_leaves_what_the_basic_launcher_leaves(tmp_path):
     basic, stacked = sweep_folder(basic), sweep_folder(stacked)
     for number in range(6):
         ours, alone = stacked / str(number), basic / str(number)
-        assert files_of(ours) == files_of(alone)
+        assert list_files(ours) == list_files(alone)
         for key in ("state", "reason"):
             assert read_json(ours / "status.json")[key] == read_json(alone / "status.json")[key]
         for name in ("config.yaml", "overrides.yaml"):

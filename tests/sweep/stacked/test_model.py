@@ -1,4 +1,4 @@
-"""A stack of runs against each of its runs alone: PyTorch's own optimisers, schedulers and clipping, step by step."""
+"""A stack of runs against each run alone, step by step, with PyTorch's optimisers, schedulers and clipping."""
 
 from copy import deepcopy
 from functools import cache
@@ -14,7 +14,7 @@ from safe_exp.training.module import SafeModule
 from tests.made import compose_config, draw_batch, word_vectors
 
 STEPS, EPOCHS = 4, 3
-RUNS = [  # seed, α, β, γ: sorted by seed and γ, as `stacks` does
+RUNS = [  # seed, α, β, γ: sorted by seed and γ, as `form_stacks` does
     (0, 0.6, 0.4, 0.1), (0, 1.0, 0.0, 0.1), (0, 0.2, 2.0, 0.3), (1, 0.6, 0.4, 0.3), (1, 0.0, 1.0, 0.5)
 ]  # fmt: skip
 CASES = [
@@ -28,12 +28,12 @@ CASES = [
 
 
 @cache
-def composed(overrides: tuple[str, ...]) -> TrainConfig:
+def compose_cached(overrides: tuple[str, ...]) -> TrainConfig:
     return compose_config("model.num_filters=4", "model.feature_dim=6", *overrides)
 
 
-def config_of(run: tuple, overrides: tuple[str, ...]) -> TrainConfig:
-    config = deepcopy(composed(overrides))
+def make_config(run: tuple, overrides: tuple[str, ...]) -> TrainConfig:
+    config = deepcopy(compose_cached(overrides))
     config.seed, config.model.alpha, config.model.beta, config.model.gamma = run
     config.optimizer.lr = config.model.gamma
     return config
@@ -45,19 +45,19 @@ def build_module(config: TrainConfig, dtype: torch.dtype) -> SafeModule:
     return SafeModule(config, vectors, vectors).to(dtype)
 
 
-def batch_of(seed: int, epoch: int, step: int):
+def draw_step_batch(seed: int, epoch: int, step: int):
     return draw_batch(seed=100 * seed + 10 * epoch + step)
 
 
 def train_alone(run: tuple, overrides: tuple[str, ...], dtype: torch.dtype):
-    """The job as Lightning would step through it: gradients, clipping, optimiser; the scheduler after each epoch."""
-    config = config_of(run, overrides)
+    """Train a job as Lightning does: gradients, clipping and optimiser in each step, the scheduler after each epoch."""
+    config = make_config(run, overrides)
     clip, module = config.trainer, build_module(config, dtype)
     configured = module.configure_optimizers()
     (optimizer,), schedulers = configured if isinstance(configured, tuple) else ([configured], [])
     for epoch in range(EPOCHS):
         for step in range(STEPS):
-            batch = batch_of(config.seed, epoch, step)
+            batch = draw_step_batch(config.seed, epoch, step)
             _, _, gradients = closed_form_step(
                 module.network, label=batch.label, **module.embed(batch), **module.loss_settings
             )
@@ -73,21 +73,21 @@ def train_alone(run: tuple, overrides: tuple[str, ...], dtype: torch.dtype):
     return module, optimizer, schedulers
 
 
-def stack_of(runs: list[tuple], overrides: tuple[str, ...], dtype: torch.dtype) -> StackedModel:
-    configs = [config_of(run, overrides) for run in runs]
+def build_stack(runs: list[tuple], overrides: tuple[str, ...], dtype: torch.dtype) -> StackedModel:
+    configs = [make_config(run, overrides) for run in runs]
     return StackedModel(configs, [build_module(config, dtype) for config in configs])
 
 
 def train_stacked(model: StackedModel, epochs=range(EPOCHS)) -> None:
     for epoch in epochs:
         for step in range(STEPS):
-            model.step({seed: batch_of(seed, epoch, step) for seed in set(model.seeds)})
+            model.step({seed: draw_step_batch(seed, epoch, step) for seed in set(model.seeds)})
         if model.scheduler is not None:
             model.scheduler.step()
 
 
 def assert_alike(ours, theirs, rtol: float) -> None:
-    """Nested states, equal but for the last bits."""
+    """Compare nested states: equal keys, types and shapes, and numbers within `rtol`."""
     if isinstance(theirs, dict):
         assert list(ours) == list(theirs)
         for key in theirs:
@@ -110,44 +110,44 @@ def assert_alike(ours, theirs, rtol: float) -> None:
 @pytest.mark.parametrize("overrides", CASES)
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 def test_every_run_ends_with_the_weights_and_the_optimiser_of_its_own_training(overrides, dtype, rtol):
-    model = stack_of(RUNS, overrides, dtype)
+    model = build_stack(RUNS, overrides, dtype)
     train_stacked(model)
     snapshot = model.snapshot()
     for row, run in enumerate(RUNS):
         module, optimizer, schedulers = train_alone(run, overrides, dtype)
-        assert_alike(snapshot.weights_of(row), dict(module.network.named_parameters()), rtol)
-        assert_alike(snapshot.optimizer_of(row), optimizer.state_dict(), rtol)
-        assert_alike(snapshot.schedulers_of(row), [scheduler.state_dict() for scheduler in schedulers], rtol)
+        assert_alike(snapshot.copy_weights(row), dict(module.network.named_parameters()), rtol)
+        assert_alike(snapshot.optimizer_state(row), optimizer.state_dict(), rtol)
+        assert_alike(snapshot.scheduler_states(row), [scheduler.state_dict() for scheduler in schedulers], rtol)
         assert model.gammas()[row] == optimizer.param_groups[0]["lr"]
 
 
 @pytest.mark.parametrize("overrides", CASES)
 def test_runs_that_are_let_go_leave_the_others_on_their_way(overrides):
-    whole, shrunk = (stack_of(RUNS, overrides, torch.float64) for _ in range(2))
+    whole, shrunk = (build_stack(RUNS, overrides, torch.float64) for _ in range(2))
     train_stacked(whole)
     train_stacked(shrunk, epochs=[0])
     shrunk.keep([1, 4])
     train_stacked(shrunk, epochs=range(1, EPOCHS))
     assert (len(shrunk), shrunk.seeds) == (2, [0, 1])
     for row, before in enumerate([1, 4]):
-        assert_alike(shrunk.snapshot().weights_of(row), whole.snapshot().weights_of(before), rtol=1e-10)
-        assert_alike(shrunk.snapshot().optimizer_of(row), whole.snapshot().optimizer_of(before), rtol=1e-10)
-        assert_alike(shrunk.snapshot().schedulers_of(row), whole.snapshot().schedulers_of(before), rtol=1e-10)
+        assert_alike(shrunk.snapshot().copy_weights(row), whole.snapshot().copy_weights(before), rtol=1e-10)
+        assert_alike(shrunk.snapshot().optimizer_state(row), whole.snapshot().optimizer_state(before), rtol=1e-10)
+        assert_alike(shrunk.snapshot().scheduler_states(row), whole.snapshot().scheduler_states(before), rtol=1e-10)
 
 
 def test_a_run_that_diverges_leaves_the_others_bit_equal():
-    calm = stack_of(RUNS, (), torch.float32)
-    wild = stack_of([*RUNS[:-1], (1, 0.0, 1.0, 1e30)], (), torch.float32)
+    calm = build_stack(RUNS, (), torch.float32)
+    wild = build_stack([*RUNS[:-1], (1, 0.0, 1.0, 1e30)], (), torch.float32)
     train_stacked(calm)
     train_stacked(wild)
-    assert not wild.snapshot().weights_of(4)["text_encoder.project.weight"].isfinite().all()
+    assert not wild.snapshot().copy_weights(4)["text_encoder.project.weight"].isfinite().all()
     for row in range(4):
-        for name, value in calm.snapshot().weights_of(row).items():
-            assert torch.equal(wild.snapshot().weights_of(row)[name], value), name
+        for name, value in calm.snapshot().copy_weights(row).items():
+            assert torch.equal(wild.snapshot().copy_weights(row)[name], value), name
 
 
 def test_the_scores_of_a_split_are_those_of_each_network_alone():
-    model = stack_of(RUNS, (), torch.float64)
+    model = build_stack(RUNS, (), torch.float64)
     train_stacked(model)
     batches = [draw_batch(seed=7), draw_batch(seed=8, size=9)._replace(index=torch.arange(16, 25))]
     scored = model.score(model.weights(), batches, [0, 3])

@@ -1,11 +1,11 @@
-"""Jobs of a multirun that are trained together: hydra/launcher=stacked.
+"""hydra/launcher=stacked: jobs of a sweep that are trained together.
 
-launch.py       which jobs become a stack, and what Hydra wants of each
-grouping.py     what can be stacked
-training.py     the loop
-model.py        the parameters of all runs, one step of theirs
+launch.py       the launcher: composes the jobs, trains the stacks, runs the other jobs one by one
+grouping.py     the conditions for a stack, and the stacks of a sweep
+training.py     the training loop of a stack
+model.py        the parameters of all runs, their optimiser and one step
 closed_form.py  Eqs. (12)-(18) for many runs at once
-job.py          one job of a stack: its state and its checkpoints
-ending.py       the files of a job that has ended, written in further processes
-progress.py     what the terminal shows
+job.py          one job of a stack: its state, callbacks and checkpoints
+ending.py       the files of a job that has ended, written by other processes
+progress.py     progress on the terminal
 """

@@ -1,4 +1,4 @@
-"""The files of a stacked job that has ended, written by further processes while the others are trained."""
+"""The files of a stacked job that has ended, written by other processes while the stack trains on."""
 
 from __future__ import annotations
 
@@ -26,40 +26,42 @@ from safe_exp.system.processes import end_with_parent
 
 @dataclass(frozen=True)
 class ScoredArrays:
-    """A scored split as plain arrays: tensors would be handed on through shared memory, each in a file of its own."""
+    """A scored split as NumPy arrays, for another process; each tensor would be sent through a shared memory file."""
 
-    arrays: tuple[np.ndarray | None, ...]  # in the order of ScoredSplit
-    ids: dict[int, str]  # of its articles, by `index`
+    arrays: tuple[np.ndarray | None, ...]  # columns of ScoredSplit, in its order
+    ids: dict[int, str]  # of the articles, by `index`
 
     @classmethod
-    def copy_of(cls, scored: ScoredSplit, ids: Sequence[str]) -> ScoredArrays:
+    def from_split(cls, scored: ScoredSplit, ids: Sequence[str]) -> ScoredArrays:
+        """Convert a scored split of N articles, with the ids of all articles of the data set."""
         arrays = tuple(None if column is None else column.numpy() for column in scored)
         return cls(arrays, {row: ids[row] for row in scored.index.tolist()})
 
-    def tensors(self) -> ScoredSplit:
+    def to_split(self) -> ScoredSplit:
+        """Convert back to tensors, which share the arrays' memory."""
         return ScoredSplit(*(None if array is None else torch.from_numpy(array) for array in self.arrays))
 
 
 @dataclass(frozen=True)
 class Ending:
-    """All that a job leaves but its checkpoints: plain values, fit for another process."""
+    """Everything that the files of an ended job are written from, except its checkpoints; it can be pickled."""
 
     folder: Path
     name: str  # of the job, for W&B
-    sweep: str | None
+    sweep: str | None  # name of the sweep, for W&B
     config: TrainConfig
     hyper_parameters: dict[str, Any]
-    rows: list[tuple[dict[str, float], int]]  # logged values, each with its step
+    rows: list[tuple[dict[str, float], int]]  # logged values and their step
     history: list[dict[str, float]]
-    scored: dict[str, ScoredArrays] | None = None  # val and test; None: it has no results
-    course: dict[str, Any] | None = None  # of `describe_course`
+    scored: dict[str, ScoredArrays] | None = None  # val and test; None for a job that ended without results
+    course: dict[str, Any] | None = None  # from `describe_course`; None as `scored`
 
 
 def write_ending(ending: Ending) -> None:
-    """Compute a job's results, fill its loggers from first to last, draw its figures."""
+    """Write the files of an ended job: results, figures, and the whole log in each of its loggers."""
     from safe_exp.runs.loggers import close_loggers, open_loggers
     from safe_exp.scoring.results import logged_figures, score_results
-    from safe_exp.training.results import tell_results, write_results
+    from safe_exp.training.results import show_results, write_results
     from safe_exp.training.trainer import quiet_libraries
 
     quiet_libraries()
@@ -69,7 +71,7 @@ def write_ending(ending: Ending) -> None:
     config, rows = ending.config, list(ending.rows)
     with log_file(ending.folder):
         if ending.scored is not None:
-            scored = {split: arrays.tensors() for split, arrays in ending.scored.items()}
+            scored = {split: arrays.to_split() for split, arrays in ending.scored.items()}
             ids = {row: article for arrays in ending.scored.values() for row, article in arrays.ids.items()}
             combines = variants[config.model.variant].combines
             results = score_results(scored, ids, config.model.loss_settings, combines, config.threshold)
@@ -85,55 +87,73 @@ def write_ending(ending: Ending) -> None:
                 logger.save()
             if ending.scored is not None:
                 metrics = write_results(ending.folder, results, ending.course, ending.history, loggers)
-                tell_results(ending.folder, metrics, config.threshold, table=False)
+                show_results(ending.folder, metrics, config.threshold, table=False)
                 exit_code = 0
         finally:
             close_loggers(loggers, exit_code)
 
 
 class Writers:
-    """`processes` workers, forked where that is safe: a fresh one would import for seconds what is loaded here."""
+    """Worker processes that write the files of ended jobs.
+
+    On Linux they are forked, which saves the seconds of importing everything again.
+
+    Args:
+        processes: number of workers.
+    """
 
     def __init__(self, processes: int) -> None:
         method = "fork" if sys.platform == "linux" else "spawn"
-        self.executor = ProcessPoolExecutor(processes, multiprocessing.get_context(method), initializer=_begin)
-        self.executor.submit(_warm_up)  # all of them start with the first call; this one's imports are made early
+        self.executor = ProcessPoolExecutor(processes, multiprocessing.get_context(method), initializer=_begin_worker)
+        self.executor.submit(_warm_up)  # starts the workers, and imports early what they need
         self.waiting: dict[Future, tuple[StackedJob, float | BaseException]] = {}
 
     def write(self, job: StackedJob, ending: Ending, outcome: float | BaseException) -> None:
-        """Write a job's files, and then close it with its score, or with the error that ended it."""
+        """Start to write a job's files.
+
+        Args:
+            job: closed by `close_written`.
+            ending: of the job.
+            outcome: its score, or the error that ended it.
+        """
         self.waiting[self.executor.submit(write_ending, ending)] = (job, outcome)
 
-    def close_what_is_written(self, timeout: float = 0) -> list[StackedJob]:
-        """Close the jobs whose files are there; waits up to `timeout` seconds for the first of them."""
+    def close_written(self, timeout: float = 0) -> list[StackedJob]:
+        """Close the jobs whose files have been written, and return them.
+
+        Args:
+            timeout: seconds to wait for the first of them.
+        """
         done, _ = wait(self.waiting, timeout, FIRST_COMPLETED)
         closed = []
         for future in done:
             job, outcome = self.waiting.pop(future)
-            error = future.exception() or (outcome if isinstance(outcome, BaseException) else None)
-            if error is None:
-                job.finished(outcome)
+            if isinstance(outcome, BaseException):
+                job.failed(outcome)
+            elif (error := future.exception()) is not None:
+                job.failed(error)
             else:
-                job.failed(outcome if isinstance(outcome, BaseException) else error)
+                job.finished(outcome)
             closed.append(job)
         return closed
 
     def give_up(self, error: BaseException) -> None:
-        """Close every job that is left, its files written or not."""
+        """Close every remaining job as failed, by its own error or else by `error`."""
         for job, outcome in self.waiting.values():
             job.failed(outcome if isinstance(outcome, BaseException) else error)
         self.waiting.clear()
 
     def shutdown(self) -> None:
+        """Wait for the workers and end them."""
         self.executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin() -> None:
-    """Ctrl-C and SIGTERM are the parent's to answer; a worker ends with it, however it ends."""
+def _begin_worker() -> None:
+    """Set up a worker: the parent handles Ctrl-C and SIGTERM, and the worker ends when the parent has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for handler in logging.getLogger().handlers:
-        handler.setLevel(max(handler.level, logging.WARNING))  # the job's file has the rest
+        handler.setLevel(max(handler.level, logging.WARNING))  # other lines are in the job's log file
 
     end_with_parent()
     import torch
@@ -142,4 +162,5 @@ def _begin() -> None:
 
 
 def _warm_up() -> None:
+    """Import what `write_ending` needs."""
     import safe_exp.training.run  # noqa: F401

@@ -1,4 +1,4 @@
-"""Which jobs can be trained together, and why another one cannot."""
+"""The conditions under which jobs are trained together, and their division into stacks."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from safe_exp.config import TrainConfig, TrainerConfig, Update, plain_config
 from safe_exp.network.variants import variants
 from safe_exp.runs.loggers import loggers
 
-OPTIMIZERS = ("torch.optim.SGD", "torch.optim.Adam", "torch.optim.AdamW")  # they move each number by itself
-SCHEDULERS = ("torch.optim.lr_scheduler.StepLR", "torch.optim.lr_scheduler.CosineAnnealingLR")
-PRECISIONS = ("None", "32", "32-true", "64", "64-true")
-# Of TrainerConfig: what a stack follows, or what has no meaning for it. Any other setting is Lightning's own business.
-FOLLOWED = {
+STACKABLE_OPTIMIZERS = (
+    "torch.optim.SGD",
+    "torch.optim.Adam",
+    "torch.optim.AdamW",
+)  # each updates every number by itself
+STACKABLE_SCHEDULERS = ("torch.optim.lr_scheduler.StepLR", "torch.optim.lr_scheduler.CosineAnnealingLR")
+STACKABLE_PRECISIONS = ("None", "32", "32-true", "64", "64-true")
+# Keys of TrainerConfig that a stack obeys, or that have no effect on it. A job that sets another key needs Lightning.
+STACKABLE_TRAINER_KEYS = {
     "accelerator", "strategy", "devices", "num_nodes", "precision", "max_epochs", "num_sanity_val_steps",
     "log_every_n_steps", "enable_checkpointing", "enable_progress_bar", "enable_model_summary",
     "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm", "deterministic",
@@ -26,7 +30,7 @@ FOLLOWED = {
 
 
 def reason_to_run_alone(config: TrainConfig) -> str | None:
-    """Why this job is no member of any stack; None where it can be one."""
+    """Give the reason why a job cannot be part of a stack; None if it can."""
     model, trainer, scheduler = config.model, config.trainer, config.scheduler
     if config.resume is not None:
         return "it resumes a run"
@@ -36,11 +40,11 @@ def reason_to_run_alone(config: TrainConfig) -> str | None:
         return f"model.update={model.update.value}"
     if config.compile:
         return "compile=true"
-    if config.optimizer._target_ not in OPTIMIZERS:
+    if config.optimizer._target_ not in STACKABLE_OPTIMIZERS:
         return f"optimizer._target_={config.optimizer._target_}"
-    if scheduler is not None and scheduler["_target_"] not in SCHEDULERS:
+    if scheduler is not None and scheduler["_target_"] not in STACKABLE_SCHEDULERS:
         return f"scheduler._target_={scheduler['_target_']}"
-    if str(trainer.precision) not in PRECISIONS:
+    if str(trainer.precision) not in STACKABLE_PRECISIONS:
         return f"trainer.precision={trainer.precision}"
     if str(trainer.devices) != "1" or trainer.num_nodes not in (None, 1) or trainer.strategy != "auto":
         return "it asks for several processes, or a strategy"
@@ -50,13 +54,17 @@ def reason_to_run_alone(config: TrainConfig) -> str | None:
         return "logger.more names an unknown logger"
     for field in fields(TrainerConfig):
         value = getattr(trainer, field.name)
-        if field.name not in FOLLOWED and value not in (None, False) and (field.name, value) != ("max_steps", -1):
+        if (
+            field.name not in STACKABLE_TRAINER_KEYS
+            and value not in (None, False)
+            and (field.name, value) != ("max_steps", -1)
+        ):
             return f"trainer.{field.name}={value}"
     return None
 
 
 def stack_key(config: TrainConfig) -> str:
-    """The same for jobs that may be stacked: all of the config but α, β, γ and the seed."""
+    """Serialise all of a config except α, β, γ and the seed: jobs with equal keys can be stacked."""
     plain: dict[str, Any] = plain_config(config)
     for name in ("alpha", "beta", "gamma"):
         del plain["model"][name]
@@ -64,14 +72,17 @@ def stack_key(config: TrainConfig) -> str:
     return json.dumps(plain, sort_keys=True, default=str)
 
 
-def stacks(configs: Sequence[TrainConfig], most_runs: int) -> list[list[int]]:
-    """Positions of the jobs of each stack, sorted by seed and γ: runs of one seed read the same batches, and one step
-    of the optimiser moves all neighbours of one γ.
+def form_stacks(configs: Sequence[TrainConfig], most_runs: int) -> list[list[int]]:
+    """Divide jobs into stacks, each sorted by seed and γ.
+
+    Runs with the same seed read the same batches, and one step of the optimiser updates all neighbours with the same γ.
 
     Args:
         configs: of jobs that can be stacked.
-        most_runs: in a stack; a larger group becomes several. Those of one seed stay together where they can: each seed
-            of a stack costs a forward pass of its own.
+        most_runs: in one stack; a larger group becomes several stacks. The runs of a seed stay in one stack where
+            possible, because each seed of a stack costs a forward pass.
+    Returns:
+        The positions in `configs` of the jobs of each stack.
     """
     groups: dict[str, list[int]] = defaultdict(list)
     for position, config in enumerate(configs):
@@ -79,12 +90,12 @@ def stacks(configs: Sequence[TrainConfig], most_runs: int) -> list[list[int]]:
     found = []
     for group in groups.values():
         group.sort(key=lambda position: (configs[position].seed, configs[position].optimizer.lr, position))
-        found += _divided([list(of_seed) for _, of_seed in groupby(group, lambda i: configs[i].seed)], most_runs)
+        found += _divide_group([list(jobs) for _, jobs in groupby(group, lambda i: configs[i].seed)], most_runs)
     return found
 
 
-def _divided(seeds: Sequence[list[int]], most_runs: int) -> list[list[int]]:
-    """Stacks of at most `most_runs` jobs from the jobs of each seed: whole seeds where they fit."""
+def _divide_group(seeds: Sequence[list[int]], most_runs: int) -> list[list[int]]:
+    """Divide the jobs of each seed into stacks of at most `most_runs`, without splitting a seed where it fits."""
     found: list[list[int]] = [[]]
     for jobs in seeds:
         if found[-1] and len(found[-1]) + len(jobs) > most_runs:

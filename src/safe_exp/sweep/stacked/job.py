@@ -1,4 +1,4 @@
-"""One job of a stack: its folder, its state, its callbacks and its checkpoints."""
+"""One job of a stack: its folder, state, callbacks and checkpoints."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import Callback, Checkpoint, EarlyStopping
+from pytorch_lightning.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
@@ -22,20 +22,21 @@ from safe_exp.runs.job import command_line, interruption_note, log_file, name_of
 from safe_exp.runs.status import JobRecord
 from safe_exp.sweep.stacked.model import Snapshot
 from safe_exp.system.errors import UserError
-from safe_exp.training.callbacks import EpochHistory, WholeCheckpointIO, build_callbacks
+from safe_exp.training.callbacks import WholeCheckpointIO, build_callbacks
+from safe_exp.training.results import epoch_history
 from safe_exp.training.stopping import StepLimit
 
 log = logging.getLogger(__name__)
 
 
 class StackedJob:
-    """What Hydra knows of a job, and its record from start to end.
+    """A job of a stack, with its record in status.json from start to end.
 
     Args:
-        number: its place in the sweep.
-        prepared: what Hydra made of it; its status and return value are set when the job ends.
-        config: the typed config.
-        start: Hydra's own config of the job.
+        number: of the job in the sweep.
+        prepared: Hydra's result for the job, whose status and return value are set when it ends.
+        config: of the job.
+        start: Hydra's own section of the job's config.
     """
 
     def __init__(self, number: int, prepared: JobReturn, config: TrainConfig, start: DictConfig) -> None:
@@ -47,8 +48,10 @@ class StackedJob:
         self._resources = ExitStack()
 
     def begin(self, code: dict[str, Any]) -> None:
-        """Take the folder and open status.json; `code` is what `running_code` returned.
+        """Lock the job's folder and open its status.json.
 
+        Args:
+            code: from `running_code`.
         Raises:
             UserError: another process works in the folder.
         """
@@ -57,11 +60,12 @@ class StackedJob:
 
     @contextmanager
     def logging_to_its_file(self) -> Iterator[None]:
-        """What is logged meanwhile goes to the job's own file, and to the terminal only from a warning on."""
-        with quiet_terminal(), log_file(self.folder):
+        """Write what the block logs into the job's log file; only warnings and errors reach the terminal."""
+        with _quiet_terminal(), log_file(self.folder):
             yield
 
     def finished(self, score: float) -> None:
+        """Record that the job finished, with its score, and unlock its folder."""
         self.prepared.return_value = score
         self.prepared.status = JobStatus.COMPLETED
         if self.record is not None:
@@ -69,7 +73,7 @@ class StackedJob:
         self._resources.close()
 
     def failed(self, error: BaseException) -> None:
-        """Record why the job ended early, as `recorded_job` does."""
+        """Record the error that ended the job, as `recorded_job` does, and unlock its folder."""
         self.prepared.return_value = error
         self.prepared.status = JobStatus.FAILED
         if self.record is not None:
@@ -83,8 +87,8 @@ class StackedJob:
 
 
 @contextmanager
-def quiet_terminal() -> Iterator[None]:
-    """Only warnings pass the handlers that are there now."""
+def _quiet_terminal() -> Iterator[None]:
+    """Let only warnings and errors pass the present log handlers during the block."""
     levels = [(handler, handler.level) for handler in logging.getLogger().handlers]
     for handler, level in levels:
         handler.setLevel(max(level, logging.WARNING))
@@ -96,16 +100,20 @@ def quiet_terminal() -> Iterator[None]:
 
 
 class FollowedRun:
-    """One run of a stack. It stands in for the Trainer that the callbacks of a run read: a stacked job keeps its
-    history, converges, stops early and picks its best epoch by the very code of a job that runs alone.
+    """One run of a stack, which takes the Trainer's place in its callbacks.
+
+    History, convergence, early stopping and best epoch then come from the same code as in a job that runs alone.
 
     Args:
-        loops: makes what a checkpoint says of Lightning's loops after so many epochs; see `LoopProgress`.
+        config: of the job.
+        folder: of the job.
+        batches: in an epoch.
+        loops: builds the state of Lightning's loops for the checkpoints.
     """
 
     fast_dev_run = sanity_checking = False
     is_last_batch = is_global_zero = True
-    loggers = ()
+    loggers: tuple[()] = ()
     state = SimpleNamespace(fn=TrainerFn.FITTING)
     strategy = SimpleNamespace(reduce_boolean_decision=lambda decision, all=True: decision)
 
@@ -119,60 +127,68 @@ class FollowedRun:
         self.should_stop = False
         self.callback_metrics: dict[str, Any] = {}
         self.fit_loop = SimpleNamespace(epoch_progress=SimpleNamespace(current=SimpleNamespace(processed=0)))
-        self.rows: list[tuple[dict[str, float], int]] = []  # what was logged, each with its step
-        self.checkpoints: dict[str, dict[str, Any]] = {}  # the latest of each file, by name; tensors of this run alone
+        self.rows: list[tuple[dict[str, float], int]] = []  # logged values and their step
+        self.checkpoints: dict[str, dict[str, Any]] = {}  # the latest of each name; tensors of this run alone
         self._last: tuple[Snapshot, int, dict[str, Any], int] | None = None
-        self._written: dict[str, int] = {}  # global_step of what lies on the disk
+        self._written: dict[str, int] = {}  # global_step of each file in the folder
+
+    @property
+    def as_trainer(self) -> pl.Trainer:
+        """This run, typed as the Trainer whose place it takes."""
+        return cast(pl.Trainer, self)
 
     @property
     def history(self) -> list[dict[str, float]]:
-        return next(callback.epochs for callback in self.callbacks if isinstance(callback, EpochHistory))
+        """The logged values of each epoch."""
+        return epoch_history(self.as_trainer)
 
     def end_epoch(self, figures: Mapping[str, float], snapshot: Snapshot, row: int) -> None:
-        """Close an epoch as Lightning would.
+        """End an epoch as Lightning would: log its figures and call the callbacks.
 
         Args:
-            figures: the epoch's logged values, of training and validation.
-            snapshot: of the whole stack, schedulers stepped.
-            row: this run's place in it.
+            figures: of training and validation, by logged name.
+            snapshot: of the whole stack, after the schedulers' step.
+            row: of this run in the snapshot.
         """
         self.global_step += self.batches
         self.fit_loop.epoch_progress.current.processed += 1
         for stage in ("train/", "val/"):
             logged = {name: value for name, value in figures.items() if name.startswith(stage)}
             self.log(logged, self.current_epoch, self.global_step - 1)
-        # Callbacks that compare want a tensor; of the others' values each epoch makes a deep copy, cheap for numbers.
+        # Only the monitored figure must be a tensor, for the callbacks that compare it. The others are numbers, because
+        # callbacks copy all figures in each epoch.
         now = _rounded(figures)
         self.callback_metrics = now | {self.monitor: torch.tensor(now[self.monitor])}
         self._snapshot = snapshot, row
         for callback in sorted(self.callbacks, key=_lightning_order):
             if isinstance(callback, StepLimit):
                 callback.steps = self.global_step
-            callback.on_train_epoch_end(self, None)
+            callback.on_train_epoch_end(self.as_trainer, None)
         self.current_epoch += 1
 
     def log(self, figures: Mapping[str, float], epoch: int, step: int) -> None:
-        """Remember values for the loggers, as Lightning would hand them on."""
+        """Keep values for the loggers, as Lightning would log them."""
         self.rows.append(({**figures, "epoch": epoch}, step))
 
     @property
     def ended(self) -> bool:
+        """True once a callback or trainer.max_epochs has ended the run."""
         limited = self.max_epochs not in (None, -1) and self.current_epoch >= self.max_epochs
         return self.should_stop or limited
 
     # ── checkpoints ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def save_checkpoint(self, path: str, weights_only: bool = False) -> None:
-        """Called by the callbacks where Lightning's Trainer would write the file; here it is kept until it is due."""
-        callbacks = {c.state_key: _frozen(state) for c in self.callbacks if (state := c.state_dict())}
+        """Keep a checkpoint for `write_checkpoints`; callbacks call this, and Lightning's Trainer would write it."""
+        callbacks = {c.state_key: _copy_state(state) for c in self.callbacks if (state := c.state_dict())}
         snapshot, row = self._snapshot
         if Path(path).stem == "best":
             self.checkpoints["best"] = self._checkpoint(snapshot, row, callbacks, self.current_epoch)
-        else:  # of every epoch, and most are never written: the tensors are copied when they are
+        else:  # last.ckpt, of every epoch; few are written, so its tensors are copied only then
             self._last = snapshot, row, callbacks, self.current_epoch
 
     def write_checkpoints(self) -> None:
-        """Write best.ckpt and then last.ckpt, where they have changed; what they hold is of the end of an epoch."""
+        """Write best.ckpt and then last.ckpt, if they have changed since they were written."""
         if self._last is None:
             return
         self.checkpoints["last"] = self._checkpoint(*self._last)
@@ -184,31 +200,40 @@ class FollowedRun:
         del self.checkpoints["last"]
 
     def _path(self, name: str) -> Path:
-        callback = next(c for c in self.callbacks if isinstance(c, Checkpoint) and c.filename == name)
+        """Return the path at which a callback writes best.ckpt or last.ckpt."""
+        callback = next(c for c in self.callbacks if isinstance(c, ModelCheckpoint) and c.filename == name)
         return Path(callback.dirpath) / f"{name}.ckpt"
 
     def _checkpoint(self, snapshot: Snapshot, row: int, callbacks: dict[str, Any], epoch: int) -> dict[str, Any]:
-        """What Lightning's Trainer stores, after `epoch`, counted from 0."""
-        weights = {f"network.{name}": value.cpu() for name, value in snapshot.weights_of(row).items()}
+        """Build the checkpoint that Lightning's Trainer would write.
+
+        Args:
+            snapshot: of the whole stack.
+            row: of this run in the snapshot.
+            callbacks: the state of each callback, by its key.
+            epoch: that has ended, counted from 0.
+        """
+        weights = {f"network.{name}": value.cpu() for name, value in snapshot.copy_weights(row).items()}
         return {
             "epoch": epoch,
             "global_step": (epoch + 1) * self.batches,
             "pytorch-lightning_version": pl.__version__,
             "state_dict": weights,
-            "loops": self.loops.after(epoch + 1),
+            "loops": self.loops.state_after(epoch + 1),
             "callbacks": callbacks,
-            "optimizer_states": [snapshot.optimizer_of(row)],
-            "lr_schedulers": snapshot.schedulers_of(row),
+            "optimizer_states": [snapshot.optimizer_state(row)],
+            "lr_schedulers": snapshot.scheduler_states(row),
             "hparams_name": None,
             "hyper_parameters": self.hyper_parameters,
         }
 
 
 class LoopProgress:
-    """What a checkpoint says of Lightning's loops: those of a Trainer that never runs, with the counts filled in.
+    """Builds the state of Lightning's loops for a checkpoint, from a Trainer that never runs.
 
     Args:
-        batches, val_batches: of an epoch.
+        batches: of training, in an epoch.
+        val_batches: of validation, in an epoch.
     """
 
     def __init__(self, batches: int, val_batches: int) -> None:
@@ -218,45 +243,50 @@ class LoopProgress:
             enable_model_summary=False,
         )  # fmt: skip
 
-    def after(self, epochs: int) -> dict[str, Any]:
-        """As they are when the callbacks end epoch number `epochs`."""
+    def state_after(self, epochs: int) -> dict[str, Any]:
+        """Build the loops' state at the end of an epoch, as the callbacks see it.
+
+        Args:
+            epochs: number of epochs, this one included.
+        """
         fit, steps = self.trainer.fit_loop, epochs * self.batches
         for progress in (fit.epoch_progress.total, fit.epoch_progress.current):
-            _count(progress, epochs)
-            progress.completed = epochs - 1  # it is completed after the callbacks
+            _set_counts(progress, epochs)
+            progress.completed = epochs - 1  # Lightning completes the epoch after the callbacks
         loop = fit.epoch_loop
-        _count(loop.batch_progress.total, steps)
-        _count(loop.batch_progress.current, self.batches)
+        _set_counts(loop.batch_progress.total, steps)
+        _set_counts(loop.batch_progress.current, self.batches)
         for progress in (
             loop.manual_optimization.optim_step_progress.total,
             loop.manual_optimization.optim_step_progress.current,
         ):
-            _count(progress, steps)
+            _set_counts(progress, steps)
         for progress in (loop.val_loop.batch_progress.total, loop.val_loop.batch_progress.current):
-            _count(progress, self.val_batches)
+            _set_counts(progress, self.val_batches)
         loop.batch_progress.is_last_batch = loop.val_loop.batch_progress.is_last_batch = True
         names = ("fit_loop", "validate_loop", "test_loop", "predict_loop")
         stored = {name: getattr(self.trainer, name).state_dict() for name in names}
-        stored["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"] = steps  # no attribute that is public
+        stored["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"] = steps  # has no public attribute
         return stored
 
 
-def _count(progress: Any, number: int) -> None:
+def _set_counts(progress: Any, number: int) -> None:
+    """Set every count of one of Lightning's progress trackers."""
     for name in vars(progress):
         setattr(progress, name, number)
 
 
 def _lightning_order(callback: Callback) -> int:
-    """Lightning calls those that look at metrics after the others, and checkpoints after them."""
+    """Rank a callback in Lightning's order of calls: checkpoints last, early stopping before them."""
     return 2 if isinstance(callback, Checkpoint) else int(isinstance(callback, EarlyStopping))
 
 
 def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
-    """Logged values as callbacks see them: in PyTorch's default type."""
+    """Round logged values to PyTorch's default type, in which Lightning keeps them."""
     return dict(zip(figures, torch.tensor(list(figures.values())).tolist(), strict=True))
 
 
-def _frozen(state: dict[str, Any]) -> dict[str, Any]:
-    """A callback's state that the next epochs leave as it is."""
+def _copy_state(state: dict[str, Any]) -> dict[str, Any]:
+    """Copy a callback's state, so that later epochs do not change it."""
     copied = {k: list(v) if isinstance(v, list) else dict(v) if isinstance(v, dict) else v for k, v in state.items()}
     return {k: v.clone() if isinstance(v, Tensor) else v for k, v in copied.items()}

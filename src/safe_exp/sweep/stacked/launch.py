@@ -1,4 +1,4 @@
-"""What hydra/launcher=stacked does: prepare the jobs as Hydra does, train stacks of them, and the others one by one."""
+"""The launcher hydra/launcher=stacked: composes the jobs, trains stacks of them, and runs the others one by one."""
 
 from __future__ import annotations
 
@@ -6,42 +6,71 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, configure_log, filter_overrides, run_job
+from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from safe_exp.config import TrainConfig, typed_config
 from safe_exp.runs.job import sigterm_as_exit
 from safe_exp.runs.processes import is_first_process
 from safe_exp.sweep.composing import Composer
-from safe_exp.sweep.stacked.grouping import reason_to_run_alone, stacks
+from safe_exp.sweep.stacked.grouping import form_stacks, reason_to_run_alone
 from safe_exp.system.errors import first_line
 from safe_exp.system.versions import running_code
 from safe_exp.training.checks import check_config
 
+if TYPE_CHECKING:  # they import Lightning, which a launch without stacks does not need
+    from safe_exp.sweep.stacked.ending import Writers
+    from safe_exp.sweep.stacked.job import StackedJob
+    from safe_exp.sweep.stacked.progress import StackProgress
+
 log = logging.getLogger(__name__)
 
-MOST_RANGES = 8  # in a line of the terminal
-WRITING_SECONDS = 1.0  # between two looks at the writers at the end
+MAX_RANGES = 8  # of job numbers, in one log line
+WAIT_SECONDS = 1.0  # between two checks of the writers at the end
 
 
-class Launch:
+class PluginLauncher(Protocol):
+    """The part of hydra_plugins.safe_exp_stacked.StackedLauncher that a launch needs."""
+
+    hydra_context: HydraContext
+    task_function: TaskFunction  # runs one job
+    config: DictConfig  # of the sweep
+
+
+class _StackMember(NamedTuple):
+    """One job of a stack before it starts."""
+
+    number: int  # in the sweep
+    composed: DictConfig
+    typed: TrainConfig
+
+
+class StackedLaunch:
     """One call of the launcher.
 
     Args:
-        launcher: has Hydra's `hydra_context`, the `task_function` that runs a job, and the `config` of the sweep.
-        most_runs: of a stack.
-        writers: processes that write the files of jobs that have ended; None: one for each core.
+        launcher: Hydra's plugin, set up.
+        most_runs: in one stack.
+        writers: processes that write the files of ended jobs; None: one for each core.
     """
 
-    def __init__(self, launcher: Any, most_runs: int, writers: int | None) -> None:
+    def __init__(self, launcher: PluginLauncher, most_runs: int, writers: int | None) -> None:
         self.launcher = launcher
         self.most_runs, self.writers = most_runs, writers or os.cpu_count() or 1
 
     def run(self, jobs: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
-        """Run the jobs, given by their overrides; returns what became of each, in their order."""
+        """Run the jobs and return their results, in their order.
+
+        Args:
+            jobs: the overrides of each.
+            first: number of the first job in the sweep.
+        Raises:
+            SystemExit: the stacks were interrupted.
+        """
         config = self.launcher.config
         configure_log(config.hydra.hydra_logging, config.hydra.verbose)
         composed, typed, reasons = {}, {}, {}
@@ -52,14 +81,14 @@ class Launch:
             if reason is not None:
                 reasons[number] = reason
         members = [number for number in composed if number not in reasons]
-        groups = [[members[i] for i in group] for group in stacks([typed[n] for n in members], self.most_runs)]
+        groups = [[members[i] for i in group] for group in form_stacks([typed[n] for n in members], self.most_runs)]
         for group in [group for group in groups if len(group) == 1]:
             reasons[group[0]] = "no other job is like it"
             groups.remove(group)
         self._announce(groups, reasons)
         returned: dict[int, JobReturn] = {}
         if groups:
-            returned |= self._run_stacks([[(n, composed[n], typed[n]) for n in group] for group in groups])
+            returned |= self._run_stacks([[_StackMember(n, composed[n], typed[n]) for n in group] for group in groups])
         for number in sorted(reasons):
             log.info("#%d : %s", number, " ".join(filter_overrides(jobs[number - first])))
             returned[number] = self._run(composed[number], self.launcher.task_function)
@@ -69,7 +98,7 @@ class Launch:
     def _run(
         self, composed: DictConfig, task: Callable[[DictConfig], Any], configure_logging: bool = True
     ) -> JobReturn:
-        """Let Hydra make the job's folder, with what it keeps of the config, and run `task` there."""
+        """Let Hydra create the job's folder and its .hydra, and run `task` there."""
         return run_job(
             hydra_context=self.launcher.hydra_context,
             task_function=task,
@@ -79,19 +108,26 @@ class Launch:
             configure_logging=configure_logging,
         )
 
-    def _run_stacks(self, groups: list[list[tuple[int, DictConfig, TrainConfig]]]) -> dict[int, JobReturn]:
-        """Train one stack after the other, while others write what the last one has left."""
+    def _run_stacks(self, groups: list[list[_StackMember]]) -> dict[int, JobReturn]:
+        """Train one stack after the other, while other processes write the files of ended jobs.
+
+        Returns:
+            The result of each job, by number.
+        Raises:
+            SystemExit: Ctrl-C; what the runs have reached has been written.
+        """
         from safe_exp.sweep.stacked.ending import Writers
         from safe_exp.sweep.stacked.job import StackedJob
         from safe_exp.sweep.stacked.progress import StackProgress
-        from safe_exp.sweep.stacked.training import (
-            train_stack,  # also for the writers, which are forked from this process
-        )
+        from safe_exp.sweep.stacked.training import train_stack  # now, so that forked writers need not import it
 
         first = groups[0][0]
-        configure_log(first[1].hydra.job_logging, first[1].hydra.verbose)
-        progress = StackProgress(sum(len(group) for group in groups), first[2].trainer.enable_progress_bar is not False)
-        code, returned, begun = running_code(), {}, []
+        configure_log(first.composed.hydra.job_logging, first.composed.hydra.verbose)
+        shown = first.typed.trainer.enable_progress_bar is not False
+        progress = StackProgress(sum(len(group) for group in groups), shown)
+        code = running_code()
+        returned: dict[int, JobReturn] = {}
+        begun: list[StackedJob] = []
         pool = Writers(self.writers)
         before = HydraConfig.instance().cfg
         try:
@@ -108,14 +144,14 @@ class Launch:
                         else:
                             jobs.append(job)
                             begun.append(job)
-                    HydraConfig.instance().set_config(group[0][1])
+                    HydraConfig.instance().set_config(group[0].composed)
                     if jobs:
                         train_stack(jobs, pool, progress)
-                _write_the_rest(pool, progress)
+                _finish_writing(pool, progress)
         except BaseException as error:
             try:
-                log.warning("Stopping: what the runs have reached is being written. Again Ctrl-C leaves that out.")
-                _write_the_rest(pool, progress)
+                log.warning("Stopping: the files of the runs are being written. Press Ctrl-C again to skip that.")
+                _finish_writing(pool, progress)
             finally:
                 pool.give_up(error)
                 for job in begun:
@@ -130,6 +166,7 @@ class Launch:
         return returned
 
     def _announce(self, groups: list[list[int]], reasons: dict[int, str]) -> None:
+        """Log the jobs of each stack, and those that run alone with the reason."""
         for group in groups:
             log.info("Stacked: %d jobs, %s", len(group), _ranges(group))
         for reason in dict.fromkeys(reasons.values()):
@@ -138,7 +175,7 @@ class Launch:
 
 
 def _compose(composer: Composer, overrides: Sequence[str], number: int) -> DictConfig:
-    """As Hydra's BasicLauncher does."""
+    """Compose a job as Hydra's BasicLauncher does."""
     composed = composer.compose(overrides)
     with open_dict(composed):
         composed.hydra.job.id = number
@@ -147,7 +184,11 @@ def _compose(composer: Composer, overrides: Sequence[str], number: int) -> DictC
 
 
 def _typed(composed: DictConfig) -> tuple[TrainConfig | None, str | None]:
-    """The job's typed config, and why it runs alone."""
+    """Read the typed config of a job, and the reason why it runs alone.
+
+    Returns:
+        The config and None, or a reason; beside a reason the config may be None.
+    """
     if not is_first_process():
         return None, "a further process of a job"
     if composed.hydra.callbacks or composed.hydra.job.env_set or composed.hydra.job.chdir:
@@ -163,24 +204,24 @@ def _typed(composed: DictConfig) -> tuple[TrainConfig | None, str | None]:
         if not isinstance(config, TrainConfig):
             return None, "only the jobs of safe_exp.train are stacked"
         check_config(config)
-    except Exception as error:  # its own run says it again, and records it
+    except Exception as error:  # raised again, and recorded, when the job runs alone
         return None, first_line(error)
     return config, reason_to_run_alone(config)
 
 
-def _write_the_rest(pool: Any, progress: Any) -> None:
-    """Wait until the writers are done."""
+def _finish_writing(pool: Writers, progress: StackProgress) -> None:
+    """Wait until the writers are done, and close their jobs."""
     while pool.waiting:
-        progress.closed(pool.close_what_is_written(timeout=WRITING_SECONDS))
+        progress.closed(pool.close_written(timeout=WAIT_SECONDS))
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """#0-4, #7"""
+    """Write numbers as ranges, such as "#0-4, #7"."""
     found: list[list[int]] = []
     for number in sorted(numbers):
         if found and number == found[-1][1] + 1:
             found[-1][1] = number
         else:
             found.append([number, number])
-    shown = [f"#{a}" if a == b else f"#{a}-{b}" for a, b in found[:MOST_RANGES]]
-    return ", ".join([*shown, "…"] if len(found) > MOST_RANGES else shown)
+    shown = [f"#{a}" if a == b else f"#{a}-{b}" for a, b in found[:MAX_RANGES]]
+    return ", ".join([*shown, "…"] if len(found) > MAX_RANGES else shown)

@@ -1,10 +1,10 @@
-"""The parameters of all runs of a stack, with their optimiser: one step, one look at a split, a copy of one run."""
+"""The parameters of all runs of a stack, and their optimiser: steps, scores of a split, and copies of single runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, cast
 
 import hydra.utils
 import torch
@@ -14,6 +14,7 @@ from safe_exp.config import TrainConfig, plain_config
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import SafeLosses, SafeOutput
 from safe_exp.equations.safe import SafeWeights, map_tensors, name_gradients
+from safe_exp.network import SafeNetwork
 from safe_exp.scoring.scores import ScoredSplit
 from safe_exp.sweep.stacked.closed_form import Share, stacked_forward, stacked_step
 from safe_exp.training.epoch_sums import EpochTotals, find_parts
@@ -21,22 +22,23 @@ from safe_exp.training.module import SafeModule
 
 
 class StackedModel:
-    """R runs of one network, moved together.
+    """R runs of one network, trained together.
 
-    Each parameter is one tensor (R, …). Runs of the same γ that stand side by side are one parameter group of the
-    optimiser, which moves each number by itself: stacked or alone, it is the same arithmetic.
+    Each parameter is one tensor (R, …). Adjacent runs with the same γ are one parameter group of the optimiser. The
+    optimiser updates each number by itself, so that a run's arithmetic is the same in a stack and alone.
 
     Args:
         configs: of the runs, sorted by seed and γ.
-        modules: the module of each run as its job would have built it; runs of one seed may share one. The first one's
-            tables of word vectors serve all.
+        modules: the module of each run, as its job would build it; runs with the same seed may share one. All runs use
+            the first one's tables of word vectors.
     """
 
     def __init__(self, configs: Sequence[TrainConfig], modules: Sequence[SafeModule]) -> None:
         self.module = modules[0]
+        self.network = cast(SafeNetwork, modules[0].network)  # as every stackable variant builds
         self.clip = (configs[0].trainer.gradient_clip_val, configs[0].trainer.gradient_clip_algorithm or "norm")
         self.similarity_loss = configs[0].model.similarity_loss.value
-        names = [name for name, _ in self.module.network.named_parameters()]
+        names = [name for name, _ in self.network.named_parameters()]
         states = [dict(module.network.named_parameters()) for module in modules]
         self.parameters = {name: torch.stack([state[name].detach() for state in states]) for name in names}
         self.parts = find_parts(names)
@@ -46,7 +48,7 @@ class StackedModel:
         )  # (R,)
         self.seeds = [config.seed for config in configs]
         sizes = [(gamma, len(list(runs))) for gamma, runs in groupby(configs, key=lambda config: config.optimizer.lr)]
-        self.sizes = [size for _, size in sizes]  # of the parameter groups, in runs
+        self.sizes = [size for _, size in sizes]  # number of runs in each parameter group
         settings = plain_config(configs[0].optimizer)
         target = hydra.utils.get_class(settings.pop("_target_"))
         if self.clip[0] is not None:
@@ -63,13 +65,20 @@ class StackedModel:
     # ── one step ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def step(self, batches: Mapping[int, NewsBatch]) -> Tensor:
-        """Update every run once, each on its seed's mini-batch; returns the step's `EpochTotals`, flat, (R, 8 + P)."""
+        """Update every run once.
+
+        Args:
+            batches: the mini-batch of each seed, of B articles each.
+        Returns:
+            The step's `EpochTotals`, flattened, (R, 8 + P) for P parts of the network.
+        """
         shares = [
             Share(runs, self.module.embed(batches[seed]), batches[seed].label) for seed, runs in self._seed_runs()
         ]
-        weights = {"alpha": self.alpha, "beta": self.beta, "similarity_loss": self.similarity_loss}
-        output, losses, gradients = stacked_step(self.weights(), shares, **weights)
-        gradients = name_gradients(gradients)
+        output, losses, d_weights = stacked_step(
+            self.weights(), shares, alpha=self.alpha, beta=self.beta, similarity_loss=self.similarity_loss
+        )
+        gradients = name_gradients(d_weights)
         norms = self._norms(gradients)
         self._clip(gradients)
         for name, parts in self._leaves.items():
@@ -80,16 +89,16 @@ class StackedModel:
         return _totals(output, losses, torch.cat(labels), norms).flatten()
 
     def weights(self) -> SafeWeights:
-        """All parameters in the structure that the equations read, (R, …) each."""
+        """Return all parameters, (R, …) each, in the structure that the equations read."""
         return self._weights
 
     def gammas(self) -> list[float]:
-        """γ of each run as it is now, after schedulers."""
+        """List γ of each run, after schedulers."""
         groups = zip(self.optimizer.param_groups, self.sizes, strict=True)
         return [group["lr"] for group, size in groups for _ in range(size)]
 
     def _seed_runs(self) -> list[tuple[int, slice]]:
-        """Each seed with its runs."""
+        """List each seed with the slice of its runs."""
         found, start = [], 0
         for seed, runs in groupby(self.seeds):
             count = len(list(runs))
@@ -98,16 +107,16 @@ class StackedModel:
         return found
 
     def _norms(self, gradients: Mapping[str, Tensor]) -> Tensor:
-        """The gradient's norm in each part of the network, of every run, (R, number of parts)."""
-        norms = torch.stack([_norm_of(gradients[name]) for name in self.parameters]).float()  # (P, R)
-        return torch.stack([norms[places].norm(dim=0) for places in self.parts.values()], dim=1)
+        """Compute the gradient's norm in each of the P parts of the network, (R, P), from gradients (R, …)."""
+        norms = torch.stack([_run_norms(gradients[name]) for name in self.parameters]).float()  # (parameters, R)
+        return torch.stack([norms[places].norm(dim=0) for places in self.parts.values()], dim=1)  # (R, P)
 
     def _clip(self, gradients: dict[str, Tensor]) -> None:
-        """Clip each run's gradient by itself, as torch.nn.utils.clip_grad_norm_ and clip_grad_value_ do."""
+        """Clip the gradients (R, …) of each run in `gradients`, as torch.nn.utils clips those of one network."""
         limit, algorithm = self.clip
         if limit is None:
             return
-        total = torch.stack([_norm_of(gradient) for gradient in gradients.values()]).norm(dim=0)  # (R,)
+        total = torch.stack([_run_norms(gradient) for gradient in gradients.values()]).norm(dim=0)  # (R,)
         factor = (limit / (total + 1e-6)).clamp(max=1.0)
         for name, gradient in gradients.items():
             if algorithm == "value":
@@ -115,10 +124,18 @@ class StackedModel:
             else:
                 gradients[name] = gradient * factor.view(-1, *[1] * (gradient.dim() - 1))
 
-    # ── looking at a split ────────────────────────────────────────────────────────────────────────────────────────────
+    # ── scores of a split ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def score(self, weights: SafeWeights, batches: Sequence[NewsBatch], runs: Sequence[int]) -> list[ScoredSplit]:
-        """Score a split for each of `runs` out of those in `weights`, for all of them at once."""
+        """Score a split of N articles in several runs at once.
+
+        Args:
+            weights: parameters of the runs, (R, …) each.
+            batches: of the split.
+            runs: positions in `weights` of the runs whose scores are returned.
+        Returns:
+            The scores of each of `runs`, on the processor, in the order of the articles.
+        """
         count = len(next(iter(name_gradients(weights).values())))
         parts: dict[str, list[Tensor]] = {"logits": [], "probability": [], "similarity": []}
         for batch in batches:
@@ -128,8 +145,8 @@ class StackedModel:
         index = torch.cat([batch.index for batch in batches]).cpu()
         order = index.argsort()
         label = torch.cat([batch.label for batch in batches]).cpu()[order]
-        of_runs = {n: None if v[0] is None else torch.cat(v, dim=1).cpu()[:, order] for n, v in parts.items()}
-        logits, probability, similarity = of_runs["logits"].float(), of_runs["probability"], of_runs["similarity"]
+        joined = {n: None if v[0] is None else torch.cat(v, dim=1).cpu()[:, order] for n, v in parts.items()}
+        logits, probability, similarity = joined["logits"].float(), joined["probability"], joined["similarity"]
         return [
             ScoredSplit(
                 index[order], label, logits[run], probability[run], None if similarity is None else similarity[run]
@@ -140,16 +157,20 @@ class StackedModel:
     # ── copies ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def snapshot(self) -> Snapshot:
-        """The state of all runs, as it is now."""
+        """Copy the state of all runs."""
         return Snapshot(self)
 
     def restructure(self, parameters: Mapping[str, Tensor]) -> SafeWeights:
-        """Tensors by their parameters' names, in the structure that the equations read."""
-        names = {id(parameter): name for name, parameter in self.module.network.named_parameters()}
-        return map_tensors(lambda parameter: parameters[names[id(parameter)]], self.module.network.weights())
+        """Arrange tensors of any shape, given by parameter name, in the structure that the equations read."""
+        names = {id(parameter): name for name, parameter in self.network.named_parameters()}
+        return map_tensors(lambda parameter: parameters[names[id(parameter)]], self.network.weights())
 
     def keep(self, runs: Sequence[int]) -> None:
-        """Go on with these runs alone."""
+        """Keep the parameters and the optimiser's state of these runs alone.
+
+        Args:
+            runs: positions, ascending.
+        """
         kept = set(runs)
         sizes, start = [], 0
         for group, size in zip(list(self.optimizer.param_groups), self.sizes, strict=True):
@@ -157,7 +178,7 @@ class StackedModel:
             sizes.append(len(rows))
             for leaf in group["params"]:
                 for name, value in self.optimizer.state.get(leaf, {}).items():
-                    if value is not None and value.dim():  # the count of steps is the group's
+                    if value is not None and value.dim():  # not the count of steps, which is one number for the group
                         self.optimizer.state[leaf][name] = value[rows].clone()
             start += size
         self.parameters = {name: value[list(runs)].clone() for name, value in self.parameters.items()}
@@ -167,14 +188,14 @@ class StackedModel:
         for i in reversed(empty):
             del self.optimizer.param_groups[i]
             for value in vars(self.scheduler).values() if self.scheduler is not None else ():
-                if isinstance(value, list) and len(value) == len(sizes):  # base_lrs and the like: one for each group
+                if isinstance(value, list) and len(value) == len(sizes):  # such as base_lrs, one number for each group
                     del value[i]
             del sizes[i]
         self.sizes = sizes
         self._attach()
 
     def _attach(self) -> None:
-        """Give each parameter group its runs' part of every parameter; what the optimiser remembers of them stays."""
+        """Put each parameter group's rows of every parameter into it, and move the optimiser's state to them."""
         self._weights = self.restructure(self.parameters)
         self._leaves = {name: value.split(self.sizes) for name, value in self.parameters.items()}
         state = self.optimizer.state
@@ -187,7 +208,7 @@ class StackedModel:
 
 
 class Snapshot:
-    """The parameters of all runs of a stack at one moment, and all that the optimiser and the scheduler remember."""
+    """A copy of the parameters of all runs of a stack, with the state of the optimiser and the scheduler."""
 
     def __init__(self, model: StackedModel) -> None:
         self.parameters = {name: value.clone() for name, value in model.parameters.items()}
@@ -205,11 +226,12 @@ class Snapshot:
         if scheduler is not None:
             self.scheduler = {k: list(v) if isinstance(v, list) else v for k, v in self.scheduler.items()}
 
-    def weights_of(self, run: int) -> dict[str, Tensor]:
+    def copy_weights(self, run: int) -> dict[str, Tensor]:
+        """Copy the parameters of a run, by name, each in the shape that it has in one network."""
         return {name: value[run].clone() for name, value in self.parameters.items()}
 
-    def optimizer_of(self, run: int) -> dict[str, Any]:
-        """The state dict that this run's own optimiser would have."""
+    def optimizer_state(self, run: int) -> dict[str, Any]:
+        """Build the state dict that an optimiser of this run alone would have."""
         number, row = self._place(run)
         states = {
             i: {k: v if v is None else v[row].clone() if v.dim() else v.clone() for k, v in state.items()}
@@ -218,16 +240,20 @@ class Snapshot:
         }
         return {"state": states, "param_groups": [{**self.groups[number], "params": list(range(len(self.parameters)))}]}
 
-    def schedulers_of(self, run: int) -> list[dict[str, Any]]:
-        """The state dict that this run's own scheduler would have, if it has one."""
+    def scheduler_states(self, run: int) -> list[dict[str, Any]]:
+        """Build the state dict that a scheduler of this run alone would have; an empty list without a scheduler."""
         if self.scheduler is None:
             return []
         number, groups = self._place(run)[0], len(self.groups)
-        of_group = {k for k, v in self.scheduler.items() if isinstance(v, list) and len(v) == groups}
-        return [{k: [v[number]] if k in of_group else v for k, v in self.scheduler.items()}]
+        per_group = {k for k, v in self.scheduler.items() if isinstance(v, list) and len(v) == groups}
+        return [{k: [v[number]] if k in per_group else v for k, v in self.scheduler.items()}]
 
     def _place(self, run: int) -> tuple[int, int]:
-        """The parameter group of a run, and the run's row in it."""
+        """Find the parameter group of a run, and the run's row in it.
+
+        Raises:
+            IndexError: there is no such run.
+        """
         for number, size in enumerate(self.sizes):
             if run < size:
                 return number, run
@@ -235,19 +261,21 @@ class Snapshot:
         raise IndexError(run)
 
 
-def _norm_of(gradient: Tensor) -> Tensor:
-    """The norm in every run, (R,)."""
+def _run_norms(gradient: Tensor) -> Tensor:
+    """Compute the norm of a gradient (R, …) in every run, (R,)."""
     return torch.linalg.vector_norm(gradient.flatten(1), dim=1)
 
 
 def _totals(output: SafeOutput, losses: SafeLosses, label: Tensor, norms: Tensor) -> EpochTotals:
-    """The sums of one step, for every run, (R,) each; label (R, B), norms (R, P)."""
+    """Compute the sums of one step, (R,) each, from output (R, B, …), losses (R,), label (R, B) and norms (R, P)."""
     runs, count = label.shape
     similarity = torch.zeros_like(output.probability) if output.similarity is None else output.similarity
     fake = label.to(similarity.dtype)  # (R, B)
     articles, steps = torch.tensor([count, 1.0], device=norms.device).expand(runs, 2).unbind(dim=1)
     return EpochTotals(
-        *(value.float() * count for value in losses),
+        loss=losses.total.float() * count,
+        loss_prediction=losses.prediction.float() * count,
+        loss_similarity=losses.similarity.float() * count,
         similarity_real=(similarity * (1 - fake)).sum(dim=1).float(),
         similarity_fake=(similarity * fake).sum(dim=1).float(),
         fake=fake.sum(dim=1).float(),

@@ -1,4 +1,4 @@
-"""What the terminal shows of a stack: one bar for all of its runs, and a line for each job that ends."""
+"""Progress of a stack on the terminal: one bar for all of its runs, and a line for each job that ends."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ log = logging.getLogger(__name__)
 
 
 class StackProgress:
-    """A bar on a terminal, else a log line every few seconds.
+    """Shows a bar on a terminal, else a log line every few seconds.
 
     Args:
-        jobs: in all stacks together.
-        shown: whether there is a bar or such lines; trainer.enable_progress_bar.
+        jobs: number of jobs in all stacks together.
+        shown: trainer.enable_progress_bar; without it only the lines of ended jobs are shown.
+        console: of the bar; standard error unless given.
     """
 
     def __init__(self, jobs: int, shown: bool = True, console: Console | None = None) -> None:
@@ -29,26 +30,38 @@ class StackProgress:
         self._display = Display(log, console)
 
     def begin(self, runs: int, steps: int | None) -> None:
-        """A stack of so many runs begins, of at most so many steps."""
+        """Start to show a stack.
+
+        Args:
+            runs: number of them.
+            steps: the most that they take; None: no limit.
+        """
         self._running, self._done, self._total = runs, 0, steps
         if self.shown:
             self._display.start(self._description(), steps)
 
     def step(self) -> None:
+        """Count one step of all runs."""
         self._done += 1
         if self.shown and self._display.due():
-            of_total = f"/{self._total}" if self._total else ""
-            line = f"{self._description()}, step {self._done}{of_total}, {self._display.seconds():.0f} s"
+            total = f"/{self._total}" if self._total else ""
+            line = f"{self._description()}, step {self._done}{total}, {self._display.seconds():.0f} s"
             self._display.show(self._done, line, description=self._description())
 
     def ended(self, job: StackedJob, metrics: Mapping[str, Any], score: float) -> None:
-        """A run has been trained and scored; its files are being written."""
+        """Show that a run has been trained and scored.
+
+        Args:
+            job: of the run; its files are being written.
+            metrics: with `epochs` and `stopped_by` of metrics.json.
+            score: the monitored figure of validation.
+        """
         self._running -= 1
         course = f"{metrics['epochs']} epochs ({metrics['stopped_by']})"
         self._display.say(f"#{job.number} {job.name}: {course}, {job.config.callbacks.monitor} {score:.4f}")
 
     def closed(self, jobs: Sequence[StackedJob]) -> None:
-        """All files of these jobs are there, or they have failed."""
+        """Count jobs whose files have been written, and show those that did not finish."""
         for job in jobs:
             self.written += 1
             if job.record.state != "finished":
@@ -58,7 +71,7 @@ class StackProgress:
             self._display.show(self.written, f"{self.written} of {self.jobs} jobs are written.")
 
     def end(self) -> None:
-        """The stack has been trained."""
+        """Remove the bar of a stack that has been trained."""
         self._display.stop()
 
     def _description(self) -> str:

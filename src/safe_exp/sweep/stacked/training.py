@@ -1,4 +1,4 @@
-"""Training the jobs of a stack together, from their configs to their results."""
+"""The training loop of a stack, from the configs of its jobs to their results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -36,26 +36,32 @@ from safe_exp.system.errors import UserError
 from safe_exp.training.epoch_sums import EpochSums, EpochTotals, require_finite
 from safe_exp.training.module import SafeModule
 from safe_exp.training.results import describe_course
-from safe_exp.training.run import print_start
+from safe_exp.training.run import log_start
 from safe_exp.training.threads import set_threads
 from safe_exp.training.trainer import quiet_libraries
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT_SECONDS = 30.0  # between two writings of all checkpoints; a killed job goes on from the last one
-CHECKPOINT_SHARE = 0.05  # of the time, at most, goes into them
-SCORED_NUMBERS = 1 << 20  # filter scores of all runs that are held at once for a split: 4 MB in float32
+CHECKPOINT_SECONDS = 30.0  # at least, between two times at which all checkpoints are written
+CHECKPOINT_SHARE = 0.05  # at most, of the time that is spent on writing checkpoints
+MAX_FILTER_SCORES = 1 << 20  # of all runs, in memory at once when a split is scored: 4 MB in float32
 
 
 def train_stack(jobs: Sequence[StackedJob], writers: Writers, progress: StackProgress) -> None:
-    """Train jobs that `grouping.stacks` has put together; by the end each is with the writers, or closed.
+    """Train the jobs of one stack, and give each to the writers when it has ended.
 
+    An error ends all jobs of the stack, and is logged.
+
+    Args:
+        jobs: as `grouping.form_stacks` has put them together, begun.
+        writers: write the files of ended jobs, and close them.
+        progress: of all stacks.
     Raises:
-        BaseException: what is no Exception, such as Ctrl-C, once the checkpoints are written.
+        BaseException: one that is no Exception, such as KeyboardInterrupt, after the checkpoints have been written.
     """
     config, stack = jobs[0].config, None
     try:
-        with _as_configured(config), devices_of_its_own(config.trainer) as devices:
+        with _determinism(config), devices_of_its_own(config.trainer) as devices:
             stack = Stack(jobs, writers, progress, devices)
             stack.train()
     except BaseException as error:
@@ -69,8 +75,8 @@ def train_stack(jobs: Sequence[StackedJob], writers: Writers, progress: StackPro
 
 
 def end_early(job: StackedJob, error: BaseException, writers: Writers) -> None:
-    """Keep what a job has reached, for its reader and for a resume, and close it with `error`."""
-    if job.run is None:  # it has not begun
+    """Write the checkpoints and log of a job that has not finished, and let the writers close it with `error`."""
+    if job.run is None:  # its training has not begun
         job.failed(error)
         return
     job.run.write_checkpoints()
@@ -79,14 +85,23 @@ def end_early(job: StackedJob, error: BaseException, writers: Writers) -> None:
 
 
 class Stack:
-    """The jobs that are trained together, with their data and their model."""
+    """The jobs of one stack, with their data and model.
+
+    Args:
+        jobs: begun, sorted by seed and γ.
+        writers: write the files of ended jobs.
+        progress: of all stacks.
+        devices: indices of the GPUs that are leased; None: the first one.
+    Raises:
+        UserError: the data cannot be used.
+    """
 
     def __init__(
         self, jobs: Sequence[StackedJob], writers: Writers, progress: StackProgress, devices: list[int] | None
     ) -> None:
         self.start = time.perf_counter()
         quiet_libraries()
-        self.rows: list[StackedJob | None] = list(jobs)  # of the model; None where a job has ended
+        self.rows: list[StackedJob | None] = list(jobs)  # by row of the model; None: the job has ended
         self.writers, self.progress = writers, progress
         config = self.config = jobs[0].config
         self.device = torch.device("cpu" if config.trainer.accelerator == "cpu" else f"cuda:{(devices or [0])[0]}")
@@ -101,7 +116,7 @@ class Stack:
             job.config.seed: GlobalBatches(ArticleOrder(self.data.split.train, job.config.seed), config.data.batch_size)
             for job in jobs
         }
-        most = SCORED_NUMBERS // (len(jobs) * config.model.num_filters * config.data.max_text_tokens)
+        most = MAX_FILTER_SCORES // (len(jobs) * config.model.num_filters * config.data.max_text_tokens)
         at_once = max(config.data.batch_size, min(SCORED_AT_ONCE, most))
         self.splits = {
             name: [self._read(rows) for rows in GlobalBatches(ArticleOrder(getattr(self.data.split, name)), at_once)]
@@ -114,12 +129,12 @@ class Stack:
         for job in jobs:
             job.run = FollowedRun(job.config, job.folder, self.batches, loops)
             with job.logging_to_its_file():
-                print_start(job.config, self.data, modules[job.config.seed], job.folder, resumed=False)
+                log_start(job.config, self.data, modules[job.config.seed], job.folder, resumed=False)
                 log.info("Trained in a stack of %d runs.", len(jobs))
         self._written, self._pause = time.perf_counter(), CHECKPOINT_SECONDS
 
     def train(self) -> None:
-        """Every epoch until the last run has ended."""
+        """Train until the last run has ended."""
         most = self.config.trainer.max_epochs
         self.progress.begin(len(self.rows), None if most in (None, -1) else most * self.batches)
         epoch = 0
@@ -128,12 +143,14 @@ class Stack:
             epoch += 1
 
     def _epoch(self, epoch: int) -> None:
+        """Train and validate all runs for one epoch, counted from 0, and end those that it ended."""
         orders = {}
         for seed in dict.fromkeys(self.model.seeds):
             self.orders[seed].sampler.set_epoch(epoch)
             orders[seed] = iter(self.orders[seed])
-        means, sums = EpochSums(self.model.parts), 0
+        means = EpochSums(self.model.parts)
         means.compares = variants[self.config.model.variant].compares
+        sums = torch.zeros(())  # then (R, 8 + P)
         for _ in range(self.batches):
             sums = sums + self.model.step({seed: self._read(next(order)) for seed, order in orders.items()})
             self.progress.step()
@@ -141,7 +158,7 @@ class Stack:
         if self.model.scheduler is not None:
             self.model.scheduler.step()
         trained = [means.means(EpochTotals.unflatten(row)) for row in sums.cpu()]
-        self._refuse_what_diverged(epoch, trained)
+        self._end_diverged(epoch, trained)
         running = [row for row, job in enumerate(self.rows) if job is not None]
         snapshot = self.model.snapshot()
         validated = self._score("val", self.model.weights(), running)
@@ -149,11 +166,12 @@ class Stack:
             figures = trained[row] | {"train/gamma": gammas[row]} | self._logged(scored, self.rows[row])
             self.rows[row].run.end_epoch(figures, snapshot, row)
         self._end([row for row in running if self.rows[row].run.ended])
-        self.progress.closed(self.writers.close_what_is_written())
+        self.progress.closed(self.writers.close_written())
         self._write_checkpoints_when_due()
-        self._let_go()
+        self._drop_ended()
 
-    def _refuse_what_diverged(self, epoch: int, trained: list[dict[str, float]]) -> None:
+    def _end_diverged(self, epoch: int, trained: list[dict[str, float]]) -> None:
+        """End the jobs whose training loss is infinite or NaN."""
         for row, job in enumerate(self.rows):
             try:
                 if job is not None:
@@ -163,7 +181,7 @@ class Stack:
                 end_early(job, error, self.writers)
 
     def _end(self, rows: list[int]) -> None:
-        """Score the best checkpoint of runs that have ended, and hand their files to the writers."""
+        """Score the best checkpoints of runs that have ended, and give their files to the writers."""
         if not rows:
             return
         best = [self.rows[row].run.checkpoints["best"] for row in rows]
@@ -173,12 +191,12 @@ class Stack:
                 for name in self.model.parameters
             }
         )
-        of_runs = {split: self._score(split, weights, range(len(rows))) for split in ("val", "test")}
+        scored_splits = {split: self._score(split, weights, range(len(rows))) for split in ("val", "test")}
         for i, row in enumerate(rows):
-            job, scored = self.rows[row], {split: splits[i] for split, splits in of_runs.items()}
+            job, scored = self.rows[row], {split: splits[i] for split, splits in scored_splits.items()}
             logged = self._logged(scored["val"], job)
             job.run.log(logged, job.run.current_epoch, job.run.global_step)
-            course = describe_course(job.run, self.data, best[i]["epoch"], self.start)
+            course = describe_course(job.run.as_trainer, self.data, best[i]["epoch"], self.start)
             score = logged[job.config.callbacks.monitor]
             job.run.write_checkpoints()
             self.writers.write(job, _ending(job, self.data.ids, scored, course), score)
@@ -186,15 +204,18 @@ class Stack:
             job.run, self.rows[row] = None, None
 
     def _score(self, split: str, weights: SafeWeights, runs: Sequence[int]) -> list[ScoredSplit]:
-        """Score a split for each of `runs` in `weights`."""
+        """Score `val` or `test` for each of `runs` in `weights`, (R, …) each."""
         return self.model.score(weights, self.splits[split], runs)
 
     def _logged(self, validated: ScoredSplit, job: StackedJob) -> dict[str, float]:
-        """The figures of validation by the names they are logged by, verdicts cut at 0.5."""
+        """Compute the figures of validation by logged name, at a threshold of 0.5."""
         return logged_figures("val", quick_figures(validated, job.config.model.loss_settings), validated)
 
     def _write_checkpoints_when_due(self) -> None:
-        """A job that is killed goes on from what was written last: the same weights, some epochs once more."""
+        """Write all checkpoints if the last time is long enough ago.
+
+        A killed job resumes from them and repeats the epochs since, with the same weights as a job that was not killed.
+        """
         begin = time.perf_counter()
         if begin - self._written < self._pause:
             return
@@ -204,41 +225,47 @@ class Stack:
         self._written = time.perf_counter()
         self._pause = max(CHECKPOINT_SECONDS, (self._written - begin) / CHECKPOINT_SHARE)
 
-    def _let_go(self) -> None:
-        """Once half of the rows are of runs that have ended, train the others alone. Until then they are ballast."""
+    def _drop_ended(self) -> None:
+        """Drop the rows of ended runs from the model once they are half of all rows; until then they are trained on."""
         running = [row for row, job in enumerate(self.rows) if job is not None]
         if running and 2 * len(running) <= len(self.rows):
             self.model.keep(running)
             self.rows = [self.rows[row] for row in running]
 
     def _module(self, seed: int) -> SafeModule:
-        """The module as a job of this seed builds it; it is the initial weights that are its own."""
+        """Build the module of the jobs with this seed: it determines the initial weights."""
         pl.seed_everything(seed, workers=True, verbose=False)
         dtype = torch.float64 if str(self.config.trainer.precision).startswith("64") else torch.float32
         module = SafeModule(self.config, self.data.text_vectors, self.data.visual_vectors)
         return module.to(self.device, dtype)
 
     def _read(self, rows: list[int]) -> NewsBatch:
+        """Select articles by row, (B,), onto the device."""
         return NewsBatch(*(value.to(self.device) for value in self.data.encoded.__getitems__(rows)))
 
 
 def quick_figures(scored: ScoredSplit, loss: LossSettings) -> SplitFigures:
     """Compute the figures of `split_figures` that an epoch logs, in a tenth of the time.
 
-    Many runs are scored in every epoch.
+    A stack computes them for each of its runs in every epoch.
+
+    Args:
+        scored: a split of N articles, on the processor.
+        loss: settings of the loss that was trained.
     """
     output = SafeOutput(None, None, scored.logits, scored.probability, scored.similarity)
     losses = safe_loss(output, scored.label, **loss)
     label, once = scored.label.numpy(), np.ones((1, len(scored.label)))
-    figures: SplitFigures = {
+    by_scorer = {}
+    for name, score in scorer_scores(scored).items():
+        found = ScorerFigures(score.numpy(), label, THRESHOLD).of(once)
+        by_scorer[name] = {figure: float(found[figure][0]) if found else math.nan for figure in FIGURES}
+    figures = {
         "loss": losses.total.item(),
         "loss_prediction": losses.prediction.item(),
         "loss_similarity": losses.similarity.item(),
     }
-    for name, score in scorer_scores(scored).items():
-        found = ScorerFigures(score.numpy(), label, THRESHOLD).of(once)
-        figures[name] = {figure: float(found[figure][0]) if found else math.nan for figure in FIGURES}
-    return figures
+    return cast(SplitFigures, {**figures, **by_scorer})  # the scorers' names are keys of SplitFigures
 
 
 def _ending(
@@ -247,22 +274,23 @@ def _ending(
     scored: Mapping[str, ScoredSplit] | None = None,
     course: dict[str, Any] | None = None,
 ) -> Ending:
+    """Collect what the files of an ended job are written from; without `scored` and `course` it has no results."""
     run = job.run
     arrays = None
     if scored is not None:
-        arrays = {name: ScoredArrays.copy_of(split, ids) for name, split in scored.items()}
+        arrays = {name: ScoredArrays.from_split(split, ids) for name, split in scored.items()}
     return Ending(
         job.folder, job.name, job.sweep, job.config, run.hyper_parameters, run.rows, run.history, arrays, course
     )
 
 
 @contextmanager
-def _as_configured(config: TrainConfig) -> Iterator[None]:
-    """trainer.deterministic, as Lightning takes it, for the time of the stack."""
+def _determinism(config: TrainConfig) -> Iterator[None]:
+    """Set PyTorch's determinism for the block as Lightning does for trainer.deterministic."""
     wanted = config.trainer.deterministic
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     if wanted:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS refuses
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS raises an error
     torch.use_deterministic_algorithms(bool(wanted), warn_only=wanted == "warn")
     try:
         yield
