@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from safe_exp.equations.prediction import PredictorWeights
-from safe_exp.equations.released import ReleasedWeights, Sentences, released_forward
+from safe_exp.equations.released import ReleasedWeights, released_forward
 from safe_exp.equations.safe import SafeOutput
+from safe_exp.equations.windows import Sentences
 from safe_exp.network.safe_network import TextCnn, check_sizes, initialise
 
 
