@@ -29,12 +29,12 @@ class ScoredArrays:
     """A scored split as plain arrays: tensors would be handed on through shared memory, each in a file of its own."""
 
     arrays: tuple[np.ndarray | None, ...]  # in the order of ScoredSplit
-    ids: dict[int, str]  # of its articles, by `index`
+    ids: dict[int, str]  # of its articles, by `rows`
 
     @classmethod
     def copy_of(cls, scored: ScoredSplit, ids: Sequence[str]) -> ScoredArrays:
         arrays = tuple(None if column is None else column.numpy() for column in scored)
-        return cls(arrays, {row: ids[row] for row in scored.index.tolist()})
+        return cls(arrays, {row: ids[row] for row in scored.rows.tolist()})
 
     def tensors(self) -> ScoredSplit:
         return ScoredSplit(*(None if array is None else torch.from_numpy(array) for array in self.arrays))

@@ -236,7 +236,7 @@ def quick_figures(scored: ScoredSplit, loss: LossSettings) -> SplitFigures:
         "loss_similarity": losses.similarity.item(),
     }
     for name, score in scorer_scores(scored).items():
-        found = ScorerFigures(score.numpy(), label, THRESHOLD).of(once)
+        found = ScorerFigures(score.numpy(), label, THRESHOLD).compute(once)
         figures[name] = {figure: float(found[figure][0]) if found else math.nan for figure in FIGURES}
     return figures
 
