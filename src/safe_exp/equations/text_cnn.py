@@ -96,7 +96,7 @@ def pad_sentences(
 
 
 def encode_padded(sentences: Sentences, lengths: Tensor | None, weights: TextCnnWeights) -> tuple[Tensor, TextCnnCache]:
-    """Encode as `text_cnn_forward` does, what `pad_sentences` returned: features (B, D), and the cache."""
+    """Encode the result of `pad_sentences` as `text_cnn_forward` does: features (B, D), and the cache."""
     if isinstance(sentences, Words):
         words, scores = sentences, convolve_words(sentences, weights.filters)
     else:
@@ -150,9 +150,9 @@ def text_cnn_backward(d_features: Tensor, cache: TextCnnCache) -> TextCnnWeights
 
 
 def projection_backward(d_features: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
-    """Eq. (16): column k of W moves along ĉ_k B, the bias along B; summed over the batch.
+    """Compute the projection's gradient, Eq. (16): ĉ_k B for column k of W, B for the bias; summed over the batch.
 
-    The paper writes ĉ as a diagonal matrix D_t; inside its loop over h_k that scales column k of W by ĉ_k.
+    The paper writes ĉ as a diagonal matrix D_t. Inside its loop over h_k that matrix scales column k of W by ĉ_k.
 
     Args:
         d_features: B of Eq. (18), (B, D).
@@ -171,10 +171,11 @@ def projection_backward(d_features: Tensor, pooled: Tensor) -> tuple[Tensor, Ten
 def filters_backward(
     d_scores: Tensor, positions: tuple[Tensor, ...], words: Words, widths: list[int]
 ) -> tuple[FilterBank, ...]:
-    """Eq. (17): filter k moves along x^{î:î+h-1} (W_{:,k}ᵀ B), its bias along W_{:,k}ᵀ B; summed over the batch.
+    """Compute the filters' gradients, Eq. (17): (W_{:,k}ᵀ B) x^{î:î+h-1}, and W_{:,k}ᵀ B for the bias.
 
-    Row j of filter k's gradient is a weighted sum of B word vectors, the ones at î + j. `embedding_bag` sums them where
-    they lie: gathering the windows would write B·K·h·E numbers first, ten times the cost of this.
+    Both are summed over the batch. Row j of filter k's gradient is a weighted sum of B word vectors, the ones at î + j.
+    `embedding_bag` sums them where they lie: gathering the windows first would write B·K·h·E numbers, at ten times the
+    cost.
 
     Args:
         d_scores: ∂L/∂(w · x + b) at each filter's best window, (B, g·K).

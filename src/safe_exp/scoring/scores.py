@@ -55,7 +55,7 @@ class ScoredSplit(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """How scores become verdicts: the calibration that was fitted on validation, and the threshold."""
+    """The rule from scores to verdicts: the calibration that was fitted on validation, and the threshold."""
 
     calibration: Calibration | None = None  # None: nothing was fitted
     threshold: float | str = THRESHOLD  # a score above it is the verdict "fake"; `best`: each scorer's own
