@@ -25,7 +25,13 @@ CROSS_CUTTING = {  # folders of tests/ that follow no room
     "slurm": "sweeps on a cluster",
     "stored_runs": "runs that earlier versions made",
 }
-WHOLE_PROJECT = {"test_house.py", "test_public.py", "test_no_pickle.py", "test_audit.py"}  # beside the commands'
+WHOLE_PROJECT = {
+    "test_house.py",
+    "test_doctests.py",
+    "test_public.py",
+    "test_no_pickle.py",
+    "test_audit.py",
+}  # beside the commands'
 NO_MODULE = {  # test files of a room that are named after no module of it
     "equations/test_edge_cases.py": "all equations, where they divide by zero or saturate",
     "training/test_overfit.py": "a whole training, in each way of computing the gradients",

@@ -108,11 +108,14 @@ def test_the_two_orders_part_ways_by_a_second_order_term_in_gamma():
         ({"order": "random"}, "order='random': expected one of sequential, simultaneous"),
         ({"similarity_loss": "fake_only"}, "expected one of real_only, both_classes"),
         ({"alpha": -1.0}, "must be >= 0"),
+        ({"visual": None}, "visual is None; this network reads it"),
     ],
 )
 def test_a_wrong_argument_is_refused_before_anything_moves(wrong, message):
     net = draw_network(14)
     before = copy.deepcopy(net.state_dict())
+    chosen = dict(zip(("text", "visual", "label"), draw_articles(14), strict=True))
+    chosen |= {"alpha": 1.0, "beta": 1.0, "gamma": 0.1}
     with pytest.raises(ValueError, match=message):
-        algorithm1_epoch(net, *draw_articles(14), **{"alpha": 1.0, "beta": 1.0, "gamma": 0.1} | wrong)
+        algorithm1_epoch(net, **chosen | wrong)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())

@@ -1,4 +1,4 @@
-"""Where the formulas divide by zero or saturate: losses and gradients stay finite, and mean what the guards say."""
+"""The formulas where they divide by zero or saturate: losses and gradients stay finite, as the guards say."""
 
 import math
 
@@ -17,6 +17,7 @@ LOSSES = ["real_only", "both_classes"]
 
 
 def features(kind, dtype):
+    """Two pairs t and v, each (2, 4), that stand in the relation `kind`."""
     t = torch.tensor([[0.3, -1.2, 0.7, 2.0]], dtype=dtype).repeat(2, 1)
     pairs = {
         "zero t": (torch.zeros_like(t), t),
@@ -139,6 +140,8 @@ def test_an_empty_sequence_is_one_window_of_zeros():
     [
         (dict(text=torch.zeros(2, 5, 4)), r"shape \(2, 5, 4\); the filters expect \(B, L, 3\)"),
         (dict(text=torch.zeros(5, 3)), r"the filters expect \(B, L, 3\)"),
+        (dict(text=None), "text is None; this network reads it"),
+        (dict(visual=None), "visual is None; this network reads it"),
         (dict(text_lengths=torch.tensor([1, 2, 3])), r"lengths have shape \(3,\); expected \(2,\)"),
         (dict(label=torch.tensor([0, 1, 1])), r"label has shape \(3,\); expected \(2,\)"),
         (dict(alpha=-0.1), "must be >= 0"),

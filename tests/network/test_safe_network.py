@@ -8,11 +8,13 @@ from safe_exp.network.safe_network import VARIANTS
 
 
 def shapes(variant):
+    """Shapes in the state dict of a small network."""
     net = SafeNetwork(5, 6, [3, 4], num_filters=2, feature_dim=7, variant=variant)
     return {name: tuple(value.shape) for name, value in net.state_dict().items()}
 
 
 def encoder(name, dim):
+    """Shapes in the state dict of one of its encoders, for words of `dim` numbers."""
     return {
         f"{name}.filters.0.weight": (2, 3, dim),
         f"{name}.filters.0.bias": (2,),

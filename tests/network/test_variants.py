@@ -9,7 +9,7 @@ from torch import nn
 from safe_exp.config import ModelConfig, plain_config
 from safe_exp.equations import SafeOutput, Words, safe_loss
 from safe_exp.network import SafeNetwork
-from safe_exp.network.variants import Variant, embedded, variants
+from safe_exp.network.variants import Variant, embed_batch, variants
 from safe_exp.system.errors import UserError
 from tests.made import compose_config, draw_batch, word_vectors
 
@@ -22,12 +22,12 @@ def run(name: str):
     torch.manual_seed(0)
     vectors, batch = word_vectors().double(), draw_batch()
     network = variants[name].build(model, 8, 8).double()
-    return model, network, embedded(model, batch, vectors, vectors), batch.label
+    return model, network, embed_batch(model, batch, vectors, vectors), batch.label
 
 
 @dataclass(frozen=True)
 class BuiltVariant(Variant):
-    """The least that a variant is: its network."""
+    """A variant that overrides nothing but `build`."""
 
     def build(self, model: ModelConfig, text_dim: int, visual_dim: int) -> nn.Module:
         return SafeNetwork(text_dim, visual_dim, **model.network_sizes)
@@ -35,7 +35,7 @@ class BuiltVariant(Variant):
 
 @pytest.fixture
 def built(monkeypatch):
-    """A variant that only builds its network, and knows one setting."""
+    """A registered variant that only builds its network, and has one setting."""
     variant = BuiltVariant("built", settings=("depth",))
     monkeypatch.setattr(variants, "_entries", {**variants._entries, "built": variant})
     return variant
@@ -80,7 +80,7 @@ def test_a_variant_reads_compares_and_scores_as_it_says(name):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_encoders_of_a_variant_compute_its_features(name):
-    """From the words in each encoder's cache, by its own filters: what the explanation takes apart is the network."""
+    """Features from the words in each encoder's cache, by its own filters: the explanation takes apart the network."""
     model, network, sentences, _ = run(name)
     output, cache = variants[name].forward(network, **sentences)
     encoders = variants[name].encoders(cache)
@@ -101,10 +101,10 @@ def test_the_encoders_of_a_variant_compute_its_features(name):
 def test_a_variant_that_only_builds_its_network_is_trained_by_autograd(built):
     assert compose_config("model.variant=built", "model.update=autograd").model.variant == "built"
     with pytest.raises(
-        UserError, match=r"update=closed_form: model=built is not trained so. Set model.update=autograd\."
+        UserError, match=r"update=closed_form: model=built cannot be trained that way. Set model.update=autograd\."
     ):
         compose_config("model.variant=built")
-    with pytest.raises(UserError, match=r"model=built is not trained so"):
+    with pytest.raises(UserError, match=r"model=built cannot be trained that way"):
         compose_config("model.variant=built", "model.update=algorithm1")
     assert not built.stackable
     assert not built.explained
@@ -121,7 +121,7 @@ def test_a_variant_s_own_settings_travel_in_extra(built):
 def test_a_batch_s_sentences_are_joined_with_the_table_of_their_kind():
     model, batch = compose_config().model, draw_batch()
     text, visual = word_vectors(8, seed=1), word_vectors(5, seed=2)
-    found = embedded(model, batch, text, visual)
+    found = embed_batch(model, batch, text, visual)
     assert found["text"] == Words(text, batch.text_tokens)
     assert found["visual"] == Words(visual, batch.visual_tokens)
     assert found["text_lengths"] is batch.text_lengths

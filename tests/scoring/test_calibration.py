@@ -1,4 +1,4 @@
-"""What is fitted on validation, against scikit-learn, brute force, and labels drawn from a known truth."""
+"""Calibration against scikit-learn, brute force, and labels drawn from a known truth."""
 
 import json
 
@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from safe_exp.scoring.calibration import (
-    TEMPERATURES,
+    TEMPERATURE_BOUNDS,
     Calibration,
     Combination,
     best_threshold,
@@ -44,10 +44,10 @@ def test_the_temperature_that_the_labels_were_drawn_at_is_found(temperature):
     assert fit_temperature(logit, label) == pytest.approx(temperature, rel=0.05)
 
 
-def test_without_a_fault_in_it_the_temperature_stops_at_its_bound():
+def test_the_temperature_of_separable_classes_is_at_its_bound():
     logit = np.array([-3.0, -1.0, 1.0, 2.0])
-    assert fit_temperature(logit, np.array([0, 0, 1, 1])) == pytest.approx(TEMPERATURES[0], rel=1e-3)
-    assert fit_temperature(logit, np.array([1, 1, 0, 0])) == pytest.approx(TEMPERATURES[1], rel=1e-3)
+    assert fit_temperature(logit, np.array([0, 0, 1, 1])) == pytest.approx(TEMPERATURE_BOUNDS[0], rel=1e-3)
+    assert fit_temperature(logit, np.array([1, 1, 0, 0])) == pytest.approx(TEMPERATURE_BOUNDS[1], rel=1e-3)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -76,12 +76,12 @@ def test_the_combination_is_scikit_learn_s_regression_on_standardised_scores():
     assert ours.logit > 0 > ours.similarity  # unlike text and image were drawn to be fake more often
 
 
-def test_a_scorer_that_always_says_the_same_is_left_out_of_the_combination():
+def test_a_scorer_with_one_score_for_all_articles_is_left_out_of_the_combination():
     logit, similarity, label = drawn()
     assert fit_combination(logit, np.full_like(similarity, 0.5), label).similarity == pytest.approx(0, abs=1e-9)
 
 
-def test_nothing_is_learned_from_one_class_or_from_scores_that_are_no_numbers():
+def test_nothing_is_fitted_to_one_class_or_to_scores_that_are_not_finite():
     logit, similarity, label = drawn()
     assert fit_calibration(logit, similarity, np.ones_like(label), True) is None
     assert fit_calibration(np.append(logit[1:], np.nan), similarity, label, True) is None
@@ -91,6 +91,7 @@ LOSS = {"alpha": 0.6, "beta": 0.4, "similarity_loss": "real_only"}
 
 
 def scored_split(logit, similarity, label):
+    """A scored split of these logits and similarities, (N,) each."""
     logits = torch.tensor(np.stack([logit, np.zeros_like(logit)], axis=1)).float()
     return ScoredSplit(
         torch.arange(len(label)),

@@ -18,6 +18,7 @@ from tests.scoring.test_calibration import drawn as drawn_scores
 
 
 def drawn(count=120, seed=0):
+    """Scores with ties, and labels that they predict a little."""
     generator = np.random.default_rng(seed)
     label = (generator.random(count) < 0.4).astype(np.int64)
     score = np.clip(generator.normal(0.35 + 0.3 * label, 0.2), 0, 1).round(2).astype(np.float32)  # rounded: with ties
@@ -29,7 +30,7 @@ def test_each_figure_of_a_resample_is_that_of_its_articles_taken_as_often_as_the
     for seed, count in ((0, 120), (1, 6), (2, 1)):  # so few that resamples lack a class, or a verdict
         score, label = drawn(count, seed)
         counts = next(resamples(count))[:25]
-        ours = ScorerFigures(score, label, threshold).of(counts)
+        ours = ScorerFigures(score, label, threshold).compute(counts)
         assert set(ours) == set(FIGURES)
         for row, often in enumerate(counts):
             taken = np.repeat(np.arange(count), often.astype(int))
@@ -62,7 +63,7 @@ def test_the_interval_of_the_calibration_error_is_where_other_test_articles_woul
     def error_of_another_split(seed):
         logit, _, label = drawn_scores(160, temperature=1.6, seed=seed)
         score = expit(logit).astype(np.float32)
-        return score, label, ScorerFigures(score, label, 0.5).of(np.ones((1, 160)))["ece"][0]
+        return score, label, ScorerFigures(score, label, 0.5).compute(np.ones((1, 160)))["ece"][0]
 
     low, high = np.quantile([error_of_another_split(seed)[2] for seed in range(500)], [0.025, 0.975])
     found = []
@@ -95,7 +96,7 @@ def test_every_test_figure_has_an_interval_that_holds_it():
     assert set(found["calibrated"]) == {"brier", "ece"}
 
 
-def test_one_class_leaves_the_ranking_without_an_interval_and_scores_that_are_no_numbers_all_of_it():
+def test_one_class_leaves_the_ranking_without_an_interval_and_scores_that_are_not_finite_every_figure():
     score = np.array([0.2, 0.7, 0.4], np.float32)
     found = bootstrap_intervals({"prediction": (score, 0.5)}, {}, np.array([1, 1, 1]))["prediction"]
     assert found["auroc"] is None

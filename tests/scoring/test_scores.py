@@ -13,6 +13,7 @@ from tests.made import draw_batch
 
 
 def drawn(count=200, seed=0):
+    """Scores with ties, and labels that they predict a little."""
     generator = np.random.default_rng(seed)
     label = generator.integers(0, 2, count)
     score = np.clip(generator.normal(0.35 + 0.3 * label, 0.2), 0, 1).round(2).astype(np.float32)  # rounded: with ties
@@ -65,7 +66,7 @@ def test_scores_of_several_batches_come_back_as_one_split_in_order():
         scores.update(batch, SafeOutput(None, None, logits, probability, 1 - probability))
         expected += rows
     scored = scores.scored()
-    assert scored.index.tolist() == [0, 1, 2, 3]
+    assert scored.rows.tolist() == [0, 1, 2, 3]
     assert scored.probability.tolist() == pytest.approx([0.0, 0.1, 0.2, 0.3])
     figures = split_figures(
         scored._replace(logits=torch.zeros(4, 2)), {"alpha": 0.6, "beta": 0.4, "similarity_loss": "real_only"}

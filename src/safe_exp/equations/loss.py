@@ -14,14 +14,27 @@ SIMILARITY_FLOOR = 1e-7
 
 
 class Output(Protocol):
-    """What the losses read of `safe_exp.equations.safe.SafeOutput`."""
+    """Part of `safe_exp.equations.safe.SafeOutput` that the losses read."""
 
-    logits: Tensor  # (B, 2)
-    similarity: Tensor | None  # (B,)
+    @property
+    def logits(self) -> Tensor:
+        """Logits of fake and real, (B, 2)."""
+
+    @property
+    def similarity(self) -> Tensor | None:
+        """M_s, (B,); None for a variant that compares nothing."""
 
 
 class SafeLosses(NamedTuple):
-    """Batch means, each ()."""
+    """The batch means of L, L_p and L_s, each ().
+
+    Example:
+        >>> import torch
+        >>> prediction, similarity = torch.tensor(2.0), torch.tensor(4.0)
+        >>> losses = SafeLosses(0.5 * prediction + 0.25 * similarity, prediction, similarity)
+        >>> losses.total.item()
+        2.0
+    """
 
     total: Tensor  # L = α L_p + β L_s
     prediction: Tensor  # L_p
@@ -31,15 +44,25 @@ class SafeLosses(NamedTuple):
 def safe_loss(
     out: Output, label: Tensor, *, alpha: float, beta: float, similarity_loss: str = "real_only"
 ) -> SafeLosses:
-    """L = α L_p + β L_s, averaged over a mini-batch; differentiable by autograd.
+    """Compute L = α L_p + β L_s, averaged over a mini-batch; differentiable by autograd.
 
     Args:
         out: the network's output; its `logits` (B, 2) and `similarity` (B,) or None are read.
         label: 1 = fake, 0 = real, (B,).
         alpha, beta: α and β, >= 0.
         similarity_loss: `real_only` (the loss whose gradient is the printed Eq. 15) or `both_classes`.
+    Returns:
+        L, L_p and L_s, each ().
     Raises:
         ValueError: α or β is negative, the similarity loss is unknown, or `label` is not (B,).
+    Example:
+        >>> import torch
+        >>> from safe_exp.equations import SafeOutput
+        >>> half = torch.tensor([0.5, 0.5])
+        >>> out = SafeOutput(None, None, logits=torch.zeros(2, 2), probability=half, similarity=half)
+        >>> losses = safe_loss(out, torch.tensor([0, 1]), alpha=0.6, beta=0.4)  # L_p = ln 2, L_s = (ln 2 + 0) / 2
+        >>> [round(loss.item(), 4) for loss in losses]
+        [0.5545, 0.6931, 0.3466]
     """
     check_loss_settings(alpha, beta, similarity_loss)
     if label.shape != out.logits.shape[:1]:
@@ -52,13 +75,39 @@ def safe_loss(
 
 
 def prediction_loss(logits: Tensor, label: Tensor) -> Tensor:
-    """L_p = -[y ln ŷ + (1-y) ln(1-ŷ)] for each article, (B,); by log-softmax, finite for finite logits (B, 2)."""
+    """Compute L_p = -[y ln ŷ + (1-y) ln(1-ŷ)] for each article; by log-softmax, so finite for finite logits.
+
+    Args:
+        logits: (B, 2), entry 0 = fake.
+        label: y, 1 = fake, 0 = real, (B,).
+    Returns:
+        L_p, (B,), float32 at least.
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[4.0, 1.0], [4.0, 1.0]]).log()  # ŷ = 0.8
+        >>> [round(loss, 4) for loss in prediction_loss(logits, torch.tensor([1, 0])).tolist()]  # -ln 0.8, -ln 0.2
+        [0.2231, 1.6094]
+    """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return F.cross_entropy(logits, 1 - label.long(), reduction="none")  # entry 0 of the logits stands for fake, y = 1
 
 
 def similarity_loss_forward(similarity: Tensor, label: Tensor, similarity_loss: str) -> Tensor:
-    """L_s for each article, (B,): -(1-y) ln s, and under `both_classes` also -y ln(1-s)."""
+    """Compute L_s for each article: -(1-y) ln s, and under `both_classes` also -y ln(1-s).
+
+    Args:
+        similarity: s, (B,).
+        label: y, 1 = fake, 0 = real, (B,).
+        similarity_loss: `real_only` or `both_classes`.
+    Returns:
+        L_s, (B,).
+    Example:
+        >>> import torch
+        >>> similarity, label = torch.tensor([0.5, 0.75]), torch.tensor([0, 1])
+        >>> losses = similarity_loss_forward(similarity, label, "both_classes")  # ln 2, ln 4
+        >>> [round(loss, 4) for loss in losses.tolist()]
+        [0.6931, 1.3863]
+    """
     real = (1 - label.to(similarity.dtype)) * similarity.clamp(min=SIMILARITY_FLOOR).log()  # (B,)
     if similarity_loss == "real_only":
         return -real
@@ -66,22 +115,53 @@ def similarity_loss_forward(similarity: Tensor, label: Tensor, similarity_loss: 
 
 
 def similarity_loss_backward(similarity: Tensor, label: Tensor, similarity_loss: str) -> Tensor:
-    """∂L_s/∂M_s for each article, (B,): -(1-y)/s, and under `both_classes` also y/(1-s); 0 below SIMILARITY_FLOOR."""
+    """Compute ∂L_s/∂M_s for each article: -(1-y)/s, and under `both_classes` also y/(1-s); 0 below SIMILARITY_FLOOR.
+
+    Args:
+        similarity: s, (B,).
+        label: y, 1 = fake, 0 = real, (B,).
+        similarity_loss: `real_only` or `both_classes`.
+    Returns:
+        ∂L_s/∂M_s, (B,).
+    Example:
+        >>> import torch
+        >>> similarity_loss_backward(torch.tensor([0.5, 0.75]), torch.tensor([0, 1]), "both_classes").tolist()
+        [-2.0, 4.0]
+    """
     d_real = -(1 - label.to(similarity.dtype)) * _guarded_reciprocal(similarity)
     if similarity_loss == "real_only":
         return d_real
     return d_real + label * _guarded_reciprocal(1 - similarity)
 
 
-def combine_feature_gradients(d_prediction: Tensor, d_similarity: Tensor | None, alpha: float, beta: float) -> Tensor:
-    """B = α ∇L_p + β ∇L_s, Eq. (18), in the shape of its terms. None: the variant compares nothing."""
+def combine_feature_gradients(
+    d_prediction: Tensor, d_similarity: Tensor | None, alpha: float | Tensor, beta: float | Tensor
+) -> Tensor:
+    """Compute B = α ∇L_p + β ∇L_s, Eq. (18).
+
+    Args:
+        d_prediction: ∇L_p for t ⊕ v, (B, 2D).
+        d_similarity: ∇L_s, of the same shape; None where the variant compares nothing.
+        alpha, beta: α and β, or one for each of several runs, (R, 1, 1), the terms then being (R, B, 2D).
+    Returns:
+        B, in the shape of its terms.
+    Example:
+        >>> import torch
+        >>> d_prediction, d_similarity = torch.tensor([[1.0, 2.0]]), torch.tensor([[4.0, 0.0]])
+        >>> combine_feature_gradients(d_prediction, d_similarity, alpha=0.5, beta=0.25).tolist()
+        [[1.5, 1.0]]
+    """
     if d_similarity is None:
         return alpha * d_prediction
     return alpha * d_prediction + beta * d_similarity
 
 
 def check_loss_settings(alpha: float, beta: float, similarity_loss: str) -> None:
-    """Refuse what would give a loss that means nothing; see `safe_loss`."""
+    """Refuse a loss that means nothing.
+
+    Raises:
+        ValueError: α or β is negative, or the similarity loss is unknown.
+    """
     if alpha < 0 or beta < 0:
         raise ValueError(f"alpha={alpha}, beta={beta}: both weights of the loss must be >= 0.")
     if similarity_loss not in ("real_only", "both_classes"):
@@ -89,4 +169,5 @@ def check_loss_settings(alpha: float, beta: float, similarity_loss: str) -> None
 
 
 def _guarded_reciprocal(x: Tensor) -> Tensor:
+    """Compute 1/x, of any shape; 0 where x is below SIMILARITY_FLOOR."""
     return torch.where(x >= SIMILARITY_FLOOR, 1 / x.clamp(min=SIMILARITY_FLOOR), 0)

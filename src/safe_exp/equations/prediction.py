@@ -17,19 +17,43 @@ class PredictorWeights(NamedTuple):
 
 
 def prediction_forward(features: Tensor, weights: PredictorWeights) -> Tensor:
-    """Logits W_p (t ⊕ v) + b_p, (B, 2), from t ⊕ v (B, 2D); entry 0 stands for fake."""
+    """Compute the logits W_p (t ⊕ v) + b_p, (B, 2), from t ⊕ v (B, 2D); entry 0 stands for fake.
+
+    Example:
+        >>> import torch
+        >>> weights = PredictorWeights(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0.5, 0.0]))
+        >>> prediction_forward(torch.tensor([[1.0, 2.0]]), weights).tolist()
+        [[1.5, 2.0]]
+    """
     return F.linear(features, weights.weight, weights.bias)  # (B, 2)
 
 
 def fake_probability(logits: Tensor) -> Tensor:
-    """ŷ = softmax(logits)[0], the probability of fake, (B,), in float32 at least."""
+    """Compute ŷ = softmax(logits)[0], the probability of fake, (B,), from logits (B, 2); in float32 at least.
+
+    Example:
+        >>> import torch
+        >>> y_hat = fake_probability(torch.tensor([[1.0, 1.0], [4.0, 1.0]]).log())  # 1 : 1 and 4 : 1
+        >>> [round(y, 4) for y in y_hat.tolist()]
+        [0.5, 0.8]
+    """
     return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=1)[:, 0]
 
 
 def prediction_error(logits: Tensor, label: Tensor) -> Tensor:
-    """Δy = [ŷ - y, y - ŷ] of Eq. (12), (B, 2): the gradient of L_p with respect to the logits.
+    """Compute Δy = [ŷ - y, y - ŷ] of Eq. (12), the gradient of L_p with respect to the logits.
 
     Both entries come from the same softmax, in float32 at least, so saturated logits give exactly 0 or ±1.
+
+    Args:
+        logits: (B, 2).
+        label: y, 1 = fake, 0 = real, (B,).
+    Returns:
+        Δy, (B, 2).
+    Example:
+        >>> import torch
+        >>> prediction_error(torch.zeros(2, 2), torch.tensor([1, 0])).tolist()  # ŷ = 1/2
+        [[-0.5, 0.5], [0.5, -0.5]]
     """
     error = fake_probability(logits) - label  # (B,): ŷ - y
     return torch.stack([error, -error], dim=1)  # (B, 2)
@@ -47,5 +71,14 @@ def prediction_backward(
     Returns:
         W_pᵀ Δy (B, 2D), whose first D columns are ∇L_p(t) = W_{p,L}ᵀ Δy and whose last D are ∇L_p(v);
         and the gradients Δy (t ⊕ v)ᵀ (2, 2D) and Δy (2,) of θ_p.
+    Example:
+        >>> import torch
+        >>> weights = PredictorWeights(torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.zeros(2))
+        >>> d_logits, features = torch.tensor([[-0.5, 0.5]]), torch.tensor([[1.0, 3.0]])
+        >>> d_features, d_weights = prediction_backward(d_logits, features, weights)
+        >>> d_features.tolist()  # -0.5 · [1, 0] + 0.5 · [0, 2]
+        [[-0.5, 1.0]]
+        >>> d_weights.weight.tolist(), d_weights.bias.tolist()
+        ([[-0.5, -1.5], [0.5, 1.5]], [-0.5, 0.5])
     """
     return d_logits @ weights.weight, PredictorWeights(d_logits.T @ features, d_logits.sum(dim=0))

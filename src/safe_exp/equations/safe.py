@@ -1,9 +1,9 @@
-"""SAFE as a pair of functions: weights and articles in, features, verdict and similarity out; and the way back."""
+"""SAFE as a pair of functions: `safe_forward` from weights and articles to the verdict, `safe_backward` back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,11 +12,22 @@ from .loss import SIMILARITY_FLOOR, combine_feature_gradients, similarity_loss_b
 from .prediction import PredictorWeights, fake_probability, prediction_backward, prediction_error, prediction_forward
 from .similarity import SimilarityCache, similarity_backward, similarity_forward
 from .text_cnn import TextCnnCache, TextCnnWeights, text_cnn_backward, text_cnn_forward
-from .windows import Words
+from .windows import Sentences
+
+Structure = TypeVar("Structure")
+Value = TypeVar("Value")
 
 
 class SafeWeights(NamedTuple):
-    """θ_t, θ_v and θ_p, or the gradient with respect to them. A variant lacks what it does without."""
+    """θ_t, θ_v and θ_p, or the gradient with respect to them; None for a part that a variant does without.
+
+    Example:
+        >>> import torch
+        >>> predictor = PredictorWeights(weight=torch.zeros(2, 4), bias=torch.zeros(2))
+        >>> weights = SafeWeights(text=None, visual=None, predictor=predictor)
+        >>> list(name_gradients(weights))
+        ['predictor.weight', 'predictor.bias']
+    """
 
     text: TextCnnWeights | None  # None in SAFE\\T
     visual: TextCnnWeights | None  # None in SAFE\\V
@@ -24,6 +35,16 @@ class SafeWeights(NamedTuple):
 
 
 class SafeOutput(NamedTuple):
+    """Features, verdict and similarity of B articles.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[0.0, 0.0]])
+        >>> output = SafeOutput(None, None, logits, probability=fake_probability(logits), similarity=None)
+        >>> output.probability.tolist()
+        [0.5]
+    """
+
     text_features: Tensor | None  # (B, D): t
     visual_features: Tensor | None  # (B, D): v
     logits: Tensor  # (B, 2), entry 0 = fake; in SAFE\\W the logarithms of 1 - s and s
@@ -32,7 +53,7 @@ class SafeOutput(NamedTuple):
 
 
 class SafeCache(NamedTuple):
-    """What `safe_backward` reads of the forward pass."""
+    """Values of the forward pass that `safe_backward` reads."""
 
     text: TextCnnCache | None
     visual: TextCnnCache | None
@@ -43,8 +64,8 @@ class SafeCache(NamedTuple):
 
 def safe_forward(
     weights: SafeWeights,
-    text: Tensor | Words | None,
-    visual: Tensor | Words | None,
+    text: Sentences | None,
+    visual: Sentences | None,
     text_lengths: Tensor | None = None,
     visual_lengths: Tensor | None = None,
 ) -> tuple[SafeOutput, SafeCache]:
@@ -54,17 +75,28 @@ def safe_forward(
         weights: the parameters.
         text, visual: word vectors (B, L, E) and (B, Lv, Ev), or `Words`, their numbers and a table; not read, and
             possibly None, where the variant has no such encoder.
-        text_lengths, visual_lengths: (B,), or None for all of L.
+        text_lengths, visual_lengths: words in each article (B,), or None for all of L.
     Returns:
-        The output, and what `safe_backward` needs.
+        The output, and the cache that `safe_backward` reads.
     Raises:
-        ValueError: a shape does not fit the weights; see `text_cnn_forward`.
+        ValueError: a shape does not fit the weights, as in `text_cnn_forward`, or sentences that an encoder reads are
+            None.
+    Example:
+        >>> import torch
+        >>> from safe_exp.equations.windows import FilterBank
+        >>> bank = FilterBank(torch.ones(1, 1, 1), torch.zeros(1))  # one filter, which takes the word as it is
+        >>> text = TextCnnWeights((bank,), torch.tensor([[3.0], [4.0]]), torch.zeros(2))
+        >>> visual = TextCnnWeights((bank,), torch.tensor([[4.0], [3.0]]), torch.zeros(2))
+        >>> weights = SafeWeights(text, visual, PredictorWeights(torch.zeros(2, 4), torch.zeros(2)))
+        >>> output, _ = safe_forward(weights, torch.ones(1, 1, 1), torch.ones(1, 1, 1))
+        >>> output.text_features.tolist(), output.visual_features.tolist(), output.probability.tolist()
+        ([[3.0, 4.0]], [[4.0, 3.0]], [0.5])
+        >>> print(f"{output.similarity.item():.2f}")  # (1 + 24/25) / 2
+        0.98
     """
-    t = v = text_cache = visual_cache = similarity = similarity_cache = None
-    if weights.text is not None:
-        t, text_cache = text_cnn_forward(text, weights.text, text_lengths)  # (B, D)
-    if weights.visual is not None:
-        v, visual_cache = text_cnn_forward(visual, weights.visual, visual_lengths)  # (B, D)
+    similarity = similarity_cache = None
+    t, text_cache = _encode("text", text, weights.text, text_lengths)  # (B, D)
+    v, visual_cache = _encode("visual", visual, weights.visual, visual_lengths)  # (B, D)
     features = torch.cat([f for f in (t, v) if f is not None], dim=1)  # (B, 2D): t ⊕ v
     if t is not None and v is not None:
         similarity, similarity_cache = similarity_forward(t, v)  # (B,)
@@ -72,6 +104,7 @@ def safe_forward(
         logits = prediction_forward(features, weights.predictor)  # (B, 2)
     else:
         # SAFE\W: the similarity is the verdict, ŷ = 1 - s. These logits give it back through the softmax.
+        similarity = require(similarity, "similarity")
         logits = torch.stack([1 - similarity, similarity], dim=1).clamp(min=SIMILARITY_FLOOR).log()  # (B, 2)
     output = SafeOutput(t, v, logits, fake_probability(logits), similarity)
     return output, SafeCache(text_cache, visual_cache, similarity_cache, features, weights)
@@ -80,21 +113,37 @@ def safe_forward(
 def safe_backward(
     output: SafeOutput, cache: SafeCache, label: Tensor, *, alpha: float, beta: float, similarity_loss: str
 ) -> SafeWeights:
-    """Gradient of the batch mean of L = α L_p + β L_s with respect to every weight: Eqs. (12) and (14)-(18).
+    """Compute the gradient of the batch mean of L = α L_p + β L_s for every weight: Eqs. (12) and (14)-(18).
 
     Args:
-        output, cache: what `safe_forward` returned.
+        output, cache: the two results of `safe_forward`.
         label: 1 = fake, 0 = real, (B,).
         alpha, beta, similarity_loss: as in `safe_loss`.
     Returns:
         Gradients, in the shape and type of the weights.
+    Example:
+        >>> import torch
+        >>> from safe_exp.equations.windows import FilterBank
+        >>> bank = FilterBank(torch.ones(1, 1, 1), torch.zeros(1))
+        >>> text = TextCnnWeights((bank,), torch.tensor([[3.0], [4.0]]), torch.zeros(2))
+        >>> weights = SafeWeights(text, None, PredictorWeights(torch.tensor([[1.0, 0.0], [0.0, 0.0]]), -torch.ones(2)))
+        >>> weights.predictor.bias[0] = -4.0  # t = [3, 4], so both logits are -1
+        >>> output, cache = safe_forward(weights, torch.ones(1, 1, 1), None)
+        >>> label = torch.tensor([1])
+        >>> gradients = safe_backward(output, cache, label, alpha=1.0, beta=0.0, similarity_loss="real_only")
+        >>> gradients.predictor.weight.tolist()  # Eq. (12): Δy = [-1/2, 1/2], times t
+        [[-1.5, -2.0], [1.5, 2.0]]
+        >>> gradients.text.project_weight.tolist()  # Eq. (16): B = W_pᵀ Δy = [-1/2, 0], times ĉ = 1
+        [[-0.5], [0.0]]
     """
     weights, dtype = cache.weights, cache.features.dtype
     mean = 1 / max(len(label), 1)  # every article weighs 1/B in the mean
 
     def through_similarity(loss: str) -> Tensor:
-        d_similarity = mean * similarity_loss_backward(output.similarity, label, loss)  # (B,)
-        return torch.cat(similarity_backward(d_similarity, cache.similarity), dim=1).to(dtype)  # (B, 2D), Eq. (15)
+        """Carry the gradient of the mean of L_s back to t ⊕ v, (B, 2D): Eq. (15)."""
+        similarity, similarity_cache = require(output.similarity, "similarity"), require(cache.similarity, "similarity")
+        d_similarity = mean * similarity_loss_backward(similarity, label, loss)  # (B,)
+        return torch.cat(similarity_backward(d_similarity, similarity_cache), dim=1).to(dtype)
 
     d_predictor = None
     if weights.predictor is not None:
@@ -116,19 +165,54 @@ def safe_backward(
     return SafeWeights(d_text, d_visual, d_predictor)
 
 
-def map_tensors(function: Callable[..., Tensor], *structures: Any) -> Any:
-    """Apply `function` to the tensors that stand in one place of structures such as `SafeWeights`; None stays None."""
-    first = structures[0]
-    if first is None:
-        return None
-    if isinstance(first, Tensor):
-        return function(*structures)
-    parts = [map_tensors(function, *parts) for parts in zip(*structures, strict=True)]
-    return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
+def _encode(
+    name: str, sentences: Sentences | None, weights: TextCnnWeights | None, lengths: Tensor | None
+) -> tuple[Tensor, TextCnnCache] | tuple[None, None]:
+    """Run one encoder as `text_cnn_forward` does: features (B, D), and the cache; None where the variant has none."""
+    if weights is None:
+        return None, None
+    if sentences is None:
+        raise ValueError(f"{name} is None; this network reads it.")
+    return text_cnn_forward(sentences, weights, lengths)
+
+
+def require(value: Value | None, name: str) -> Value:
+    """Return a value that the network's weights call for.
+
+    Raises:
+        ValueError: it is None.
+    """
+    if value is None:
+        raise ValueError(f"{name} is None; this network reads it.")
+    return value
+
+
+def map_tensors(function: Callable[..., Any], *structures: Structure) -> Structure:
+    """Apply `function` to the tensors that stand in one place of structures such as `SafeWeights`.
+
+    Args:
+        function: takes one tensor of each structure, and returns a tensor, of any shape.
+        structures: one or more of the same form.
+    Returns:
+        The results in the same form; None stays None.
+    Example:
+        >>> import torch
+        >>> map_tensors(torch.neg, PredictorWeights(torch.ones(2, 1), torch.zeros(2))).weight.tolist()
+        [[-1.0], [-1.0]]
+    """
+    mapped = structures[0]
+    if isinstance(mapped, Tensor):
+        mapped = function(*structures)
+    elif mapped is not None:
+        tuples: Any = structures
+        kind: Any = type(mapped)
+        parts = [map_tensors(function, *place) for place in zip(*tuples, strict=True)]
+        mapped = kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+    return mapped
 
 
 def name_gradients(gradients: SafeWeights) -> dict[str, Tensor]:
-    """The gradients under the names that the parameters have in a state dict."""
+    """Name gradients as a state dict names the parameters, each in its parameter's shape."""
     return (
         name_encoder("text_encoder", gradients.text)
         | name_encoder("visual_encoder", gradients.visual)
@@ -137,7 +221,12 @@ def name_gradients(gradients: SafeWeights) -> dict[str, Tensor]:
 
 
 def name_encoder(name: str, weights: TextCnnWeights | None) -> dict[str, Tensor]:
-    """The parameters of one Text-CNN, or their gradients, as a state dict names them; of a missing one, none."""
+    """Name the parameters of one Text-CNN, or their gradients, as a state dict does; a missing one has none.
+
+    Returns:
+        For each width i `filters.<i>.weight` (K, h, E) and `.bias` (K,), then `project.weight` (D, g·K) and `.bias`
+        (D,), with `name` and a dot before each.
+    """
     named = {}
     if weights is not None:
         for i, bank in enumerate(weights.filters):
@@ -149,4 +238,5 @@ def name_encoder(name: str, weights: TextCnnWeights | None) -> dict[str, Tensor]
 
 
 def name_predictor(weights: PredictorWeights | None) -> dict[str, Tensor]:
+    """Name θ_p or its gradient as a state dict does: `predictor.weight` (2, 2D) and `predictor.bias` (2,)."""
     return {} if weights is None else {"predictor.weight": weights.weight, "predictor.bias": weights.bias}

@@ -13,7 +13,7 @@ NORM_FLOOR = 1e-8
 
 
 class SimilarityCache(NamedTuple):
-    """What `similarity_backward` reads of the forward pass."""
+    """Values of the forward pass that `similarity_backward` reads."""
 
     text_unit: Tensor  # (B, D): t₀ = t/‖t‖, or 0
     visual_unit: Tensor  # (B, D): v₀
@@ -23,7 +23,7 @@ class SimilarityCache(NamedTuple):
 
 
 def similarity_forward(text_features: Tensor, visual_features: Tensor) -> tuple[Tensor, SimilarityCache]:
-    """M_s = (1 + cos(t, v)) / 2, in [0, 1] for each article.
+    """Compute M_s = (1 + cos(t, v)) / 2, in [0, 1] for each article.
 
     Computed in float32 at least: bfloat16 has steps of 1/256 near 1, too coarse for the logarithm that follows.
 
@@ -34,6 +34,11 @@ def similarity_forward(text_features: Tensor, visual_features: Tensor) -> tuple[
         Similarity (B,), and what `similarity_backward` needs.
     Raises:
         ValueError: the two shapes differ.
+    Example:
+        >>> import torch
+        >>> similarity, _ = similarity_forward(torch.tensor([[3.0, 4.0]]), torch.tensor([[4.0, 3.0]]))
+        >>> print(f"{similarity.item():.2f}")  # cos = 24 / (5 · 5) = 0.96
+        0.98
     """
     if text_features.shape != visual_features.shape:
         raise ValueError(
@@ -51,6 +56,13 @@ def similarity_backward(d_similarity: Tensor, cache: SimilarityCache) -> tuple[T
 
     ∂M_s/∂t = (v₀ - (2s-1) t₀) / 2‖t‖, v by symmetry. With ∂L_s/∂M_s = -(1-y)/s this is the printed
     (1-y)/(2s‖t‖) · ((2s-1) t₀ - v₀).
+
+    Example:
+        >>> import torch
+        >>> _, cache = similarity_forward(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 1.0]]))
+        >>> d_text, d_visual = similarity_backward(torch.ones(1), cache)  # cos = 0: v₀ / 2‖t‖ and t₀ / 2‖v‖
+        >>> d_text.tolist(), d_visual.tolist()
+        ([[0.0, 0.25]], [[0.5, 0.0]])
     """
     cosine = cache.cosine[:, None]  # (B, 1)
     d_cosine = 0.5 * d_similarity[:, None]  # (B, 1)
@@ -60,9 +72,19 @@ def similarity_backward(d_similarity: Tensor, cache: SimilarityCache) -> tuple[T
 
 
 def unit_vectors(features: Tensor) -> tuple[Tensor, Tensor]:
-    """t₀ = t/‖t‖ (…, D) and ‖t‖ (…, 1), in float32 at least; under NORM_FLOOR they are 0 and infinity.
+    """Compute t₀ = t/‖t‖ and ‖t‖, in float32 at least; where ‖t‖ is below NORM_FLOOR they are 0 and infinity.
 
     An infinite norm makes every quotient by it 0, here, in Eq. (15) and in autograd alike.
+
+    Args:
+        features: t, (…, D).
+    Returns:
+        t₀ (…, D) and ‖t‖ (…, 1).
+    Example:
+        >>> import torch
+        >>> unit, norm = unit_vectors(torch.tensor([[0.0, 4.0], [0.0, 0.0]]))
+        >>> unit.tolist(), norm.tolist()
+        ([[0.0, 1.0], [0.0, 0.0]], [[4.0], [inf]])
     """
     features = features.to(torch.promote_types(features.dtype, torch.float32))
     norm = torch.linalg.vector_norm(features, dim=-1, keepdim=True)  # (…, 1)

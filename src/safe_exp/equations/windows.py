@@ -1,14 +1,15 @@
-"""The scores w · x^{i:i+h-1} of every window, and the best one: all but the projection of the Text-CNN's forward pass.
+"""Scores w · x^{i:i+h-1} of every window of words, and each filter's best window: the Text-CNN before its projection.
 
-There are two ways to the same scores. `convolve` takes word vectors as they stand in the sentences. `convolve_words`
-takes word numbers and a table: a word's products with the filters are computed once, however often it occurs, and a
-window's score is a sum of h of them. A batch of 64 articles of 130 words holds about 2,000 different words, not 8,320.
+Two functions compute the same scores. `convolve` takes word vectors as they stand in the sentences. `convolve_words`
+takes word numbers and a table: each row of the table meets the filters once, however often its word occurs, and a
+window's score is a sum of h products. A batch of 64 articles of 130 words holds about 2,000 different words, not 8,320.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from itertools import accumulate
+from typing import NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -23,14 +24,37 @@ class FilterBank(NamedTuple):
 
 
 class Words(NamedTuple):
-    """Sentences as rows of a table of word vectors."""
+    """Sentences as rows of a table of word vectors.
+
+    Example:
+        >>> import torch
+        >>> vectors = torch.tensor([[0.0, 0.0], [1.0, 2.0], [3.0, 4.0]])
+        >>> words = Words(vectors, tokens=torch.tensor([[2, 1, 2, 0]]))
+        >>> words.vectors[words.tokens].tolist()  # the same sentence as word vectors (1, 4, 2)
+        [[[3.0, 4.0], [1.0, 2.0], [3.0, 4.0], [0.0, 0.0]]]
+    """
 
     vectors: Tensor  # (V, E), row 0 = padding, all zeros
     tokens: Tensor  # (B, L) int64, rows of `vectors`
 
 
+Sentences: TypeAlias = Tensor | Words  # word vectors (B, L, E), or their numbers (B, L) and a table
+
+
 def convolve(embedded: Tensor, filters: Sequence[FilterBank]) -> Iterator[Tensor]:
-    """Scores of every window before the bias, (B, L - h + 1, K) for each width, from word vectors (B, L, E)."""
+    """Compute the score of every window, before the bias, from word vectors.
+
+    Args:
+        embedded: word vectors (B, L, E), L at least the widest window.
+        filters: one bank for each width h, weight (K, h, E).
+    Yields:
+        Scores (B, L - h + 1, K) of each width.
+    Example:
+        >>> import torch
+        >>> bank = FilterBank(torch.tensor([[[1.0], [10.0]]]), torch.zeros(1))  # K = 1, h = 2, E = 1
+        >>> next(convolve(torch.tensor([[[1.0], [2.0], [3.0]]]), [bank])).tolist()  # 1 · 1 + 10 · 2, 1 · 2 + 10 · 3
+        [[[21.0], [32.0]]]
+    """
     # (B, L, E) and (K, h, E) are the channels-last forms of an image of height 1: nothing is copied, and the scores
     # come out with the filters side by side, which is how `best_windows` reads them fastest.
     image = embedded.transpose(1, 2)[:, :, None]  # (B, E, 1, L)
@@ -40,7 +64,22 @@ def convolve(embedded: Tensor, filters: Sequence[FilterBank]) -> Iterator[Tensor
 
 
 def convolve_words(words: Words, filters: Sequence[FilterBank]) -> Iterator[Tensor]:
-    """The same scores from word numbers: each row of the table meets the filters once, all widths in one product."""
+    """Compute the scores of `convolve` from word numbers and their table.
+
+    Each row of the table meets the filters once, all widths in one product.
+
+    Args:
+        words: table (V, E) and word numbers (B, L), L at least the widest window.
+        filters: one bank for each width h, weight (K, h, E).
+    Returns:
+        Scores (B, L - h + 1, K) of each width.
+    Example:
+        >>> import torch
+        >>> bank = FilterBank(torch.tensor([[[1.0], [10.0]]]), torch.zeros(1))
+        >>> words = Words(torch.tensor([[0.0], [1.0], [2.0], [3.0]]), torch.tensor([[1, 2, 3]]))
+        >>> next(convolve_words(words, [bank])).tolist()
+        [[[21.0], [32.0]]]
+    """
     widths = [bank.weight.shape[1] for bank in filters]
     rows = torch.cat([bank.weight.transpose(0, 1) for bank in filters])  # (Σh, K, E): row j of every filter
     products = F.linear(words.vectors, rows.flatten(0, 1)).view(-1, rows.shape[1])  # (V·Σh, K)
@@ -48,10 +87,23 @@ def convolve_words(words: Words, filters: Sequence[FilterBank]) -> Iterator[Tens
 
 
 def window_sums(tokens: Tensor, products: Tensor, widths: Sequence[int]) -> Iterator[Tensor]:
-    """Scores (B, L - h + 1, K) for each width, from a word's products with row j of every filter, (V·Σh, K)."""
+    """Sum the products of each window's words with the filters' rows.
+
+    Args:
+        tokens: word numbers (B, L).
+        products: of each word with row j of every filter, the rows of all widths one after the other, (V·Σh, K).
+        widths: h of each bank.
+    Yields:
+        Scores (B, L - h + 1, K) of each width.
+    Example:
+        >>> import torch
+        >>> products = torch.tensor([[0.0], [0.0], [1.0], [10.0], [2.0], [20.0]])  # of words 0, 1, 2 with rows 0, 1
+        >>> next(window_sums(torch.tensor([[1, 2, 2]]), products, widths=[2])).tolist()  # 1 + 20, 2 + 20
+        [[[21.0], [22.0]]]
+    """
     (batch, length), num_filters = tokens.shape, products.shape[1]
     first = tokens * sum(widths)  # (B, L): where a word's products begin
-    for width, offset in zip(widths, _running_sum(widths), strict=True):
+    for width, offset in zip(widths, accumulate(widths[:-1], initial=0), strict=True):
         places = torch.arange(offset, offset + width, device=first.device)
         summed = first.unfold(1, width, 1) + places  # (B, L - h + 1, h)
         scores = F.embedding_bag(summed.flatten(0, 1), products, mode="sum")  # (B · (L - h + 1), K)
@@ -59,12 +111,20 @@ def window_sums(tokens: Tensor, products: Tensor, widths: Sequence[int]) -> Iter
 
 
 def best_windows(scores: Tensor, lengths: Tensor | None, width: int) -> tuple[Tensor, Tensor]:
-    """The highest score of each filter and where its window begins, both (B, K); of equal ones the first.
+    """Find the highest score of each filter and the place where its window begins; of equal scores the first.
 
     Args:
         scores: (B, L - h + 1, K); may be overwritten.
         lengths: words in each sentence (B,); windows past n - h + 1 do not count. None: all count.
         width: h.
+    Returns:
+        Values (B, K), and positions (B, K) int64.
+    Example:
+        >>> import torch
+        >>> scores = torch.tensor([[[21.0], [32.0]], [[21.0], [32.0]]])
+        >>> values, positions = best_windows(scores, lengths=torch.tensor([3, 2]), width=2)
+        >>> values.tolist(), positions.tolist()  # two words hold one window of two
+        ([[32.0], [21.0]], [[1], [0]])
     """
     if lengths is not None:
         windows = (lengths - width + 1).clamp(min=1)  # (B,)
@@ -73,7 +133,8 @@ def best_windows(scores: Tensor, lengths: Tensor | None, width: int) -> tuple[Te
         never = torch.zeros_like(missing, dtype=scores.dtype).masked_fill_(missing, -torch.inf)
         scores = scores.add_(never[:, :, None])
     if scores.device.type != "cpu":  # the pooling's derivative has no deterministic kernel there
-        return scores.max(dim=1)
+        highest = scores.max(dim=1)
+        return highest.values, highest.indices
     # Pooling finds value and place in one vectorised pass; `max` with its indices takes several times as long.
     values, positions = F.max_pool2d(
         scores.transpose(1, 2)[:, :, None], (1, scores.shape[1]), return_indices=True
@@ -82,16 +143,23 @@ def best_windows(scores: Tensor, lengths: Tensor | None, width: int) -> tuple[Te
 
 
 def distinct_words(words: Words) -> Words:
-    """The same sentences over a table of their own words alone, unless the one there is is small already."""
+    """Reduce the table to the words that occur, unless it is small already; the sentences stay the same.
+
+    Args:
+        words: table (V, E) and word numbers (B, L).
+    Returns:
+        A table (V', E) with V' <= V, and word numbers (B, L).
+    Example:
+        >>> import torch
+        >>> few = distinct_words(Words(torch.arange(9.0)[:, None], torch.tensor([[7, 0, 7]])))
+        >>> few.vectors.tolist(), few.tokens.tolist()
+        ([[0.0], [7.0]], [[1, 0, 1]])
+    """
     vectors, tokens = words
-    if 4 * len(vectors) <= tokens.numel():  # as many different words would be expected; to look for them costs as much
+    if 4 * len(vectors) <= tokens.numel():  # then most of its words occur, and the search costs as much as it saves
         return words
     occurs = torch.zeros(len(vectors), dtype=torch.bool, device=tokens.device)
     occurs[tokens.flatten()] = True
     numbers = occurs.cumsum(0) - 1  # (V,): a word's row among those that occur
     own = vectors.index_select(0, occurs.nonzero()[:, 0])  # copies whole rows, which vectors[occurs] does not
     return Words(own, numbers.index_select(0, tokens.flatten()).view_as(tokens))
-
-
-def _running_sum(widths: Sequence[int]) -> list[int]:
-    return [sum(widths[:i]) for i in range(len(widths))]

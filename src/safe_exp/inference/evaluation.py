@@ -14,7 +14,7 @@ from safe_exp.config.figure_names import BEST
 from safe_exp.data.labelled_folder import encode_folder
 from safe_exp.data.reading.articles import count_reasons
 from safe_exp.data.reading.readers import readers
-from safe_exp.network.variants import embedded, variants
+from safe_exp.network.variants import embed_batch, variants
 from safe_exp.runs.open_run import open_run
 from safe_exp.runs.processes import is_first_process
 from safe_exp.runs.stored import no_calibration
@@ -52,7 +52,7 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
         )  # fmt: skip
     scores = SplitScores()
     for batch in scored.loader:
-        scores.update(batch, network(**embedded(model, batch, artifacts.text_vectors, artifacts.visual_vectors)))
+        scores.update(batch, network(**embed_batch(model, batch, artifacts.text_vectors, artifacts.visual_vectors)))
     split, judgement = scores.scored(), Judgement(stored.calibration, config.threshold)
     if config.threshold == BEST and stored.calibration is None:
         raise UserError(f"threshold=best: {no_calibration(stored)} Give a number, such as 0.5.")

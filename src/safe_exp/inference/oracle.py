@@ -28,7 +28,7 @@ from safe_exp.data.reading.lines import LineReader, arriving_lines
 from safe_exp.data.reading.readers import build_reader
 from safe_exp.equations import SafeOutput, Words
 from safe_exp.inference.rendering import Explainer
-from safe_exp.network.variants import embedded, variants
+from safe_exp.network.variants import embed_batch, variants
 from safe_exp.runs.open_run import open_run
 from safe_exp.runs.stored import StoredRun, no_calibration
 from safe_exp.system.errors import UserError
@@ -94,7 +94,7 @@ class Oracle:
         if not articles:
             return []
         batch = make_batch(articles)
-        arguments = embedded(self.model, batch, self.text_vectors, self.visual_vectors, occurring_words)
+        arguments = embed_batch(self.model, batch, self.text_vectors, self.visual_vectors, occurring_words)
         output, cache = self.variant.forward(self.network, **arguments)
         answers = [self._answer(article.id, output, row) for row, article in enumerate(articles)]
         if self.explainer is not None:

@@ -1,20 +1,22 @@
-"""ReleasedNetwork: the architecture of the authors' released code; its arithmetic is `safe_exp.equations.released`."""
+"""ReleasedNetwork: the architecture of the authors' released code; the arithmetic is `safe_exp.equations.released`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from safe_exp.equations.prediction import PredictorWeights
-from safe_exp.equations.released import ReleasedWeights, Sentences, released_forward
+from safe_exp.equations.released import ReleasedWeights, released_forward
 from safe_exp.equations.safe import SafeOutput
+from safe_exp.equations.windows import Sentences
 from safe_exp.network.safe_network import TextCnn, check_sizes, initialise
 
 
 class ReleasedNetwork(nn.Module):
-    """Headline, body and image's sentence behind one shared linear map.
+    """Three Text-CNNs, for headline, body and the sentence of the image, behind one shared linear map of the words.
 
     `state_dict` keys: `word_map.weight` (M, E), `predictor.weight` (2, 3D), `predictor.bias` (2), and for
     `text_encoder.headline`, `text_encoder.body` and `visual_encoder` those of a Text-CNN over words of M numbers:
@@ -22,10 +24,18 @@ class ReleasedNetwork(nn.Module):
 
     Args:
         vector_dim: E, numbers in a word vector.
-        word_dim: M, numbers that each is mapped to; the released code's 32.
+        word_dim: M, numbers in a mapped word vector; 32 in the released code.
         filter_sizes, num_filters, feature_dim: as in SafeNetwork.
     Raises:
         ValueError: a size is below 1, or H is empty.
+    Example:
+        >>> import torch
+        >>> net = ReleasedNetwork(vector_dim=6, word_dim=3, filter_sizes=[2, 3], num_filters=2, feature_dim=4)
+        >>> net.word_map.weight.shape, net.predictor.weight.shape  # (M, E) and (2, 3D)
+        (torch.Size([3, 6]), torch.Size([2, 12]))
+        >>> out = net(headline=torch.rand(8, 5, 6), body=torch.rand(8, 20, 6), visual=torch.rand(8, 7, 6))
+        >>> out.text_features.shape, out.visual_features.shape, out.probability.shape
+        (torch.Size([8, 8]), torch.Size([8, 4]), torch.Size([8]))
     """
 
     def __init__(
@@ -51,7 +61,16 @@ class ReleasedNetwork(nn.Module):
         body_lengths: Tensor | None = None,
         visual_lengths: Tensor | None = None,
     ) -> SafeOutput:
-        """Features, verdict and similarity of a batch of articles; arguments as in `released_forward`."""
+        """Compute features, verdict and similarity of a batch of articles; differentiable by autograd.
+
+        Args:
+            headline, body, visual: word vectors (B, L, E), each with its own L, or `Words`: their numbers and a table.
+            headline_lengths, body_lengths, visual_lengths: words in each sentence (B,), or None for all of L.
+        Returns:
+            h ⊕ b (B, 2D), v (B, D), logits (B, 2), ŷ and s (B,).
+        Raises:
+            ValueError: a shape does not fit; the message gives both.
+        """
         output, _ = released_forward(
             self.weights(), headline, body, visual, headline_lengths, body_lengths, visual_lengths
         )
@@ -59,10 +78,11 @@ class ReleasedNetwork(nn.Module):
 
     def weights(self) -> ReleasedWeights:
         """The parameters in the structure that `safe_exp.equations.released` reads."""
+        text_encoder = cast("Mapping[str, TextCnn]", self.text_encoder)  # a ModuleDict is typed as modules of any kind
         return ReleasedWeights(
             self.word_map.weight,
-            self.text_encoder["headline"].weights(),
-            self.text_encoder["body"].weights(),
+            text_encoder["headline"].weights(),
+            text_encoder["body"].weights(),
             self.visual_encoder.weights(),
             PredictorWeights(self.predictor.weight, self.predictor.bias),
         )
@@ -71,15 +91,21 @@ class ReleasedNetwork(nn.Module):
 def split_title(
     text: Tensor, lengths: Tensor, title_lengths: Tensor, headline_words: int, body_words: int
 ) -> dict[str, Tensor]:
-    """A text of title and body as the two sentences that ReleasedNetwork reads.
+    """Split texts into headline and body, the two sentences that ReleasedNetwork reads.
 
     Args:
         text: word numbers, the title's first, (B, L).
         lengths: words in each text (B,).
-        title_lengths: how many of them are the title's (B,); the others are the body's.
-        headline_words, body_words: longer ones are cut.
+        title_lengths: words of the title, with which the text begins, (B,); the others are the body's.
+        headline_words, body_words: longer headlines and bodies are cut.
     Returns:
         `headline` (B, ≤ headline_words), `body` (B, ≤ body_words), `headline_lengths` and `body_lengths` (B,).
+    Example:
+        >>> import torch
+        >>> text, lengths, title_lengths = torch.tensor([[7, 8, 9, 5, 6]]), torch.tensor([5]), torch.tensor([3])
+        >>> split = split_title(text, lengths, title_lengths, headline_words=2, body_words=4)  # 9 is cut off the title
+        >>> split["headline"].tolist(), split["body"][:, : split["body_lengths"].item()].tolist()
+        ([[7, 8]], [[5, 6]])
     """
     length = text.shape[1]
     title_lengths = title_lengths.minimum(lengths)  # a title may fill all that a text was cut to

@@ -1,8 +1,9 @@
-"""SafeNetwork: owns the parameters and the forward pass; the arithmetic is `safe_exp.equations`."""
+"""SafeNetwork: SAFE's parameters and forward pass; the arithmetic is `safe_exp.equations`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +11,13 @@ from torch import Tensor, nn
 from safe_exp.equations.prediction import PredictorWeights
 from safe_exp.equations.safe import SafeOutput, SafeWeights, safe_forward
 from safe_exp.equations.text_cnn import TextCnnWeights
-from safe_exp.equations.windows import FilterBank, Words
+from safe_exp.equations.windows import FilterBank, Sentences
 
 VARIANTS = ("safe", "text_only", "visual_only", "no_similarity", "similarity_only")
 
 
-class Filters(nn.Module):
-    """The K convolution filters of one window width."""
+class _Filters(nn.Module):
+    """The K filters of one window width h: weight (K, h, E), bias (K,)."""
 
     def __init__(self, num_filters: int, width: int, dim: int) -> None:
         super().__init__()
@@ -26,16 +27,18 @@ class Filters(nn.Module):
 
 
 class TextCnn(nn.Module):
-    """M_t or M_v: the parameters of one Text-CNN."""
+    """M_t or M_v: the parameters of one Text-CNN, for words of `dim` numbers."""
 
     def __init__(self, dim: int, filter_sizes: Sequence[int], num_filters: int, feature_dim: int) -> None:
         super().__init__()
-        self.filters = nn.ModuleList(Filters(num_filters, width, dim) for width in filter_sizes)
+        self.filters = nn.ModuleList(_Filters(num_filters, width, dim) for width in filter_sizes)
         self.project = nn.Linear(len(filter_sizes) * num_filters, feature_dim)
         initialise(self.project.weight, self.project.bias, fan_in=self.project.in_features)
 
     def weights(self) -> TextCnnWeights:
-        banks = tuple(FilterBank(bank.weight, bank.bias) for bank in self.filters)
+        """The parameters in the structure that `safe_exp.equations.text_cnn` reads."""
+        filters = cast("Iterable[_Filters]", self.filters)  # a ModuleList is typed as modules of any kind
+        banks = tuple(FilterBank(bank.weight, bank.bias) for bank in filters)
         return TextCnnWeights(banks, self.project.weight, self.project.bias)
 
 
@@ -44,7 +47,7 @@ class SafeNetwork(nn.Module):
 
     `state_dict` keys: `predictor.weight` (2, 2D), `predictor.bias` (2), and for `text_encoder` and `visual_encoder`
     `.filters.<i>.weight` (K, h_i, E), `.filters.<i>.bias` (K), `.project.weight` (D, g·K), `.project.bias` (D).
-    A variant lacks the parts that it does without; with one encoder the predictor's weight is (2, D).
+    A variant has no parameters for a part that it does without; with one encoder the predictor's weight is (2, D).
 
     Args:
         text_dim, visual_dim: E and Ev, numbers in a word vector of the text and of the image's sentence.
@@ -54,6 +57,14 @@ class SafeNetwork(nn.Module):
         variant: one of VARIANTS; `no_similarity` differs from `safe` in the loss alone (β = 0).
     Raises:
         ValueError: a size is below 1, H is empty, or the variant is unknown.
+    Example:
+        >>> import torch
+        >>> net = SafeNetwork(text_dim=5, visual_dim=6, filter_sizes=[3, 4], num_filters=2, feature_dim=7)
+        >>> net.predictor.weight.shape, net.text_encoder.project.weight.shape  # (2, 2D) and (D, g·K)
+        (torch.Size([2, 14]), torch.Size([7, 4]))
+        >>> out = net(text=torch.rand(8, 12, 5), visual=torch.rand(8, 9, 6), text_lengths=torch.arange(8) + 5)
+        >>> out.text_features.shape, out.logits.shape, out.probability.shape, out.similarity.shape
+        (torch.Size([8, 7]), torch.Size([8, 2]), torch.Size([8]), torch.Size([8]))
     """
 
     def __init__(
@@ -82,20 +93,22 @@ class SafeNetwork(nn.Module):
 
     def forward(
         self,
-        text: Tensor | Words | None,
-        visual: Tensor | Words | None,
+        text: Sentences | None,
+        visual: Sentences | None,
         text_lengths: Tensor | None = None,
         visual_lengths: Tensor | None = None,
     ) -> SafeOutput:
-        """Features, verdict and similarity of a batch of articles; differentiable by autograd.
+        """Compute features, verdict and similarity of a batch of articles; differentiable by autograd.
 
         Args:
             text: title and body as word vectors (B, L, E), or as `Words`, their numbers and a table; not read by
-                `visual_only`.
-            visual: the image's sentence (B, Lv, Ev) alike; not read by `text_only`.
+                `visual_only`, and possibly None there.
+            visual: the sentence that describes the image, (B, Lv, Ev) or `Words`; not read by `text_only`.
             text_lengths, visual_lengths: words before the padding (B,), or None for all of L.
+        Returns:
+            t and v (B, D), logits (B, 2), ŷ and s (B,).
         Raises:
-            ValueError: a shape does not fit; the message gives both.
+            ValueError: a shape does not fit, and the message gives both; or sentences that are read are None.
         """
         output, _ = safe_forward(self.weights(), text, visual, text_lengths, visual_lengths)
         return output
@@ -112,6 +125,7 @@ class SafeNetwork(nn.Module):
 
 
 def initialise(weight: Tensor, bias: Tensor, fan_in: int) -> None:
+    """Draw a weight and a bias of any shape, in place, uniformly from ±1/√fan_in."""
     # Algorithm 1 says "randomly initialize" and no more; we take PyTorch's default for convolutions and linear maps.
     bound = fan_in**-0.5
     nn.init.uniform_(weight, -bound, bound)
@@ -119,6 +133,11 @@ def initialise(weight: Tensor, bias: Tensor, fan_in: int) -> None:
 
 
 def check_sizes(filter_sizes: Sequence[int], **sizes: int) -> None:
+    """Refuse sizes that no network can have.
+
+    Raises:
+        ValueError: H is empty, or a size or width is below 1; the message names it.
+    """
     if not filter_sizes:
         raise ValueError("filter_sizes is empty; give at least one window width, such as [3, 4].")
     for name, size in (*sizes.items(), *(("filter_sizes", width) for width in filter_sizes)):

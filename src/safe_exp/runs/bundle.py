@@ -93,7 +93,7 @@ def open_bundle(path: Path) -> StoredRun:
                 raise ValueError(f"{wrong} has numbers of type {types[wrong]}")
             tensors = {name: file.get_tensor(name) for name in shapes}
         codebook = _codebook(tensors, content["codebook"], manifest)
-        calibration = None if content["calibration"] is None else Calibration.of(content["calibration"])
+        calibration = None if content["calibration"] is None else Calibration.from_plain(content["calibration"])
     except Exception as error:  # safetensors and OmegaConf have their own; a stranger's JSON can raise any
         raise UserError(
             f"run={path}: this file is no bundle that can be used ({first_line(error)}). Expected one that "

@@ -68,11 +68,11 @@ def resumed_config(run: Path, config_name: str) -> DictConfig:
 
 def train_further(run: Path) -> None:
     """From here on the resumed run is one that trains: what this command added holds for later resumes too."""
-    from safe_exp.scoring.calibration import FILE  # scipy takes its time, and --help needs none of it
+    from safe_exp.scoring.calibration import CALIBRATION_FILE  # scipy is slow to import, and --help needs none of it
 
     # The figures of a run that had finished go first. Killed between the two, it is a run that has ended.
     (run / "metrics.json").unlink(missing_ok=True)
-    (run / "artifacts" / FILE).unlink(missing_ok=True)  # of a checkpoint that may soon not be the best one
+    (run / "artifacts" / CALIBRATION_FILE).unlink(missing_ok=True)  # of a checkpoint that may soon not be the best one
     if _additions():
         with whole_file(run / ADDITIONS) as draft:
             OmegaConf.save(OmegaConf.create(_merged(_kept_additions(run), _additions())), draft)

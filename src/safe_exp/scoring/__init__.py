@@ -1,1 +1,1 @@
-"""The figures of metrics.json, and how far to trust them."""
+"""The figures of metrics.json, their intervals, and the calibration that validation gives."""

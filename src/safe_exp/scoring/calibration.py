@@ -1,11 +1,10 @@
-"""What validation teaches about a run's scores: how far to trust them, where to cut, how to join both scorers.
+"""Calibration: the temperature, the thresholds and the combination of both scorers, fitted on validation articles.
 
-Everything is fitted on validation articles alone, so test figures that use it stay honest; validation's own are then a
-little flattered. Three things, each small enough to be said in a line of JSON:
+Test figures that use them stay honest; validation's own are then a little flattered.
 
-- the temperature T of Guo et al. 2017: σ(logit / T) is the calibrated probability. No verdict at 0.5 changes with it;
-- for each scorer the threshold with the highest macro F1. The run uses it only when it is asked to (`threshold=best`);
-- the combination of M_p's logit and M_s by logistic regression, a third scorer beside `prediction` and `similarity`.
+- The temperature T of Guo et al. 2017: σ(logit / T) is the calibrated probability. No verdict at 0.5 changes with it.
+- For each scorer the threshold with the highest macro F1. A run uses it only where it is asked to (`threshold=best`).
+- The combination of M_p's logit and M_s by logistic regression, a third scorer beside `prediction` and `similarity`.
 """
 
 from __future__ import annotations
@@ -24,57 +23,75 @@ from safe_exp.config.figure_names import THRESHOLD
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import write_json
 
-FILE = "calibration.json"  # in artifacts/
-TEMPERATURES = 0.05, 20.0  # where the classes are told apart without a fault, the likeliest temperature would be 0
+CALIBRATION_FILE = "calibration.json"  # in artifacts/
+TEMPERATURE_BOUNDS = 0.05, 20.0  # of classes that are separated without an error the likeliest temperature would be 0
 
 
 @dataclass(frozen=True)
 class Combination:
-    """The probability of fake from logit and similarity: σ(a · logit + b · s + c)."""
+    """The probability of fake from logit and similarity: σ(a · logit + b · s + c).
+
+    Example:
+        >>> import numpy as np
+        >>> combination = Combination(logit=1.0, similarity=-2.0, constant=1.0)
+        >>> combination.score(logit=np.array([0.0]), similarity=np.array([0.5])).tolist()  # σ(0 - 1 + 1)
+        [0.5]
+    """
 
     logit: float  # a
     similarity: float  # b; below 0 where unlike text and image speak for fake
     constant: float  # c
 
     def score(self, logit: np.ndarray, similarity: np.ndarray) -> np.ndarray:
-        return expit(self.logit * logit + self.similarity * similarity + self.constant)  # (N,)
+        """Compute the probability of fake, (N,), from logits and similarities, (N,)."""
+        probability: np.ndarray = expit(self.logit * logit + self.similarity * similarity + self.constant)
+        return probability
 
 
 @dataclass(frozen=True)
 class Calibration:
-    temperature: float
+    """The three things fitted on validation."""
+
+    temperature: float  # T
     thresholds: dict[str, float]  # by scorer; a score above it is the verdict "fake"
     combination: Combination | None  # None for a variant with one scorer
-    articles: int  # that it was fitted on
+    articles: int  # number of articles that it was fitted on
 
     def probability(self, logit: np.ndarray) -> np.ndarray:
-        """The calibrated probability of fake, (N,)."""
-        return expit(np.asarray(logit, np.float64) / self.temperature)
+        """Compute the calibrated probability of fake, (N,) float64, from logits (N,)."""
+        probability: np.ndarray = expit(np.asarray(logit, np.float64) / self.temperature)
+        return probability
 
     def plain(self) -> dict[str, Any]:
+        """The calibration as JSON holds it."""
         return asdict(self)
 
     def save(self, folder: Path) -> None:
-        write_json(Path(folder) / FILE, self.plain())
+        """Write CALIBRATION_FILE into `folder`."""
+        write_json(Path(folder) / CALIBRATION_FILE, self.plain())
 
     @classmethod
     def load(cls, folder: Path) -> Calibration | None:
-        """What `save` wrote; None where a run has none, as one of an older version or one without both classes.
+        """Read CALIBRATION_FILE; None where a run has none: an older version made it, or validation lacked a class.
 
         Raises:
             UserError: the file is damaged.
         """
-        path = Path(folder) / FILE
+        path = Path(folder) / CALIBRATION_FILE
         if not path.exists():
             return None
         try:
-            return cls.of(json.loads(path.read_text(encoding="utf-8")))
+            return cls.from_plain(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise UserError(f"{path}: the calibration cannot be read ({error}). Was the copy complete?") from error
 
     @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> Calibration:
-        """From what `plain` gave; raises ValueError, TypeError or KeyError for anything else."""
+    def from_plain(cls, plain: Mapping[str, Any]) -> Calibration:
+        """Build a calibration from the result of `plain`.
+
+        Raises:
+            ValueError, TypeError, KeyError: a part is missing, of another kind, or out of its bounds.
+        """
         combination = plain["combination"]
         found = cls(
             float(plain["temperature"]),
@@ -97,15 +114,15 @@ class Calibration:
 def fit_calibration(
     logit: np.ndarray, similarity: np.ndarray | None, label: np.ndarray, combines: bool
 ) -> Calibration | None:
-    """Everything above, from the validation articles.
+    """Fit temperature, thresholds and combination on the validation articles.
 
     Args:
         logit: ln ŷ/(1-ŷ), (N,).
-        similarity: s, (N,), or None.
+        similarity: s, (N,); None for a variant that compares nothing.
         label: 1 = fake, (N,).
-        combines: whether M_p and M_s are two scorers; in SAFE\\W they are one.
+        combines: M_p and M_s are two scorers, which can be joined; in SAFE\\W they are one.
     Returns:
-        None when a class is missing or a score is not finite: nothing can be learned then.
+        The calibration; None where a class is missing or a score is not finite, so that nothing can be fitted.
     """
     scores = [logit] if similarity is None else [logit, similarity]
     if len(np.unique(label)) < 2 or not all(np.isfinite(score).all() for score in scores):
@@ -121,35 +138,44 @@ def fit_calibration(
 
 
 def fit_temperature(logit: np.ndarray, label: np.ndarray) -> float:
-    """T that makes the labels likeliest under σ(logit / T), within TEMPERATURES.
+    """Find the T that makes the labels likeliest under σ(logit / T), within TEMPERATURE_BOUNDS.
 
     The loss is convex in 1/T, so there is one minimum.
 
     Args:
         logit: (N,) finite.
         label: 1 = fake, (N,), of both classes.
+    Example:
+        >>> import numpy as np
+        >>> temperature = fit_temperature(logit=np.full(4, 2.0), label=np.array([1, 1, 1, 0]))
+        >>> print(f"{temperature:.4f}")  # σ(2 / T) = 3/4, T = 2 / ln 3
+        1.8205
     """
-    from scipy.optimize import minimize_scalar  # who only asks a run waits for no import of it
+    from scipy.optimize import minimize_scalar  # slow to import, and only needed here
 
     sign = np.where(label == 1, 1.0, -1.0)
 
     def loss(inverse: float) -> float:
+        """Compute the mean log loss at T = 1 / `inverse`."""
         return float(np.logaddexp(0, -sign * logit * inverse).mean())
 
-    low, high = TEMPERATURES
+    low, high = TEMPERATURE_BOUNDS
     found = minimize_scalar(loss, bounds=(1 / high, 1 / low), method="bounded", options={"xatol": 1e-9})
     return float(1 / found.x)
 
 
 def best_threshold(score: np.ndarray, label: np.ndarray) -> float:
-    """The threshold with the highest macro F1; of equally good ones the nearest to THRESHOLD.
+    """Find the threshold with the highest macro F1; of equally good ones the nearest to THRESHOLD.
 
-    Thresholds lie half-way between neighbouring scores; THRESHOLD is one of the candidates, so that where nothing is
-    better nothing is changed.
+    Candidates lie half-way between neighbouring scores. THRESHOLD is one too, and stays where none is better.
 
     Args:
         score: in [0, 1], high for fake, (N,).
         label: 1 = fake, (N,).
+    Example:
+        >>> import numpy as np
+        >>> round(best_threshold(score=np.array([0.6, 0.7, 0.9]), label=np.array([0, 0, 1])), 4)
+        0.8
     """
     order = np.argsort(score, kind="stable")
     ascending, fake = score[order].astype(np.float64), (label[order] == 1).astype(np.int64)
@@ -168,16 +194,22 @@ def best_threshold(score: np.ndarray, label: np.ndarray) -> float:
 
 
 def fit_combination(logit: np.ndarray, similarity: np.ndarray, label: np.ndarray) -> Combination:
-    """Logistic regression on both scorers, each brought to mean 0 and variance 1, with scikit-learn's default penalty.
+    """Fit a logistic regression on both scorers, each brought to mean 0 and variance 1.
 
-    Without a penalty separable classes would have no solution, and validation splits are small.
+    The penalty is scikit-learn's default. Without one separable classes have no solution, and validation splits are
+    small.
+
+    Args:
+        logit: ln ŷ/(1-ŷ), (N,) finite.
+        similarity: s, (N,) finite.
+        label: 1 = fake, (N,), of both classes.
     """
     from sklearn.linear_model import LogisticRegression
 
     features = np.stack([logit, similarity], axis=1).astype(np.float64)  # (N, 2)
     mean, scale = features.mean(axis=0), features.std(axis=0)
-    scale[scale < 1e-12] = 1.0  # a scorer that says the same of everything tells nothing
-    # Newton's method goes on to the minimum; the default stops where the path to it has led.
+    scale[scale < 1e-12] = 1.0  # a scorer with the same score for every article
+    # Newton's method reaches the minimum; the default solver stops at a point that depends on its path.
     fitted = LogisticRegression(solver="newton-cholesky", tol=1e-10).fit((features - mean) / scale, label)
     weights = fitted.coef_[0] / scale  # (2,)
     return Combination(float(weights[0]), float(weights[1]), float(fitted.intercept_[0] - weights @ mean))

@@ -1,12 +1,12 @@
-"""How far a run's test figures could have come out otherwise by the choice of test articles alone: the bootstrap.
+"""Bootstrap intervals of a run's test figures: their spread over the choice of test articles.
 
 Articles are drawn with replacement, as many as there are, and every figure is computed again for each such resample
-(Efron 1979); an interval holds the middle 95 % of what comes out, by percentiles. It says nothing of the choice of
-training articles or of the seed, for which conf/sweep/seeds and conf/sweep/folds are there. A resample is a vector of
-counts, so a figure of all resamples is a few sums over counted articles.
+(Efron 1979). An interval holds the middle 95 % of the results, by percentiles. It does not cover the choice of training
+articles or of the seed, for which conf/sweep/seeds and conf/sweep/folds are there. A resample is a vector of counts, so
+a figure of all resamples is a few sums over counted articles.
 
-The calibration error alone needs more: chance adds to it, and adds once more in a resample, so that its interval would
-lie above the figure. By as much as the resamples' mean is above the figure it is moved down.
+The calibration error needs a correction: chance adds to it, and adds once more in a resample, so that its interval
+would lie above the figure. It is moved down by the distance between the resamples' mean and the figure.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -38,18 +38,20 @@ LEVEL = 0.95
 RESAMPLES = 1000
 SEED = 0  # fixed, and not the run's: the same predictions then have the same intervals
 CHUNK_NUMBERS = 1 << 18  # counts held at a time: 2 MB, which stay in the cache
-BIASED = "ece"
+BIASED_FIGURE = "ece"
 PROGRESS_SECONDS = 5.0
 
-Interval = tuple[float, float] | None  # None: the figure is undefined in every resample
+Interval: TypeAlias = tuple[float, float] | None  # None: the figure is undefined in every resample
 
 
 def split_intervals(scored: ScoredSplit, loss: LossSettings, judgement: Judgement = AS_TRAINED) -> dict[str, Any]:
-    """Draw the interval of every figure that `split_figures` gives for the same arguments, in the same shape."""
+    """Draw the interval of every figure that `split_figures` gives for the same arguments, in the same form."""
     label, calibration = scored.label, judgement.calibration
     scores = scorer_scores(scored, calibration)
     thresholds = scorer_thresholds(scores, judgement)
-    scorers = {name: (score.numpy(), thresholds[name]) for name, score in scores.items()}
+    scorers: dict[str, tuple[np.ndarray, float]] = {
+        name: (score.numpy(), thresholds[name]) for name, score in scores.items()
+    }
     if calibration is not None:
         scorers["calibrated"] = calibration.probability(scored.logit.numpy()), THRESHOLD
     prediction = prediction_loss(scored.logits, label).double().numpy()  # (N,)
@@ -71,15 +73,21 @@ def split_intervals(scored: ScoredSplit, loss: LossSettings, judgement: Judgemen
 def bootstrap_intervals(
     scorers: Mapping[str, tuple[np.ndarray, float]], losses: Mapping[str, np.ndarray], label: np.ndarray
 ) -> dict[str, Any]:
-    """The interval of every figure of every scorer, and of every loss.
+    """Draw the interval of every figure of every scorer, and of every loss.
 
     Args:
-        scorers: by name the score, high for fake, (N,), and the threshold above which it says fake.
+        scorers: by name the scores, high for fake, (N,), and the threshold above which the verdict is fake.
         losses: by name each article's loss, (N,), whose mean is the figure.
         label: 1 = fake, (N,).
     Returns:
-        How they were drawn; for a loss (low, high), for a scorer the same by figure. A ranking figure is undefined in a
-        resample without one class; its interval is that of the others.
+        LEVEL, RESAMPLES and SEED; for each loss (low, high), for each scorer the same by figure. A ranking figure is
+        undefined in a resample without one class; its interval is that of the other resamples.
+    Example:
+        >>> import numpy as np
+        >>> score, loss = np.array([0.9, 0.8, 0.2, 0.1]), np.full(4, 0.25)
+        >>> found = bootstrap_intervals({"prediction": (score, 0.5)}, {"loss": loss}, label=np.array([1, 1, 0, 0]))
+        >>> found["prediction"]["accuracy"], found["prediction"]["auroc"], found["loss"]  # the same in every resample
+        ((1.0, 1.0), (1.0, 1.0), (0.25, 0.25))
     """
     found: dict[str, dict[str, list[np.ndarray]]] = {name: {} for name in scorers}
     means: dict[str, list[np.ndarray]] = {name: [] for name in losses}
@@ -91,24 +99,31 @@ def bootstrap_intervals(
             said = time.monotonic()
             log.info("Intervals of %s articles: %s of %s resamples", f"{len(label):,}", f"{done:,}", f"{RESAMPLES:,}")
         for name, scorer in figures.items():
-            for figure, values in scorer.of(counts).items():
+            for figure, values in scorer.compute(counts).items():
                 found[name].setdefault(figure, []).append(values)
         for name, loss in losses.items():
             means[name].append(counts @ loss.astype(np.float64) / len(label))
     intervals: dict[str, Any] = {"level": LEVEL, "resamples": RESAMPLES, "seed": SEED}
     intervals |= {name: interval(np.concatenate(values)) for name, values in means.items()}
     once = np.ones((1, len(label)))
-    for name, parts in found.items():
-        values = {figure: np.concatenate(chunks) for figure, chunks in parts.items()}
-        if BIASED in values:
-            bias = values[BIASED].mean() - figures[name].of(once)[BIASED]
-            values[BIASED] = np.maximum(values[BIASED] - bias, 0)
-        intervals[name] = {figure: interval(resampled) for figure, resampled in values.items()}
+    for name, figure_parts in found.items():
+        resampled = {figure: np.concatenate(chunks) for figure, chunks in figure_parts.items()}
+        if BIASED_FIGURE in resampled:
+            bias = resampled[BIASED_FIGURE].mean() - figures[name].compute(once)[BIASED_FIGURE]
+            resampled[BIASED_FIGURE] = np.maximum(resampled[BIASED_FIGURE] - bias, 0)
+        intervals[name] = {figure: interval(values) for figure, values in resampled.items()}
     return intervals
 
 
 def resamples(articles: int) -> Iterator[np.ndarray]:
-    """How often each article is in each of RESAMPLES resamples, (R, N) float64, a part of them at a time."""
+    """Draw RESAMPLES resamples, a part of them at a time: each article's number in each, (R, N) float64.
+
+    Example:
+        >>> import numpy as np
+        >>> counts = next(resamples(4))
+        >>> counts.shape, bool((counts.sum(axis=1) == 4).all())
+        ((1000, 4), True)
+    """
     random = np.random.default_rng(SEED)
     at_once = max(1, CHUNK_NUMBERS // max(articles, 1))
     for start in range(0, RESAMPLES, at_once):
@@ -118,7 +133,14 @@ def resamples(articles: int) -> Iterator[np.ndarray]:
 
 
 def interval(values: np.ndarray) -> Interval:
-    """The middle LEVEL of the values that are defined."""
+    """Find the bounds of the middle LEVEL of values (R,); NaN, an undefined figure, is left out.
+
+    Example:
+        >>> import numpy as np
+        >>> low, high = interval(np.arange(101.0))
+        >>> round(low, 4), round(high, 4)
+        (2.5, 97.5)
+    """
     defined = values[np.isfinite(values)]
     if not len(defined):
         return None
@@ -127,7 +149,7 @@ def interval(values: np.ndarray) -> Interval:
 
 
 class ScorerFigures:
-    """The figures of `scores.scorer_figures` for articles that are each counted several times.
+    """The figures of `scores.scorer_figures` for articles that are counted several times each.
 
     All resamples at once: 1000 of 160 articles are ranked in 13 ms, of 3000 in 54 ms. scikit-learn's `roc_auc_score`
     and `average_precision_score` with weights, one resample after the other, take 2.3 s and 3.2 s.
@@ -135,7 +157,13 @@ class ScorerFigures:
     Args:
         score: in [0, 1], high for fake, (N,).
         label: 1 = fake, (N,).
-        threshold: a score above it says fake.
+        threshold: a score above it is the verdict "fake".
+    Example:
+        >>> import numpy as np
+        >>> figures = ScorerFigures(score=np.array([0.9, 0.1]), label=np.array([1, 0]), threshold=0.5)
+        >>> found = figures.compute(np.array([[1.0, 1.0], [2.0, 0.0]]))
+        >>> found["accuracy"].tolist(), found["auroc"].tolist()  # the second resample lacks a class
+        ([1.0, 1.0], [1.0, nan])
     """
 
     def __init__(self, score: np.ndarray, label: np.ndarray, threshold: float) -> None:
@@ -156,8 +184,8 @@ class ScorerFigures:
         descending = score[self._order]
         self._ends = np.append(np.flatnonzero(np.diff(descending) < 0), len(score) - 1)  # the last of each score
 
-    def of(self, counts: np.ndarray) -> dict[str, np.ndarray]:
-        """Each figure for each resample, (R,); counts (R, N) float64."""
+    def compute(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Compute each figure for each resample, (R,), from counts (R, N) float64; none where a score is not finite."""
         if not self._finite:
             return {}
         articles = counts.sum(axis=1)  # (R,)
@@ -166,22 +194,32 @@ class ScorerFigures:
         return {**_verdict_figures(*sums[:4]), **self._ranking(counts), **probabilities}
 
     def _ranking(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Compute AUROC and average precision for each resample, (R,), from counts (R, N)."""
         ordered = counts[:, self._order]  # (R, N), the highest score first
         above = ordered.cumsum(axis=1)[:, self._ends]  # (R, S): articles with each of S scores or a higher one
         ordered *= self._fake
         fake_above = ordered.cumsum(axis=1)[:, self._ends]  # (R, S)
         real_above = above - fake_above
         fakes, reals = fake_above[:, -1], real_above[:, -1]  # (R,)
-        fake_of, real_of = (np.diff(values, axis=1, prepend=0) for values in (fake_above, real_above))  # at each score
+        fake_at, real_at = (np.diff(values, axis=1, prepend=0) for values in (fake_above, real_above))  # each score
         both = (fakes > 0) & (reals > 0)
-        outranked = reals[:, None] - real_above + real_of / 2  # (R, S): reals below each score; of equal ones half
-        auroc = np.einsum("rs,rs->r", fake_of, outranked) / np.where(both, fakes * reals, 1)
-        average = np.einsum("rs,rs->r", fake_of, fake_above / np.maximum(above, 1)) / np.maximum(fakes, 1)
+        outranked = reals[:, None] - real_above + real_at / 2  # (R, S): reals below each score; of equal ones half
+        auroc = np.einsum("rs,rs->r", fake_at, outranked) / np.where(both, fakes * reals, 1)
+        average = np.einsum("rs,rs->r", fake_at, fake_above / np.maximum(above, 1)) / np.maximum(fakes, 1)
         return {"auroc": np.where(both, auroc, np.nan), "average_precision": np.where(both, average, np.nan)}
 
 
-def _verdict_figures(found: np.ndarray, false: np.ndarray, missed: np.ndarray, passed: np.ndarray) -> dict:
-    """From how many fakes were found, reals called fake, fakes missed and reals passed: (R,) each."""
+def _verdict_figures(
+    found: np.ndarray, false: np.ndarray, missed: np.ndarray, passed: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Compute the figures of verdicts, (R,) each.
+
+    Args:
+        found: fakes called fake, (R,).
+        false: reals called fake, (R,).
+        missed: fakes called real, (R,).
+        passed: reals called real, (R,).
+    """
     f1, f1_real = _share(2 * found, 2 * found + false + missed), _share(2 * passed, 2 * passed + false + missed)
     # A class that is neither there nor called does not enter the mean, as in torchmetrics.
     classes = (found + false + missed > 0).astype(int) + (passed + false + missed > 0)
@@ -195,4 +233,6 @@ def _verdict_figures(found: np.ndarray, false: np.ndarray, missed: np.ndarray, p
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return part / np.maximum(whole, 1)  # 0 of nothing is 0, as in torchmetrics
+    """Compute part / whole, (R,); 0 of nothing is 0, as in torchmetrics."""
+    share: np.ndarray = part / np.maximum(whole, 1)
+    return share

@@ -1,4 +1,4 @@
-"""The reliability of probabilities: among the articles that were given about p, the share that is fake."""
+"""Reliability of probabilities: among the articles with a probability of about p, the share that is fake."""
 
 from __future__ import annotations
 
@@ -12,21 +12,28 @@ BINS = 10  # fewer than for the calibration error: a point is to stand for sever
 
 
 class Reliability(NamedTuple):
-    """One number for each of the bins that hold an article; `counts` for all BINS."""
+    """One number for each of the M bins that hold an article; `counts` for all BINS."""
 
-    mean: np.ndarray  # of the probabilities
-    share: np.ndarray  # of fakes
-    low: np.ndarray  # of Wilson's 95 % interval of the share
-    high: np.ndarray
+    mean: np.ndarray  # of the probabilities, (M,)
+    share: np.ndarray  # of fakes, (M,)
+    low: np.ndarray  # of Wilson's 95 % interval of the share, (M,)
+    high: np.ndarray  # (M,)
     counts: np.ndarray  # articles in each bin, (BINS,) int
 
 
 def reliability(label: np.ndarray, probability: np.ndarray) -> Reliability:
-    """Bin probabilities into BINS equal bins, as scikit-learn's `calibration_curve` does: an edge is in the lower bin.
+    """Sort probabilities into BINS equal bins, as scikit-learn's `calibration_curve` does: an edge is in the lower bin.
 
     Args:
         label: 1 = fake, (N,).
         probability: of fake, in [0, 1], (N,).
+    Example:
+        >>> import numpy as np
+        >>> found = reliability(label=np.array([0, 1, 1]), probability=np.array([0.02, 0.04, 0.95]))
+        >>> found.mean.round(4).tolist(), found.share.tolist()
+        ([0.03, 0.95], [0.5, 1.0])
+        >>> found.counts.tolist()
+        [2, 0, 0, 0, 0, 0, 0, 0, 0, 1]
     """
     share, mean = calibration_curve(label, probability, pos_label=1, n_bins=BINS)
     place = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], probability)

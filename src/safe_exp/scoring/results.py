@@ -1,4 +1,4 @@
-"""What a run leaves for its reader: metrics.json and predictions.csv."""
+"""A run's results, and the files that hold them: metrics.json and predictions.csv."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from safe_exp.config import LossSettings
 from safe_exp.config.figure_names import BEST, LABELS, THRESHOLD, log_names
-from safe_exp.scoring.calibration import TEMPERATURES
+from safe_exp.scoring.calibration import TEMPERATURE_BOUNDS
 from safe_exp.scoring.intervals import split_intervals
 from safe_exp.scoring.scores import Judgement, ScoredSplit, calibrate, split_figures
 from safe_exp.system.files import whole_file, write_json
@@ -35,10 +35,11 @@ class Predictions:
 
     @property
     def verdict(self) -> np.ndarray:
-        return (self.probability > self.threshold).astype(int)  # (N,) 1 = fake
+        """Verdicts at the threshold, 1 = fake, (N,)."""
+        return (self.probability > self.threshold).astype(int)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dict for each article, with the keys of COLUMNS and plain values."""
+        """Make one dict for each article, with the keys of COLUMNS and plain values."""
         similarity = [None] * len(self.ids) if self.similarity is None else self.similarity.tolist()
         columns = (
             self.ids,
@@ -52,7 +53,7 @@ class Predictions:
 
 
 class Results(NamedTuple):
-    """What a trained model reached on its validation and test articles."""
+    """A trained model's figures and predictions on its validation and test articles."""
 
     metrics: dict[str, Any]  # "val" and "test" of metrics.json, test with its intervals
     predictions: list[Predictions]  # val, test
@@ -66,8 +67,9 @@ def score_results(
 
     Args:
         scored: the splits `val` and `test`.
-        ids: of the articles, by the numbers in `index`.
-        combines: whether M_p and M_s are two scorers, which can be joined.
+        ids: of the articles, by the numbers in `rows`.
+        loss: α, β and the kind of L_s.
+        combines: M_p and M_s are two scorers, which can be joined.
         threshold: a number, or `best`.
     """
     judgement = Judgement(calibrate(scored["val"], combines), threshold)
@@ -80,10 +82,10 @@ def score_results(
 
 
 def split_predictions(split: str, ids: Ids, scored: ScoredSplit, threshold: float = THRESHOLD) -> Predictions:
-    """Join a scored split with the ids that its `index` points at."""
+    """Join a scored split with its articles' ids, by its `rows`."""
     return Predictions(
         split,
-        [ids[row] for row in scored.index.tolist()],
+        [ids[row] for row in scored.rows.tolist()],
         scored.label.numpy(),
         scored.probability.numpy(),
         None if scored.similarity is None else scored.similarity.numpy(),
@@ -95,7 +97,9 @@ def logged_figures(split: str, figures: Mapping[str, Any], scored: ScoredSplit) 
     """Name a split's figures as they are logged, and add the mean similarity of each class.
 
     Args:
-        figures: of `split_figures`.
+        split: its name, which each logged name begins with.
+        figures: the result of `split_figures`.
+        scored: the split itself.
     """
     logged = log_names(figures)
     if scored.similarity is not None:
@@ -105,7 +109,7 @@ def logged_figures(split: str, figures: Mapping[str, Any], scored: ScoredSplit) 
 
 
 def write_predictions(path: Path, splits: Sequence[Predictions]) -> None:
-    """Write predictions.csv; probability and similarity keep 6 digits, a similarity that does not exist stays empty."""
+    """Write predictions.csv, probability and similarity with 6 digits; a similarity that does not exist stays empty."""
     with whole_file(path) as draft, open(draft, "w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, COLUMNS)
         writer.writeheader()
@@ -117,14 +121,17 @@ def write_predictions(path: Path, splits: Sequence[Predictions]) -> None:
 
 
 def trust_lines(test: Mapping[str, Any], threshold: float | str = THRESHOLD) -> list[str]:
-    """What the test figures are worth, for people: classes, threshold, intervals, the combined scorer, the calibration.
+    """Describe how far to trust the test figures: classes, thresholds, intervals, combined scorer, calibration.
 
     Args:
         test: the test split's part of metrics.json.
-        threshold: as it was asked for.
+        threshold: a number, or `best`, as the run was asked for.
+    Returns:
+        Lines for people.
     """
 
-    def shown(scorer: str) -> str:
+    def show_scorer(scorer: str) -> str:
+        """Show a scorer's accuracy and AUROC with their intervals."""
         parts = []
         for figure in ("accuracy", "auroc"):
             value, interval = test[scorer][figure], test["intervals"][scorer].get(figure)
@@ -141,14 +148,15 @@ def trust_lines(test: Mapping[str, Any], threshold: float | str = THRESHOLD) -> 
     lines = [
         f"test: {articles['fake']} fake, {articles['real']} real; called fake: scores above {cut}"
         + (" (threshold=best: the highest macro F1 on validation)" if threshold == BEST else ""),
-        f"prediction: {shown('prediction')}; the brackets hold 95 % of the test split's resamples",
+        f"prediction: {show_scorer('prediction')}; the brackets hold 95 % of the test split's resamples",
     ]
     if "combined" in test:
-        lines.append(f"combined (M_p and M_s, joined on validation): {shown('combined')}")
+        lines.append(f"combined (M_p and M_s, joined on validation): {show_scorer('combined')}")
     if "calibrated" in test:
         before, after = test["prediction"], test["calibrated"]
         figures = (f"{LABELS[name]} {before[name]:.3f} → {after[name]:.3f}" for name in ("brier", "ece"))
-        bound = not TEMPERATURES[0] * 1.01 < after["temperature"] < TEMPERATURES[1] * 0.99
+        low, high = TEMPERATURE_BOUNDS
+        bound = not low * 1.01 < after["temperature"] < high * 0.99
         limit = " (its limit: validation has too few articles to tell a temperature)" if bound else ""
         lines.append(f"calibrated on validation, T = {after['temperature']:.3g}{limit}: {', '.join(figures)}")
     return lines
@@ -160,6 +168,7 @@ def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
 
 
 def _json_ready(value: Any) -> Any:
+    """Replace numbers that JSON lacks by None, and intervals by lists."""
     if isinstance(value, Mapping):
         return {key: _json_ready(inner) for key, inner in value.items()}
     if isinstance(value, tuple):  # an interval

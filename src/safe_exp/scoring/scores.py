@@ -1,10 +1,10 @@
-"""Scores of a whole split, and the figures of metrics.json that are computed from them."""
+"""Scores of a whole split, and the figures of metrics.json computed from them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from safe_exp.config import LossSettings
 from safe_exp.config.figure_names import BEST, THRESHOLD
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import SafeOutput, safe_loss
+from safe_exp.equations.safe import map_tensors
 from safe_exp.scoring.calibration import Calibration, fit_calibration
 
 CALIBRATION_BINS = 15
@@ -25,11 +26,22 @@ RANKING_FIGURES = ("auroc", "average_precision")  # of the scores; undefined whe
 PROBABILITY_FIGURES = ("brier", "ece")  # of the scores, read as probabilities
 FIGURES = VERDICT_FIGURES + RANKING_FIGURES + PROBABILITY_FIGURES
 
+ScorerName: TypeAlias = Literal["prediction", "similarity", "combined"]
+
 
 class ScoredSplit(NamedTuple):
-    """The network's output for the N articles of a split, on the CPU, in the order of `index`."""
+    """The network's output for the N articles of a split, on the CPU, in the order of `rows`.
 
-    index: Tensor  # (N,) int64, rows of the articles in the data module
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[4.0, 1.0], [1.0, 4.0]]).log()
+        >>> rows, label, probability = torch.arange(2), torch.tensor([1, 0]), torch.tensor([0.8, 0.2])
+        >>> scored = ScoredSplit(rows, label, logits, probability, similarity=None)
+        >>> [round(logit, 4) for logit in scored.logit.tolist()]  # ln 4, -ln 4
+        [1.3863, -1.3863]
+    """
+
+    rows: Tensor  # (N,) int64, rows of the articles in the data module
     label: Tensor  # (N,) int64, 1 = fake
     logits: Tensor  # (N, 2) float32, entry 0 = fake
     probability: Tensor  # (N,) of fake
@@ -43,7 +55,7 @@ class ScoredSplit(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """How scores become verdicts: the calibration that was fitted on validation, and the threshold."""
+    """The rule from scores to verdicts: the calibration that was fitted on validation, and the threshold."""
 
     calibration: Calibration | None = None  # None: nothing was fitted
     threshold: float | str = THRESHOLD  # a score above it is the verdict "fake"; `best`: each scorer's own
@@ -53,6 +65,8 @@ AS_TRAINED = Judgement()  # scores as they are, cut at 0.5
 
 
 class ClassBalance(TypedDict):
+    """The articles of each class, and the larger class's share of all."""
+
     fake: int
     real: int
     majority_rate: float
@@ -74,12 +88,17 @@ class SplitFigures(TypedDict, total=False):
 
 
 class SplitScores(torchmetrics.Metric):
-    """Gathers the network's output for every article of a split from all batches and all processes.
+    """The network's output for every article of a split, gathered from all batches and all processes.
 
     Figures are computed once from the whole split: a mean of batch figures is another number.
     """
 
     full_state_update = False
+    rows: list[Tensor]  # (B,) of each batch; likewise the others, as in ScoredSplit
+    label: list[Tensor]
+    logits: list[Tensor]
+    probability: list[Tensor]
+    similarity: list[Tensor]  # empty for a variant that compares nothing
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,7 +106,8 @@ class SplitScores(torchmetrics.Metric):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
     def update(self, batch: NewsBatch, output: SafeOutput) -> None:
-        self.index.append(batch.index)
+        """Add the output for a batch: logits (B, 2), probability (B,), similarity (B,) or None."""
+        self.rows.append(batch.index)
         self.label.append(batch.label)
         self.logits.append(output.logits.float())
         self.probability.append(output.probability)
@@ -97,13 +117,20 @@ class SplitScores(torchmetrics.Metric):
     def scored(self) -> ScoredSplit:
         """The split as gathered so far."""
         # torchmetrics makes a scalar of whatever `compute` returns with one element: a split of one article.
-        return ScoredSplit(*(None if column is None else torch.atleast_1d(column) for column in self.compute()))
+        return map_tensors(torch.atleast_1d, self.compute())
 
     def compute(self) -> ScoredSplit:
-        """`scored`, but for splits of one article; torchmetrics calls it when it has gathered all processes' states."""
-        columns = [_joined(getattr(self, name)) for name in ScoredSplit._fields]
-        order = columns[0].argsort()
-        return ScoredSplit(*(None if column is None else column[order] for column in columns))
+        """Join and sort the columns; torchmetrics calls it when it has gathered the states of all processes."""
+        rows = _join(self.rows)
+        gathered = ScoredSplit(
+            rows,
+            _join(self.label),
+            _join(self.logits),
+            _join(self.probability),
+            _join(self.similarity) if len(self.similarity) else None,
+        )
+        order = rows.argsort()
+        return map_tensors(lambda column: column[order], gathered)
 
 
 def split_figures(scored: ScoredSplit, loss: LossSettings, judgement: Judgement = AS_TRAINED) -> SplitFigures:
@@ -111,9 +138,19 @@ def split_figures(scored: ScoredSplit, loss: LossSettings, judgement: Judgement 
 
     Args:
         scored: the split, of one article or more.
-        loss: of the loss that was trained.
-        judgement: where verdicts are cut; with a calibration there are the scorer `combined` (where the variant has two
-            scorers) and the figures `calibrated` as well.
+        loss: α, β and the kind of L_s that were trained.
+        judgement: the threshold of the verdicts. With a calibration there are also the scorer `combined`, where the
+            variant has two scorers, and the figures `calibrated`.
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[4.0, 1.0], [1.0, 4.0]]).log()  # ŷ = 0.8 and 0.2
+        >>> rows, label, probability = torch.arange(2), torch.tensor([1, 0]), torch.tensor([0.8, 0.2])
+        >>> scored = ScoredSplit(rows, label, logits, probability, similarity=None)
+        >>> figures = split_figures(scored, {"alpha": 2.0, "beta": 0.0, "similarity_loss": "real_only"})
+        >>> round(figures["loss_prediction"], 4), round(figures["loss"], 4)  # -ln 0.8, twice that
+        (0.2231, 0.4463)
+        >>> figures["thresholds"], figures["prediction"]["accuracy"]
+        ({'prediction': 0.5}, 1.0)
     """
     label = scored.label
     output = SafeOutput(None, None, scored.logits, scored.probability, scored.similarity)
@@ -126,10 +163,11 @@ def split_figures(scored: ScoredSplit, loss: LossSettings, judgement: Judgement 
         "loss_similarity": losses.similarity.item(),
         "articles": class_balance(label),
         "thresholds": thresholds,
-        **{name: scorer_figures(score, label, thresholds[name]) for name, score in scorers.items()},
     }
+    for name, score in scorers.items():
+        figures[name] = scorer_figures(score, label, thresholds[name])
     if judgement.calibration is not None:
-        figures["calibrated"] = calibrated_figures(scored, judgement.calibration)
+        figures["calibrated"] = _calibrated_figures(scored, judgement.calibration)
     return figures
 
 
@@ -138,14 +176,31 @@ def class_balance(label: Tensor) -> ClassBalance:
 
     Args:
         label: 1 = fake, (N,), N >= 1.
+    Example:
+        >>> import torch
+        >>> class_balance(torch.tensor([1, 0, 0, 0]))
+        {'fake': 1, 'real': 3, 'majority_rate': 0.75}
     """
     fake, count = int(label.sum()), len(label)
     return {"fake": fake, "real": count - fake, "majority_rate": max(fake, count - fake) / count}
 
 
-def scorer_scores(scored: ScoredSplit, calibration: Calibration | None = None) -> dict[str, Tensor]:
-    """Score each article by each scorer (prediction, similarity, combined), in [0, 1] and high for fake, (N,)."""
-    scores = {"prediction": scored.probability}
+def scorer_scores(scored: ScoredSplit, calibration: Calibration | None = None) -> dict[ScorerName, Tensor]:
+    """Score each article by each scorer that there is.
+
+    Args:
+        scored: the split, N articles.
+        calibration: its combination gives the scorer `combined`.
+    Returns:
+        By scorer the scores, in [0, 1] and high for fake, (N,).
+    Example:
+        >>> import torch
+        >>> half, similarity = torch.tensor([0.5, 0.5]), torch.tensor([0.25, 1.0])
+        >>> scored = ScoredSplit(torch.arange(2), torch.tensor([1, 0]), torch.zeros(2, 2), half, similarity)
+        >>> {name: score.tolist() for name, score in scorer_scores(scored).items()}
+        {'prediction': [0.5, 0.5], 'similarity': [0.75, 0.0]}
+    """
+    scores: dict[ScorerName, Tensor] = {"prediction": scored.probability}
     if scored.similarity is not None:
         scores["similarity"] = 1 - scored.similarity  # unlike text and image speak for fake
         if calibration is not None and calibration.combination is not None:
@@ -155,7 +210,12 @@ def scorer_scores(scored: ScoredSplit, calibration: Calibration | None = None) -
 
 
 def scorer_thresholds(scorers: Iterable[str], judgement: Judgement) -> dict[str, float]:
-    """Choose each scorer's threshold; 0.5 where the best was asked for and validation could not tell it."""
+    """Choose each scorer's threshold; 0.5 where `best` was asked for and validation gave none.
+
+    Example:
+        >>> scorer_thresholds(["prediction", "similarity"], Judgement(threshold=0.4))
+        {'prediction': 0.4, 'similarity': 0.4}
+    """
     if judgement.threshold != BEST:
         return dict.fromkeys(scorers, float(judgement.threshold))
     found = {} if judgement.calibration is None else judgement.calibration.thresholds
@@ -163,7 +223,12 @@ def scorer_thresholds(scorers: Iterable[str], judgement: Judgement) -> dict[str,
 
 
 def calibrate(validated: ScoredSplit, combines: bool) -> Calibration | None:
-    """Fit a calibration on the validation split; see `fit_calibration`."""
+    """Fit a calibration on the validation split, as `fit_calibration` does; None where nothing can be fitted.
+
+    Args:
+        validated: the validation split.
+        combines: M_p and M_s are two scorers, which can be joined.
+    """
     similarity = validated.similarity
     return fit_calibration(
         validated.logit.numpy(),
@@ -173,8 +238,8 @@ def calibrate(validated: ScoredSplit, combines: bool) -> Calibration | None:
     )
 
 
-def calibrated_figures(scored: ScoredSplit, calibration: Calibration) -> dict[str, float]:
-    """Compute what the temperature changes: T itself, the prediction loss, and the figures of the probability."""
+def _calibrated_figures(scored: ScoredSplit, calibration: Calibration) -> dict[str, float]:
+    """Compute T and the figures that it changes: the prediction loss and the figures of the probability."""
     scaled = scored.logit / calibration.temperature
     figures = scorer_figures(scaled.sigmoid().float(), scored.label)
     loss = F.binary_cross_entropy_with_logits(scaled, scored.label.double()).item()
@@ -186,14 +251,24 @@ def calibrated_figures(scored: ScoredSplit, calibration: Calibration) -> dict[st
 
 
 def scorer_figures(score: Tensor, label: Tensor, threshold: float = THRESHOLD) -> dict[str, float]:
-    """Every figure of one scorer, fake being the positive class.
+    """Compute every figure of one scorer; fake is the positive class.
 
     Args:
         score: in [0, 1], high for fake, (N,).
         label: 1 = fake, 0 = real, (N,).
         threshold: a score above it is the verdict "fake".
     Returns:
-        The figures of FIGURES; NaN for a ranking figure when one class is absent, and for all when a score is NaN.
+        The figures of FIGURES; NaN for a ranking figure when one class is absent, and for all when a score is not
+        finite.
+    Example:
+        >>> import torch
+        >>> figures = scorer_figures(score=torch.tensor([0.9, 0.6, 0.4, 0.1]), label=torch.tensor([1, 0, 1, 0]))
+        >>> figures["accuracy"], figures["precision"], figures["recall"]  # called fake: 0.9 and 0.6
+        (0.5, 0.5, 0.5)
+        >>> figures["auroc"]  # in 3 of 4 pairs the fake article has the higher score
+        0.75
+        >>> round(figures["average_precision"], 4), round(figures["brier"], 4)  # (1 + 2/3) / 2, (0.01 + 0.36) / 2
+        (0.8333, 0.185)
     """
     if not torch.isfinite(score).all():
         return dict.fromkeys(FIGURES, math.nan)
@@ -214,7 +289,8 @@ def scorer_figures(score: Tensor, label: Tensor, threshold: float = THRESHOLD) -
     return {name: float(value) for name, value in values.items()}
 
 
-def _joined(parts: list[Tensor] | Tensor) -> Tensor | None:
-    if isinstance(parts, Tensor):  # torchmetrics has already joined what came from several processes
+def _join(parts: list[Tensor] | Tensor) -> Tensor:
+    """Join the parts of a column, each (B, …), to (N, …), on the CPU."""
+    if isinstance(parts, Tensor):  # torchmetrics has already joined the parts of several processes
         return parts.cpu()
-    return torch.cat(parts).cpu() if parts else None
+    return torch.cat(parts).cpu()

@@ -14,7 +14,7 @@ from torch import Tensor
 from safe_exp.config import ModelConfig
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import Words
-from safe_exp.network.variants import embedded, variants
+from safe_exp.network.variants import embed_batch, variants
 from safe_exp.scoring.results import logged_figures
 from safe_exp.scoring.scores import ScoredSplit, SplitScores, split_figures
 
@@ -65,7 +65,7 @@ class Scorer(pl.LightningModule):
         return self._embedded(batch, _look_up)
 
     def _embedded(self, batch: NewsBatch, join: Callable[[Tensor, Tensor], Any]) -> dict[str, Any]:
-        return embedded(self.model, batch, self.text_vectors, self.visual_vectors, join)
+        return embed_batch(self.model, batch, self.text_vectors, self.visual_vectors, join)
 
     def transfer_batch_to_device(self, batch: NewsBatch, device: torch.device, dataloader_idx: int) -> NewsBatch:
         # Lightning's own handles any nested collection, which takes longer than selecting the batch.

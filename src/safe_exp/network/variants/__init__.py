@@ -1,7 +1,7 @@
 """SAFE and its variants by the name in `model.variant`: each is one object in a module of its own.
 
-`Variant` says what one has to offer; `safe.SafeVariant` is SAFE and the paper's ablations of it, `released.py` what its
-authors released. A further module needs no mention anywhere else.
+`Variant` is their interface; `safe.SafeVariant` is SAFE and the paper's ablations of it, `released.ReleasedVariant` the
+architecture that its authors released. A further module registers itself: nothing else is edited.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
 
@@ -20,12 +20,14 @@ from safe_exp.equations.text_cnn import TextCnnCache
 from safe_exp.system.errors import UserError
 from safe_exp.system.registry import Registry
 
-SIZES_OF_RELEASED = ("word_dim", "headline_words", "body_words")  # of ModelConfig
+RELEASED_SIZES = ("word_dim", "headline_words", "body_words")  # of ModelConfig
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class Variant(ABC):
-    """One architecture: its network, its forward pass and step, and what the rest of the program must know of it.
+class Variant(ABC, Generic[Network]):
+    """One architecture: its network, its forward pass and step, and the facts that the rest of the program asks for.
 
     Only `build` has to be written. The other methods serve a network that reads one text and one sentence of the image,
     and is trained by autograd.
@@ -38,29 +40,31 @@ class Variant(ABC):
     updates: tuple[Update, ...] = (Update.autograd,)  # closed_form needs `step`; algorithm1 knows SafeNetwork alone
     stackable: bool = False  # its step is SAFE's, so that hydra/launcher=stacked computes the same
     explained: bool = False  # its logit is a sum over the windows of `encoders`; the cosine too, where it compares
-    settings: tuple[str, ...] = ()  # names that it knows in model.extra
+    settings: tuple[str, ...] = ()  # names that it reads in model.extra
 
     @property
     def combines(self) -> bool:
-        """Whether M_p and M_s are two scorers, which can be joined; in SAFE\\W the one is the other."""
+        """True where M_p and M_s are two scorers, which can be joined; in SAFE\\W the verdict is M_s itself."""
         return self.compares and "prediction" in self.losses
 
     # ── the network ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     @abstractmethod
-    def build(self, model: ModelConfig, text_dim: int, visual_dim: int) -> nn.Module:
-        """A network with fresh weights, for word vectors of E and Ev numbers.
+    def build(self, model: ModelConfig, text_dim: int, visual_dim: int) -> Network:
+        """Build a network with fresh weights, for word vectors of E = `text_dim` and Ev = `visual_dim` numbers.
 
-        Called with the batch's `sentences`, each joined with its word vectors, it returns a `SafeOutput`.
+        Called with the batch's `sentences`, each joined with its word vectors, the network returns a `SafeOutput`.
 
         Raises:
             UserError: it cannot read word vectors of these lengths.
         """
 
     def sentences(self, model: ModelConfig, batch: NewsBatch) -> dict[str, Tensor | None]:
-        """The sentences that the network reads, by its arguments' names.
+        """Choose the sentences that the network reads, by the names of its arguments.
 
-        Word numbers (B, L), or None for what is not read, and, as `…_lengths`, (B,). `visual` names the image's.
+        Returns:
+            Word numbers (B, L), or None for an argument that is not read, and their `…_lengths`, (B,). The sentence of
+            the image is named `visual`.
         """
         found: dict[str, Tensor | None] = {"text": None, "visual": None}
         if "text" in self.reads:
@@ -69,13 +73,13 @@ class Variant(ABC):
             found |= {"visual": batch.visual_tokens, "visual_lengths": batch.visual_lengths}
         return found
 
-    def forward(self, network: nn.Module, **sentences: Any) -> tuple[SafeOutput, Any]:
-        """The network's output, and the cache of what came between, which `encoders` reads."""
+    def forward(self, network: Network, **sentences: Any) -> tuple[SafeOutput, Any]:
+        """Run the network on its sentences, (B, L, E) or `Words`: the output, and the cache that `encoders` reads."""
         return network(**sentences), None
 
     def step(
         self,
-        network: nn.Module,
+        network: Network,
         label: Tensor,
         *,
         alpha: float,
@@ -83,20 +87,34 @@ class Variant(ABC):
         similarity_loss: str,
         **sentences: Any,
     ) -> tuple[SafeOutput, SafeLosses, dict[str, Tensor]]:
-        """Output, losses and exact gradients of one mini-batch, by parameter name, without autograd."""
+        """Compute output, losses and exact gradients of one mini-batch without autograd.
+
+        Args:
+            network: the parameters stay as they are.
+            label: 1 = fake, 0 = real, (B,).
+            alpha, beta, similarity_loss: as in `safe_exp.equations.safe_loss`.
+            sentences: the network's arguments, (B, L, E) or `Words`, and their lengths (B,).
+        Returns:
+            The output, the batch-mean losses, each (), and {parameter name: gradient} in the parameters' shapes.
+        Raises:
+            NotImplementedError: the variant has no closed form, and is trained by autograd.
+        """
         raise NotImplementedError(f"{self.name} has no closed form.")
 
     # ── explanations ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def encoders(self, cache: Any) -> dict[str, TextCnnCache]:
-        """The Text-CNNs that the articles went through, in the order in which M_p reads their features.
+        """Name the Text-CNNs that the articles went through, in the order in which M_p reads their features.
 
-        The image's is named `image`, the others as in `cuts`. Their words are as the filters read them.
+        Returns:
+            Their caches. The image's is named `image`, the others as in `cuts`; the words are as the filters read them.
+        Raises:
+            NotImplementedError: the variant has no explanation.
         """
         raise NotImplementedError(f"{self.name} has no explanation.")
 
     def cuts(self, model: ModelConfig, title_words: int) -> dict[str, slice]:
-        """The words of a text that each encoder reads, the title's first."""
+        """Cut a text, which begins with its title's words, into the parts that the encoders read."""
         return {"text": slice(0, None)}
 
     # ── settings ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -114,9 +132,16 @@ class Variant(ABC):
             raise UserError(f"model.extra.{name}: model={self.name} has no such setting. {known}")
         if model.update not in self.updates:
             possible = " or ".join(f"model.update={update.value}" for update in self.updates)
-            raise UserError(f"model.update={model.update.value}: model={self.name} is not trained so. Set {possible}.")
+            raise UserError(
+                f"model.update={model.update.value}: model={self.name} cannot be trained that way. Set {possible}."
+            )
 
     def check_loss_weights(self, model: ModelConfig) -> None:
+        """Refuse an α or a β that weighs a loss which this variant does not have.
+
+        Raises:
+            UserError: the message names the key; also where both are 0.
+        """
         alpha, beta = model.alpha, model.beta
         if alpha == 0 and beta == 0:
             raise UserError(
@@ -133,27 +158,38 @@ class Variant(ABC):
             )
 
     def check_sizes(self, model: ModelConfig) -> None:
-        for key in SIZES_OF_RELEASED:
+        """Refuse sizes that belong to another architecture.
+
+        Raises:
+            UserError: the message names the key.
+        """
+        for key in RELEASED_SIZES:
             value = getattr(model, key)
             if value is not None:
                 raise UserError(f"model.{key}={value} has a meaning for model=released alone; leave it out.")
 
 
-variants: Registry[Variant] = Registry("model.variant", __name__)
+variants: Registry[Variant[Any]] = Registry("model.variant", __name__)
 
 
-def embedded(
+def embed_batch(
     model: ModelConfig,
     batch: NewsBatch,
     text_vectors: Tensor,
     visual_vectors: Tensor,
     join: Callable[[Tensor, Tensor], Any] = Words,
 ) -> dict[str, Any]:
-    """The arguments of the network's forward pass: each sentence joined with its table of word vectors.
+    """Join each sentence of a batch with its table of word vectors.
 
     Args:
+        model: names the variant, which chooses the sentences.
+        batch: word numbers (B, L), lengths and labels (B,).
         text_vectors, visual_vectors: word vectors (V, E) and (Vv, Ev), row 0 = padding.
         join: takes a table and word numbers (B, L). `Words` keeps them apart, so that each word is multiplied once.
+    Returns:
+        The arguments of the network's forward pass: the results of `join`, and lengths (B,).
+    Raises:
+        UserError: the variant is unknown.
     """
     arguments: dict[str, Any] = variants[model.variant].sentences(model, batch)
     for name, tokens in arguments.items():

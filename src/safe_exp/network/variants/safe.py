@@ -1,4 +1,4 @@
-"""SAFE, whole."""
+"""SAFE with all its parts."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from safe_exp.network.variants import Variant, variants
 
 
 @dataclass(frozen=True)
-class SafeVariant(Variant):
-    """SAFE, or an ablation of it: the SafeNetwork of its name, with the paper's own arithmetic."""
+class SafeVariant(Variant[SafeNetwork]):
+    """SAFE or an ablation of it: the SafeNetwork of its name, with the paper's own arithmetic."""
 
     updates: tuple[Update, ...] = tuple(Update)
     stackable: bool = True

@@ -1,14 +1,14 @@
 """The closed form for R runs of one shape at once: a leading axis of runs, and one α and β for each.
 
 Runs that read the same articles are one Text-CNN with R·K filters up to the pooling: the functions of one run serve
-them as they are. The similarity and the losses belong to an article and know no runs: they see R·B articles. Only the
-two linear maps, W_t and W_p, are products for each run.
+them as they are. The similarity and the losses belong to an article: they are computed for R·B articles. Only the
+linear maps, the projections and W_p, are products for each run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,22 +22,22 @@ from safe_exp.equations.loss import (
     similarity_loss_forward,
 )
 from safe_exp.equations.prediction import PredictorWeights, prediction_error
-from safe_exp.equations.safe import SafeOutput, SafeWeights
+from safe_exp.equations.safe import SafeOutput, SafeWeights, require
 from safe_exp.equations.similarity import SimilarityCache, similarity_backward, similarity_forward
-from safe_exp.equations.text_cnn import TextCnnWeights, as_table, filters_backward, pool, prepare
-from safe_exp.equations.windows import FilterBank, Words, convolve, window_sums
+from safe_exp.equations.text_cnn import TextCnnWeights, as_table, filters_backward, pad_sentences, pool
+from safe_exp.equations.windows import FilterBank, Sentences, Words, convolve, window_sums
 
 
 class Share(NamedTuple):
     """The mini-batch of some runs that stand side by side in the stack; all shares of a step have the same B."""
 
     runs: slice
-    sentences: Mapping[str, Tensor | Words | None]  # text, visual, text_lengths, visual_lengths, as `safe_forward` has
+    sentences: Mapping[str, Any]  # text, visual, text_lengths and visual_lengths, as `safe_forward` takes them
     label: Tensor  # (B,), 1 = fake
 
 
 class PooledShare(NamedTuple):
-    """What the backward pass reads of one share's encoder."""
+    """One share's part of an encoder's cache."""
 
     runs: slice
     words: Words
@@ -45,11 +45,15 @@ class PooledShare(NamedTuple):
 
 
 class StackedEncoderCache(NamedTuple):
+    """Values of one encoder's forward pass that the backward pass reads."""
+
     shares: list[PooledShare]
     pooled: Tensor  # ĉ, (R, B, g·K)
 
 
 class StackedCache(NamedTuple):
+    """Values of the forward pass that `stacked_backward` reads."""
+
     text: StackedEncoderCache | None
     visual: StackedEncoderCache | None
     similarity: SimilarityCache | None  # of R·B articles
@@ -60,13 +64,17 @@ class StackedCache(NamedTuple):
 def stacked_step(
     weights: SafeWeights, shares: Sequence[Share], *, alpha: Tensor, beta: Tensor, similarity_loss: str = "real_only"
 ) -> tuple[SafeOutput, SafeLosses, SafeWeights]:
-    """`closed_form_step` for every run: outputs (R, B, …), batch-mean losses (R,) and their exact gradients (R, …).
+    """Compute `closed_form_step` for every run.
 
     Args:
-        weights: as `SafeWeights` says, each with a leading axis of R runs.
-        shares: what each run reads; together they cover the runs in their order.
+        weights: the parameters, in the shapes of `SafeWeights` behind a leading axis of R runs.
+        shares: the mini-batch of each run; together they cover the runs in their order.
         alpha, beta: α and β of each run, (R,).
         similarity_loss: `real_only` or `both_classes`, the same for all.
+    Returns:
+        Outputs (R, B, …), batch-mean losses (R,) and their exact gradients, in the shapes of the weights.
+    Raises:
+        ValueError: a variant without predictor lacks an encoder.
     """
     output, cache = stacked_forward(weights, shares)
     label = torch.cat([share.label.expand(share.runs.stop - share.runs.start, -1) for share in shares])  # (R, B)
@@ -76,7 +84,7 @@ def stacked_step(
 
 @torch.no_grad()
 def stacked_forward(weights: SafeWeights, shares: Sequence[Share]) -> tuple[SafeOutput, StackedCache]:
-    """`safe_forward` for every run: t, v (R, B, D), logits (R, B, 2), ŷ and s (R, B)."""
+    """Compute `safe_forward` for every run: t, v (R, B, D), logits (R, B, 2), ŷ and s (R, B); arguments as above."""
     t = v = text_cache = visual_cache = similarity = similarity_cache = None
     if weights.text is not None:
         t, text_cache = _encode(weights.text, shares, "text")  # (R, B, D)
@@ -89,6 +97,7 @@ def stacked_forward(weights: SafeWeights, shares: Sequence[Share]) -> tuple[Safe
     if weights.predictor is not None:
         logits = _linear(features, *weights.predictor)  # (R, B, 2)
     else:  # SAFE\W, as in safe_forward
+        similarity = require(similarity, "similarity")
         logits = torch.stack([1 - similarity, similarity], dim=2).clamp(min=SIMILARITY_FLOOR).log()
     probability = logits.softmax(dim=2)[..., 0]  # (R, B)
     return (
@@ -98,7 +107,7 @@ def stacked_forward(weights: SafeWeights, shares: Sequence[Share]) -> tuple[Safe
 
 
 def stacked_loss(output: SafeOutput, label: Tensor, alpha: Tensor, beta: Tensor, similarity_loss: str) -> SafeLosses:
-    """`safe_loss` for every run, each (R,); `label` is (R, B)."""
+    """Compute `safe_loss` for every run, each (R,); label (R, B), alpha and beta (R,)."""
     prediction = prediction_loss(output.logits.flatten(0, 1), label.flatten()).view(label.shape).mean(dim=1)
     if output.similarity is None:
         return SafeLosses(alpha * prediction, prediction, torch.zeros_like(prediction))
@@ -115,15 +124,27 @@ def stacked_backward(
     beta: Tensor,
     similarity_loss: str,
 ) -> SafeWeights:
-    """`safe_backward` for every run: Eqs. (12) and (14)-(18), in the shapes of the weights."""
+    """Compute `safe_backward` for every run: Eqs. (12) and (14)-(18).
+
+    Args:
+        weights: the parameters, each with a leading axis of R runs.
+        output, cache: the two results of `stacked_forward`.
+        label: 1 = fake, 0 = real, (R, B).
+        alpha, beta: α and β of each run, (R,).
+        similarity_loss: `real_only` or `both_classes`.
+    Returns:
+        Gradients, in the shapes of the weights.
+    """
     runs, batch = label.shape
     mean = 1 / max(batch, 1)
     alpha, beta = alpha[:, None, None], beta[:, None, None]  # (R, 1, 1)
 
     def through_similarity(loss: str) -> Tensor:
-        d_similarity = mean * similarity_loss_backward(output.similarity, label, loss)  # (R, B)
-        d_features = similarity_backward(d_similarity.flatten(), cache.similarity)  # (R·B, D) each
-        return torch.cat(d_features, dim=1).view(runs, batch, -1)  # (R, B, 2D), Eq. (15)
+        """Carry the gradient of each run's mean of L_s back to t ⊕ v, (R, B, 2D): Eq. (15)."""
+        similarity, similarity_cache = require(output.similarity, "similarity"), require(cache.similarity, "similarity")
+        d_similarity = mean * similarity_loss_backward(similarity, label, loss)  # (R, B)
+        d_features = similarity_backward(d_similarity.flatten(), similarity_cache)  # (R·B, D) each
+        return torch.cat(d_features, dim=1).view(runs, batch, -1)
 
     d_predictor = None
     if weights.predictor is not None:
@@ -146,12 +167,13 @@ def stacked_backward(
 
 
 def _encode(weights: TextCnnWeights, shares: Sequence[Share], name: str) -> tuple[Tensor, StackedEncoderCache]:
-    """Features (R, B, D) of one encoder in every run."""
-    pooled_of, caches = [], []
+    """Compute the features (R, B, D) of one encoder in every run, and its cache; `name` is text or visual."""
+    share_pooled, caches = [], []
     for share in shares:
         banks = [FilterBank(bank.weight[share.runs], bank.bias[share.runs]) for bank in weights.filters]  # (C, K, …)
         filters = tuple(FilterBank(bank.weight.flatten(0, 1), bank.bias.flatten()) for bank in banks)  # (C·K, …)
-        sentences, lengths = prepare(share.sentences[name], share.sentences[f"{name}_lengths"], filters)
+        sentences: Sentences
+        sentences, lengths = pad_sentences(share.sentences[name], share.sentences[f"{name}_lengths"], filters)
         if isinstance(sentences, Words):
             words, scores = sentences, _convolve_words(sentences, banks)
         else:
@@ -159,18 +181,24 @@ def _encode(weights: TextCnnWeights, shares: Sequence[Share], name: str) -> tupl
         positions, pooled = pool(scores, lengths, filters)  # (B, g·C·K)
         count = len(banks[0].bias)
         pooled = pooled.view(len(pooled), len(filters), count, -1)  # (B, g, C, K)
-        pooled_of.append(pooled.permute(2, 0, 1, 3).flatten(2))  # (C, B, g·K)
+        share_pooled.append(pooled.permute(2, 0, 1, 3).flatten(2))  # (C, B, g·K)
         caches.append(PooledShare(share.runs, words, positions))
-    pooled = torch.cat(pooled_of)  # (R, B, g·K)
+    pooled = torch.cat(share_pooled)  # (R, B, g·K)
     features = _linear(pooled, weights.project_weight, weights.project_bias)  # (R, B, D)
     return features, StackedEncoderCache(caches, pooled)
 
 
 def _convolve_words(words: Words, filters: Sequence[FilterBank]) -> Iterator[Tensor]:
-    """`convolve_words` for C runs that read the same words, from filters (C, K, h, E): scores (B, L - h + 1, C·K).
+    """Compute `convolve_words` for C runs that read the same words.
 
-    A product for each run and not one for all: of a matrix that is C times as wide some libraries sum the terms in
-    another order, and a run would differ in its last bits from what it is alone.
+    Each run has a product of its own. In one product for all, which is C times as wide, some libraries sum the terms in
+    another order, and a run would differ in its last bits from the same run alone.
+
+    Args:
+        words: table (V, E) and word numbers (B, L).
+        filters: one bank for each width h, weight (C, K, h, E).
+    Returns:
+        Scores (B, L - h + 1, C·K) of each width.
     """
     runs, widths = len(filters[0].bias), [bank.weight.shape[2] for bank in filters]
     rows = torch.cat([bank.weight.transpose(1, 2) for bank in filters], dim=1)  # (C, Σh, K, E)
@@ -180,22 +208,22 @@ def _convolve_words(words: Words, filters: Sequence[FilterBank]) -> Iterator[Ten
 
 
 def _encoder_backward(d_features: Tensor, weights: TextCnnWeights, cache: StackedEncoderCache) -> TextCnnWeights:
-    """`text_cnn_backward` in every run, from ∂L/∂t (R, B, D)."""
+    """Compute `text_cnn_backward` for every run, from ∂L/∂t (R, B, D), in the shapes of the weights."""
     d_scores = (d_features @ weights.project_weight) * (cache.pooled > 0)  # (R, B, g·K)
     widths = [bank.weight.shape[2] for bank in weights.filters]
-    banks_of = []
+    share_banks = []
     for runs, words, positions in cache.shares:
         count, batch = runs.stop - runs.start, d_scores.shape[1]
         d_share = d_scores[runs].view(count, batch, len(widths), -1).permute(1, 2, 0, 3).flatten(1)  # (B, g·C·K)
         banks = filters_backward(d_share, positions, words, widths)
-        banks_of.append([[value.view(count, -1, *value.shape[1:]) for value in bank] for bank in banks])  # (C, K, …)
+        share_banks.append([[value.view(count, -1, *value.shape[1:]) for value in bank] for bank in banks])  # (C, K, …)
     d_filters = tuple(
-        FilterBank(torch.cat([banks[i][0] for banks in banks_of]), torch.cat([banks[i][1] for banks in banks_of]))
+        FilterBank(torch.cat([banks[i][0] for banks in share_banks]), torch.cat([banks[i][1] for banks in share_banks]))
         for i in range(len(widths))
     )
     return TextCnnWeights(d_filters, d_features.mT @ cache.pooled, d_features.sum(dim=1))  # Eq. (16)
 
 
 def _linear(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """W x + b in every run: (R, B, O) from (R, B, I), (R, O, I) and (R, O)."""
+    """Compute W x + b in every run: (R, B, O) from x (R, B, I), W (R, O, I) and b (R, O)."""
     return torch.baddbmm(bias[:, None], features, weight.mT)

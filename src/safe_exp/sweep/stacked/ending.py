@@ -29,13 +29,13 @@ class ScoredArrays:
     """A scored split as NumPy arrays, for another process; each tensor would be sent through a shared memory file."""
 
     arrays: tuple[np.ndarray | None, ...]  # columns of ScoredSplit, in its order
-    ids: dict[int, str]  # of the articles, by `index`
+    ids: dict[int, str]  # of the articles, by `rows`
 
     @classmethod
     def from_split(cls, scored: ScoredSplit, ids: Sequence[str]) -> ScoredArrays:
         """Convert a scored split of N articles, with the ids of all articles of the data set."""
         arrays = tuple(None if column is None else column.numpy() for column in scored)
-        return cls(arrays, {row: ids[row] for row in scored.index.tolist()})
+        return cls(arrays, {row: ids[row] for row in scored.rows.tolist()})
 
     def to_split(self) -> ScoredSplit:
         """Convert back to tensors, which share the arrays' memory."""

@@ -258,7 +258,7 @@ def quick_figures(scored: ScoredSplit, loss: LossSettings) -> SplitFigures:
     label, once = scored.label.numpy(), np.ones((1, len(scored.label)))
     by_scorer = {}
     for name, score in scorer_scores(scored).items():
-        found = ScorerFigures(score.numpy(), label, THRESHOLD).of(once)
+        found = ScorerFigures(score.numpy(), label, THRESHOLD).compute(once)
         by_scorer[name] = {figure: float(found[figure][0]) if found else math.nan for figure in FIGURES}
     figures = {
         "loss": losses.total.item(),
