@@ -12,7 +12,8 @@ from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.run_command import run_command
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, typed_config
-from safe_exp.runs.job import recorded_job, require_new_folder
+from safe_exp.runs.folder import require_new_folder
+from safe_exp.runs.job import recorded_job
 
 register_schemas()
 register_resolvers()

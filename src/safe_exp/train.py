@@ -14,8 +14,10 @@ from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.run_command import run_command
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, typed_config
-from safe_exp.runs.job import only_process, recorded, require_new_folder, sweep_name
+from safe_exp.runs.folder import locked_folder, require_new_folder
+from safe_exp.runs.job import recorded
 from safe_exp.runs.loggers import require_known_loggers
+from safe_exp.runs.names import sweep_name
 from safe_exp.runs.outcome import read_job
 from safe_exp.runs.own_command import run_as_its_own_command
 from safe_exp.runs.processes import needs_a_command_of_its_own
@@ -39,7 +41,7 @@ def main(composed: DictConfig) -> float:
         require_new_folder(folder)
     if needs_a_command_of_its_own(composed.trainer):
         return run_as_its_own_command(composed, folder)
-    with only_process(folder):
+    with locked_folder(folder):
         if composed.resume is None and sweep_name(folder):
             job = read_job(folder, 0, [])
             if job.state == "finished":  # its sweep was resumed while this one still waited in a cluster's queue

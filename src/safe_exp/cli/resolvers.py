@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from safe_exp.runs.job import is_run, is_taken
+from safe_exp.runs.folder import is_run, is_taken
 
 RESUME_FOLDER = ".hydra/resumed"  # where Hydra notes the command that resumed a run; .hydra itself stays as it was
 

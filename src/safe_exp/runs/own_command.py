@@ -17,7 +17,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from safe_exp.runs.job import sigterm_as_exit
+from safe_exp.runs.sigterm import sigterm_as_exit
 from safe_exp.runs.status import EXIT_CODES
 from safe_exp.system.errors import UserError
 

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from safe_exp.runs.job import is_run
+from safe_exp.runs.folder import is_run
 from safe_exp.runs.settings import require_same_settings
 from safe_exp.system.errors import UserError, first_line
 from safe_exp.system.files import whole_file

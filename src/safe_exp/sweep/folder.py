@@ -32,7 +32,7 @@ class Sweep:
 
     @cached_property
     def group(self) -> str:
-        """The name by which W&B groups the sweep's runs, as safe_exp.runs.job.sweep_name gave it."""
+        """The name by which W&B groups the sweep's runs, as safe_exp.runs.names.sweep_name gave it."""
         for job in self.jobs:
             hydra = read_yaml(job.folder / ".hydra" / "hydra.yaml").get("hydra") or {}
             folder = str((hydra.get("sweep") or {}).get("dir") or "")

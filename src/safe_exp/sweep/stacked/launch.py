@@ -13,8 +13,8 @@ from hydra.core.utils import JobReturn, configure_log, filter_overrides, run_job
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from safe_exp.config import TrainConfig, typed_config
-from safe_exp.runs.job import sigterm_as_exit
 from safe_exp.runs.processes import is_first_process
+from safe_exp.runs.sigterm import sigterm_as_exit
 from safe_exp.sweep.composing import Composer
 from safe_exp.sweep.stacked.grouping import reason_to_run_alone, stacks
 from safe_exp.system.errors import first_line
