@@ -6,7 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import CompactHydraException
 
-from safe_exp.cli.mistakes import explained
+from safe_exp.cli.mistakes import explain_error
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, typed_config
 from safe_exp.system.errors import UserError
@@ -17,7 +17,7 @@ def said_of(*overrides):
     register_schemas()
     with pytest.raises(CompactHydraException) as refused, initialize_config_dir(str(CONF), version_base="1.3"):
         compose("train", overrides=list(overrides))
-    return explained(refused.value, "train")
+    return explain_error(refused.value, "train")
 
 
 @pytest.mark.parametrize(
