@@ -426,7 +426,7 @@ def test_a_variant_whose_logit_is_no_sum_over_windows_is_not_explained(monkeypat
     with pytest.raises(
         UserError, match=r"explain=true: the logit of model=safe is not a sum over the article's phrases"
     ):
-        Explainer.of(_composed("explain=true"), made_run())
+        Explainer.from_config(_composed("explain=true"), made_run())
 
 
 @pytest.mark.parametrize("variant", ["text_only", "visual_only", "no_similarity", "similarity_only", "released"])

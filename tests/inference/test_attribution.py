@@ -9,8 +9,8 @@ from PIL import Image
 from safe_exp.equations.released import released_forward
 from safe_exp.equations.safe import safe_forward
 from safe_exp.inference import attribution
-from safe_exp.inference.attribution import phrases_of
-from safe_exp.inference.rendering import FAKE, REAL, Sentence, coloured, patch_picture, patch_place, save_picture
+from safe_exp.inference.attribution import list_phrases
+from safe_exp.inference.rendering import FAKE, REAL, Passage, coloured, patch_picture, patch_place, save_picture
 from safe_exp.network import SafeNetwork
 from safe_exp.network.released_network import ReleasedNetwork
 from safe_exp.network.safe_network import VARIANTS
@@ -176,7 +176,7 @@ def test_phrases_are_whole_windows_within_the_article_the_strongest_first():
     _, _, _, (_, cache) = made()
     side = logit_parts(cache).sides["text"]
     for article, length in enumerate(LENGTHS.tolist()):
-        phrases = phrases_of(side, article, length)
+        phrases = list_phrases(side, article, length)
         assert sum(p.contribution for p in phrases) == pytest.approx(side.filters[article].sum().item(), abs=1e-12)
         assert all(0 <= p.start <= p.end <= length and p.end - p.start <= 4 for p in phrases)
         strengths = [abs(p.contribution) for p in phrases]
@@ -215,7 +215,7 @@ def test_no_id_leads_a_picture_out_of_its_folder(article_id, tmp_path):
 
 def test_coloured_text_shows_markup_of_others_as_it_is():
     answer = {"id": "[bold]a", "verdict": "fake", "probability": 0.75, "similarity": None}
-    shown = coloured({"text": Sentence(["[red]", "x"], 0)}, answer, {"text": [1.0, -2.0, 0.0]})
+    shown = coloured({"text": Passage(["[red]", "x"], 0)}, answer, {"text": [1.0, -2.0, 0.0]})
     assert "[red] x" in shown.plain
     assert shown.plain.startswith("[bold]a: fake, probability of fake 0.750\n")
     assert json.dumps(shown.plain)
@@ -225,7 +225,7 @@ def test_below_the_coloured_words_stands_how_the_logit_comes_about():
     side = {"phrases": [{"contribution": 1.0}, {"contribution": -3.0}], "others": 0.25}
     logit = {"value": -2.5, "constant": -1.0, "text": side, "image": {"phrases": [], "others": 0.25}}
     answer = {"id": "a", "verdict": "real", "probability": 0.07, "similarity": None, "explanation": {"logit": logit}}
-    shown = coloured({"text": Sentence(["x"], 0)}, answer, {"text": [-2.0]}).plain
+    shown = coloured({"text": Passage(["x"], 0)}, answer, {"text": [-2.0]}).plain
     assert shown.endswith("adds 2 to the logit\nlogit -2.500 = - 1.000 constant - 1.750 text + 0.250 image")
     answer["explanation"] = {"cosine": {}}  # SAFE\\W has no logit
-    assert coloured({"text": Sentence(["x"], 0)}, answer, {"text": [-2.0]}).plain.endswith("adds 2 to -cos(t, v)")
+    assert coloured({"text": Passage(["x"], 0)}, answer, {"text": [-2.0]}).plain.endswith("adds 2 to -cos(t, v)")
