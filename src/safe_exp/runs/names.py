@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -30,7 +30,7 @@ def name_sweep(hydra_config: Any) -> str | None:
     """Compute `sweep_name` from Hydra's own config of the job."""
     if hydra_config.mode not in ("MULTIRUN", RunMode.MULTIRUN):
         return None
-    subdir = OmegaConf.to_container(hydra_config.sweep, resolve=False)["subdir"]
+    subdir = cast("dict[str, str]", OmegaConf.to_container(hydra_config.sweep, resolve=False))["subdir"]
     depth = len(Path(subdir).parts)
     return "-".join(Path(hydra_config.runtime.output_dir).parents[depth - 1].parts[-2:])
 

@@ -19,7 +19,7 @@ from safe_exp.system.files import write_json
 from safe_exp.system.versions import running_code
 
 EXIT_CODES = {"finished": 0, "failed": 1, "running": 1, "interrupted": 130}  # 130: what a shell reports after Ctrl-C
-_LOST_PEER = "another process of this job is gone"  # begins the reason
+LOST_PEER = "another process of this job is gone"  # begins the reason
 
 
 class JobRecord:
@@ -86,7 +86,7 @@ def record_process_failure(folder: Path, error: BaseException, process: int) -> 
     """
     path = Path(folder) / "status.json"
     content = _read(path)
-    waits_for_a_cause = content.get("state") == "running" or str(content.get("reason")).startswith(_LOST_PEER)
+    waits_for_a_cause = content.get("state") == "running" or str(content.get("reason")).startswith(LOST_PEER)
     if _is_interruption(error) or is_lost_peer(error) or not waits_for_a_cause:
         return
     ending = _ending(error)
@@ -112,7 +112,7 @@ def _ending(error: BaseException) -> dict[str, Any]:
         reason = _printable("".join(traceback.format_exception_only(error)).strip())
         ending = {
             "state": "failed",
-            "reason": f"{_LOST_PEER} ({reason})" if is_lost_peer(error) else reason,
+            "reason": f"{LOST_PEER} ({reason})" if is_lost_peer(error) else reason,
             "traceback": _printable("".join(traceback.format_exception(error))),
         }
     return ending | {"ended": _now()}
