@@ -1,4 +1,4 @@
-"""Canaries: what we use of a library's inner parts does what we use it for."""
+"""Canaries: tests that the private parts of libraries still do what compat.py needs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import pytest
 
 @contextmanager
 def relies_on(library: str, moved: str) -> Iterator[None]:
-    """Fail with the library, its version and what has moved, whatever goes wrong within the block."""
+    """Fail, whatever goes wrong within the block, with the library, its version and the part that has moved."""
     try:
         yield
     except (Exception, SystemExit) as error:

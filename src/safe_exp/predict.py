@@ -20,7 +20,11 @@ article: dict[str, str] = {}  # keys of the one article that the command line de
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="predict")
 @user_errors_as_messages
 def main(composed: DictConfig) -> None:
-    """Answer all articles; exit with code 1 when one of them could not be answered."""
+    """Answer all articles.
+
+    Raises:
+        SystemExit: with code 1, when an article could not be answered.
+    """
     config = replace(typed_config(composed), **article)
     from safe_exp.inference.oracle import (
         answer_to_standard_output,  # torch takes seconds to import; --help does without

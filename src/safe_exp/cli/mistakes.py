@@ -31,6 +31,9 @@ def user_errors_as_messages(task: Callable[[DictConfig], Any]) -> Callable[[Dict
 
     Hydra would add three lines of its own. The jobs of a sweep raise their errors: the sweep goes on, and its table
     shows them.
+
+    Raises:
+        SystemExit: from the decorated function, once the message is printed.
     """
 
     @functools.wraps(task)

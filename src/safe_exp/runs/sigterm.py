@@ -16,6 +16,9 @@ def sigterm_as_exit() -> Iterator[None]:
     """Let SIGTERM unwind the block like Ctrl-C, by SystemExit(SIGTERM_EXIT), so that status.json tells of it.
 
     Does nothing outside the main thread, where Python allows no signal handlers.
+
+    Raises:
+        SystemExit: SIGTERM came within the block.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -62,6 +62,7 @@ class JobRecord:
         return self._content["reason"]
 
     def finished(self) -> None:
+        """Record the end of a job that has done all its work."""
         self._content |= {"state": "finished", "ended": _now()}
         write_json(self.path, self._content)
 
@@ -126,6 +127,7 @@ def is_lost_peer(error: BaseException) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Read a status.json; empty where it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
