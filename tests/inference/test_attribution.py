@@ -1,16 +1,12 @@
-"""Explanations against the network run again, and against words taken away."""
-
-import json
+"""Contributions of windows against the network run again, and against words taken away."""
 
 import pytest
 import torch
-from PIL import Image
 
 from safe_exp.equations.released import released_forward
 from safe_exp.equations.safe import safe_forward
 from safe_exp.inference import attribution
 from safe_exp.inference.attribution import list_phrases
-from safe_exp.inference.rendering import FAKE, REAL, Passage, coloured, patch_picture, patch_place, save_picture
 from safe_exp.network import SafeNetwork
 from safe_exp.network.released_network import ReleasedNetwork
 from safe_exp.network.safe_network import VARIANTS
@@ -183,50 +179,3 @@ def test_phrases_are_whole_windows_within_the_article_the_strongest_first():
         strengths = [abs(p.contribution) for p in phrases]
         assert strengths == sorted(strengths, reverse=True)
         assert len({(p.start, p.end) for p in phrases}) == len(phrases)
-
-
-def test_patches_are_counted_level_by_level_and_row_by_row():
-    assert patch_place([4, 2], 0) == {"grid": 4, "row": 0, "column": 0}
-    assert patch_place([4, 2], 7) == {"grid": 4, "row": 1, "column": 3}
-    assert patch_place([4, 2], 18) == {"grid": 2, "row": 1, "column": 0}
-    with pytest.raises(ValueError, match="no patch"):
-        patch_place([4, 2], 20)
-
-
-def test_the_picture_outlines_each_patch_in_the_colour_of_its_side():
-    picture = patch_picture(Image.new("RGB", (40, 30), "white"), [2, 1], [1.0, -0.5, 0.0, 0.0, 0.2])
-    half = 448 // 2
-    assert picture.size == (448 + 12 + 448, 448 + 48)
-    assert picture.getpixel((2, 2)) == FAKE
-    assert picture.getpixel((half + 1, 1)) == REAL
-    assert picture.getpixel((half // 2, half + half // 2)) == (
-        255,
-        255,
-        255,
-    )  # a patch that says nothing stays as it was
-
-
-@pytest.mark.parametrize("article_id", ["../../etc/x", "", "a/b", "\udcff", "x" * 500, "."])
-def test_no_id_leads_a_picture_out_of_its_folder(article_id, tmp_path):
-    path = save_picture(Image.new("RGB", (9, 9)), tmp_path / "out", article_id)
-    assert path.parent == tmp_path / "out"
-    assert path.resolve().is_relative_to(tmp_path / "out")
-    assert Image.open(path).format == "PNG"
-
-
-def test_coloured_text_shows_markup_of_others_as_it_is():
-    answer = {"id": "[bold]a", "verdict": "fake", "probability": 0.75, "similarity": None}
-    shown = coloured({"text": Passage(["[red]", "x"], 0)}, answer, {"text": [1.0, -2.0, 0.0]})
-    assert "[red] x" in shown.plain
-    assert shown.plain.startswith("[bold]a: fake, probability of fake 0.750\n")
-    assert json.dumps(shown.plain)
-
-
-def test_below_the_coloured_words_stands_how_the_logit_comes_about():
-    side = {"phrases": [{"contribution": 1.0}, {"contribution": -3.0}], "others": 0.25}
-    logit = {"value": -2.5, "constant": -1.0, "text": side, "image": {"phrases": [], "others": 0.25}}
-    answer = {"id": "a", "verdict": "real", "probability": 0.07, "similarity": None, "explanation": {"logit": logit}}
-    shown = coloured({"text": Passage(["x"], 0)}, answer, {"text": [-2.0]}).plain
-    assert shown.endswith("adds 2 to the logit\nlogit -2.500 = - 1.000 constant - 1.750 text + 0.250 image")
-    answer["explanation"] = {"cosine": {}}  # SAFE\\W has no logit
-    assert coloured({"text": Passage(["x"], 0)}, answer, {"text": [-2.0]}).plain.endswith("adds 2 to -cos(t, v)")

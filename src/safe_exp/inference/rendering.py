@@ -1,16 +1,13 @@
-"""Explanations as plain values for JSON, as coloured text, and as a picture of the patches."""
+"""Explanations of answers, as plain values for JSON and as coloured text."""
 
 from __future__ import annotations
 
-import hashlib
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from rich.text import Text
 
@@ -18,15 +15,12 @@ from safe_exp.config import ModelConfig, PredictConfig
 from safe_exp.data.article_encoder import AskedArticle
 from safe_exp.data.captioners import captioner_from_plain
 from safe_exp.inference.attribution import Cache, Parts, SideParts, cosine_parts, list_phrases, logit_parts
+from safe_exp.inference.patches import draw_patches, locate_patch, save_picture
 from safe_exp.network.variants import variants
 from safe_exp.runs.stored import StoredRun
 from safe_exp.system.errors import UserError
-from safe_exp.system.files import whole_file
 
-FAKE, REAL = (213, 94, 0), (0, 114, 178)  # Okabe and Ito's vermillion and blue, which colour-blind people tell apart
 ORANGE, BLUE, GREY = (255, 140, 40), (70, 160, 255), (128, 128, 128)  # of text: seen on dark and on light terminals
-PANEL, GAP, FOOT = 448, 12, 48  # pixels: side of a panel, space between two, height of the words below
-MIN_OUTLINED = 0.05  # of the strongest patch; weaker ones get no outline
 
 
 class Passage(NamedTuple):
@@ -105,10 +99,10 @@ class Explainer:
             answer["explanation"] = found
             worth = _worth(logit, cosines, row)
             if self.folder is not None and article.image is not None and "image" in worth:
-                picture = patch_picture(article.image, self.grids, worth["image"], _unit(found))
+                picture = draw_patches(article.image, self.grids, worth["image"], _unit(found))
                 found["picture"] = str(save_picture(picture, self.folder, article.id))
             if self.console is not None:
-                self.console.print(coloured(read, answer, worth))
+                self.console.print(colour_words(read, answer, worth))
 
     def _quantity(self, read: dict[str, Passage], parts: Parts, row: int) -> dict[str, Any]:
         sides = {name: self._side(read[name], side, name, row) for name, side in parts.sides.items()}
@@ -125,7 +119,7 @@ class Explainer:
                 "contribution": phrase.contribution,
             }
             if name == "image" and self.grids:
-                item["patches"] = [patch_place(self.grids, number) for number in range(phrase.start, phrase.end)]
+                item["patches"] = [locate_patch(self.grids, number) for number in range(phrase.start, phrase.end)]
             listed.append(item)
         return {"phrases": listed, "others": sum((phrase.contribution for phrase in phrases[self.phrases :]), 0.0)}
 
@@ -137,23 +131,7 @@ def _list_passages(article: AskedArticle, model: ModelConfig) -> dict[str, Passa
     return read | {"image": Passage(article.visual_words, 0)}
 
 
-def patch_place(grids: Sequence[int], number: int) -> dict[str, int]:
-    """Locate the patch that a visual word describes: grid of its level, row and column from 0, from the top left.
-
-    Args:
-        grids: patches on a side, level by level.
-        number: of the visual word in the image, from 0.
-    Raises:
-        ValueError: the levels have fewer patches.
-    """
-    for grid in grids:
-        if number < grid * grid:
-            return {"grid": grid, "row": number // grid, "column": number % grid}
-        number -= grid * grid
-    raise ValueError(f"the grids {list(grids)} have no patch {number} more.")
-
-
-def coloured(read: Mapping[str, Passage], answer: dict[str, Any], worth: Mapping[str, Sequence[float]]) -> Text:
+def colour_words(read: Mapping[str, Passage], answer: dict[str, Any], worth: Mapping[str, Sequence[float]]) -> Text:
     """Colour an article's words, orange for fake and blue for real, under a line with its verdict.
 
     The last line splits the logit into its parts, where there is one.
@@ -201,55 +179,6 @@ def _sum_line(found: Mapping[str, Any]) -> str:
 def _unit(found: Mapping[str, Any]) -> str:
     """Name the quantity that the colours of an explanation add up to: in SAFE\\W, which has no logit, -cos(t, v)."""
     return "the logit" if "logit" in found or not found else "-cos(t, v)"
-
-
-def patch_picture(
-    image: Image.Image, grids: Sequence[int], worth: Sequence[float], unit: str = "the logit"
-) -> Image.Image:
-    """Draw the image once for each level of patches, outlined in orange (fake) or blue (real), thicker for more.
-
-    Args:
-        grids: patches on a side, level by level.
-        worth: contribution of each patch to the logit of fake, level after level, row by row.
-        unit: name of the quantity that they contribute to.
-    """
-    strongest = max(map(abs, worth), default=0) or 1.0
-    sheet = Image.new("RGB", ((PANEL + GAP) * len(grids) - GAP, PANEL + FOOT), "white")
-    words, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
-    number = 0
-    for level, grid in enumerate(grids):
-        panel = image.convert("RGB").resize((PANEL, PANEL), Image.Resampling.BICUBIC).convert("RGBA")
-        marks = Image.new("RGBA", panel.size)
-        draw = ImageDraw.Draw(marks)
-        for row in range(grid):
-            for column in range(grid):
-                value = worth[number] / strongest
-                number += 1
-                colour = FAKE if value > 0 else REAL
-                corners = [column * PANEL // grid, row * PANEL // grid, (column + 1) * PANEL // grid - 1,
-                           (row + 1) * PANEL // grid - 1]  # fmt: skip
-                draw.rectangle(corners, fill=(*colour, int(90 * abs(value))))
-                if abs(value) >= MIN_OUTLINED:
-                    draw.rectangle(corners, outline=(*colour, 255), width=1 + round(7 * abs(value)))
-        sheet.paste(Image.alpha_composite(panel, marks).convert("RGB"), (level * (PANEL + GAP), 0))
-        words.text((level * (PANEL + GAP) + 6, PANEL + 4), f"{grid} by {grid} patches", "black", font)
-    below = PANEL + 25
-    words.text((6, below), "orange: fake", FAKE, font)
-    words.text((106, below), "blue: real", REAL, font)
-    words.text((190, below), f"thickest: {strongest:.3g} of {unit}", "black", font)
-    return sheet
-
-
-def save_picture(picture: Image.Image, folder: Path, article_id: str) -> Path:
-    """Write the picture as PNG into `folder` and return its path.
-
-    The id may be any text. It cannot lead the file out of the folder, and a digest keeps two ids apart.
-    """
-    digest = hashlib.sha256(article_id.encode("utf-8", "replace")).hexdigest()[:10]
-    path = folder / f"{re.sub(r'[^A-Za-z0-9_-]+', '-', article_id).strip('-')[:60]}-{digest}.png"
-    with whole_file(path) as draft:
-        picture.save(draft)
-    return path
 
 
 def _worth(logit: Parts | None, cosines: dict[str, Parts] | None, row: int) -> dict[str, list[float]]:
