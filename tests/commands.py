@@ -1,4 +1,4 @@
-"""Run a command as a user would: in a process of its own, from a folder of its own."""
+"""Commands run as a user runs them, in a process and from a folder of their own, and their files read back."""
 
 import csv
 import json
@@ -27,7 +27,7 @@ def run(
 
 
 def only_run(folder: Path) -> Path:
-    """The one run folder below outputs/."""
+    """Find the one run folder below outputs/."""
     runs = sorted(path.parent for path in folder.glob("outputs/*/*/status.json"))
     assert len(runs) == 1, runs
     return runs[0]

@@ -1,5 +1,4 @@
-"""One thread for each process: on tensors this small a second one costs more than it brings, and much more on a busy
-machine."""
+"""One thread for each process: on tensors this small a second one costs time, and much of it on a busy machine."""
 
 import os
 

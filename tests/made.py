@@ -15,7 +15,7 @@ VOCABULARY = 50
 
 
 def compose_config(*overrides: str) -> TrainConfig:
-    """The typed config that a command line with these overrides gives."""
+    """Compose the typed config that a command line with these overrides gives."""
     register_schemas()
     register_resolvers()
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -25,7 +25,7 @@ def compose_config(*overrides: str) -> TrainConfig:
 
 
 def draw_batch(size=16, seed=0, length=12, visual_length=6) -> NewsBatch:
-    """Articles whose class shows in which half of the vocabulary their words come from."""
+    """Draw articles whose words come from one half of the vocabulary or the other, by class."""
     generator = torch.Generator().manual_seed(seed)
     label = torch.arange(size) % 2
     half = VOCABULARY // 2
@@ -51,7 +51,7 @@ def loader(*batches: NewsBatch) -> DataLoader:
 
 
 def draw_module(*overrides: str, seed=0) -> SafeModule:
-    """A small module as the command line would build it."""
+    """Build a small module as the command line would."""
     config = compose_config("model.num_filters=4", "model.feature_dim=6", *overrides)
     torch.manual_seed(seed)
     vectors = word_vectors()

@@ -1,4 +1,4 @@
-"""A run folder as train leaves it, with random weights, in a tenth of a second."""
+"""A run folder like one of train, with random weights, made in a tenth of a second."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +20,7 @@ WORDS = ["the", "a", "senator", "boat", "é", '"', "[CLS]"]
 
 
 def write_run(folder: Path, *overrides: str) -> Path:
-    """The files that evaluate, predict and export read of a run, on visual words unless told otherwise."""
+    """Write the files of a run that evaluate, predict and export read; on visual words unless `overrides` differ."""
     config = compose_config("model.num_filters=3", "model.feature_dim=4", "captioner=visual_words", *overrides)
     numbers = np.random.default_rng(0)
     text = torch.from_numpy(numbers.normal(size=(len(WORDS) + 2, 6)).astype(np.float32))

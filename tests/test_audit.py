@@ -1,4 +1,4 @@
-"""The audit of the installed packages fails on a known hole, and passes with a word where nobody can be asked."""
+"""The audit of the installed packages fails on a known hole, and passes with a message where it cannot ask."""
 
 import json
 import subprocess

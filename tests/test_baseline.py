@@ -40,8 +40,8 @@ def swept(tmp_path_factory):
     return folder, jobs
 
 
-def the_fold_of_train(folder, fold):
-    """Ids, texts, labels and sides as a training run of this fold has them."""
+def read_fold(folder, fold):
+    """Read ids, texts, labels and sides as a training run of this fold has them."""
     config = compose_config(*FOLDS, f"data.fold={fold}")
     data = replace(config.data, root=str(folder / config.data.root), prepared=str(folder / config.data.prepared))
     module = FakeNewsNetDataModule(data, config.captioner, VectorsConfig(None, 4, 0), seed=0)
@@ -56,7 +56,7 @@ def probabilities(job, side):
 @pytest.mark.parametrize("fold", [0, 1])
 def test_tfidf_equals_scikit_learn_used_directly_on_the_fold_of_train(swept, fold):
     folder, jobs = swept
-    module, texts, labels, sides = the_fold_of_train(folder, fold)
+    module, texts, labels, sides = read_fold(folder, fold)
     words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
     regression = LogisticRegression(C=10.0, class_weight="balanced", max_iter=1000)
     regression.fit(words.fit_transform([texts[row] for row in sides["train"]]), labels[sides["train"]])
@@ -74,7 +74,7 @@ def test_tfidf_equals_scikit_learn_used_directly_on_the_fold_of_train(swept, fol
 @pytest.mark.parametrize("fold", [0, 1])
 def test_majority_equals_scikit_learn_s_dummy_on_the_fold_of_train(swept, fold):
     folder, jobs = swept
-    _, texts, labels, sides = the_fold_of_train(folder, fold)
+    _, texts, labels, sides = read_fold(folder, fold)
     dummy = DummyClassifier(strategy="most_frequent").fit(
         [texts[row] for row in sides["train"]], labels[sides["train"]]
     )

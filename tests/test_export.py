@@ -33,7 +33,7 @@ WORDS = ['"', "\\", "é", "[CLS]", "ok", "the"]
 
 @cache
 def made_run(variant="safe", visual_words=False) -> StoredRun:
-    """A run as train would have stored it, with random weights."""
+    """Make a stored run like one of train, with random weights."""
     overrides = [f"model={variant}", "model.num_filters=3", "model.feature_dim=4", "model.filter_sizes=[2,4]"]
     captioner = ["captioner=visual_words", "captioner.words=5"] if visual_words else []
     config = compose_config(*overrides, *captioner)
@@ -99,7 +99,7 @@ def test_a_run_comes_back_from_its_file_bit_for_bit(variant, visual_words, tmp_p
 
 
 def changed(tmp_path, visual_words=False, tensors=None, metadata=None, **content):
-    """A bundle in which something is not as it should be."""
+    """Write a bundle in which something is wrong."""
     path = tmp_path / "m.safetensors"
     write_bundle(made_run(visual_words=visual_words), path)
     with safe_open(path, "pt") as file:

@@ -39,7 +39,7 @@ NO_MODULE = {  # test files of a room that are named after no module of it
 
 
 def layers() -> set[str]:
-    """The names below safe_exp in the contract of .importlinter: commands and rooms."""
+    """Read the names below safe_exp in the contract of .importlinter: commands and rooms."""
     contracts = ConfigParser()
     contracts.read(TOP / ".importlinter", encoding="utf-8")
     names = contracts["importlinter:contract:rooms"]["layers"].replace("|", " ").split()
@@ -50,13 +50,13 @@ ROOMS = layers() - COMMANDS
 
 
 def parts(folder: Path) -> set[str]:
-    """The modules (`name.py`) and packages (`name/`) of a folder."""
+    """List the modules (`name.py`) and packages (`name/`) of a folder."""
     modules = {path.name for path in folder.glob("*.py") if path.name != "__init__.py"}
     return modules | {f"{path.parent.name}/" for path in folder.glob("*/__init__.py")}
 
 
 def docstrings() -> Iterator[tuple[str, str]]:
-    """Place and text of each docstring of a module, class or function."""
+    """Yield place and text of each docstring of a module, class or function."""
     for path in sorted(SRC.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
@@ -71,7 +71,7 @@ def test_at_the_top_lie_the_commands_and_the_rooms_of_the_import_contract():
 
 
 def package_maps() -> dict[str, set[str]]:
-    """The names in each `__init__` docstring that has a map, by its folder."""
+    """Read the names in each `__init__` docstring that has a map, by its folder."""
     maps = {}
     for path in sorted(PACKAGE.rglob("__init__.py")):
         text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""

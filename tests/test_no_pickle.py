@@ -29,19 +29,19 @@ YAML_LOADERS = {"SafeLoader", "CSafeLoader", "YamlLoader"}  # the last is ours, 
 
 
 def findings(source: str) -> Iterator[str]:
-    """What a piece of Python does that it must not, by line."""
+    """Yield the faults of a piece of Python: line, and the call or import that could run code."""
     tree = ast.parse(source)
     names = dict(_imported(tree))
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
             yield from (f"line {node.lineno}: imports {m}" for m in modules if m.partition(".")[0] in MODULES)
-        elif isinstance(node, ast.Call) and (fault := _fault_of(_dotted(node.func, names), node)):
+        elif isinstance(node, ast.Call) and (fault := _find_fault(_dotted(node.func, names), node)):
             yield f"line {node.lineno}: {fault}"
 
 
 def _imported(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """The names that a module's imports give, and what they stand for: np for numpy, load for torch.load."""
+    """Yield the names that a module imports, and their full names: np and numpy, load and torch.load."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.asname, alias.name) for alias in node.names if alias.asname)
@@ -55,7 +55,7 @@ def _dotted(node: ast.AST, names: dict[str, str]) -> str:
     return names.get(node.id, node.id) if isinstance(node, ast.Name) else ""
 
 
-def _fault_of(called: str, call: ast.Call) -> str | None:
+def _find_fault(called: str, call: ast.Call) -> str | None:
     given = {keyword.arg: keyword.value for keyword in call.keywords}
     if called in CALLS or called == "__import__":
         return f"calls {called}"
@@ -76,7 +76,7 @@ def _fault_of(called: str, call: ast.Call) -> str | None:
 
 
 def sources() -> dict[str, str]:
-    """Every piece of Python of the project but its tests, by name."""
+    """Read every piece of Python of the project but its tests, by name."""
     found = {}
     for folder in (PACKAGE.parent, CHECKOUT / "benchmarks", CHECKOUT / "docs", CHECKOUT / ".ci"):
         found |= {str(path): path.read_text(encoding="utf-8") for path in folder.rglob("*.py")}

@@ -62,14 +62,14 @@ def ask(cfg: PredictConfig, lines: bytes = b"") -> list[dict]:
     return [json.loads(line) for line in output.getvalue().decode().splitlines()]
 
 
-def articles_of(trained: Path) -> Path:
+def articles_folder(trained: Path) -> Path:
     return next(path.parent for path in trained.glob("data/synthetic/*/fake"))
 
 
 def test_a_folder_gets_the_scores_that_the_run_itself_gave(trained):
     for name in ("words", "patches"):
         cfg = config(trained, name, "data=fakenewsnet", "data.root=unused")
-        answers = ask(replace(cfg, data=replace(cfg.data, root=str(articles_of(trained)))))
+        answers = ask(replace(cfg, data=replace(cfg.data, root=str(articles_folder(trained)))))
         ours = {answer["id"]: answer for answer in answers}
         assert len(ours) == 60
         for row in read_rows(trained / name / "predictions.csv"):
@@ -192,7 +192,7 @@ def test_keys_that_are_not_read_are_named_once_and_not_without_end(caplog):
 
 def test_a_stream_is_answered_as_it_comes_and_leaves_nothing_in_memory(trained):
     class Counted(io.RawIOBase):
-        """Lines that are made when they are asked for; remembers how many."""
+        """A stream whose lines are made, and counted, when they are read."""
 
         def __init__(self, count):
             self.left, self.given = count, 0
@@ -211,7 +211,7 @@ def test_a_stream_is_answered_as_it_comes_and_leaves_nothing_in_memory(trained):
             return len(line)
 
     class Answers(io.RawIOBase):
-        """Notes how many lines had been taken when each answer came, and how much memory was held."""
+        """An output that notes, at each answer, the lines read so far and the memory in use."""
 
         def __init__(self, lines):
             self.lines, self.taken, self.held = lines, [], []
@@ -353,7 +353,7 @@ def test_pictures_of_patches_go_into_the_folder_that_was_named_and_captions_have
 
 
 def a_picture(trained: Path) -> str:
-    return str(sorted(articles_of(trained).glob("fake/*/image.*"))[0])
+    return str(sorted(articles_folder(trained).glob("fake/*/image.*"))[0])
 
 
 def test_a_file_made_by_export_answers_and_evaluates_as_its_run_does(trained, tmp_path, caplog):
@@ -364,13 +364,13 @@ def test_a_file_made_by_export_answers_and_evaluates_as_its_run_does(trained, tm
     write_bundle(open_run(trained / "patches"), trained / "patches.safetensors")
     for name in ("words", "patches"):
         cfg = config(trained, name, "data=fakenewsnet", "data.root=unused", explain=True)
-        cfg = replace(cfg, data=replace(cfg.data, root=str(articles_of(trained))))
+        cfg = replace(cfg, data=replace(cfg.data, root=str(articles_folder(trained))))
         of_file = replace(cfg, run=str(trained / f"{name}.safetensors"))
         assert ask(of_file) == ask(cfg)
     scored = []
     for source in ("words", "words.safetensors"):
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            overrides = [f"run={trained / source}", "data=fakenewsnet", f"data.root={articles_of(trained)}"]
+            overrides = [f"run={trained / source}", "data=fakenewsnet", f"data.root={articles_folder(trained)}"]
             evaluate(typed_config(compose("evaluate", overrides=[*overrides, "threshold=best"])), tmp_path)
         scored.append(read_json(tmp_path / "metrics.json")["test"])
         assert "threshold=best: the highest macro F1 on validation" in caplog.text
@@ -392,7 +392,7 @@ def test_calibration_and_thresholds_come_from_the_validation_articles_alone(trai
 
 def test_every_scorer_s_answers_give_the_test_figures_of_the_run(trained):
     cfg = config(trained, "words", "data=fakenewsnet", "data.root=unused")
-    answers = ask(replace(cfg, data=replace(cfg.data, root=str(articles_of(trained)))))
+    answers = ask(replace(cfg, data=replace(cfg.data, root=str(articles_folder(trained)))))
     scores = {answer["id"]: answer["scores"] for answer in answers}
     rows = [row for row in read_rows(trained / "words" / "predictions.csv") if row["split"] == "test"]
     label = [int(row["label"]) for row in rows]
@@ -426,7 +426,7 @@ def test_a_variant_whose_logit_is_no_sum_over_windows_is_not_explained(monkeypat
     with pytest.raises(
         UserError, match=r"explain=true: the logit of model=safe is not a sum over the article's phrases"
     ):
-        Explainer.of(_composed("explain=true"), made_run())
+        Explainer.from_config(_composed("explain=true"), made_run())
 
 
 @pytest.mark.parametrize("variant", ["text_only", "visual_only", "no_similarity", "similarity_only", "released"])

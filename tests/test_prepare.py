@@ -1,4 +1,4 @@
-"""python -m safe_exp.prepare, and what train and evaluate make of prepared articles, as a user would run them."""
+"""python -m safe_exp.prepare, and train and evaluate on prepared articles, as a user runs them."""
 
 import re
 import shutil

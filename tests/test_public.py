@@ -1,4 +1,4 @@
-"""The public API of the package: what `import safe_exp` gives."""
+"""The public API of the package: the names that `import safe_exp` gives."""
 
 import subprocess
 import sys

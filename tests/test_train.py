@@ -158,7 +158,7 @@ def test_in_a_sweep_a_wrong_name_is_refused_before_the_first_job(tmp_path):
     assert not list(tmp_path.glob("multirun/*/*/*/status.json"))
 
 
-def weights_of(run_folder: Path) -> dict[str, torch.Tensor]:
+def read_weights(run_folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(run_folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
@@ -198,7 +198,7 @@ def test_a_stopped_run_resumes_to_the_same_weights_bit_for_bit(how, optimizer, t
     status = read_json(stopped / "status.json")
     assert (status["state"], status["resumed"]) == ("finished", 1)
     whole = only_run(tmp_path / "whole")
-    reference, ours = weights_of(whole), weights_of(stopped)
+    reference, ours = read_weights(whole), read_weights(stopped)
     assert all(torch.equal(ours[name], reference[name]) for name in reference)
     drop = {"seconds"}
     metrics, expected = read_json(stopped / "metrics.json"), read_json(whole / "metrics.json")
@@ -213,7 +213,7 @@ def test_resume_refuses_other_settings(finished, tmp_path):
 
 
 def test_help_comes_in_under_a_second_without_torch():
-    """Not a time, which a busy machine would falsify, but its cause: nothing heavy is imported."""
+    """Nothing heavy is imported. The time itself would depend on how busy the machine is."""
     check = (
         "import runpy, sys; sys.argv = ['train', '--help']; runpy.run_module('safe_exp.train', run_name='__main__');"
     )
@@ -298,7 +298,7 @@ def test_two_processes_train_the_weights_of_one(tmp_path):
         folder.mkdir()
         done = run("train", *SMALL, "trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={devices}", cwd=folder)
         assert done.returncode == 0, done.stderr
-        weights[devices] = weights_of(only_run(folder))
+        weights[devices] = read_weights(only_run(folder))
     for name in weights[1]:
         torch.testing.assert_close(weights[2][name], weights[1][name], rtol=1e-5, atol=1e-6, msg=name)
 

@@ -1,4 +1,4 @@
-"""Read an offline W&B run back, without W&B's own reader: LevelDB-style records of protocol buffers."""
+"""Offline W&B runs, read without W&B's own reader: LevelDB-style records of protocol buffers."""
 
 import json
 import struct
@@ -18,7 +18,7 @@ WHOLE, LAST = 1, 4  # the kinds that end a record; 2 and 3 begin and continue on
 
 @dataclass
 class WandbRun:
-    """What a run-<id>.wandb file holds."""
+    """Content of a run-<id>.wandb file."""
 
     id: str = ""
     name: str = ""
@@ -32,7 +32,7 @@ class WandbRun:
 
 
 def read_finished_run(path: Path, patience_seconds: float = 20) -> WandbRun:
-    """The run once its exit status is in the file: W&B's service closes the file a moment after `finish` returns."""
+    """Read the run once its exit status is in the file, which W&B's service closes a moment after `finish` returns."""
     deadline = time.monotonic() + patience_seconds
     while (run := read_wandb_run(path)).exit_code is None and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -80,5 +80,5 @@ def read_records(path: Path) -> Iterator[Record]:
 
 
 def plain(items: Any) -> dict[str, Any]:
-    """Keys (joined by dots where nested) and JSON values of a record's items."""
+    """Return the JSON values of a record's items by key, nested keys joined by dots."""
     return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in items}

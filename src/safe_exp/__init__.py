@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SafeNetwork", "algorithm1_epoch", "closed_form_gradients", "safe_loss"]
 
-_HOMES = {"SafeNetwork": "safe_exp.network"}  # of what does not come from safe_exp.equations
+_HOMES = {"SafeNetwork": "safe_exp.network"}  # of names that do not come from safe_exp.equations
 
 
 def __getattr__(name: str) -> Any:
-    # Lazily: torch takes seconds to import, and every command imports this package before it knows what it needs.
+    # Lazily: torch takes seconds to import, and every command imports this package first.
     if name not in __all__:
         raise AttributeError(f"module 'safe_exp' has no attribute {name!r}")
     return getattr(import_module(_HOMES.get(name, "safe_exp.equations")), name)

@@ -1,4 +1,4 @@
-"""python -m safe_exp.baseline data=… baseline=majority|tfidf: what a simple reader reaches on the split of train."""
+"""python -m safe_exp.baseline data=… baseline=majority|tfidf: score a simple classifier on the split of train."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from safe_exp.cli.mistakes import plainly
+from safe_exp.cli.mistakes import user_errors_as_messages
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.run_command import run_command
 from safe_exp.cli.schemas import register_schemas
@@ -18,8 +18,9 @@ register_resolvers()
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="baseline")
-@plainly
+@user_errors_as_messages
 def main(composed: DictConfig) -> float:
+    """Score one baseline and return the score that a sweep compares."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     with recorded_job(folder):
         config = typed_config(composed)

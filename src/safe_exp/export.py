@@ -1,4 +1,4 @@
-"""python -m safe_exp.export run=DIR to=FILE: a stored run as one file that predict and evaluate take in its place."""
+"""python -m safe_exp.export run=DIR to=FILE: write a stored run as one file, for predict and evaluate."""
 
 import logging
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from safe_exp.cli.mistakes import plainly
+from safe_exp.cli.mistakes import user_errors_as_messages
 from safe_exp.cli.run_command import run_command
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, typed_config
@@ -17,10 +17,15 @@ log = logging.getLogger(__name__)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="export")
-@plainly
+@user_errors_as_messages
 def main(composed: DictConfig) -> None:
+    """Read the stored run, check its weights, and write the file.
+
+    Raises:
+        UserError: the run cannot be used, or the file cannot be written.
+    """
     config = typed_config(composed)
-    from safe_exp.runs.bundle import write_bundle  # torch takes seconds to import; --help and a typo should not
+    from safe_exp.runs.bundle import write_bundle  # torch takes seconds to import; --help and a typo do without
     from safe_exp.runs.open_run import open_run
 
     stored, path = open_run(Path(config.run).expanduser(), config.checkpoint), Path(config.to).expanduser()

@@ -6,7 +6,7 @@ from dataclasses import replace
 import hydra
 from omegaconf import DictConfig
 
-from safe_exp.cli.mistakes import plainly
+from safe_exp.cli.mistakes import user_errors_as_messages
 from safe_exp.cli.run_command import run_command
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, typed_config
@@ -14,22 +14,29 @@ from safe_exp.config.predict import ARTICLE_KEYS
 
 register_schemas()
 
-article: dict[str, str] = {}  # what the command line says of one article
+article: dict[str, str] = {}  # keys of the one article that the command line describes, if it describes one
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="predict")
-@plainly
+@user_errors_as_messages
 def main(composed: DictConfig) -> None:
-    config = replace(typed_config(composed), **article)
-    from safe_exp.inference.oracle import answers_to_standard_output  # torch takes seconds to import; --help should not
+    """Answer all articles.
 
-    failed = answers_to_standard_output(config)
+    Raises:
+        SystemExit: with code 1, when an article could not be answered.
+    """
+    config = replace(typed_config(composed), **article)
+    from safe_exp.inference.oracle import (
+        answer_to_standard_output,  # torch takes seconds to import; --help does without
+    )
+
+    failed = answer_to_standard_output(config)
     if failed:
         raise SystemExit(1)
 
 
 def take_article(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
-    """What describes one article, as typed, and the other arguments, which are Hydra's."""
+    """Split the arguments into the keys of one article, as typed, and the rest, which is Hydra's."""
     taken, others = {}, []
     for argument in arguments:
         key, equals, value = argument.partition("=")

@@ -1,4 +1,4 @@
-"""python -m safe_exp.prepare data=… data.root=…: raw articles → a prepared data set, once, in shares if wanted."""
+"""python -m safe_exp.prepare data=… data.root=…: prepare raw articles once, for every run on them."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from safe_exp.cli.mistakes import plainly
+from safe_exp.cli.mistakes import user_errors_as_messages
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.run_command import run_command
 from safe_exp.cli.schemas import register_schemas
@@ -18,12 +18,13 @@ register_resolvers()
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="prepare")
-@plainly
+@user_errors_as_messages
 def main(composed: DictConfig) -> int:
+    """Prepare the data set, or one shard of it, and return the number of articles prepared so far."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     with recorded_job(folder):
         config = typed_config(composed)
-        from safe_exp.data.prepared.data_set import prepare_data_set  # its imports take a second; --help should not
+        from safe_exp.data.prepared.data_set import prepare_data_set  # its imports take a second; --help does without
 
         return prepare_data_set(config, folder)
 

@@ -1,11 +1,11 @@
-"""python -m safe_exp.report sweep=DIR: a sweep as tables, figures and one HTML page."""
+"""python -m safe_exp.report sweep=DIR: show a sweep as tables, figures and one HTML page."""
 
 import sys
 
 import hydra
 from omegaconf import DictConfig
 
-from safe_exp.cli.mistakes import plainly
+from safe_exp.cli.mistakes import user_errors_as_messages
 from safe_exp.cli.run_command import run_command
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, typed_config
@@ -14,16 +14,17 @@ register_schemas()
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="report")
-@plainly
+@user_errors_as_messages
 def main(composed: DictConfig) -> None:
+    """Write the report of the sweep."""
     config = typed_config(composed)
-    from safe_exp.reporting.build import report  # matplotlib takes a second to import; --help and a typo should not
+    from safe_exp.reporting.build import report  # matplotlib takes a second to import; --help and a typo do without
 
     report(config)
 
 
 def with_folder(arguments: list[str]) -> list[str]:
-    """The arguments with sweep=DIR as folder=DIR: since there is a conf/sweep/, Hydra would look DIR up in there."""
+    """Turn sweep=DIR into folder=DIR: since there is a group conf/sweep/, Hydra would look for an option DIR in it."""
     return [f"folder={a.removeprefix('sweep=')}" if a.startswith("sweep=") else a for a in arguments]
 
 

@@ -1,4 +1,4 @@
-"""python -m safe_exp.train: one run, or with -m a sweep."""
+"""python -m safe_exp.train: train one run, or with -m a sweep."""
 
 import logging
 import sys
@@ -9,13 +9,15 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from safe_exp.cli.lean_imports import import_lightning
-from safe_exp.cli.mistakes import plainly
+from safe_exp.cli.mistakes import user_errors_as_messages
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.run_command import run_command
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, typed_config
-from safe_exp.runs.job import only_process, recorded, require_new_folder, sweep_name
+from safe_exp.runs.folder import locked_folder, require_new_folder
+from safe_exp.runs.job import recorded
 from safe_exp.runs.loggers import require_known_loggers
+from safe_exp.runs.names import sweep_name
 from safe_exp.runs.outcome import read_job
 from safe_exp.runs.own_command import run_as_its_own_command
 from safe_exp.runs.processes import needs_a_command_of_its_own
@@ -30,8 +32,9 @@ register_resolvers()
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
-@plainly
+@user_errors_as_messages
 def main(composed: DictConfig) -> float:
+    """Run one job, alone or of a sweep, and return the validation score that a sweep compares."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     if composed.resume is not None:
         composed = resumed_config(Path(composed.resume), "train")
@@ -39,16 +42,16 @@ def main(composed: DictConfig) -> float:
         require_new_folder(folder)
     if needs_a_command_of_its_own(composed.trainer):
         return run_as_its_own_command(composed, folder)
-    with only_process(folder):
+    with locked_folder(folder):
         if composed.resume is None and sweep_name(folder):
             job = read_job(folder, 0, [])
-            if job.state == "finished":  # its sweep was resumed while this one still waited in a cluster's queue
+            if job.state == "finished":  # its sweep was resumed while this job waited in a cluster's queue
                 log.info("%s has finished already, and is left alone.", short_path(folder))
                 return job.score(composed.callbacks.monitor)
         with recorded(folder):
             config = typed_config(composed)
             require_known_loggers(config.logger)
-            import_lightning()  # torch and Lightning take seconds to import; --help and a typo should not
+            import_lightning()  # torch and Lightning take seconds to import; --help and a typo do without
             from safe_exp.training.run import train
 
             return train(config, folder)

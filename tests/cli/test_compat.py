@@ -13,7 +13,7 @@ from tests.made import compose_config
 
 @pytest.fixture
 def end(monkeypatch):
-    """Run a command with a key that does not exist, and return its exit code."""
+    """A function that runs a command with a key that does not exist, and returns its exit code."""
     compose_config()  # the schemas and resolvers
     monkeypatch.setattr(sys, "argv", ["train", "no_such_key=1"])
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)

@@ -1,4 +1,4 @@
-"""Lightning is imported without what its metrics might use, and all of that is there afterwards."""
+"""Lightning is imported without the libraries of its metrics, which can be imported afterwards."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What is said of a command line that cannot be used."""
+"""Messages about command lines that cannot be used."""
 
 import sys
 
@@ -6,18 +6,18 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import CompactHydraException
 
-from safe_exp.cli.mistakes import explained
+from safe_exp.cli.mistakes import explain_error
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, typed_config
 from safe_exp.system.errors import UserError
 from tests.commands import run
 
 
-def said_of(*overrides):
+def explain(*overrides):
     register_schemas()
     with pytest.raises(CompactHydraException) as refused, initialize_config_dir(str(CONF), version_base="1.3"):
         compose("train", overrides=list(overrides))
-    return explained(refused.value, "train")
+    return explain_error(refused.value, "train")
 
 
 @pytest.mark.parametrize(
@@ -38,18 +38,18 @@ def said_of(*overrides):
     ],
 )
 def test_a_mistake_is_told_with_what_was_expected(override, said):
-    assert said_of(override).startswith(said)
+    assert explain(override).startswith(said)
 
 
 def test_a_key_of_the_chosen_option_is_known(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train", "data=table", "data.columns.txt=body"])
-    assert said_of("data=table", "data.columns.txt=body").startswith(
+    assert explain("data=table", "data.columns.txt=body").startswith(
         "data.columns.txt: there is no such key. Did you mean data.columns.text?"
     )
 
 
 def test_a_key_that_was_added_by_force_is_refused(tmp_path):
-    """`+model.alpa=0.4` would train with the old alpha, and nobody would know."""
+    """`+model.alpa=0.4` would silently train with the old alpha."""
     register_schemas()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose("train", overrides=["+model.alpa=0.4"])

@@ -13,7 +13,7 @@ from PIL import Image
 
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, PredictConfig, typed_config
-from safe_exp.inference.oracle import Oracle, questions
+from safe_exp.inference.oracle import Oracle, read_questions
 from safe_exp.runs.open_run import open_run
 from safe_exp.runs.stored import StoredRun
 from tests.fuzz.cases import JSON_VALUES, TEXT, as_bytes, fuzz, objects
@@ -53,7 +53,7 @@ def test_every_line_gets_one_answer(cases, folder):
     config, stored, oracle = asked()
     content = b"\n".join(cases)
     answers = []
-    for articles, root in questions(config, stored, io.BufferedReader(io.BytesIO(content))):
+    for articles, root in read_questions(config, stored, io.BufferedReader(io.BytesIO(content))):
         answers += oracle.answer(articles, root)
     assert len(answers) == content.count(b"\n") + (content[-1:] not in (b"\n", b""))
     for answer in answers:

@@ -1,16 +1,12 @@
-"""The parts of an explanation against the network run again, and against words taken away."""
-
-import json
+"""Contributions of windows against the network run again, and against words taken away."""
 
 import pytest
 import torch
-from PIL import Image
 
 from safe_exp.equations.released import released_forward
 from safe_exp.equations.safe import safe_forward
 from safe_exp.inference import attribution
-from safe_exp.inference.attribution import phrases_of
-from safe_exp.inference.rendering import FAKE, REAL, Sentence, coloured, patch_picture, patch_place, save_picture
+from safe_exp.inference.attribution import list_phrases
 from safe_exp.network import SafeNetwork
 from safe_exp.network.released_network import ReleasedNetwork
 from safe_exp.network.safe_network import VARIANTS
@@ -19,8 +15,8 @@ from safe_exp.network.variants import variants
 LENGTHS = torch.tensor([9, 1, 0, 5])  # with sentences shorter than a window
 
 
-def made(variant="safe", dtype=torch.float64, seed=0):
-    """A small network with its forward pass over four articles."""
+def draw_network(variant="safe", dtype=torch.float64, seed=0):
+    """Draw a small network and four articles; return them with the forward pass."""
     torch.manual_seed(seed)
     network = SafeNetwork(5, 3, [2, 4], num_filters=6, feature_dim=7, variant=variant).to(dtype)
     text, visual = torch.randn(4, 9, 5, dtype=dtype), torch.randn(4, 6, 3, dtype=dtype)
@@ -40,24 +36,24 @@ def cosine_parts(cache, variant="safe"):
     return attribution.cosine_parts(cache, variants[variant].encoders(cache))
 
 
-def parts_sum(parts):
+def sum_parts(parts):
     return parts.constant + sum(side.filters.sum(dim=1) for side in parts.sides.values())
 
 
 @pytest.mark.parametrize("variant", [v for v in VARIANTS if v != "similarity_only"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
 def test_the_parts_add_up_to_the_logit_of_the_network(variant, dtype, tolerance):
-    _, _, _, (output, cache) = made(variant, dtype)
+    _, _, _, (output, cache) = draw_network(variant, dtype)
     logit = output.logits[:, 0] - output.logits[:, 1]
-    torch.testing.assert_close(parts_sum(logit_parts(cache)), logit, rtol=0, atol=tolerance)
+    torch.testing.assert_close(sum_parts(logit_parts(cache)), logit, rtol=0, atol=tolerance)
     torch.testing.assert_close(torch.sigmoid(logit_parts(cache).total), output.probability, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
 def test_each_side_s_parts_add_up_to_the_cosine(dtype, tolerance):
-    _, _, _, (output, cache) = made("similarity_only", dtype)
+    _, _, _, (output, cache) = draw_network("similarity_only", dtype)
     for parts in cosine_parts(cache).values():
-        torch.testing.assert_close(parts_sum(parts), 2 * output.similarity - 1, rtol=0, atol=tolerance)
+        torch.testing.assert_close(sum_parts(parts), 2 * output.similarity - 1, rtol=0, atol=tolerance)
     assert logit_parts(cache) is None
 
 
@@ -71,16 +67,16 @@ def test_the_released_architecture_s_three_channels_add_up_too(dtype, tolerance)
         output, cache = released_forward(network.weights(), *channels, *lengths)
     logit, cosines = logit_parts(cache, "released"), cosine_parts(cache, "released")
     assert list(logit.sides) == ["headline", "body", "image"]
-    torch.testing.assert_close(parts_sum(logit), output.logits[:, 0] - output.logits[:, 1], rtol=0, atol=tolerance)
+    torch.testing.assert_close(sum_parts(logit), output.logits[:, 0] - output.logits[:, 1], rtol=0, atol=tolerance)
     for parts in cosines.values():
-        torch.testing.assert_close(parts_sum(parts), 2 * output.similarity - 1, rtol=0, atol=tolerance)
+        torch.testing.assert_close(sum_parts(parts), 2 * output.similarity - 1, rtol=0, atol=tolerance)
     for side in [*logit.sides.values(), *cosines["text"].sides.values(), *cosines["image"].sides.values()]:
         shared = side.words.sum(dim=1) + side.filter_biases
         torch.testing.assert_close(shared, side.filters.sum(dim=1), rtol=0, atol=tolerance)
 
 
-def plainly(network, words):
-    """For each filter its best window's value after ReLU, its start and its width: loops over one text (L, E)."""
+def find_windows(network, words):
+    """Find each filter's best window by loops over one text (L, E); yield its value after ReLU, start and width."""
     for bank in network.text_encoder.filters:
         width = bank.weight.shape[1]
         padded = torch.zeros(max(len(words), width), 5, dtype=torch.float64)
@@ -92,26 +88,26 @@ def plainly(network, words):
             yield max(values[best], 0.0), best, width
 
 
-def pulls(network):
-    """What a unit of each filter of the text adds to the logit, (g·K,)."""
+def filter_slopes(network):
+    """Compute the slope of the logit in each filter of the text, (g·K,)."""
     direction = (network.predictor.weight[0] - network.predictor.weight[1])[:7]
     return (direction @ network.text_encoder.project.weight).tolist()
 
 
 def test_a_window_s_part_is_recomputed_from_the_words_themselves():
-    """Filter by filter, in plain loops: the best window is looked for here, and not read from the cache."""
-    network, text, _, (_, cache) = made()
+    """Filter by filter, in plain loops: the best window is searched here, not read from the cache."""
+    network, text, _, (_, cache) = draw_network()
     side = logit_parts(cache).sides["text"]
     for article, length in enumerate(LENGTHS.tolist()):
-        found = list(plainly(network, text[article, :length]))
+        found = list(find_windows(network, text[article, :length]))
         assert side.starts[article].tolist() == [start for _, start, _ in found]
         assert side.widths.tolist() == [width for *_, width in found]
-        expected = [pull * value for pull, (value, *_) in zip(pulls(network), found, strict=True)]
+        expected = [slope * value for slope, (value, *_) in zip(filter_slopes(network), found, strict=True)]
         assert side.filters[article].tolist() == pytest.approx(expected, abs=1e-12)
 
 
 def test_taking_a_window_away_moves_the_logit_by_what_its_filters_next_best_windows_say_less():
-    network, text, visual, (output, cache) = made()
+    network, text, visual, (output, cache) = draw_network()
     side, logit = logit_parts(cache).sides["text"], output.logits[0, 0] - output.logits[0, 1]
     changed = 0
     for column in range(12):
@@ -119,7 +115,8 @@ def test_taking_a_window_away_moves_the_logit_by_what_its_filters_next_best_wind
         occluded = text.clone()
         occluded[0, start : start + width] = 0
         again, cache_again = run(network, occluded, visual)
-        left = [pull * value for pull, (value, *_) in zip(pulls(network), plainly(network, occluded[0]), strict=True)]
+        found = find_windows(network, occluded[0])
+        left = [slope * value for slope, (value, *_) in zip(filter_slopes(network), found, strict=True)]
         moved = again.logits[0, 0] - again.logits[0, 1] - logit
         assert moved.item() == pytest.approx(sum(left) - side.filters[0].sum().item(), abs=1e-12)
         assert logit_parts(cache_again).sides["text"].filters[0].tolist() == pytest.approx(left, abs=1e-12)
@@ -128,7 +125,7 @@ def test_taking_a_window_away_moves_the_logit_by_what_its_filters_next_best_wind
 
 
 def test_words_share_out_what_their_windows_add():
-    _, _, _, (_, cache) = made()
+    _, _, _, (_, cache) = draw_network()
     parts = logit_parts(cache)
     for side in parts.sides.values():
         shared = side.words.sum(dim=1) + side.filter_biases
@@ -136,7 +133,7 @@ def test_words_share_out_what_their_windows_add():
 
 
 def test_words_that_no_window_reads_have_no_part_and_can_be_taken_away():
-    network, _, visual, _ = made()
+    network, _, visual, _ = draw_network()
     text = torch.randn(4, 80, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         output, cache = safe_forward(network.weights(), text, visual)
@@ -161,8 +158,8 @@ def test_words_that_no_window_reads_have_no_part_and_can_be_taken_away():
 
 
 def test_removing_what_a_word_adds_moves_the_logit_by_that_much_while_the_windows_stay():
-    """Occlusion: a word's vector made a little smaller, so that every filter keeps its window and its sign."""
-    network, text, visual, (output, cache) = made()
+    """Occlusion by a little: a word's vector is shortened so that every filter keeps its window and its sign."""
+    network, text, visual, (output, cache) = draw_network()
     side, logit, step = logit_parts(cache).sides["text"], output.logits[:, 0] - output.logits[:, 1], 1e-6
     for word in range(9):
         smaller = text.clone()
@@ -173,59 +170,12 @@ def test_removing_what_a_word_adds_moves_the_logit_by_that_much_while_the_window
 
 
 def test_phrases_are_whole_windows_within_the_article_the_strongest_first():
-    _, _, _, (_, cache) = made()
+    _, _, _, (_, cache) = draw_network()
     side = logit_parts(cache).sides["text"]
     for article, length in enumerate(LENGTHS.tolist()):
-        phrases = phrases_of(side, article, length)
+        phrases = list_phrases(side, article, length)
         assert sum(p.contribution for p in phrases) == pytest.approx(side.filters[article].sum().item(), abs=1e-12)
         assert all(0 <= p.start <= p.end <= length and p.end - p.start <= 4 for p in phrases)
         strengths = [abs(p.contribution) for p in phrases]
         assert strengths == sorted(strengths, reverse=True)
         assert len({(p.start, p.end) for p in phrases}) == len(phrases)
-
-
-def test_patches_are_counted_level_by_level_and_row_by_row():
-    assert patch_place([4, 2], 0) == {"grid": 4, "row": 0, "column": 0}
-    assert patch_place([4, 2], 7) == {"grid": 4, "row": 1, "column": 3}
-    assert patch_place([4, 2], 18) == {"grid": 2, "row": 1, "column": 0}
-    with pytest.raises(ValueError, match="no patch"):
-        patch_place([4, 2], 20)
-
-
-def test_the_picture_outlines_each_patch_in_the_colour_of_its_side():
-    picture = patch_picture(Image.new("RGB", (40, 30), "white"), [2, 1], [1.0, -0.5, 0.0, 0.0, 0.2])
-    half = 448 // 2
-    assert picture.size == (448 + 12 + 448, 448 + 48)
-    assert picture.getpixel((2, 2)) == FAKE
-    assert picture.getpixel((half + 1, 1)) == REAL
-    assert picture.getpixel((half // 2, half + half // 2)) == (
-        255,
-        255,
-        255,
-    )  # a patch that says nothing stays as it was
-
-
-@pytest.mark.parametrize("article_id", ["../../etc/x", "", "a/b", "\udcff", "x" * 500, "."])
-def test_no_id_leads_a_picture_out_of_its_folder(article_id, tmp_path):
-    path = save_picture(Image.new("RGB", (9, 9)), tmp_path / "out", article_id)
-    assert path.parent == tmp_path / "out"
-    assert path.resolve().is_relative_to(tmp_path / "out")
-    assert Image.open(path).format == "PNG"
-
-
-def test_coloured_text_shows_markup_of_others_as_it_is():
-    answer = {"id": "[bold]a", "verdict": "fake", "probability": 0.75, "similarity": None}
-    shown = coloured({"text": Sentence(["[red]", "x"], 0)}, answer, {"text": [1.0, -2.0, 0.0]})
-    assert "[red] x" in shown.plain
-    assert shown.plain.startswith("[bold]a: fake, probability of fake 0.750\n")
-    assert json.dumps(shown.plain)
-
-
-def test_below_the_coloured_words_stands_how_the_logit_comes_about():
-    side = {"phrases": [{"contribution": 1.0}, {"contribution": -3.0}], "others": 0.25}
-    logit = {"value": -2.5, "constant": -1.0, "text": side, "image": {"phrases": [], "others": 0.25}}
-    answer = {"id": "a", "verdict": "real", "probability": 0.07, "similarity": None, "explanation": {"logit": logit}}
-    shown = coloured({"text": Sentence(["x"], 0)}, answer, {"text": [-2.0]}).plain
-    assert shown.endswith("adds 2 to the logit\nlogit -2.500 = - 1.000 constant - 1.750 text + 0.250 image")
-    answer["explanation"] = {"cosine": {}}  # SAFE\\W has no logit
-    assert coloured({"text": Sentence(["x"], 0)}, answer, {"text": [-2.0]}).plain.endswith("adds 2 to -cos(t, v)")

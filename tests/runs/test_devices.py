@@ -1,4 +1,4 @@
-"""Leases on devices that are not there: what is tested is that no two jobs hold one at a time."""
+"""Leases on devices that are only names: no two jobs hold one at a time."""
 
 import multiprocessing
 import os

@@ -44,7 +44,7 @@ ARTICLES = [
 
 @pytest.fixture(autouse=True)
 def no_account(monkeypatch, tmp_path):
-    """As on a machine where W&B was never set up."""
+    """Take away all settings of W&B, as on a machine where it was never set up."""
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
@@ -212,7 +212,7 @@ def test_a_netrc_entry_counts_for_its_own_server_only(tmp_path, monkeypatch):
 
 
 class Recorder(Logger):
-    """Remembers each call; raises in the one named `fails`, and in all that follow."""
+    """A logger that remembers each call, and raises in the one named `fails` and in all that follow."""
 
     name, version = "recorder", None
 
@@ -251,7 +251,7 @@ class Recorder(Logger):
 
 
 class Recorded(LoggerKind):
-    """Opens a Recorder; `told` is what it was told."""
+    """A kind that opens a Recorder and keeps the arguments of `open` in `told`."""
 
     name = "recorder"
 

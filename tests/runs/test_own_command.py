@@ -7,9 +7,10 @@ import sys
 
 import pytest
 import torch
+from hydra.core.hydra_config import HydraConfig
 
-from safe_exp.runs import own_command as ddp
 from safe_exp.runs.processes import needs_a_command_of_its_own, process_number, require_a_task_for_each_process
+from safe_exp.system.errors import UserError
 from tests.commands import SMALL, environment, read_json, run
 from tests.made import compose_config
 from tests.sweep.test_sweep import results, sweep_folder, wait_for
@@ -62,7 +63,7 @@ def test_a_job_that_fails_in_the_middle_of_training_stops_no_other(tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_equal_one_on_the_same_global_batches(tmp_path):
-    """In float32 to 1e-6, with shares of different size; and their metrics are those of one process."""
+    """In float32 to 1e-6, with shares of different size; their metrics agree too."""
     done = run("train", "-m", *UNEVEN, *DDP, "trainer.devices=1,2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     one, two = sweep_folder(tmp_path) / "0", sweep_folder(tmp_path) / "1"
@@ -117,8 +118,8 @@ def test_a_job_whose_process_is_killed_stops_no_other_and_counts_as_interrupted(
 
 @pytest.fixture
 def in_multirun(monkeypatch):
-    monkeypatch.setattr(ddp.HydraConfig, "initialized", lambda: True)
-    monkeypatch.setattr(ddp.HydraConfig, "get", lambda: type("", (), {"mode": "MULTIRUN"}))
+    monkeypatch.setattr(HydraConfig, "initialized", lambda: True)
+    monkeypatch.setattr(HydraConfig, "get", lambda: type("", (), {"mode": "MULTIRUN"}))
     for name in ("LOCAL_RANK", "SLURM_NTASKS", "SLURM_JOB_NAME"):
         monkeypatch.delenv(name, raising=False)
     return monkeypatch
@@ -152,7 +153,7 @@ def test_slurm_s_tasks_must_be_the_job_s_processes(tasks, processes, monkeypatch
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", str(tasks))
     monkeypatch.delenv("SLURM_JOB_NAME", raising=False)
     require_a_task_for_each_process(tasks)
-    with pytest.raises(ddp.UserError, match=rf"SLURM has started {tasks}\. .*launcher\.tasks_per_node={processes} "):
+    with pytest.raises(UserError, match=rf"SLURM has started {tasks}\. .*launcher\.tasks_per_node={processes} "):
         require_a_task_for_each_process(processes)
 
 

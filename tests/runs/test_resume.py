@@ -1,4 +1,4 @@
-"""A stopped run goes on, a finished one is trained further, and a folder never looks finished when it is not."""
+"""A stopped run is resumed, a finished one trained further, and a run that has not finished never looks finished."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Going on under a conf/ that may have changed meanwhile."""
+"""A resume under a conf/ that has changed since the start."""
 
 import pytest
 

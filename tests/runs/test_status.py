@@ -1,4 +1,4 @@
-"""status.json tells how a job stands, whatever ends it."""
+"""status.json holds the state of a job, whatever ends it."""
 
 import json
 import os

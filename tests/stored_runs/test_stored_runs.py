@@ -1,4 +1,4 @@
-"""A run, a sweep, a bundle and prepared data that an earlier version made still do all that they could do.
+"""A run, a sweep, a bundle and prepared data of an earlier version work as they did then.
 
 `made/` was written by the version before the modules were moved into rooms (commit fe6365e), with these commands:
 
@@ -40,7 +40,7 @@ EXPECTED = MADE / "expected"
 
 @pytest.fixture
 def folder(tmp_path):
-    """A copy of all that was made, as if it had been made there."""
+    """A copy of `made/`, with its paths as if it had been made there."""
     shutil.copytree(MADE, tmp_path, dirs_exist_ok=True)
     for path in tmp_path.rglob("*.yaml"):
         text = path.read_text(encoding="utf-8")
@@ -49,7 +49,7 @@ def folder(tmp_path):
 
 
 def alike(found, expected, without=()):
-    """Nested plain values, numbers to five digits: the last ones are the machine's."""
+    """Compare nested plain values, numbers to five digits: the last ones depend on the machine."""
     if isinstance(expected, dict):
         names = expected.keys() - set(without)
         return names <= found.keys() and all(alike(found[name], expected[name]) for name in names)

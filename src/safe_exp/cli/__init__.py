@@ -1,1 +1,1 @@
-"""A command line: read, explained, refused."""
+"""Command lines: help, checks, and messages about mistakes."""

@@ -1,4 +1,4 @@
-"""Inner parts of libraries that the command line needs; tests/cli/test_compat.py tells when one has moved."""
+"""Private parts of libraries that the command line needs; tests/cli/test_compat.py fails when one has moved."""
 
 from __future__ import annotations
 
@@ -13,25 +13,28 @@ from hydra.errors import CompactHydraException
 
 @contextmanager
 def composition_errors_told(tell: Callable[[CompactHydraException], str]) -> Iterator[None]:
-    """Within the block let Hydra end with `tell(error)` alone where it would print an error and a line of advice.
+    """Print `tell(error)` within the block, in the place of Hydra's error and its line of advice.
 
-    Needed because hydra.main prints and exits itself and has no hook for it; without it every command would compose its
-    config once more beforehand, 0.2 s, and what a sweep composes would keep Hydra's words.
+    Hydra has no public way: hydra.main prints and exits itself. Otherwise every command would have to compose its
+    config once more beforehand (0.2 s), and errors in what a sweep composes would keep Hydra's words.
+
+    Raises:
+        SystemExit: with code 1, once the message is printed.
     """
-    hydra_s_own = hydra_utils.run_and_report
+    hydras_run_and_report = hydra_utils.run_and_report
 
-    def run_and_report(function: Callable[[], Any]) -> Any:
+    def run_and_report(func: Callable[[], Any]) -> Any:
         def told() -> Any:
             try:
-                return function()
+                return func()
             except CompactHydraException as error:
                 print(tell(error), file=sys.stderr)
                 raise SystemExit(1) from None
 
-        return hydra_s_own(told)
+        return hydras_run_and_report(told)
 
     hydra_utils.run_and_report = run_and_report
     try:
         yield
     finally:
-        hydra_utils.run_and_report = hydra_s_own
+        hydra_utils.run_and_report = hydras_run_and_report

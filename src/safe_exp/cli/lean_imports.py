@@ -1,4 +1,4 @@
-"""Starting sooner: Lightning without what its metrics might use."""
+"""Import of Lightning without the libraries that torchmetrics would load along with it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ UNUSED = ("matplotlib", "scipy", "transformers")
 def import_lightning() -> None:
     """Import Lightning while UNUSED look as if they were not installed.
 
-    torchmetrics, which Lightning imports, imports them where it finds them, for metrics of audio and text and for plots
-    of its own, none of which a command uses: a third of the processor time of a start. They are hidden only while
-    Lightning is imported; whatever imports them afterwards gets them.
+    torchmetrics, which Lightning imports, loads them where it finds them, for metrics of audio and text and for plots.
+    No command uses those, and loading them takes a third of the processor time of a start. They are hidden only while
+    Lightning is imported; later imports find them.
     """
     hidden = _NoDistributions()
     imported = {name: sys.modules[name] for name in UNUSED if name in sys.modules}
-    sys.modules.update(dict.fromkeys(UNUSED))  # Python takes a module that is None for one that is not there
+    sys.modules.update(dict.fromkeys(UNUSED))  # Python treats a module that is None as missing
     sys.meta_path.insert(0, hidden)
     try:
         import pytorch_lightning  # noqa: F401
@@ -30,7 +30,7 @@ def import_lightning() -> None:
 
 
 class _NoDistributions(DistributionFinder):
-    """Says of UNUSED that no version is installed, and keeps the finders after it from being asked."""
+    """A finder that reports UNUSED as not installed, before other finders are asked."""
 
     def find_distributions(self, context: Any = None) -> tuple[()]:
         if context is not None and context.name in UNUSED:

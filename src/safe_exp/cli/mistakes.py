@@ -1,4 +1,4 @@
-"""What is wrong with a command line, said to who typed it; Hydra's own words are for who wrote the program."""
+"""Messages about mistakes on a command line, for the user; Hydra's own are for the author of a program."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -23,13 +23,17 @@ from safe_exp.runs.processes import in_multirun
 from safe_exp.system.errors import UserError
 from safe_exp.system.nested import walk
 
-WANTED = {"Float": "a number", "Integer": "a whole number"}  # by OmegaConf's names
+EXPECTED_TYPES = {"Float": "a number", "Integer": "a whole number"}  # by OmegaConf's names
 
 
-def plainly(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
-    """What a user did wrong ends a single run with its message alone; Hydra would wrap it in three lines of its own.
+def user_errors_as_messages(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """Decorate a command's main function: a UserError ends a single run with its message alone and exit code 1.
 
-    A sweep's jobs hand their errors on: the sweep goes on, and its table says what became of them.
+    Hydra would add three lines of its own. The jobs of a sweep raise their errors: the sweep goes on, and its table
+    shows them.
+
+    Raises:
+        SystemExit: from the decorated function, once the message is printed.
     """
 
     @functools.wraps(task)
@@ -47,16 +51,16 @@ def plainly(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
 
 @contextmanager
 def mistakes_explained(command: str) -> Iterator[None]:
-    """Let Hydra, within the block, say in our words what it cannot compose."""
+    """Print our message, within the block, where Hydra cannot compose the config of `command`."""
     if _wants_traceback():
         yield
         return
-    with composition_errors_told(lambda error: explained(error, command)):
+    with composition_errors_told(lambda error: explain_error(error, command)):
         yield
 
 
-def explained(error: CompactHydraException, command: str) -> str:
-    """One message: where, what was expected, what to do."""
+def explain_error(error: CompactHydraException, command: str) -> str:
+    """Turn an error of Hydra's into one message: where, what was expected, what to do."""
     cause, said = error.__cause__, str(error).strip()
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, option = error.missing_cfg_file.rpartition("/")
@@ -72,23 +76,23 @@ def explained(error: CompactHydraException, command: str) -> str:
         key, _, values = ambiguous[1].partition("=")
         return f"{ambiguous[1]}: several values. Add -m to run each of them; a list is written '{key}=[{values}]'."
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
-        return unknown_key(cause.full_key, known_keys(command))
+        return explain_unknown_key(cause.full_key, list_keys(command))
     if isinstance(cause, OmegaConfBaseException):
         override = said.partition("\n")[0].removeprefix("Error merging override ")
-        return f"{override}: {_wanted(str(cause).partition(chr(10))[0], override)}"
+        return f"{override}: {_explain_value(str(cause).partition(chr(10))[0], override)}"
     return said
 
 
-def unknown_key(key: str, known: Iterable[str]) -> str:
-    """That there is no such key, and which one may be meant."""
+def explain_unknown_key(key: str, known: Iterable[str]) -> str:
+    """Say that there is no such key, and name the known ones that may be meant."""
     known = list(known)
     last = key.rpartition(".")[2]
     found = [name for name in known if name.rpartition(".")[2] == last][:3] or difflib.get_close_matches(key, known, 1)
     return f"{key}: there is no such key.{_did_you_mean(found)} --help lists them all."
 
 
-def known_keys(command: str) -> list[str]:
-    """The keys and groups of a command's config, with the options that the command line chooses."""
+def list_keys(command: str) -> list[str]:
+    """List the keys and groups of a command's config, with the options that the command line chooses."""
     chosen = [a for a in sys.argv[1:] if re.fullmatch(r"[a-z_/]+=[\w/]+", a)]
     for overrides in (chosen, []):
         GlobalHydra.instance().clear()
@@ -98,7 +102,7 @@ def known_keys(command: str) -> list[str]:
             break
         except (CompactHydraException, OmegaConfBaseException):
             continue
-    return [key for key, _ in walk(config)]
+    return [key for key, _ in walk(cast("dict[str, Any]", config))]
 
 
 def _did_you_mean(found: Iterable[str]) -> str:
@@ -106,11 +110,11 @@ def _did_you_mean(found: Iterable[str]) -> str:
     return f" Did you mean {names}?" if names else ""
 
 
-def _wanted(said: str, override: str) -> str:
-    """OmegaConf's reason to refuse a value, as what was expected."""
+def _explain_value(said: str, override: str) -> str:
+    """Turn OmegaConf's reason to refuse a value into the value that was expected."""
     converted = re.search(r"could not be converted to (\w+)", said)
-    if converted and converted[1] in WANTED:
-        return f"expected {WANTED[converted[1]]}."
+    if converted and converted[1] in EXPECTED_TYPES:
+        return f"expected {EXPECTED_TYPES[converted[1]]}."
     if "is not a valid bool" in said:
         return "expected true or false."
     one_of = re.search(r"expected one of \[(.*)\]", said)

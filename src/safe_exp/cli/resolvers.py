@@ -1,4 +1,4 @@
-"""Functions that conf/ calls as ${name:arguments}."""
+"""Resolvers: functions that conf/ calls as ${name:arguments}."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from safe_exp.runs.job import is_run, is_taken
+from safe_exp.runs.folder import is_run, is_taken
 
 RESUME_FOLDER = ".hydra/resumed"  # where Hydra notes the command that resumed a run; .hydra itself stays as it was
 
 
 def register_resolvers() -> None:
-    """What conf/ needs: the folder of a resumed run, and weights that add up to 1 (conf/sweep/alpha.yaml)."""
+    """Register the functions that conf/ needs: folders of new and resumed runs, and 1 - x (conf/sweep/alpha.yaml)."""
     OmegaConf.register_new_resolver("one_minus", lambda value: round(1 - float(value), 12), replace=True)
     OmegaConf.register_new_resolver("made_folder", _made_folder, replace=True)
     OmegaConf.register_new_resolver("run_folder", lambda resume, new: resume if is_run(resume) else new, replace=True)
@@ -20,11 +20,11 @@ def register_resolvers() -> None:
 
 
 def _made_folder(path: str) -> str:
-    """A folder for a data base, which must be there before the sweeper makes it."""
+    """Make a folder and return its path: a sweeper's database needs it before the sweep begins."""
     Path(path).mkdir(parents=True, exist_ok=True)
     return path
 
 
 def _hydra_folder(resume: str | None, output_folder: str | None = None) -> str:
-    """Where Hydra notes what it was given: beside what an earlier start has left, which resume= goes by."""
+    """Return the subfolder for Hydra's notes: .hydra, or RESUME_FOLDER where an earlier start has left its own."""
     return RESUME_FOLDER if is_run(resume) or (output_folder and is_taken(Path(output_folder))) else ".hydra"

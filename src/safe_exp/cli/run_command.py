@@ -1,4 +1,4 @@
-"""How every command begins: its --help, or Hydra.
+"""The start of every command: its --help, or checks of the command line and then Hydra.
 
 Hydra's own --help copies all configs 120 times to list its groups, which takes a second.
 """
@@ -14,18 +14,18 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import CompactHydraException
 from omegaconf import OmegaConf
 
-from safe_exp.cli.mistakes import explained, known_keys, mistakes_explained, unknown_key
+from safe_exp.cli.mistakes import explain_error, explain_unknown_key, list_keys, mistakes_explained
 from safe_exp.config import CONF
 from safe_exp.system.errors import UnwritableFile
 from safe_exp.system.files import short_path
 
-KEEPS_FOLDERS = ("train", "evaluate", "prepare", "baseline")  # commands whose jobs have a folder of their own
-FOLDERS = ("hydra.run.dir=", "hydra.sweep.dir=", "resume=")
-FLAGS = {  # of `--hydra-help`
+COMMANDS_WITH_FOLDERS = ("train", "evaluate", "prepare", "baseline")  # commands whose jobs have a folder of their own
+FOLDER_KEYS = ("hydra.run.dir=", "hydra.sweep.dir=", "resume=")
+FLAGS = {  # those that `--hydra-help` lists
     "--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun",
     "--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun", "--info",
 }  # fmt: skip
-LEAST_BYTES = 1 << 16  # what Hydra and status.json need before anything can be said of the job
+MIN_FREE_BYTES = 1 << 16  # for Hydra's notes and status.json
 
 HELP = """{summary}
 
@@ -43,44 +43,53 @@ Keys and what they are set to now (key=value); conf/ says what each one means
 
 
 def run_command(main: Callable[[], None], command: str, summary: str, groups: list[str]) -> None:
-    """Print the command's help if it is asked for, else run `main`, which Hydra has wrapped."""
-    if help_asked():
-        print_help(command, summary, groups)
+    """Print the command's help if it is asked for; otherwise check the command line and run `main`.
+
+    Args:
+        main: the command's function as hydra.main has wrapped it.
+        command: its name, such as train.
+        summary: first line of its help.
+        groups: config groups that its help lists.
+    Raises:
+        SystemExit: the command line cannot be used, and the message is printed; or Ctrl-C before there was a job.
+    """
+    if _help_asked():
+        _print_help(command, summary, groups)
         return
     _require_known_flags(command, sys.argv[1:])
-    if command in KEEPS_FOLDERS:
+    if command in COMMANDS_WITH_FOLDERS:
         _require_writable(sys.argv[1:])
     sys.argv[1:] = multirun_first(sys.argv[1:])
     try:
         with mistakes_explained(command):
             main()
-    except KeyboardInterrupt:  # before there was a job, whose own message would say more
+    except KeyboardInterrupt:  # before there was a job, which prints more
         print("Stopped.", file=sys.stderr)
         raise SystemExit(130) from None
 
 
 def _require_known_flags(command: str, arguments: list[str]) -> None:
-    """Say how settings are given: argparse would only say that it does not know `--alpha`."""
+    """Refuse an unknown flag and explain how settings are given: argparse would only call `--alpha` unknown."""
     for argument in arguments:
         flag = argument.partition("=")[0]
         if flag.startswith("--") and flag not in FLAGS:
             key = flag.lstrip("-").replace("-", "_")
             print(f"{flag}: there is no such flag. Settings are given as key=value.", end=" ", file=sys.stderr)
-            print(unknown_key(key, known_keys(command)), file=sys.stderr)
+            print(explain_unknown_key(key, list_keys(command)), file=sys.stderr)
             raise SystemExit(2)
 
 
 def _require_writable(arguments: list[str]) -> None:
-    """Say at once that the folder of the job cannot be made: Hydra, which makes it, would end with a traceback."""
+    """Refuse a job whose folder cannot be made: Hydra, which makes it, would end with a traceback."""
     if any(argument.startswith("--") and argument != "--multirun" for argument in arguments):
         return  # --cfg and its kin write nothing
-    named = [a.partition("=")[2].strip("'\"") for a in arguments if a.startswith(FOLDERS)]
+    named = [a.partition("=")[2].strip("'\"") for a in arguments if a.startswith(FOLDER_KEYS)]
     folder = Path(named[-1] if named and "${" not in named[-1] else "outputs").absolute()
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     fault = None
     if not os.access(there, os.W_OK):
         fault = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
-    elif shutil.disk_usage(there).free < LEAST_BYTES:
+    elif shutil.disk_usage(there).free < MIN_FREE_BYTES:
         fault = errno.ENOSPC
     if fault is not None:
         print(UnwritableFile(fault, os.strerror(fault), short_path(folder)), file=sys.stderr)
@@ -88,27 +97,27 @@ def _require_writable(arguments: list[str]) -> None:
 
 
 def multirun_first(arguments: list[str]) -> list[str]:
-    """The arguments with -m in front: argparse takes no overrides after a flag that stands behind overrides."""
+    """Move -m to the front: argparse takes no overrides after a flag that stands behind overrides."""
     flags = ("-m", "--multirun")
     asked = any(argument in flags for argument in arguments)
     return ["-m"] * asked + [argument for argument in arguments if argument not in flags]
 
 
-def help_asked() -> bool:
+def _help_asked() -> bool:
     return any(argument in ("--help", "-h") for argument in sys.argv[1:])
 
 
-def print_help(command: str, summary: str, groups: list[str]) -> None:
-    """Print how a command is used, with the values that the rest of the command line gives."""
+def _print_help(command: str, summary: str, groups: list[str]) -> None:
+    """Print the command's use, groups and keys, with the values that the rest of the command line gives."""
     overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             config = OmegaConf.to_yaml(compose(command, overrides=overrides))
     except CompactHydraException as error:
-        print(explained(error, command), file=sys.stderr)
+        print(explain_error(error, command), file=sys.stderr)
         raise SystemExit(1) from None
     options = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in groups}
     listed = "\n".join(f"  {group}: {', '.join(options[group])}" for group in groups)
-    # Places for settings of an extension (model.extra, logger.more) say nothing while they are empty.
+    # Places for settings of extensions (model.extra, logger.more) are left out while they are empty.
     indented = "".join(f"  {line}\n" for line in config.splitlines() if not line.endswith(": {}"))
     print(HELP.format(summary=summary, command=command, groups=listed, config=indented), end="")

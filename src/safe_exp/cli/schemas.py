@@ -1,4 +1,4 @@
-"""The typed shapes that Hydra checks conf/ against."""
+"""Schemas: the typed shapes that Hydra checks conf/ against."""
 
 from hydra.core.config_store import ConfigStore
 
@@ -21,9 +21,9 @@ from safe_exp.data.reading.readers import readers
 
 
 def register_schemas() -> None:
-    """Tell Hydra the typed shapes; conf/*.yaml and conf/<group>/*.yaml name them in their defaults lists.
+    """Register every schema with Hydra, as `<name>_schema`; conf/*.yaml and conf/<group>/*.yaml list them by name.
 
-    Each captioner and each kind of data set brings its own, as `<name>_schema`.
+    Each captioner and each kind of data set brings its own.
     """
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)

@@ -1,22 +1,22 @@
-"""Why an article got its verdict: what each window of words adds to the logit, and to the cosine of text and image.
+"""Exact contributions of the windows of words to the logit, and to the cosine of text and image.
 
-Nothing is estimated. Max over time names, for each filter, the one window that speaks, and from there to the logit SAFE
-is linear: with u = W_p[0] - W_p[1], split into u_t and u_v,
+Nothing is estimated. Max over time chooses one window for each filter, and from there to the logit SAFE is linear: with
+u = W_p[0] - W_p[1], split into u_t and u_v,
 
     logit = ln ŷ/(1-ŷ) = Σ_k (W_tᵀ u_t)_k ĉ_k  +  Σ_k (W_vᵀ u_v)_k ĉ_k  +  u_t·b_t + u_v·b_v + b_p[0] - b_p[1]
 
 so the contributions of the windows and the constant add up to it. Inside its window an active filter is linear too,
-ĉ_k = Σ_j w_kj·x_{i+j} + b_k, which shares the window's part out among its words.
+ĉ_k = Σ_j w_kj·x_{i+j} + b_k, which divides the window's contribution among its words.
 
-The cosine is linear in one side's windows once the norms and the other side are held:
+The cosine is linear in one side's windows while the norms and the other side are held fixed:
 
     cos(t, v) = Σ_k (W_tᵀ v₀)_k ĉ_k / ‖t‖ + b_t·v₀ / ‖t‖,   and the same with t and v exchanged;
 
-each side's parts add up to the whole cosine. A part says what a window holds of it at the features as they are;
-without that window ‖t‖ would change too, so it is no forecast of what leaving the words out would do.
+each side's parts add up to the whole cosine. A part is no forecast of leaving the words out: without that window ‖t‖
+would change too.
 
-The authors' released architecture has two channels for the text, t = h ⊕ b, and compares it with v ⊕ v; the same sums
-then have one term more.
+The authors' released architecture has two channels for the text, t = h ⊕ b, and compares it with v ⊕ v: the sums have
+one more term.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ Cache = SafeCache | ReleasedCache
 
 
 class SideParts(NamedTuple):
-    """What one encoder's windows add to a quantity, for a batch of articles."""
+    """Contributions of one encoder's windows to a quantity, for a batch of articles."""
 
-    filters: Tensor  # (B, g·K): each filter's contribution, by way of its window
+    filters: Tensor  # (B, g·K): each filter's contribution, from its window
     starts: Tensor  # (B, g·K) int64: the window's first word
     widths: Tensor  # (g·K,) int64: its words, h
-    words: Tensor  # (B, L): the same contributions, shared out among the words; L at least the widest window
-    filter_biases: Tensor  # (B,): what the active filters' own biases contribute; with `words` it gives `filters`' sum
+    words: Tensor  # (B, L): the same contributions, divided among the words; L at least the widest window
+    filter_biases: Tensor  # (B,): contribution of the active filters' biases; with `words` it sums to `filters`
 
 
 class Parts(NamedTuple):
@@ -54,13 +54,13 @@ class Parts(NamedTuple):
 
 
 def logit_parts(cache: Cache, encoders: Mapping[str, TextCnnCache]) -> Parts | None:
-    """The logit ln ŷ/(1-ŷ) of fake, from the windows of all encoders; None in SAFE\\W, which has no M_p.
+    """Split the logit ln ŷ/(1-ŷ) of fake (B,) among the windows of all encoders; None in SAFE\\W, which has no M_p.
 
-    Computed in the type of the features, float32 at least. The total is the sum of the parts.
+    Computed in the dtype of the features, float32 at least.
 
     Args:
         cache: of the forward pass.
-        encoders: those that the articles went through, as `Variant.encoders` gives them.
+        encoders: of the same pass, as `Variant.encoders` returns them.
     """
     predictor = cache.weights.predictor
     if predictor is None:
@@ -72,30 +72,35 @@ def logit_parts(cache: Cache, encoders: Mapping[str, TextCnnCache]) -> Parts | N
 
 
 def cosine_parts(cache: Cache, encoders: Mapping[str, TextCnnCache]) -> dict[str, Parts] | None:
-    """cos(t, v) = 2s - 1 twice, by "text" and by "image" windows; None where there is one encoder."""
+    """Split cos(t, v) = 2s - 1 (B,) twice, among the windows of "text" and of "image"; None without both encoders.
+
+    Args:
+        cache: of the forward pass.
+        encoders: of the same pass, as `Variant.encoders` returns them.
+    """
     similarity = cache.similarity
     if similarity is None:
         return None
     texts = {name: encoder for name, encoder in encoders.items() if name != "image"}
-    of_text = similarity.visual_unit / similarity.text_norm  # (B, D): v₀/‖t‖; (B, 2D) for h ⊕ b
-    of_image = similarity.text_unit / similarity.visual_norm  # (B, D): t₀/‖v‖; (B, 2D) for v ⊕ v
-    of_image = of_image.unflatten(1, (len(texts), -1)).sum(dim=1)  # (B, D): v stands there once for each text
-    zero = of_text.new_zeros(())
+    text_direction = similarity.visual_unit / similarity.text_norm  # (B, D): v₀/‖t‖; (B, 2D) for h ⊕ b
+    image_direction = similarity.text_unit / similarity.visual_norm  # (B, D): t₀/‖v‖; (B, 2D) for v ⊕ v
+    image_direction = image_direction.unflatten(1, (len(texts), -1)).sum(dim=1)  # (B, D): v, once for each text
+    zero = text_direction.new_zeros(())
     image = {"image": encoders["image"]}
-    return {"text": _parts(texts, of_text, zero), "image": _parts(image, of_image, zero)}
+    return {"text": _parts(texts, text_direction, zero), "image": _parts(image, image_direction, zero)}
 
 
-def side_parts(cache: TextCnnCache, direction: Tensor) -> SideParts:
-    """What the windows of one encoder add to direction · (W ĉ).
+def _side_parts(cache: TextCnnCache, direction: Tensor) -> SideParts:
+    """Split direction · (W ĉ) (B,) among the windows of one encoder.
 
     Args:
         cache: of `text_cnn_forward`.
-        direction: (B, D), in the type to compute in.
+        direction: (B, D), in the dtype to compute in.
     """
     dtype, weights = direction.dtype, cache.weights
     pull = direction @ weights.project_weight.to(dtype)  # (B, g·K): (Wᵀ direction)_k
     filters = pull * cache.pooled.to(dtype)  # (B, g·K)
-    active = pull * (cache.pooled > 0)  # (B, g·K): a filter below zero says nothing
+    active = pull * (cache.pooled > 0)  # (B, g·K): a filter below zero adds nothing
     embedded = F.embedding(cache.words.tokens, cache.words.vectors).to(dtype)  # (B, L, E)
     words = embedded.new_zeros(embedded.shape[:2])  # (B, L)
     filter_biases = embedded.new_zeros(len(embedded))  # (B,)
@@ -106,8 +111,8 @@ def side_parts(cache: TextCnnCache, direction: Tensor) -> SideParts:
         for offset in range(width):  # one word of each window at a time: (B, K, E), and not (B, K, h, E)
             place = position + offset  # (B, K)
             word = embedded.gather(1, place[:, :, None].expand(-1, -1, embedded.shape[2]))  # (B, K, E)
-            spoken = (word * bank.weight[:, offset].to(dtype)).sum(dim=2)  # (B, K): w_kj · x_{i+j}
-            words.scatter_add_(1, place, pulled * spoken)
+            response = (word * bank.weight[:, offset].to(dtype)).sum(dim=2)  # (B, K): w_kj · x_{i+j}
+            words.scatter_add_(1, place, pulled * response)
         filter_biases += pulled @ bank.bias.to(dtype)
         starts.append(position)
         widths.append(torch.full((num_filters,), width, device=position.device))
@@ -115,19 +120,19 @@ def side_parts(cache: TextCnnCache, direction: Tensor) -> SideParts:
 
 
 class Phrase(NamedTuple):
-    """A window that at least one filter chose, and what all filters that chose it add."""
+    """A window that at least one filter chose, and the contribution of all filters that chose it."""
 
-    start: int
-    end: int  # behind its last word; a sentence shorter than the window ends it
+    start: int  # its first word
+    end: int  # behind its last word; a passage shorter than the window ends it
     contribution: float
 
 
-def phrases_of(side: SideParts, article: int, length: int) -> list[Phrase]:
-    """The windows of one article, the strongest first; equal strengths by position.
+def list_phrases(side: SideParts, article: int, length: int) -> list[Phrase]:
+    """List the windows of one article, the strongest first, equal strengths by position.
 
     Args:
         article: its row in the batch.
-        length: its words; what reaches past them is padding.
+        length: number of its words; what reaches past them is padding.
     """
     found: dict[tuple[int, int], float] = {}
     rows = zip(side.starts[article].tolist(), side.widths.tolist(), side.filters[article].tolist(), strict=True)
@@ -139,11 +144,17 @@ def phrases_of(side: SideParts, article: int, length: int) -> list[Phrase]:
 
 
 def _parts(encoders: Mapping[str, TextCnnCache], direction: Tensor, constant: Tensor) -> Parts:
-    """direction · (features of these encoders) + constant; `direction` (B, n·D) has D numbers for each of them."""
+    """Split direction · features + constant among the windows of n encoders.
+
+    Args:
+        encoders: n of them, in the order in which their features are joined.
+        direction: (B, n·D).
+        constant: ().
+    """
     constant = constant.expand(len(direction))  # (B,)
     sides = {}
     for (name, encoder), piece in zip(encoders.items(), direction.chunk(len(encoders), dim=1), strict=True):
-        sides[name] = side_parts(encoder, piece)
+        sides[name] = _side_parts(encoder, piece)
         constant = constant + piece @ encoder.weights.project_bias.to(piece.dtype)
     total = constant + sum(side.filters.sum(dim=1) for side in sides.values())
     return Parts(total, constant, sides)

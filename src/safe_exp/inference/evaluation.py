@@ -1,4 +1,4 @@
-"""Scoring a stored run on a folder of labelled articles."""
+"""Scores of a stored run on a folder of labelled articles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from safe_exp.data.reading.readers import readers
 from safe_exp.network.variants import embed_batch, variants
 from safe_exp.runs.open_run import open_run
 from safe_exp.runs.processes import is_first_process
-from safe_exp.runs.stored import no_calibration
+from safe_exp.runs.stored import StoredRun, explain_missing_calibration
 from safe_exp.scoring.intervals import split_intervals
 from safe_exp.scoring.results import split_predictions, trust_lines, write_metrics, write_predictions
 from safe_exp.scoring.scores import Judgement, SplitScores, split_figures
@@ -32,17 +32,17 @@ log = logging.getLogger(__name__)
 def evaluate(config: EvaluateConfig, folder: Path) -> float:
     """Score every article below `config.data.root`; write metrics.json and predictions.csv; return the AUROC.
 
-    Vocabulary, word vectors and cuts are the run's own, so nothing of the data that it was trained on is needed.
+    Vocabulary, word vectors and limits of length are the run's own; nothing else of its training data is needed.
+
+    Args:
+        folder: gets the files.
+    Raises:
+        UserError: the run or the articles cannot be used, or the run lacks the calibration that `config` asks for.
     """
     start = time.perf_counter()
     run = Path(config.run)
     stored = open_run(run, config.checkpoint)
-    made, trained = readers[config.data.name].write is not None, stored.artifacts.manifest.get("name")
-    if made and trained != config.data.name:  # the default, which says nothing about a run on other articles
-        raise UserError(
-            f"run={run} was trained with data={trained}, and evaluate was not told what to score. Give the articles, "
-            "as in data=fakenewsnet data.root=PATH or data=table data.root=FILE."
-        )
+    _require_chosen_data(config, stored)
     model, network, artifacts = stored.model, stored.network(), stored.artifacts
     scored = encode_folder(config.data, artifacts, variants[model.variant].reads)
     if scored.trained_on:
@@ -55,7 +55,7 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
         scores.update(batch, network(**embed_batch(model, batch, artifacts.text_vectors, artifacts.visual_vectors)))
     split, judgement = scores.scored(), Judgement(stored.calibration, config.threshold)
     if config.threshold == BEST and stored.calibration is None:
-        raise UserError(f"threshold=best: {no_calibration(stored)} Give a number, such as 0.5.")
+        raise UserError(f"threshold=best: {explain_missing_calibration(stored)} Give a number, such as 0.5.")
     figures = split_figures(split, model.loss_settings, judgement)
     figures["intervals"] = split_intervals(split, model.loss_settings, judgement)
     predictions = split_predictions("test", scored.ids, split, figures["thresholds"]["prediction"])
@@ -78,4 +78,14 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
             listed = short_path(folder / "data_manifest.json")
             log.info("Left out %d: %s; %s lists them.", len(scored.left_out), reasons, listed)
         log.info("Scored %d articles. Everything is in %s", scored.scored, short_path(folder))
-    return metrics["test"]["prediction"]["auroc"]
+    return figures["prediction"]["auroc"]
+
+
+def _require_chosen_data(config: EvaluateConfig, stored: StoredRun) -> None:
+    """Refuse to score a run that was trained on other articles with the default, the built-in articles."""
+    built_in, trained = readers[config.data.name].write is not None, stored.artifacts.manifest.get("name")
+    if built_in and trained != config.data.name:
+        raise UserError(
+            f"run={stored.source} was trained with data={trained}, and evaluate was not told what to score. Give the "
+            "articles, as in data=fakenewsnet data.root=PATH or data=table data.root=FILE."
+        )

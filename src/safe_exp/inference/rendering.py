@@ -1,51 +1,45 @@
-"""An explanation for its reader: as JSON, as coloured text, and as a picture of the patches."""
+"""Explanations of answers, as plain values for JSON and as coloured text."""
 
 from __future__ import annotations
 
-import hashlib
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from rich.text import Text
 
 from safe_exp.config import ModelConfig, PredictConfig
 from safe_exp.data.article_encoder import EncodedArticle
 from safe_exp.data.captioners import captioner_from_plain
-from safe_exp.inference.attribution import Cache, Parts, SideParts, cosine_parts, logit_parts, phrases_of
+from safe_exp.inference.attribution import Cache, Parts, SideParts, cosine_parts, list_phrases, logit_parts
+from safe_exp.inference.patches import draw_patches, locate_patch, save_picture
 from safe_exp.network.variants import variants
 from safe_exp.runs.stored import StoredRun
 from safe_exp.system.errors import UserError
-from safe_exp.system.files import whole_file
 
-FAKE, REAL = (213, 94, 0), (0, 114, 178)  # Okabe and Ito's vermillion and blue, told apart by all readers
 ORANGE, BLUE, GREY = (255, 140, 40), (70, 160, 255), (128, 128, 128)  # of text: seen on dark and on light terminals
-PANEL, GAP, FOOT = 448, 12, 48  # pixels: a picture's side, between two of them, and of the words below
-FAINTEST = 0.05  # of the strongest patch; weaker ones get no outline
 
 
-class Sentence(NamedTuple):
-    """What one encoder read."""
+class Passage(NamedTuple):
+    """The words that one encoder reads."""
 
     words: list[str]
-    first: int  # place of its first word in the article's words, or among the image's
+    first: int  # position of its first word among the article's words, or among the image's
 
 
 @dataclass
 class Explainer:
-    """Explains the answers of a run.
+    """Adds explanations to the answers of a run.
 
     Args:
         model: settings of the run's model.
-        phrases: how many are listed in each part; the others are summed.
-        grids: of the run's visual words; empty where sentences describe the images.
-        console: shows each explanation as coloured text; None: nowhere.
-        folder: gets a picture of each article's patches; None: nowhere.
+        phrases: number of phrases listed in each part; the others are summed.
+        grids: patches on a side, level by level, of the run's visual words; empty where sentences describe the images.
+        console: shows each explanation as coloured text; None: not shown.
+        folder: gets a picture of each article's patches; None: no pictures.
     """
 
     model: ModelConfig
@@ -55,11 +49,11 @@ class Explainer:
     folder: Path | None = None
 
     @classmethod
-    def of(cls, config: PredictConfig, stored: StoredRun) -> Explainer:
-        """As the config asks.
+    def from_config(cls, config: PredictConfig, stored: StoredRun) -> Explainer:
+        """Build the explainer that the config asks for.
 
         Raises:
-            UserError: the run's variant is not explained, or pictures are wanted of a run that looks at no patches.
+            UserError: the run's variant has no explanation, or pictures are wanted of a run that reads no patches.
         """
         variant = variants[stored.model.variant]
         if not variant.explained:
@@ -74,24 +68,26 @@ class Explainer:
                 f"explain_to={config.explain_to}: pictures show the patches of captioner=visual_words, and this run "
                 f"has captioner={captioner.name}, model={variant.name}. explain=true explains in words."
             )
-        # A stream of thousands would bury the terminal's log in a file; a person at a terminal asked for it.
+        # Where standard error is a file, a stream of thousands would bury its log.
         shown = config.one_article or sys.stderr.isatty()
         folder = None if config.explain_to is None else Path(config.explain_to).expanduser()
         console = Console(stderr=True, highlight=False) if shown else None
         return cls(stored.model, config.phrases, grids, console, folder)
 
     def explain(self, articles: Sequence[EncodedArticle], cache: Cache, answers: Sequence[dict[str, Any]]) -> None:
-        """Add to each answer its explanation, as plain values; show and draw it as well, where that is wanted.
+        """Add an explanation to each answer that is no error, as plain values; show and draw it where that is wanted.
 
         Args:
-            cache: of the forward pass over these articles, in float64, so that the printed parts add up.
+            articles: of one batch.
+            cache: of the forward pass over them, in float64, so that the printed parts add up.
+            answers: to them, in the same order; changed in place.
         """
         encoders = variants[self.model.variant].encoders(cache)
         logit, cosines = logit_parts(cache, encoders), cosine_parts(cache, encoders)
         for row, (article, answer) in enumerate(zip(articles, answers, strict=True)):
             if "error" in answer:
                 continue
-            read = sentences_of(article, self.model)
+            read = _list_passages(article, self.model)
             found: dict[str, Any] = {}
             if logit is not None:
                 found["logit"] = self._quantity(read, logit, row)
@@ -103,17 +99,17 @@ class Explainer:
             answer["explanation"] = found
             worth = _worth(logit, cosines, row)
             if self.folder is not None and article.image is not None and "image" in worth:
-                picture = patch_picture(article.image, self.grids, worth["image"], _unit(found))
+                picture = draw_patches(article.image, self.grids, worth["image"], _unit(found))
                 found["picture"] = str(save_picture(picture, self.folder, article.id))
             if self.console is not None:
-                self.console.print(coloured(read, answer, worth))
+                self.console.print(colour_words(read, answer, worth))
 
-    def _quantity(self, read: dict[str, Sentence], parts: Parts, row: int) -> dict[str, Any]:
+    def _quantity(self, read: dict[str, Passage], parts: Parts, row: int) -> dict[str, Any]:
         sides = {name: self._side(read[name], side, name, row) for name, side in parts.sides.items()}
         return {"value": parts.total[row].item(), "constant": parts.constant[row].item(), **sides}
 
-    def _side(self, read: Sentence, side: SideParts, name: str, row: int) -> dict[str, Any]:
-        phrases = phrases_of(side, row, len(read.words))
+    def _side(self, read: Passage, side: SideParts, name: str, row: int) -> dict[str, Any]:
+        phrases = list_phrases(side, row, len(read.words))
         listed = []
         for phrase in phrases[: self.phrases]:
             item: dict[str, Any] = {
@@ -123,34 +119,27 @@ class Explainer:
                 "contribution": phrase.contribution,
             }
             if name == "image" and self.grids:
-                item["patches"] = [patch_place(self.grids, number) for number in range(phrase.start, phrase.end)]
+                item["patches"] = [locate_patch(self.grids, number) for number in range(phrase.start, phrase.end)]
             listed.append(item)
         return {"phrases": listed, "others": sum((phrase.contribution for phrase in phrases[self.phrases :]), 0.0)}
 
 
-def sentences_of(article: EncodedArticle, model: ModelConfig) -> dict[str, Sentence]:
-    """What each encoder read of an article, by the names that `Variant.encoders` gives them."""
+def _list_passages(article: EncodedArticle, model: ModelConfig) -> dict[str, Passage]:
+    """Cut an article into the passages that the encoders read, by the names that `Variant.encoders` gives them."""
     cuts = variants[model.variant].cuts(model, article.title_words)
-    read = {name: Sentence(article.text_words[cut], cut.start) for name, cut in cuts.items()}
-    return read | {"image": Sentence(article.visual_words, 0)}
+    read = {name: Passage(article.text_words[cut], cut.start) for name, cut in cuts.items()}
+    return read | {"image": Passage(article.visual_words, 0)}
 
 
-def patch_place(grids: Sequence[int], number: int) -> dict[str, int]:
-    """Which patch a visual word describes: its level's grid, and its row and column from 0, from the top left."""
-    for grid in grids:
-        if number < grid * grid:
-            return {"grid": grid, "row": number // grid, "column": number % grid}
-        number -= grid * grid
-    raise ValueError(f"the grids {list(grids)} have no patch {number} more.")
+def colour_words(read: Mapping[str, Passage], answer: dict[str, Any], worth: Mapping[str, Sequence[float]]) -> Text:
+    """Colour an article's words, orange for fake and blue for real, under a line with its verdict.
 
-
-def coloured(read: Mapping[str, Sentence], answer: dict[str, Any], worth: Mapping[str, Sequence[float]]) -> Text:
-    """The article's words in colours: orange speaks for fake, blue for real, the stronger the more; and the verdict.
-
-    Below it stands how the logit comes about, as far as there is one.
+    The last line splits the logit into its parts, where there is one.
 
     Args:
-        worth: what each word of a sentence adds to the logit of fake; those that the model does not read are not in it.
+        read: the passages by encoder.
+        answer: to the article, with its explanation.
+        worth: contribution of each word to the logit of fake, by passage; passages that are missing are not shown.
     """
     similarity = "" if answer["similarity"] is None else f", similarity {answer['similarity']:.3f}"
     shown = Text.assemble(
@@ -161,7 +150,7 @@ def coloured(read: Mapping[str, Sentence], answer: dict[str, Any], worth: Mappin
     strongest = max((abs(v) for values in worth.values() for v in values), default=0) or 1.0
     for name, values in worth.items():
         shown.append(f"{name:8}  ", "dim")
-        for word, value in zip(read[name].words, values, strict=False):  # worth goes on over the padding
+        for word, value in zip(read[name].words, values, strict=False):  # worth covers the padding too
             shown.append(f"{word}", _colour(value / strongest))
             shown.append(" ")
         shown.append("\n")
@@ -177,7 +166,7 @@ def coloured(read: Mapping[str, Sentence], answer: dict[str, Any], worth: Mappin
 
 
 def _sum_line(found: Mapping[str, Any]) -> str:
-    """logit 4.127 = 0.382 constant + 0.445 text + 3.300 image"""
+    """Format the sum of the logit: logit 4.127 = 0.382 constant + 0.445 text + 3.300 image."""
     if "logit" not in found:
         return ""
     total, constant, *sides = found["logit"].values()
@@ -188,57 +177,12 @@ def _sum_line(found: Mapping[str, Any]) -> str:
 
 
 def _unit(found: Mapping[str, Any]) -> str:
-    """What the colours of an explanation add up to: SAFE\\W, which has no logit, calls the unlike fake."""
+    """Name the quantity that the colours of an explanation add up to: in SAFE\\W, which has no logit, -cos(t, v)."""
     return "the logit" if "logit" in found or not found else "-cos(t, v)"
 
 
-def patch_picture(
-    image: Image.Image, grids: Sequence[int], worth: Sequence[float], unit: str = "the logit"
-) -> Image.Image:
-    """The picture once for each level of patches, each outlined in orange (fake) or blue (real), thicker for more.
-
-    Args:
-        worth: what each patch adds to the logit of fake, level after level.
-        unit: what it is that they add to.
-    """
-    strongest = max(map(abs, worth), default=0) or 1.0
-    sheet = Image.new("RGB", ((PANEL + GAP) * len(grids) - GAP, PANEL + FOOT), "white")
-    words, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
-    number = 0
-    for level, grid in enumerate(grids):
-        panel = image.convert("RGB").resize((PANEL, PANEL), Image.Resampling.BICUBIC).convert("RGBA")
-        marks = Image.new("RGBA", panel.size)
-        draw = ImageDraw.Draw(marks)
-        for row in range(grid):
-            for column in range(grid):
-                value = worth[number] / strongest
-                number += 1
-                colour = FAKE if value > 0 else REAL
-                corners = [column * PANEL // grid, row * PANEL // grid, (column + 1) * PANEL // grid - 1,
-                           (row + 1) * PANEL // grid - 1]  # fmt: skip
-                draw.rectangle(corners, fill=(*colour, int(90 * abs(value))))
-                if abs(value) >= FAINTEST:
-                    draw.rectangle(corners, outline=(*colour, 255), width=1 + round(7 * abs(value)))
-        sheet.paste(Image.alpha_composite(panel, marks).convert("RGB"), (level * (PANEL + GAP), 0))
-        words.text((level * (PANEL + GAP) + 6, PANEL + 4), f"{grid} by {grid} patches", "black", font)
-    below = PANEL + 25
-    words.text((6, below), "orange: fake", FAKE, font)
-    words.text((106, below), "blue: real", REAL, font)
-    words.text((190, below), f"thickest: {strongest:.3g} of {unit}", "black", font)
-    return sheet
-
-
-def save_picture(picture: Image.Image, folder: Path, article_id: str) -> Path:
-    """Write the picture under a name that the id, which may be anything, can neither lead elsewhere nor repeat."""
-    digest = hashlib.sha256(article_id.encode("utf-8", "replace")).hexdigest()[:10]
-    path = folder / f"{re.sub(r'[^A-Za-z0-9_-]+', '-', article_id).strip('-')[:60]}-{digest}.png"
-    with whole_file(path) as draft:
-        picture.save(draft)
-    return path
-
-
 def _worth(logit: Parts | None, cosines: dict[str, Parts] | None, row: int) -> dict[str, list[float]]:
-    """What each word of each sentence adds towards fake; in SAFE\\W, which has no logit of its own, to -cos."""
+    """List the contribution of each word to the logit of fake, by passage; in SAFE\\W, which has no logit, to -cos."""
     if logit is not None:
         return {name: side.words[row].tolist() for name, side in logit.sides.items()}
     quantities = (cosines or {}).values()
@@ -246,7 +190,7 @@ def _worth(logit: Parts | None, cosines: dict[str, Parts] | None, row: int) -> d
 
 
 def _colour(value: float) -> str:
-    """From the terminal's grey to orange (1) or blue (-1)."""
+    """Mix a colour between grey (0) and orange (1) or blue (-1), as #rrggbb."""
     target = ORANGE if value > 0 else BLUE
     strength = min(abs(value), 1.0)
     return "#" + "".join(f"{round(g + (t - g) * strength):02x}" for g, t in zip(GREY, target, strict=True))

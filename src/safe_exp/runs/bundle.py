@@ -1,8 +1,9 @@
-"""A stored run as one file, to be given away: weights, vocabulary, vectors, codebook and settings, in safetensors.
+"""A bundle: a stored run as one safetensors file, to be given away.
 
-A safetensors file is a JSON header and plain numbers; it can hold no code. A bundle from a stranger is still checked
-before anything is built from it: the settings say what shapes the numbers must have, the header says what shapes they
-have, and only when both agree is a number read. So nothing is ever allocated that is not in the file.
+It holds weights, vocabulary, vectors, codebook and settings. A safetensors file is a JSON header and plain numbers; it
+can hold no code. A bundle from a stranger is still checked before anything is built from it: the settings tell the
+shapes that the numbers must have, the header tells those that they have, and numbers are read only when both agree. So
+no more memory is allocated than the file has numbers for.
 """
 
 from __future__ import annotations
@@ -25,38 +26,39 @@ from safe_exp.data.captioners import captioner_from_plain, captioners
 from safe_exp.data.codebook import STORED, Codebook, check_arrays
 from safe_exp.data.text import PADDING, UNKNOWN, build_tokenizer, vocabulary_words
 from safe_exp.network.variants import variants
-from safe_exp.runs.stored import StoredRun
+from safe_exp.runs.stored import StoredRun, typed_model
 from safe_exp.scoring.calibration import Calibration
 from safe_exp.system.errors import UserError, first_line
 from safe_exp.system.files import whole_file
 
 FORMAT = "safe_exp bundle 1"
-HEADER_BYTES = 100_000_000  # the most that safetensors reads back
-MANIFEST = ("name", "fingerprint", "counts", "settings", "vocabulary")  # of data_manifest.json; not what was left out
-MOST_WORDS = 1_000_000  # of a text or a sentence
-MOST_WIDTHS = 100  # of windows
-MOST_MODEL = 10**9  # of every size of the model; their products then still are numbers that torch can multiply
-WEIGHTS, CODEBOOK = "weights.", "codebook."  # begin the names of tensors
-TEXT, VISUAL = "vectors.text", "vectors.visual"
+MAX_HEADER_BYTES = 100_000_000  # the most that safetensors reads back
+MANIFEST_KEYS = ("name", "fingerprint", "counts", "settings", "vocabulary")  # of data_manifest.json, that travel
+MAX_WORDS = 1_000_000  # of a text or a sentence
+MAX_FILTER_SIZES = 100
+MAX_MODEL_SIZE = 10**9  # of each size in ModelConfig; the product of two still fits a tensor's int64 sizes
+WEIGHTS_PREFIX, CODEBOOK_PREFIX = "weights.", "codebook."  # begin the names of tensors
+TEXT_VECTORS, VISUAL_VECTORS = "vectors.text", "vectors.visual"  # names of tensors
 
 
 def write_bundle(stored: StoredRun, path: Path) -> None:
     """Write all that `predict` and `evaluate` need of a run; the file appears whole or not at all.
 
-    The ids of the training articles travel along, so that `evaluate` can say when it is asked about them.
+    The ids of the training articles travel along, so that `evaluate` can warn where it scores them again.
 
     Raises:
-        UserError: the vocabulary is too large for a safetensors header.
+        UserError: vocabulary and ids are too long for a safetensors header.
+        OSError: the file cannot be written.
     """
     artifacts = stored.artifacts
-    tensors = {f"{WEIGHTS}{name}": weight.contiguous() for name, weight in stored.weights.items()}
-    tensors[TEXT] = artifacts.text_vectors
+    tensors = {f"{WEIGHTS_PREFIX}{name}": weight.contiguous() for name, weight in stored.weights.items()}
+    tensors[TEXT_VECTORS] = artifacts.text_vectors
     if artifacts.visual_vectors is not artifacts.text_vectors:
-        tensors[VISUAL] = artifacts.visual_vectors
+        tensors[VISUAL_VECTORS] = artifacts.visual_vectors
     content: dict[str, Any] = {
         "model": plain_config(stored.model),
         "words": vocabulary_words(artifacts.tokenizer)[2:],  # after padding and the unknown word
-        "manifest": {name: artifacts.manifest[name] for name in MANIFEST if name in artifacts.manifest}
+        "manifest": {name: artifacts.manifest[name] for name in MANIFEST_KEYS if name in artifacts.manifest}
         | {"split": {"train": artifacts.manifest["split"]["train"]}},
         "calibration": None if stored.calibration is None else stored.calibration.plain(),
         "codebook": None,
@@ -64,48 +66,49 @@ def write_bundle(stored: StoredRun, path: Path) -> None:
     if artifacts.codebook is not None:
         content["codebook"] = artifacts.codebook.settings
         arrays = {name: getattr(artifacts.codebook, name) for name in STORED}
-        tensors |= {f"{CODEBOOK}{name}": torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
+        tensors |= {f"{CODEBOOK_PREFIX}{name}": torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
     metadata = {"format": FORMAT, "content": json.dumps(content, sort_keys=True)}
     # The header holds the content as a string within JSON, so quotation marks and backslashes are escaped once more.
-    if len(json.dumps(metadata)) > HEADER_BYTES // 2:
+    if len(json.dumps(metadata)) > MAX_HEADER_BYTES // 2:
         raise UserError(f"to={path}: vocabulary and ids are too long for one file; copy the run folder instead.")
     with whole_file(path) as draft:
         save_file(tensors, draft, metadata=metadata)
 
 
 def open_bundle(path: Path) -> StoredRun:
-    """What `write_bundle` wrote.
+    """Read what `write_bundle` wrote; the file may come from anybody.
 
     Raises:
-        UserError: no bundle, damaged, or its parts contradict each other; whoever made it.
+        UserError: the file is no bundle, is damaged, or its parts contradict each other.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            content = _content(file.metadata() or {})
+            content = _parse_content(file.metadata() or {})
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             types = {name: file.get_slice(name).get_dtype() for name in shapes}
-            model = _model(content["model"])
-            words = _words(content["words"])
-            manifest = _manifest(content["manifest"])
+            model = _check_model(content["model"])
+            words = _check_words(content["words"])
+            manifest = _check_manifest(content["manifest"])
             _check_shapes(shapes, model, len(words) + 2, content["codebook"] is not None)
             wrong = next((name for name, kind in types.items() if kind not in ("F32", "F64", "BF16", "F16")), None)
             if wrong is not None:
                 raise ValueError(f"{wrong} has numbers of type {types[wrong]}")
             tensors = {name: file.get_tensor(name) for name in shapes}
-        codebook = _codebook(tensors, content["codebook"], manifest)
+        codebook = _build_codebook(tensors, content["codebook"], manifest)
         calibration = None if content["calibration"] is None else Calibration.from_plain(content["calibration"])
     except Exception as error:  # safetensors and OmegaConf have their own; a stranger's JSON can raise any
         raise UserError(
             f"run={path}: this file is no bundle that can be used ({first_line(error)}). Expected one that "
             "`python -m safe_exp.export run=DIR to=FILE` wrote, whole, or a run folder."
         ) from error
-    text, visual = tensors[TEXT], tensors.get(VISUAL, tensors[TEXT])
-    weights = {name.removeprefix(WEIGHTS): t for name, t in tensors.items() if name.startswith(WEIGHTS)}
+    text, visual = tensors[TEXT_VECTORS], tensors.get(VISUAL_VECTORS, tensors[TEXT_VECTORS])
+    weights = {name.removeprefix(WEIGHTS_PREFIX): t for name, t in tensors.items() if name.startswith(WEIGHTS_PREFIX)}
     artifacts = Artifacts(build_tokenizer(words), text, visual, codebook, manifest)
     return StoredRun(model, artifacts, weights, calibration, path)
 
 
-def _content(metadata: Mapping[str, str]) -> dict[str, Any]:
+def _parse_content(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Parse what the header holds beside the tensors; refuse another format or a missing part by a ValueError."""
     if metadata.get("format") != FORMAT:
         raise ValueError(f"its format is {metadata.get('format', 'not said')!r:.60}, expected {FORMAT!r}")
     content = json.loads(metadata["content"])
@@ -115,19 +118,20 @@ def _content(metadata: Mapping[str, str]) -> dict[str, Any]:
     return content
 
 
-def _model(plain: Any) -> ModelConfig:
-    """The model's settings, typed and bounded."""
+def _check_model(plain: Any) -> ModelConfig:
+    """Convert the model's settings to their type; refuse sizes out of bounds by a ValueError."""
     _refuse_interpolation(plain)
-    model = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), plain))
+    model = typed_model(plain)
     sizes = [model.num_filters, model.feature_dim, *model.filter_sizes]
     sizes += [n for n in (model.word_dim, model.headline_words, model.body_words) if n is not None]
-    if len(model.filter_sizes) > MOST_WIDTHS or not all(1 <= size <= MOST_MODEL for size in sizes):
+    if len(model.filter_sizes) > MAX_FILTER_SIZES or not all(1 <= size <= MAX_MODEL_SIZE for size in sizes):
         raise ValueError("the model's sizes are out of bounds")
     variants[model.variant].check(model)
     return model
 
 
-def _words(found: Any) -> list[str]:
+def _check_words(found: Any) -> list[str]:
+    """Refuse, by a ValueError, words that are no strings, cannot be encoded, or occur twice."""
     if not isinstance(found, list) or not all(isinstance(word, str) for word in found):
         raise ValueError("words is not a list of words")
     "".join(found).encode()  # half of a surrogate pair, which JSON can hold and the tokenizer cannot: a ValueError
@@ -136,11 +140,12 @@ def _words(found: Any) -> list[str]:
     return found
 
 
-def _manifest(found: Any) -> dict[str, Any]:
+def _check_manifest(found: Any) -> dict[str, Any]:
+    """Refuse, by a ValueError, settings of the data or ids that cannot be used."""
     settings = found["settings"]
     for key in ("max_text_tokens", "max_visual_tokens"):
-        if not isinstance(settings[key], int) or not 1 <= settings[key] <= MOST_WORDS:
-            raise ValueError(f"{key} is not a number from 1 to {MOST_WORDS:,}")
+        if not isinstance(settings[key], int) or not 1 <= settings[key] <= MAX_WORDS:
+            raise ValueError(f"{key} is not a number from 1 to {MAX_WORDS:,}")
     if not isinstance(settings["require"], list) or not set(settings["require"]) <= {"text", "visual"}:
         raise ValueError("require names something else than text and visual")
     _refuse_interpolation(settings["captioner"])
@@ -159,39 +164,50 @@ def _refuse_interpolation(plain: Any) -> None:
 
 
 def _check_shapes(shapes: Mapping[str, tuple[int, ...]], model: ModelConfig, words: int, has_codebook: bool) -> None:
-    """Compare what the header says with what the settings ask for, before a number is read or a network is built."""
-    for name in (TEXT, VISUAL):
+    """Compare the shapes in the header with those that the settings ask for, before a number is read.
+
+    Args:
+        words: of the vocabulary, with padding and the unknown word.
+    Raises:
+        ValueError: the first difference.
+    """
+    for name in (TEXT_VECTORS, VISUAL_VECTORS):
         if name in shapes and len(shapes[name]) != 2:
             raise ValueError(f"{name} is not a table")
-    rows, dim = shapes[TEXT]
+    rows, dim = shapes[TEXT_VECTORS]
     if rows != words:
         raise ValueError(f"{words} words have {rows} vectors")
-    visual = shapes.get(VISUAL, shapes[TEXT])
-    if has_codebook and VISUAL not in shapes:
+    visual = shapes.get(VISUAL_VECTORS, shapes[TEXT_VECTORS])
+    if has_codebook and VISUAL_VECTORS not in shapes:
         raise ValueError("its visual words have no vectors")
-    if not has_codebook and VISUAL in shapes and visual[0] != words:
+    if not has_codebook and VISUAL_VECTORS in shapes and visual[0] != words:
         raise ValueError(f"{words} words have {visual[0]} vectors")
-    with torch.device("meta"):  # shapes without numbers: whatever the settings say costs nothing
+    with torch.device("meta"):  # shapes without numbers: large settings cost no memory
         network = variants[model.variant].build(model, dim, visual[1])
-    expected = {f"{WEIGHTS}{name}": tuple(weight.shape) for name, weight in network.state_dict().items()}
-    found = {name: shape for name, shape in shapes.items() if name.startswith(WEIGHTS)}
+    expected = {f"{WEIGHTS_PREFIX}{name}": tuple(weight.shape) for name, weight in network.state_dict().items()}
+    found = {name: shape for name, shape in shapes.items() if name.startswith(WEIGHTS_PREFIX)}
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             raise ValueError(f"{name}: found {found.get(name)}, and its settings ask for {expected.get(name)}")
-    known = {TEXT, VISUAL, *expected, *(f"{CODEBOOK}{name}" for name in STORED)}
+    known = {TEXT_VECTORS, VISUAL_VECTORS, *expected, *(f"{CODEBOOK_PREFIX}{name}" for name in STORED)}
     stray = sorted(shapes.keys() - known)
     if stray:
         raise ValueError(f"it holds {stray[0]!r:.60}, which nothing asks for")
 
 
-def _codebook(tensors: Mapping[str, Tensor], settings: Any, manifest: Mapping[str, Any]) -> Codebook | None:
+def _build_codebook(tensors: Mapping[str, Tensor], settings: Any, manifest: Mapping[str, Any]) -> Codebook | None:
+    """Build the codebook of a run on visual words; None of a run on sentences.
+
+    Raises:
+        ValueError: codebook, vectors and captioner contradict each other.
+    """
     described = captioners[manifest["settings"]["captioner"]["name"]].describes_patches
     if described != (settings is not None):
         raise ValueError("it has visual words without a codebook, or a codebook without visual words")
     if settings is None:
         return None
-    arrays = {name: tensors[f"{CODEBOOK}{name}"].numpy() for name in STORED}
+    arrays = {name: tensors[f"{CODEBOOK_PREFIX}{name}"].numpy() for name in STORED}
     check_arrays(**arrays)
-    if len(tensors[VISUAL]) != len(arrays["centroids"]) + 1:
-        raise ValueError(f"{len(arrays['centroids'])} visual words have {len(tensors[VISUAL])} vectors")
+    if len(tensors[VISUAL_VECTORS]) != len(arrays["centroids"]) + 1:
+        raise ValueError(f"{len(arrays['centroids'])} visual words have {len(tensors[VISUAL_VECTORS])} vectors")
     return Codebook(**arrays, settings=dict(settings))

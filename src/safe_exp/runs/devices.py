@@ -1,4 +1,8 @@
-"""GPUs for each job that runs at the same time: taken by a lease, given back when the job ends, however it ends."""
+"""Leases on GPUs, for jobs that run at the same time on one machine.
+
+A lease is a lock on a file, which the system releases when the process ends: a job that is killed gives its GPUs back
+like any other.
+"""
 
 from __future__ import annotations
 
@@ -25,19 +29,19 @@ POLL_SECONDS = 0.5
 
 @contextmanager
 def devices_of_its_own(trainer: Any) -> Iterator[list[int] | None]:
-    """The devices that this job may use, as Lightning's `devices`; None where the config decides.
+    """Yield the GPUs that this job may use, as Lightning's `devices`; None where the config decides.
 
-    Jobs of a multirun that ask for a number of GPUs share what the machine has: every one of them would otherwise take
-    the first ones. More jobs than devices wait for one another. trainer.devices=[0] names a device, and leases none.
+    Jobs of a multirun that ask for a number of GPUs share those of the machine: otherwise each would take the first
+    ones. Jobs wait while too few GPUs are free. trainer.devices=[0] names a GPU, and leases none.
 
     Args:
-        trainer: the config's section.
+        trainer: the config's section of that name.
     Raises:
         UserError: the machine has fewer GPUs than the job asks for.
     """
     wanted = _gpus_wanted_in_a_multirun(trainer)
     if wanted == 0 or (wanted > 1 and not needs_a_command_of_its_own(trainer)):
-        yield None  # of several processes that share a job none may take the devices of all
+        yield None  # one of several processes of a job, which must not take the devices of all
         return
     with leased(visible_devices(), lease_folder(), wanted) as positions:
         yield positions
@@ -45,10 +49,13 @@ def devices_of_its_own(trainer: Any) -> Iterator[list[int] | None]:
 
 @contextmanager
 def leased(names: Sequence[str], folder: Path, wanted: int = 1) -> Iterator[list[int]]:
-    """Hold `wanted` of the devices `names`; yields their positions. Waits while too few are free.
+    """Hold leases on `wanted` of the devices; yield their positions in `names`. Wait while too few are free.
 
-    A lease is a lock on a file, which the system lets go of when the process ends: a job that is killed gives its
-    devices back like any other.
+    Args:
+        names: of all devices, the same in every process of the machine.
+        folder: of the lock files; made if it is missing.
+    Raises:
+        UserError: there are fewer devices than are wanted.
     """
     if wanted > len(names):
         raise UserError(f"trainer.devices={wanted}: there are {len(names)} GPUs. Set trainer.devices={len(names)}.")
@@ -70,8 +77,11 @@ def leased(names: Sequence[str], folder: Path, wanted: int = 1) -> Iterator[list
 
 
 def _take(names: Sequence[str], folder: Path, wanted: int, leases: ExitStack) -> list[int]:
-    """Lock `wanted` free devices into `leases`; where fewer are free, none, so that two jobs never wait for each other
-    with half of what they need."""
+    """Lock `wanted` free devices into `leases` and return their positions.
+
+    Where fewer are free, their positions are returned and none is locked: two jobs that each held half of what they
+    need would wait for each other.
+    """
     positions = []
     with ExitStack() as taken, FileLock(folder / "choosing.lock"):
         for position, name in enumerate(names):
@@ -89,20 +99,21 @@ def _take(names: Sequence[str], folder: Path, wanted: int, leases: ExitStack) ->
 
 
 def visible_devices() -> list[str]:
-    """The GPUs that this process sees, in PyTorch's order, by names that all processes of the machine know them by.
+    """List the UUIDs of the GPUs that this process sees, in PyTorch's order.
 
-    Not by number: under SLURM, or with CUDA_VISIBLE_DEVICES, number 0 is another device for each job.
+    Numbers would not do: under SLURM, or with CUDA_VISIBLE_DEVICES, number 0 is another device for each job.
     """
     return [str(torch.cuda.get_device_properties(index).uuid) for index in range(torch.cuda.device_count())]
 
 
 def lease_folder() -> Path:
-    """One for each user of this machine, whatever sweep a job belongs to."""
+    """Return the folder of the lock files: one for each user of this machine, shared by all sweeps."""
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     return Path(tempfile.gettempdir()) / f"safe_exp-devices-{user}"
 
 
 def _gpus_wanted_in_a_multirun(trainer: Any) -> int:
+    """Count the GPUs that a job of a multirun asks for by number; 0 for any other job."""
     if not in_multirun():
         return 0
     there_are_some = torch.cuda.device_count() > 0

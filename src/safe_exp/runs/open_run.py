@@ -1,4 +1,4 @@
-"""A run folder, or a file that export made of one, read back."""
+"""A stored run, read from its run folder or from the file that export made of it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from safe_exp.config import ModelConfig
 from safe_exp.data.artifacts import Artifacts
 from safe_exp.network.variants import variants
 from safe_exp.runs.bundle import open_bundle
 from safe_exp.runs.checkpoints import read_checkpoint
-from safe_exp.runs.stored import OF_NETWORK, StoredRun
+from safe_exp.runs.stored import NETWORK_PREFIX, StoredRun, typed_model
 from safe_exp.scoring.calibration import Calibration
 from safe_exp.system.errors import UserError, first_line
 
 
 def open_run(run: Path, checkpoint: str = "best") -> StoredRun:
-    """What a run folder holds, wherever it has been moved to; nothing outside the folder is read.
+    """Read a stored run; nothing outside its folder or file is read, so it may have been moved.
 
     Args:
         run: a run folder of train, or a file that export made of one.
@@ -42,7 +41,7 @@ def open_run(run: Path, checkpoint: str = "best") -> StoredRun:
             )
     try:
         stored = OmegaConf.load(config_path)
-        model = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), stored.model))
+        model = typed_model(stored.model)
         variants[model.variant].check(model)
     except UserError as error:
         raise UserError(f"run={run}: .hydra/config.yaml: {error}") from error
@@ -50,8 +49,8 @@ def open_run(run: Path, checkpoint: str = "best") -> StoredRun:
         raise UserError(
             f"run={run}: .hydra/config.yaml cannot be read ({first_line(error)}). Was the copy complete?"
         ) from error
-    weights = read_checkpoint(weights_path)["state_dict"]
+    state = read_checkpoint(weights_path)["state_dict"]
+    weights = {name.removeprefix(NETWORK_PREFIX): weight for name, weight in state.items()}
     artifacts = Artifacts.load(run / "artifacts")
-    weights = {name.removeprefix(OF_NETWORK): weight for name, weight in weights.items()}
     calibration = Calibration.load(run / "artifacts") if checkpoint == "best" else None
     return StoredRun(model, artifacts, weights, calibration, run, checkpoint)

@@ -1,4 +1,7 @@
-"""A sweep folder read back: which jobs it should have, what became of each, and what they reached."""
+"""The outcome of a job, read from its run folder: state, overrides, figures, curves and predictions.
+
+Whatever is missing or damaged in the folder costs its own part alone, and never raises.
+"""
 
 from __future__ import annotations
 
@@ -35,35 +38,36 @@ class ScoredArticle(NamedTuple):
 
 @dataclass
 class Job:
-    """One job of a sweep. Its larger files are read when they are first asked for."""
+    """One job, most often of a sweep. Its larger files are read when they are first asked for."""
 
-    number: int
+    number: int  # in its sweep
     folder: Path
     state: str  # one of STATES
-    reason: str | None  # why it is not finished
-    overrides: dict[str, str]  # key → value, as on its command line
+    reason: str | None  # for which it is not finished
+    overrides: dict[str, str]  # value by key, as on its command line
     metrics: dict[str, Any]  # content of metrics.json; empty unless finished
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """Its resolved choices as plain values; empty when it never came that far."""
+        """Its config as Hydra stored it, in plain values; empty when the job never came that far."""
         return read_yaml(self.folder / ".hydra" / "config.yaml")
 
     @cached_property
     def started_in(self) -> Path:
-        """The working folder of its command, where its relative paths begin."""
+        """The working folder of its command, to which its relative paths refer."""
         settings = read_yaml(self.folder / ".hydra" / "hydra.yaml").get("hydra") or {}
         return Path((settings.get("runtime") or {}).get("cwd") or ".")
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
+        """Content of artifacts/data_manifest.json; empty when it is missing or damaged."""
         return _read_json(self.folder / "artifacts" / "data_manifest.json") or {}
 
     @cached_property
     def test_predictions(self) -> list[ScoredArticle]:
         """The test articles of predictions.csv; empty when the file is missing or damaged.
 
-        Articles without a finite probability, as a run leaves them whose loss has exploded, are not among them.
+        Articles without a finite probability, which a run with an exploded loss leaves, are left out.
         """
         rows = [row for row in _read_csv(self.folder / "predictions.csv") if row.get("split") == "test"]
         try:
@@ -75,7 +79,7 @@ class Job:
 
     @cached_property
     def epochs(self) -> dict[str, dict[int, float]]:
-        """What logs/ holds by epoch: logged name → epoch (from 0) → value. A resumed run's later parts win."""
+        """Values of logs/ by logged name and epoch (from 0). Of a resumed run the later part of the log counts."""
         series: dict[str, dict[int, float]] = {}
         for path in sorted(self.folder.glob("logs/version_*/metrics.csv"), key=lambda path: path.stat().st_mtime):
             for row in _read_csv(path):
@@ -90,20 +94,20 @@ class Job:
         return series
 
     def figure(self, split: str, name: str) -> float | None:
-        """A figure of metrics.json by the name it is logged by; None when undefined, or when the variant has none."""
+        """Return a figure of metrics.json by its logged name; None where it is undefined or the variant has none."""
         return self.figures(split).get(name)
 
     def figures(self, split: str) -> dict[str, float | None]:
-        """All figures of a finished job's split under the names that they are logged by."""
+        """Return all figures of a split of a finished job by their logged names."""
         return log_names(self.metrics[split])
 
     def score(self, monitor: str) -> float:
-        """What a sweep compares of a finished job: the figure of validation that `callbacks.monitor` names."""
+        """Return the score of a finished job: the validation figure that `callbacks.monitor` names."""
         value = self.figure("val", monitor.removeprefix("val/"))
         return math.nan if value is None else value
 
     def command(self) -> str:
-        """What runs this job again, or lets it go on from its last checkpoint; to be given in `started_in`."""
+        """Return the command that runs this job again or resumes it, to be given in `started_in`."""
         if (self.folder.parent / MULTIRUN).exists():
             return f"python -m safe_exp.train -m {shlex.quote(f'resume_sweep={self.folder.parent}')}"
         if (self.folder / "checkpoints" / "last.ckpt").exists():
@@ -113,10 +117,11 @@ class Job:
 
 
 def read_job(folder: Path, number: int, planned: list[str]) -> Job:
-    """One job's state, overrides and figures.
+    """Read state, overrides and figures of a job.
 
     Args:
-        planned: its overrides as the sweep meant them, for a job that left none behind.
+        number: its number in the sweep.
+        planned: its overrides as the sweep planned them, for a job whose folder holds none.
     """
     overrides = [str(item) for item in read_yaml(folder / ".hydra" / "overrides.yaml", list)] or planned
     job = Job(number, folder, "missing", None, _split_overrides(overrides), {})
@@ -140,7 +145,7 @@ def read_job(folder: Path, number: int, planned: list[str]) -> Job:
 
 
 def _running_or_gone(status: dict[str, Any]) -> tuple[str, str]:
-    """A job that was killed outright still says `running`; on its own machine the process tells."""
+    """Return state and reason of a job whose status.json says `running`; on this machine, look its process up."""
     host, pid = status.get("host"), status.get("pid")
     since = f"since {status.get('started')} on {host}"
     if host != socket.gethostname() or not isinstance(pid, int):
@@ -155,6 +160,7 @@ def _running_or_gone(status: dict[str, Any]) -> tuple[str, str]:
 
 
 def _usable_metrics(folder: Path) -> dict[str, Any]:
+    """Read metrics.json of a training run; empty where a part that reports need is missing."""
     metrics = _read_json(folder / "metrics.json") or {}
     for split in ("val", "test"):
         if not isinstance(metrics.get(split), dict) or not isinstance(metrics[split].get("prediction"), dict):
@@ -163,6 +169,7 @@ def _usable_metrics(folder: Path) -> dict[str, Any]:
 
 
 def _split_overrides(overrides: list[str]) -> dict[str, str]:
+    """Return the value of each override by its key, without Hydra's own."""
     pairs = (override.lstrip("+").partition("=") for override in overrides)
     return {key: value for key, _, value in pairs if not key.startswith("hydra.")}
 
@@ -175,6 +182,7 @@ def _scored_article(row: dict[str, str]) -> ScoredArticle:
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object; None where the file is missing or holds anything else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -183,6 +191,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def _read_csv(path: Path) -> list[dict[str, str]]:
+    """Read the rows of a CSV file; none where it is missing or damaged."""
     try:
         with open(path, newline="", encoding="utf-8") as handle:
             return list(csv.DictReader(handle))

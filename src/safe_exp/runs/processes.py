@@ -1,4 +1,4 @@
-"""The processes of a job: how many it takes, and which of them this one is."""
+"""The processes of a job: their number, and the number of this one among them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from safe_exp.system.errors import UserError
 
 
 def in_multirun() -> bool:
-    """Whether this process runs a job of a sweep."""
+    """Tell whether this process runs a job of a sweep."""
     return HydraConfig.initialized() and HydraConfig.get().mode in ("MULTIRUN", RunMode.MULTIRUN)
 
 
 def is_first_process() -> bool:
-    """False in the further processes of a DDP job, which must leave the run folder to the first one."""
+    """Tell the first process of a job, which alone writes the run folder, from the further ones of a DDP job."""
     return process_number() == 0
 
 
 def process_number() -> int:
-    """This process among those of its job: 0 for the first one, and for it alone, also with several nodes."""
+    """Return the number of this process in its job: 0 for the first one, and for it alone, also with several nodes."""
     # Set by Lightning (LOCAL_RANK, NODE_RANK), torchrun (RANK, LOCAL_RANK, GROUP_RANK) and SLURM. None of them tells
     # alone: LOCAL_RANK starts anew on each node, and under Lightning's own processes SLURM_PROCID is that of the shell.
     names = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
@@ -31,11 +31,13 @@ def process_number() -> int:
 
 
 def needs_a_command_of_its_own(trainer: Any) -> bool:
-    """Whether this is a job of a multirun that asks for several processes, which nobody has started yet.
+    """Tell whether this is a job of a multirun that asks for several processes, which have not been started yet.
+
+    Several are assumed where the config leaves the number open (devices=auto), and for strategy=ddp on one device,
+    which leaves state behind in the process that disturbs the next job.
 
     Args:
-        trainer: the config's section. Where it leaves the number open, as devices=auto does, several are assumed; so
-            they are of strategy=ddp on one device, which leaves behind in a process what the next job stumbles over.
+        trainer: the config's section of that name.
     """
     if not in_multirun():
         return False
@@ -43,22 +45,24 @@ def needs_a_command_of_its_own(trainer: Any) -> bool:
     one = len(trainer.devices) == 1 if named else str(trainer.devices) == "1"
     if one and trainer.num_nodes in (None, 1) and trainer.strategy == "auto":
         return False
-    return "LOCAL_RANK" not in os.environ and not started_by_slurm()
+    return "LOCAL_RANK" not in os.environ and not _started_by_slurm()
 
 
-def started_by_slurm() -> bool:
-    """Whether SLURM has started this process as one of a job's tasks, by the signs that Lightning goes by."""
+def _started_by_slurm() -> bool:
+    """Tell whether SLURM has started this process as a task of a job, by the variables that Lightning reads."""
     return "SLURM_NTASKS" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
 
 
 def require_a_task_for_each_process(processes: int) -> None:
-    """On SLURM, which starts a job's processes itself, their number must be the job's.
+    """Refuse a job on SLURM, which starts a job's processes itself, whose tasks are not as many as its processes.
 
+    Args:
+        processes: trainer.devices times trainer.num_nodes.
     Raises:
-        UserError: with fewer the job would wait for the others for ever; with more, several would write one folder.
+        UserError: with fewer tasks the job would wait for ever; with more, several would write into one folder.
     """
     tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
-    if started_by_slurm() and tasks != processes:
+    if _started_by_slurm() and tasks != processes:
         raise UserError(
             f"This job takes {processes} process{'es' * (processes > 1)} (trainer.devices times trainer.num_nodes), "
             f"and SLURM has started {tasks}. Each must be a task of its own: set "

@@ -1,11 +1,11 @@
-"""Going on with a stopped run, or training one that has ended further: with what config, and what is refused."""
+"""The config of a resumed run, stopped or finished, and the refusals of what cannot be resumed."""
 
 from __future__ import annotations
 
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
@@ -13,12 +13,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from safe_exp.runs.job import is_run
+from safe_exp.runs.folder import is_run
 from safe_exp.runs.settings import require_same_settings
 from safe_exp.system.errors import UserError, first_line
 from safe_exp.system.files import whole_file
 
-ADDITIONS = Path(".hydra", "added.yaml")  # what later resumes have added to the overrides, trainer.max_epochs=… say
+ADDITIONS = Path(".hydra", "added.yaml")  # overrides that resumes have added, such as trainer.max_epochs=…
 
 ENDED_WITHIN_EPOCH = (
     "was ended within an epoch (by trainer.max_steps or trainer.max_time), so it cannot be trained further. "
@@ -27,11 +27,16 @@ ENDED_WITHIN_EPOCH = (
 
 
 def resumed_config(run: Path, config_name: str) -> DictConfig:
-    """The config of the stopped run in `run`, composed again from the overrides it was started with.
+    """Compose the config of the run in `run` again, from the overrides that it was started with.
 
+    The run's own status.json is left as it is.
+
+    Args:
+        run: the run folder.
+        config_name: of the command, such as train.
     Raises:
-        UserError: it is no run folder, it has finished, the new command changes more than `trainer.*`, or conf/ no
-            longer gives the values that the run started with. The run's own status is left as it is.
+        UserError: there is no run in the folder; it has finished, and no limit is raised; the command changes more
+            than `trainer.*`; or conf/ no longer gives the values that the run was started with.
     """
     config = HydraConfig.get()
     if config.mode.name == "MULTIRUN":
@@ -52,22 +57,24 @@ def resumed_config(run: Path, config_name: str) -> DictConfig:
             f"resume={run} goes on with the run's own settings, so {' '.join(changes)} cannot be given with it; only "
             "trainer.… can (more epochs, say). Start a new run instead."
         )
-    stored = _stored(run)
-    overrides, kept = list(stored["overrides"]), _kept_additions(run)
+    start, kept = _read_start(run), _kept_additions(run)
     now = _merged(kept, added)
-    before, composed = (compose(config_name, overrides=[*overrides, *later]) for later in (kept, now))
+    before, composed = (compose(config_name, overrides=[*start.overrides, *later]) for later in (kept, now))
     if (run / "metrics.json").exists():
         _require_raised_limit(run, before, composed)
     _require_same_schedule(run, before, composed)
     given = {override.split("=")[0] for override in now}
-    require_same_settings(f"resume={run}", "run", _plain(stored["config"]), _plain(composed), given)
-    _root_paths(composed, Path(stored["hydra"].hydra.runtime.cwd))
+    require_same_settings(f"resume={run}", "run", _plain(start.config), _plain(composed), given)
+    _root_paths(composed, Path(start.hydra.runtime.cwd))
     composed.resume = str(run)
     return composed
 
 
-def train_further(run: Path) -> None:
-    """From here on the resumed run is one that trains: what this command added holds for later resumes too."""
+def reopen_run(run: Path) -> None:
+    """Make a resumed run one that trains: remove the results of its end, keep what this command adds for later resumes.
+
+    Called once training begins, so that a command that is refused before leaves the run as it was.
+    """
     from safe_exp.scoring.calibration import CALIBRATION_FILE  # scipy is slow to import, and --help needs none of it
 
     # The figures of a run that had finished go first. Killed between the two, it is a run that has ended.
@@ -78,9 +85,21 @@ def train_further(run: Path) -> None:
             OmegaConf.save(OmegaConf.create(_merged(_kept_additions(run), _additions())), draft)
 
 
-def _stored(run: Path) -> dict[str, Any]:
-    """What Hydra noted when the run was started, by name."""
-    found = {}
+class _Start(NamedTuple):
+    """Hydra's notes about the start of a run, from its folder .hydra/."""
+
+    overrides: list[str]
+    config: DictConfig
+    hydra: Any  # its own config
+
+
+def _read_start(run: Path) -> _Start:
+    """Read Hydra's notes about the start of a run.
+
+    Raises:
+        UserError: a file is missing, damaged, or lacks what is needed of it.
+    """
+    found: dict[str, Any] = {}
     for name, key in (("overrides", None), ("config", "data"), ("hydra", "hydra.runtime.cwd")):
         path = run / ".hydra" / f"{name}.yaml"
         try:
@@ -92,24 +111,26 @@ def _stored(run: Path) -> dict[str, Any]:
                 f"resume={run}: .hydra/{path.name} cannot be read ({first_line(error)}). Without it nobody "
                 "knows what the run was; bring it back, or start a new run."
             ) from error
-    return found
+    return _Start(list(found["overrides"]), found["config"], found["hydra"].hydra)
 
 
 def _additions() -> list[str]:
+    """List the overrides of this command, without resume=DIR."""
     return [o for o in HydraConfig.get().overrides.task if not o.lstrip("+").startswith("resume=")]
 
 
 def _kept_additions(run: Path) -> list[str]:
+    """List the overrides that earlier resumes have added."""
     return list(OmegaConf.load(run / ADDITIONS)) if (run / ADDITIONS).exists() else []
 
 
 def _merged(kept: list[str], added: list[str]) -> list[str]:
-    """One override for each key, the later one."""
+    """Keep one override for each key, the later one."""
     return list({override.partition("=")[0]: override for override in [*kept, *added]}.values())
 
 
 def _require_raised_limit(run: Path, before: DictConfig, now: DictConfig) -> None:
-    """A run that has finished is trained further only when there is something to train."""
+    """Refuse to train a finished run further unless a limit is raised, or when it ended within an epoch."""
 
     def limit(config: DictConfig, key: str) -> float:
         value = config.trainer[key]
@@ -136,8 +157,11 @@ def _ended_within_epoch(run: Path) -> bool:
 
 
 def _require_same_schedule(run: Path, before: DictConfig, now: DictConfig) -> None:
-    """scheduler=cosine falls to 0 at trainer.max_epochs; past that epoch it would rise again."""
-    then, later = ((OmegaConf.to_container(c, resolve=True) if c else {}) for c in (before.scheduler, now.scheduler))
+    """Refuse a raised limit that changes the schedule of γ from the first epoch on.
+
+    scheduler=cosine falls to 0 at trainer.max_epochs; past that epoch it would rise again.
+    """
+    then, later = (_plain(c, resolve=True) if c else {} for c in (before.scheduler, now.scheduler))
     if then != later:
         changed = next(key for key in later if then.get(key) != later[key])
         raise UserError(
@@ -146,15 +170,15 @@ def _require_same_schedule(run: Path, before: DictConfig, now: DictConfig) -> No
         )
 
 
-def _plain(config: Any) -> dict[str, Any]:
-    return OmegaConf.to_container(config, resolve=False, enum_to_str=True)
+def _plain(config: DictConfig, resolve: bool = False) -> dict[str, Any]:
+    return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=resolve, enum_to_str=True))
 
 
 def _root_paths(composed: DictConfig, started_in: Path) -> None:
-    """Paths were given relative to where the run was started, which need not be where it is resumed."""
+    """Make paths absolute that are relative to the folder where the run was started; it may be resumed elsewhere."""
     for section, key in (("data", "root"), ("data", "prepared"), ("data", "images"), ("vectors", "path")):
         if composed[section].get(key) is not None:
             composed[section][key] = str(started_in / composed[section][key])
     model = composed.captioner.get("model")
-    if model is not None and (started_in / model).is_dir():  # else an id on the model hub
+    if model is not None and (started_in / model).is_dir():  # otherwise an id on the model hub
         composed.captioner.model = str(started_in / model)

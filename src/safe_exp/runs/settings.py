@@ -1,4 +1,4 @@
-"""Whether conf/ still gives the values that a run or a sweep was started with."""
+"""The settings that a run or a sweep was started with, compared with those that conf/ gives now."""
 
 from __future__ import annotations
 
@@ -8,26 +8,28 @@ from typing import Any
 from safe_exp.system.errors import UserError
 from safe_exp.system.nested import flat
 
-GONE = object()
+MISSING = object()  # equal to no value
 
 
 def require_same_settings(
     where: str, what: str, then: Mapping[str, Any], now: Mapping[str, Any], given: Collection[str] = ()
 ) -> None:
-    """Refuse to go on where conf/ has changed a value since the start.
+    """Refuse to resume where conf/ has changed a value since the start.
 
-    A key that the stored settings do not know came with a later version of the program, whose default for it does what
-    the program did then; so it is no difference.
+    A key that is missing in the stored settings came with a later version of the program. It is no difference: its
+    default keeps the earlier behaviour.
 
     Args:
-        where: what the message begins with.
+        where: begins the message, such as resume=DIR.
         what: run or sweep.
         then, now: nested settings, unresolved, as they were stored and as conf/ gives them.
-        given: keys, dotted, that the command line has changed on purpose.
+        given: dotted keys that the command line has changed on purpose.
+    Raises:
+        UserError: a value differs; the message names the first one and the number of them.
     """
     # Hydra's own settings differ between two commands that train the same.
     old, new = (flat({key: value for key, value in each.items() if key != "hydra"}) for each in (then, now))
-    changed = sorted(key for key in old if key not in given and new.get(key, GONE) != old[key])
+    changed = sorted(key for key in old if key not in given and new.get(key, MISSING) != old[key])
     if changed:
         key = changed[0]
         raise UserError(

@@ -1,4 +1,4 @@
-"""What a job says about itself in status.json, from its first second to its end, whatever that end is.
+"""status.json: the state of a job, and the reason for its end.
 
 Only light imports stand here: the record is opened before torch is loaded, so that a job that fails while loading it
 is recorded too.
@@ -13,13 +13,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from safe_exp.runs.sigterm import SIGTERM_EXIT
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import write_json
 from safe_exp.system.versions import running_code
 
 EXIT_CODES = {"finished": 0, "failed": 1, "running": 1, "interrupted": 130}  # 130: what a shell reports after Ctrl-C
-SIGTERM_EXIT = 143  # 128 + 15
-LOST_PEER = "another process of this job is gone"
+LOST_PEER = "another process of this job is gone"  # begins the reason
 
 
 class JobRecord:
@@ -28,7 +28,9 @@ class JobRecord:
     A job that is killed outright leaves `running` behind; its host and pid tell whether it still is.
 
     Args:
-        code: what `running_code` returned, where many records are opened at once.
+        folder: gets status.json; made if it is missing.
+        command: the command line of the job.
+        code: the result of `running_code`, where many records are opened at once; None: computed here.
     """
 
     def __init__(self, folder: Path, command: str, code: dict[str, Any] | None = None) -> None:
@@ -52,7 +54,7 @@ class JobRecord:
 
     @property
     def exit_code(self) -> int:
-        """0 for a finished job and for no other: one that was never closed counts as failed."""
+        """The job's exit code: 0 for a finished job and for no other; one that was never closed counts as failed."""
         return EXIT_CODES[self.state]
 
     @property
@@ -60,22 +62,29 @@ class JobRecord:
         return self._content["reason"]
 
     def finished(self) -> None:
+        """Record the end of a job that has done all its work."""
         self._content |= {"state": "finished", "ended": _now()}
         write_json(self.path, self._content)
 
     def failed(self, error: BaseException) -> None:
-        """Record why the job ended early: a user's message, an interruption, or a fault with its traceback."""
+        """Record the reason of an early end: a user's message, an interruption, or a fault with its traceback."""
         self._content |= _ending(error)
         stored = _read(self.path)
         if is_lost_peer(error) and stored.get("process"):
-            self._content = stored  # the other process has told why; that it is gone is no news
+            self._content = stored  # the other process has recorded the cause; that it is gone is its echo
             return
         with suppress(OSError):  # a full disk may be the very error; raising here would hide it
             write_json(self.path, self._content)
 
 
 def record_process_failure(folder: Path, error: BaseException, process: int) -> None:
-    """Record why a further process of a job failed: the first one only sees that it is gone, or is killed meanwhile."""
+    """Record the reason for which a further process of a job failed.
+
+    The first process only sees that the other one is gone, or is killed meanwhile.
+
+    Args:
+        process: its number in the job, from 1.
+    """
     path = Path(folder) / "status.json"
     content = _read(path)
     waits_for_a_cause = content.get("state") == "running" or str(content.get("reason")).startswith(LOST_PEER)
@@ -87,7 +96,7 @@ def record_process_failure(folder: Path, error: BaseException, process: int) -> 
 
 
 def record_gone(folder: Path, reason: str) -> None:
-    """Record that a job's process was killed before it could say so itself; any other ending stays as it is."""
+    """Record that a running job's process was killed before it could record it; any other state stays as it is."""
     path = Path(folder) / "status.json"
     content = _read(path)
     if content.get("state") == "running":
@@ -95,6 +104,7 @@ def record_gone(folder: Path, reason: str) -> None:
 
 
 def _ending(error: BaseException) -> dict[str, Any]:
+    """Describe an early end by the keys of status.json that it sets."""
     if _is_interruption(error):
         ending = {"state": "interrupted", "reason": _interruption_reason(error)}
     elif isinstance(error, UserError):
@@ -110,13 +120,14 @@ def _ending(error: BaseException) -> dict[str, Any]:
 
 
 def is_lost_peer(error: BaseException) -> bool:
-    """Whether an exchange between processes failed, which is the echo of what happened in another one."""
-    # gloo raises a bare RuntimeError, so that only its words tell.
+    """Tell whether an exchange between processes failed, which is the echo of a failure in another one."""
+    # gloo raises a bare RuntimeError: only its message tells.
     text = f"{type(error).__name__} {error}".lower()
     return isinstance(error, RuntimeError) and any(word in text for word in ("gloo", "nccl", "distbackend", "by peer"))
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Read a status.json; empty where it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -124,7 +135,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _times_resumed(path: Path) -> int:
-    """How many jobs have worked in this folder before: 0 for a new one."""
+    """Count the jobs that have worked in this folder before: 0 for a new one."""
     try:
         return int(json.loads(path.read_text(encoding="utf-8"))["resumed"]) + 1
     except FileNotFoundError:
@@ -148,7 +159,7 @@ def _interruption_reason(error: BaseException) -> str:
 
 
 def _printable(text: str) -> str:
-    """`text` without the lone surrogates that stand for undecodable bytes in a path; UTF-8 cannot hold those."""
+    """Replace the lone surrogates that stand for undecodable bytes in a path: UTF-8 cannot hold them."""
     return text.encode("utf-8", errors="replace").decode("utf-8")
 
 

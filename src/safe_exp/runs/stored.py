@@ -1,11 +1,13 @@
-"""A trained SAFE as it was stored: its settings, its weights, and what it needs to read articles."""
+"""A stored run: settings and weights of a trained model, and what it needs to read articles."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from safe_exp.config import ModelConfig
@@ -14,28 +16,30 @@ from safe_exp.network.variants import variants
 from safe_exp.scoring.calibration import Calibration
 from safe_exp.system.errors import UserError, first_line
 
-OF_NETWORK = "network."  # begins the names of the network's weights in a checkpoint
+NETWORK_PREFIX = "network."  # begins the names of the network's weights in a checkpoint
 
 
 @dataclass(frozen=True)
 class StoredRun:
+    """A trained model as it was stored, in a run folder or in a bundle."""
+
     model: ModelConfig
     artifacts: Artifacts
     weights: dict[str, Tensor]  # the network's state dict
-    calibration: Calibration | None  # what validation taught of the best checkpoint's scores, where it could
+    calibration: Calibration | None  # of the best checkpoint; None of another one, or where validation gave none
     source: Path  # the run folder or file that it was read from
-    checkpoint: str = "best"
+    checkpoint: str = "best"  # or last
 
     @property
     def where(self) -> str:
-        """What an error message about the weights names."""
+        """Place of the weights, for error messages."""
         return f"run={self.source}" if self.source.is_file() else f"{self.source}/checkpoints/{self.checkpoint}.ckpt"
 
     def network(self) -> nn.Module:
-        """The trained network, on the CPU, ready to score.
+        """Build the network with its trained weights, on the CPU, in evaluation mode.
 
         Raises:
-            UserError: the weights are not those of the model that the settings describe, or not finite.
+            UserError: the weights do not fit the model that the settings describe, or are not finite.
         """
         tables = self.artifacts.text_vectors, self.artifacts.visual_vectors
         network = variants[self.model.variant].build(self.model, *(table.shape[1] for table in tables))
@@ -53,8 +57,18 @@ class StoredRun:
         return network.eval()
 
 
-def no_calibration(stored: StoredRun) -> str:
-    """Why a stored run knows nothing of its scores."""
+def typed_model(plain: Any) -> ModelConfig:
+    """Convert the stored settings of a model to its typed config.
+
+    Raises:
+        OmegaConfBaseException: a key is unknown, or a value has the wrong type.
+        UserError: a value is out of range.
+    """
+    return cast(ModelConfig, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), plain)))
+
+
+def explain_missing_calibration(stored: StoredRun) -> str:
+    """Say in one sentence, for an error message, why a run has no calibration."""
     if stored.checkpoint != "best":
         return f"run={stored.source} was calibrated at its best checkpoint, not its {stored.checkpoint} one."
     return (

@@ -34,7 +34,7 @@ class Sweep:
 
     @cached_property
     def group(self) -> str:
-        """Name of the group of the sweep's runs in W&B, as `safe_exp.runs.job.sweep_name` made it."""
+        """Name of the group of the sweep's runs in W&B, as `safe_exp.runs.names.sweep_name` made it."""
         for job in self.jobs:
             hydra = read_yaml(job.folder / ".hydra" / "hydra.yaml").get("hydra") or {}
             folder = str((hydra.get("sweep") or {}).get("dir") or "")

@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from safe_exp.runs.job import sigterm_as_exit
 from safe_exp.runs.outcome import MULTIRUN, Job, read_job
 from safe_exp.runs.settings import require_same_settings
+from safe_exp.runs.sigterm import sigterm_as_exit
 from safe_exp.runs.status import EXIT_CODES, record_gone
 from safe_exp.sweep.table import print_jobs
 from safe_exp.system.errors import UserError

@@ -9,8 +9,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from safe_exp.runs.job import sigterm_as_exit
 from safe_exp.runs.outcome import MULTIRUN, read_job
+from safe_exp.runs.sigterm import sigterm_as_exit
 from safe_exp.sweep.compat import continue_study
 from safe_exp.sweep.run import lock_sweep, report_command, resume_command, write_settings
 from safe_exp.sweep.table import print_jobs

@@ -14,7 +14,7 @@ from pytorch_lightning.callbacks import Callback
 
 from safe_exp.config import CallbacksConfig
 from safe_exp.runs.checkpoints import read_checkpoint
-from safe_exp.runs.resume import train_further
+from safe_exp.runs.resume import reopen_run
 from safe_exp.system.files import whole_file
 from safe_exp.training.compat import LightCheckpoint
 from safe_exp.training.hooks import NoBatchHooks
@@ -91,7 +91,7 @@ class TrainedFurther(NoBatchHooks, Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
-            train_further(self.folder)
+            reopen_run(self.folder)
 
 
 class MovableCheckpoint(NoBatchHooks, LightCheckpoint):

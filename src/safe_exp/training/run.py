@@ -18,8 +18,8 @@ from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.network.variants import variants
 from safe_exp.runs.checkpoints import read_checkpoint
 from safe_exp.runs.devices import devices_of_its_own
-from safe_exp.runs.job import job_name, sweep_name
 from safe_exp.runs.loggers import close_loggers, open_loggers
+from safe_exp.runs.names import job_name, sweep_name
 from safe_exp.runs.processes import is_first_process
 from safe_exp.scoring.results import Results, logged_figures, score_results
 from safe_exp.system.files import short_path

@@ -1,6 +1,6 @@
-"""The loggers of a run. Each kind registers itself in a module of its own here; conf/logger chooses among them.
+"""The loggers of a run: each kind registers itself in a module of its own here, and conf/logger chooses among them.
 
-A fault of a logger costs one warning and the rest of its log, never the run; of the CSV files it ends the run.
+A fault of a logger costs one warning and the rest of its log, never the run. Only a fault of the CSV files ends it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from safe_exp.config import LoggerConfig
 from safe_exp.system.registry import Registry
 
-if TYPE_CHECKING:  # Lightning takes seconds to import; the names of the loggers are needed without it
+if TYPE_CHECKING:  # Lightning takes seconds to import; the loggers' names are needed without it
     from pytorch_lightning.loggers import Logger
 
     from safe_exp.runs.loggers._opened import OpenLogger
@@ -24,37 +24,39 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LoggedRun:
-    """All that a logger is told of its run."""
+    """The run, as a logger is told of it."""
 
     folder: Path  # absolute
     name: str  # such as the job's overrides
     group: str | None  # the sweep that it belongs to; None for a single run
-    config: dict[str, Any]  # as plain values
+    config: dict[str, Any]  # typed and resolved, as plain values
 
 
 class LoggerKind:
-    """Opens loggers of one kind: Lightning's own, or any class with Lightning's interface.
+    """One kind of logger: opens Lightning's own, or any class with Lightning's interface.
 
-    Only `name` and `open` must be given. `open` imports the service's library, so that others do without it.
+    Only `name` and `open` must be given. `open` imports the service's library, so that the other kinds do without it.
     """
 
     name: str
     title = ""  # in messages; empty: the name
-    required = False  # whether a fault ends the run
+    required = False  # True: a fault ends the run
 
     def open(self, settings: Mapping[str, Any], run: LoggedRun) -> Logger | None:
-        """A logger of this run; None where the user has turned it off by other means.
+        """Open a logger of this run; None where the user has turned it off by other means.
 
         Args:
             settings: the user's own, from `logger.more.<name>`.
+        Raises:
+            Exception: any, where the logger cannot be opened. It costs a warning, or the run where `required`.
         """
         raise NotImplementedError
 
     def log_results(self, logger: Any, figures: dict[str, Path], predictions: list[dict[str, Any]]) -> None:
-        """Show the figures and the test articles of a finished run, where the service can."""
+        """Show figures and test articles of a finished run, where the service can; see `log_results` below."""
 
     def close(self, logger: Any, exit_code: int) -> None:
-        """Write out what is left and end the log."""
+        """Write what is left and end the log with the job's exit status."""
         logger.finalize("success" if exit_code == 0 else "failed")
 
 
@@ -62,10 +64,10 @@ loggers: Registry[LoggerKind] = Registry("logger.more", __name__)
 
 
 def require_known_loggers(config: LoggerConfig) -> None:
-    """Refuse a logger that there is none of, before anything is prepared or trained; imports no logger.
+    """Refuse an unknown logger before anything is prepared or trained; imports no logger.
 
     Raises:
-        UserError: the message lists those that there are.
+        UserError: there is no such logger; the message lists those that there are.
     """
     for name in config.chosen:
         loggers.require(name)
@@ -74,10 +76,18 @@ def require_known_loggers(config: LoggerConfig) -> None:
 def open_loggers(
     config: LoggerConfig, folder: Path, run_name: str, group: str | None, resolved: dict[str, Any]
 ) -> list[OpenLogger]:
-    """The loggers that `config` asks for, for Lightning's Trainer; to be closed with `close_loggers`.
+    """Open the loggers that `config` asks for; close them with `close_loggers`.
 
+    Args:
+        folder: of the run.
+        run_name: such as the job's overrides.
+        group: the sweep that the job belongs to; None for a single run.
+        resolved: the run's config as plain values.
     Returns:
-        None in any process but the first, so that a run is recorded once. One that cannot be opened is left out.
+        Loggers for Lightning's Trainer. One that cannot be opened is left out; a process that is not the job's first
+        opens none, so that a run is recorded once.
+    Raises:
+        Exception: a required logger cannot be opened, by whatever its library raises.
     """
     run = LoggedRun(Path(folder).resolve(), run_name, group, resolved)
     opened = [open_logger(name, settings, run) for name, settings in config.chosen.items()]
@@ -85,13 +95,17 @@ def open_loggers(
 
 
 def open_logger(name: str, settings: Mapping[str, Any], run: LoggedRun) -> OpenLogger | None:
-    """One logger; None where it is turned off, cannot be opened, or this is not the first process."""
+    """Open one logger; None where it is turned off, cannot be opened, or this is not the first process.
+
+    Raises:
+        Exception: a required logger cannot be opened, by whatever its library raises.
+    """
     from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
     from safe_exp.runs.loggers._opened import OpenLogger, in_one_line
 
     kind = loggers[name]
-    if rank_zero_only.rank != 0:
+    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]  # Lightning sets it on the function
         return None
     try:
         logger = kind.open(settings, run)
@@ -104,9 +118,10 @@ def open_logger(name: str, settings: Mapping[str, Any], run: LoggedRun) -> OpenL
 
 
 def log_results(opened: list[OpenLogger], figures: dict[str, Path], predictions: list[dict[str, Any]]) -> None:
-    """Show what a run has led to.
+    """Show the results of a run in every logger that can.
 
     Args:
+        opened: as `open_loggers` returns them.
         figures: PNG files by name.
         predictions: one dict for each test article: id, label, probability, similarity (may be None) and verdict.
     """
@@ -115,6 +130,6 @@ def log_results(opened: list[OpenLogger], figures: dict[str, Path], predictions:
 
 
 def close_loggers(opened: list[OpenLogger], exit_code: int) -> None:
-    """End every log with the job's exit status, so that the next job of this process begins its own."""
+    """End every log with the job's exit status, so that the next job of this process begins logs of its own."""
     for logger in opened:
         logger.close(exit_code)

@@ -16,7 +16,10 @@ log = logging.getLogger(__name__)
 
 
 class OpenLogger(Logger):
-    """Passes every call on to a logger of any kind, until one fails; of a required kind the error is passed on too."""
+    """A logger of any kind that gets every call until one fails.
+
+    The failure costs a warning; of a required kind it is raised.
+    """
 
     def __init__(self, kind: LoggerKind, logger: Logger) -> None:
         super().__init__()
@@ -25,10 +28,12 @@ class OpenLogger(Logger):
 
     @rank_zero_only
     def attempt(self, what: str, action: Callable[[Any], Any]) -> Any:
-        """Call `action` with the logger, unless an earlier call has failed.
+        """Call `action` with the logger and return its result; None once a call has failed.
 
         Args:
             what: completes the warning "W&B could not …".
+        Raises:
+            Exception: the call fails, and the logger is required.
         """
         if self.broken:
             return None
@@ -56,7 +61,7 @@ class OpenLogger(Logger):
 
     @property
     def version(self) -> None:
-        """Lightning would name a folder of checkpoints by it; a run folder has its own."""
+        """Always None: Lightning would name a folder of checkpoints by it, and a run folder has its own."""
 
     @property
     def save_dir(self) -> str | None:
@@ -83,4 +88,5 @@ class OpenLogger(Logger):
 
 
 def in_one_line(error: Exception) -> str:
+    """Return an error's message in one line of at most 200 characters; its type's name where it has none."""
     return " ".join(str(error).split())[:200] or type(error).__name__

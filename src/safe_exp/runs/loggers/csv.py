@@ -1,4 +1,4 @@
-"""Every logged value as CSV, in logs/version_<n>/metrics.csv."""
+"""CSV files of all logged values: logs/version_<n>/metrics.csv."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from safe_exp.runs.loggers import LoggedRun, LoggerKind, loggers
 
 class Csv(LoggerKind):
     name = "csv"
-    required = True  # local files, of which reports read the curves
+    required = True  # reports read the curves from these files
 
     def open(self, settings: Mapping[str, Any], run: LoggedRun) -> CSVLogger:
         return CSVLogger(run.folder, name="logs")  # a new version_<n> each time: a resumed run deletes no rows

@@ -1,6 +1,6 @@
-"""One W&B run per job, closed with the job's true exit status.
+"""One W&B run for each job, closed with the job's true exit status.
 
-W&B never asks for anything and never ends a run: without an account it records offline; if it fails, the run goes on.
+W&B never asks for anything and never ends a run. Without an account it records offline; when it fails, the run goes on.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ log = logging.getLogger(__name__)
 
 RUN_ID_FILE = Path("wandb", "run-id.txt")
 ARTICLE_COLUMNS = ("id", "label", "probability", "similarity", "verdict")
-INIT_TIMEOUT_SECONDS = 30  # W&B's own 90 is a long stare at a still terminal; WANDB_INIT_TIMEOUT overrides
-FINISH_TIMEOUT_SECONDS = 120  # W&B's own is endless: a lost network would keep a finished job, and its sweep, waiting
+INIT_TIMEOUT_SECONDS = 30  # W&B waits 90, without a word; WANDB_INIT_TIMEOUT overrides
+FINISH_TIMEOUT_SECONDS = 120  # W&B waits without end: a lost network would hold up a finished job, and its sweep
 
 
 class Wandb(LoggerKind):
-    """A resumed run finds its W&B run again by folder/wandb/run-id.txt.
+    """Weights & Biases. A resumed run finds its W&B run again by wandb/run-id.txt in its folder.
 
     Settings: `project`.
     """
@@ -39,7 +39,7 @@ class Wandb(LoggerKind):
     name, title = "wandb", "W&B"
 
     def open(self, settings: Mapping[str, Any], run: LoggedRun) -> WandbLogger | None:
-        if os.environ.get("WANDB_MODE", "").strip().lower() == "disabled":  # which needs no wandb at all
+        if os.environ.get("WANDB_MODE", "").strip().lower() == "disabled":  # needs no import of wandb
             return None
         import wandb  # 0.8 s; only for those who use it
 
@@ -62,18 +62,20 @@ class Wandb(LoggerKind):
         logger.experiment.log({**images, "test/articles": wandb.Table(columns=list(ARTICLE_COLUMNS), data=rows)})
 
     def close(self, logger: WandbLogger, exit_code: int) -> None:
-        """End the run; else the next job of this process would go on writing into it."""
+        """End the W&B run: the next job of this process would otherwise write into it."""
         super().close(logger, exit_code)
         logger.experiment.finish(exit_code=exit_code)
 
 
 class RunWandbLogger(WandbLogger):
+    """Lightning's logger on a W&B run that has been opened already."""
+
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """The run holds the resolved config already; the module's own copy would overwrite sections of it."""
+        """Do nothing: the W&B run holds the resolved config, and the module's copy would overwrite parts of it."""
 
 
 def _start(wandb: Any, mode: str, project: str, run: LoggedRun) -> Any:
-    """The W&B run; offline where it cannot be had online."""
+    """Start a W&B run; offline where it cannot be started online."""
     folder = run.folder
     start = {"project": project, "dir": str(folder), "name": run.name, "group": run.group, "config": run.config}
     start |= {"resume": "allow", "reinit": "create_new", "settings": _run_settings(wandb)}  # its own, always
@@ -98,15 +100,16 @@ def _silenced(wandb: Any) -> Iterator[Any]:
 
 
 def _run_settings(wandb: Any) -> Any:
+    """Build the settings of one W&B run, with those names only that this version of W&B knows."""
     wanted = {"silent": True, "console": "off", "finish_timeout": FINISH_TIMEOUT_SECONDS}
     if "WANDB_INIT_TIMEOUT" not in os.environ:
         wanted["init_timeout"] = INIT_TIMEOUT_SECONDS
-    known = wandb.Settings.model_fields  # finish_timeout came late, and an unknown name is an error
+    known = wandb.Settings.model_fields  # earlier versions lack finish_timeout, and refuse unknown names
     return wandb.Settings(**{name: value for name, value in wanted.items() if name in known})
 
 
 def _wandb_mode(settings: Any) -> str:
-    """WANDB_MODE or `wandb offline` where the user has chosen, else online with an account and offline without."""
+    """Return the user's choice (WANDB_MODE, `wandb offline`); else online with an account, and offline without."""
     # The variable is read here: W&B itself looks at it once per process and ignores later changes.
     chosen = os.environ.get("WANDB_MODE", "").strip().lower() or settings.mode
     if chosen not in ("online", "run"):
@@ -115,16 +118,16 @@ def _wandb_mode(settings: Any) -> str:
         return "online"
     if os.environ.get("WANDB_MODE"):
         log.warning("WANDB_MODE=%s, but no W&B API key was found; this run is recorded offline.", chosen)
-    return "offline"  # online would prompt, or be an error
+    return "offline"  # online, W&B would prompt or raise an error
 
 
 def _has_account(settings: Any) -> bool:
-    """Whether W&B will find credentials by itself, where it looks for them: environment, settings file, netrc."""
+    """Look for credentials where W&B does: environment, settings file, netrc."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE") or settings.api_key:
         return True
     hosts = {urlsplit(settings.base_url).netloc}
     if settings.base_url == type(settings).model_fields["base_url"].default:
-        hosts.add("api.wandb.ai")  # the default server has had more than one name; W&B accepts a key for this one
+        hosts.add("api.wandb.ai")  # another name of the default server, whose key W&B accepts
     path = os.environ.get("NETRC") or next((p for p in ("~/.netrc", "~/_netrc") if Path(p).expanduser().exists()), None)
     try:
         entries = netrc.netrc(Path(path).expanduser()).hosts if path else {}
@@ -134,7 +137,7 @@ def _has_account(settings: Any) -> bool:
 
 
 def _stored_run_id(folder: Path) -> str | None:
-    """The W&B id that this run folder had before it was resumed.
+    """Read the W&B id that an earlier part of this run was recorded under; None in a new folder.
 
     Online the resumed run goes on in the same W&B run. Offline each part is a file of its own under the same id, and
     `wandb sync` joins the parts in order.
@@ -144,6 +147,7 @@ def _stored_run_id(folder: Path) -> str | None:
 
 
 def _new_run_id(folder: Path) -> str:
+    """Draw a W&B id and store it in the run folder."""
     run_id = secrets.token_hex(4)  # not `random`, which every job of a sweep seeds alike
     with whole_file(folder / RUN_ID_FILE) as draft:
         draft.write_text(run_id + "\n", encoding="utf-8")
@@ -151,6 +155,7 @@ def _new_run_id(folder: Path) -> str:
 
 
 def _whereabouts(run: Any, folder: Path) -> str:
+    """Say where the run is recorded, and how an offline one is uploaded."""
     if run.offline:
         parts = shlex.quote(str(short_path(folder / "wandb"))) + f"/offline-run-*-{run.id}*"
         return f"W&B: recorded offline; to upload: wandb sync {parts}"

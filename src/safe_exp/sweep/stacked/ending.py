@@ -17,7 +17,7 @@ import torch
 
 from safe_exp.config import TrainConfig, plain_config
 from safe_exp.network.variants import variants
-from safe_exp.runs.job import log_file
+from safe_exp.runs.log_file import log_file
 from safe_exp.scoring.scores import ScoredSplit
 from safe_exp.sweep.compat import list_packages_once
 from safe_exp.sweep.stacked.job import StackedJob

@@ -18,7 +18,11 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from safe_exp.config import TrainConfig, plain_config
-from safe_exp.runs.job import command_line, interruption_note, log_file, name_of_job, name_of_sweep, only_process
+from safe_exp.runs.command_line import command_line
+from safe_exp.runs.folder import locked_folder
+from safe_exp.runs.job import interruption_note
+from safe_exp.runs.log_file import log_file
+from safe_exp.runs.names import name_job, name_sweep
 from safe_exp.runs.status import JobRecord
 from safe_exp.sweep.stacked.model import Snapshot
 from safe_exp.system.errors import UserError
@@ -42,7 +46,7 @@ class StackedJob:
     def __init__(self, number: int, prepared: JobReturn, config: TrainConfig, start: DictConfig) -> None:
         self.number, self.prepared, self.config = number, prepared, config
         self.folder = Path(start.runtime.output_dir)
-        self.name, self.sweep = name_of_job(start), name_of_sweep(start)
+        self.name, self.sweep = name_job(start), name_sweep(start)
         self.record: JobRecord | None = None
         self.run: FollowedRun | None = None  # while it is trained
         self._resources = ExitStack()
@@ -55,7 +59,7 @@ class StackedJob:
         Raises:
             UserError: another process works in the folder.
         """
-        self._resources.enter_context(only_process(self.folder))
+        self._resources.enter_context(locked_folder(self.folder))
         self.record = JobRecord(self.folder, command_line(), code)
 
     @contextmanager

@@ -14,8 +14,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from safe_exp.config import TrainConfig, typed_config
-from safe_exp.runs.job import sigterm_as_exit
 from safe_exp.runs.processes import is_first_process
+from safe_exp.runs.sigterm import sigterm_as_exit
 from safe_exp.sweep.composing import Composer
 from safe_exp.sweep.stacked.grouping import form_stacks, reason_to_run_alone
 from safe_exp.system.errors import first_line

@@ -1,0 +1,41 @@
+"""Names of a job and of its sweep, by which loggers show and group runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+
+def job_name(folder: Path) -> str:
+    """Name the job in `folder` by the overrides it was started with, or by the date and time of its folder."""
+    return name_job(_hydra_config_at_start(folder))
+
+
+def sweep_name(folder: Path) -> str | None:
+    """Name the sweep of the job in `folder` by the sweep's folder; None where the job was started alone."""
+    return name_sweep(_hydra_config_at_start(folder))
+
+
+def name_job(hydra_config: Any) -> str:
+    """Compute `job_name` from Hydra's own config of the job."""
+    overrides = [o for o in hydra_config.overrides.task if not o.startswith(("data.root=", "resume="))]
+    return " ".join(overrides) or "-".join(Path(hydra_config.runtime.output_dir).parts[-2:])
+
+
+def name_sweep(hydra_config: Any) -> str | None:
+    """Compute `sweep_name` from Hydra's own config of the job."""
+    if hydra_config.mode not in ("MULTIRUN", RunMode.MULTIRUN):
+        return None
+    subdir = cast("dict[str, str]", OmegaConf.to_container(hydra_config.sweep, resolve=False))["subdir"]
+    depth = len(Path(subdir).parts)
+    return "-".join(Path(hydra_config.runtime.output_dir).parents[depth - 1].parts[-2:])
+
+
+def _hydra_config_at_start(folder: Path) -> Any:
+    """Read Hydra's own config of the command that started the run in `folder`; in a new folder, of this command."""
+    stored = folder / ".hydra" / "hydra.yaml"
+    return OmegaConf.load(stored).hydra if stored.exists() else HydraConfig.get()

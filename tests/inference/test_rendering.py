@@ -1,0 +1,23 @@
+"""Explanations as coloured text."""
+
+import json
+
+from safe_exp.inference.rendering import Passage, colour_words
+
+
+def test_coloured_text_shows_markup_of_others_as_it_is():
+    answer = {"id": "[bold]a", "verdict": "fake", "probability": 0.75, "similarity": None}
+    shown = colour_words({"text": Passage(["[red]", "x"], 0)}, answer, {"text": [1.0, -2.0, 0.0]})
+    assert "[red] x" in shown.plain
+    assert shown.plain.startswith("[bold]a: fake, probability of fake 0.750\n")
+    assert json.dumps(shown.plain)
+
+
+def test_below_the_coloured_words_stands_how_the_logit_comes_about():
+    side = {"phrases": [{"contribution": 1.0}, {"contribution": -3.0}], "others": 0.25}
+    logit = {"value": -2.5, "constant": -1.0, "text": side, "image": {"phrases": [], "others": 0.25}}
+    answer = {"id": "a", "verdict": "real", "probability": 0.07, "similarity": None, "explanation": {"logit": logit}}
+    shown = colour_words({"text": Passage(["x"], 0)}, answer, {"text": [-2.0]}).plain
+    assert shown.endswith("adds 2 to the logit\nlogit -2.500 = - 1.000 constant - 1.750 text + 0.250 image")
+    answer["explanation"] = {"cosine": {}}  # SAFE\\W has no logit
+    assert colour_words({"text": Passage(["x"], 0)}, answer, {"text": [-2.0]}).plain.endswith("adds 2 to -cos(t, v)")
