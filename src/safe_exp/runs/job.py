@@ -19,8 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 from safe_exp.runs.processes import in_multirun, is_first_process, process_number
 from safe_exp.runs.status import SIGTERM_EXIT, JobRecord, is_lost_peer, record_process_failure
 from safe_exp.system.errors import UnwritableFile, UserError
-from safe_exp.system.files import NO_ROOM, short_path
-from safe_exp.system.lock import LOCK, locked
+from safe_exp.system.files import NO_ROOM_ERRNOS, short_path
+from safe_exp.system.lock import LOCK_NAME, locked
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def only_process(folder: Path) -> Iterator[None]:
     )
     with _said_of_the_disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder / LOCK, refusal, refuse=True):
+        with locked(folder / LOCK_NAME, refusal, refuse=True):
             yield
 
 
@@ -80,7 +80,7 @@ def _said_of_the_disk(folder: Path) -> Iterator[None]:
     except UserError:
         raise
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno not in NO_ROOM_ERRNOS:
             raise
         raise UnwritableFile(error.errno, error.strerror, short_path(error.filename or folder)) from error
 
@@ -106,7 +106,7 @@ def recorded(folder: Path) -> Iterator[None]:
                 log.warning("%s", interruption_note(folder, record))
             elif in_multirun() and not isinstance(error, KeyboardInterrupt):  # Hydra is silent until the sweep's end
                 log.error("Failed: %s", next(iter(str(record.reason).splitlines()), ""))
-            if isinstance(error, OSError) and error.errno in NO_ROOM and _command()[0] == "safe_exp.train":
+            if isinstance(error, OSError) and error.errno in NO_ROOM_ERRNOS and _command()[0] == "safe_exp.train":
                 log.warning("When there is room:  %s", _resume_command(folder))
             if isinstance(error, KeyboardInterrupt):
                 raise SystemExit(record.exit_code) from None  # a traceback would only hide the line above
