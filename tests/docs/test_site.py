@@ -52,9 +52,13 @@ def test_every_key_that_a_run_has_stands_on_the_page(keys_page, overrides):
 
 
 def test_the_page_gives_the_defaults_and_what_they_mean(keys_page):
-    assert "| `model.feature_dim`<br>integer | `32` | D, length of the feature vectors t and v" in keys_page
+    assert "| `model.feature_dim`<br>integer | `32` | D, length of the feature vectors t and v, >= 1" in keys_page
     assert "| `model.gamma`<br>number | adam: `0.002`<br>sgd: `0.15` |" in keys_page
-    assert "| `data.fold`<br>integer | `0` | which of the k folds is the test split, from 0 |" in keys_page
+    assert "| `data.fold`<br>integer | `0` | number of the fold that is the test split, from 0 |" in keys_page
+
+
+def test_every_key_has_a_meaning(keys_page):
+    assert not re.findall(r"^\| `([\w.]+)`.*\|  \|$", keys_page, re.MULTILINE)
 
 
 def test_every_key_stands_on_one_line_with_its_comment_where_the_page_finds_it():

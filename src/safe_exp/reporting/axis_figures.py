@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from safe_exp.config.figure_names import label_of
+from safe_exp.config.figure_names import describe_score
 from safe_exp.figures.sheet import BLUE, GREY, VERMILLION
 from safe_exp.reporting.conditions import Condition, Study, show, symbol
 from safe_exp.reporting.statistics import Summary
@@ -50,8 +50,8 @@ def heat_map_figure(study: Study, score: str) -> Figure:
     axes.spines[:].set_visible(False)
     axes.set(xticks=range(len(alphas)), xticklabels=map(show, alphas), yticks=range(len(betas)))
     axes.set(yticklabels=map(show, betas), xlabel=AXES["model.alpha"], ylabel=AXES["model.beta"])
-    axes.set_title(f"{capital(label_of(score))} of the test articles")
-    figure.colorbar(image, label=label_of(score))
+    axes.set_title(f"{capital(describe_score(score))} of the test articles")
+    figure.colorbar(image, label=describe_score(score))
     return figure
 
 
@@ -76,11 +76,11 @@ def curve_figure(study: Study, key: str, score: str) -> Figure:
                       label="95 % bootstrap interval")  # fmt: skip
     axes.plot([], [], "o", color=BLUE, ms=4, alpha=0.35, mew=0, label="one job")
     _mark_level(axes.axhline, study, score)
-    axes.set(xlabel=AXES.get(key, key), ylabel=label_of(score), xticks=x, xticklabels=map(show, x))
+    axes.set(xlabel=AXES.get(key, key), ylabel=describe_score(score), xticks=x, xticklabels=map(show, x))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.minorticks_off()
     axes.yaxis.set_major_formatter(ScalarFormatter(useOffset=False))
-    axes.set_title(f"{capital(label_of(score))} of the test articles over {symbol(key)}")
+    axes.set_title(f"{capital(describe_score(score))} of the test articles over {symbol(key)}")
     figure.legend(loc="outside lower center", ncols=4)
     return figure
 
@@ -103,12 +103,12 @@ def bars_figure(study: Study, key: str, score: str) -> Figure:
         axes.annotate(text, (right, place), (6, 0), textcoords="offset points", va="center", fontsize=9)
     _mark_level(axes.axvline, study, score)
     names = [show(c.values[key]) + ("\n(winner)" if c is study.winner else "") for c in conditions]
-    axes.set(yticks=range(len(conditions)), yticklabels=names, xlabel=f"{label_of(score)} (dots: single jobs)")
+    axes.set(yticks=range(len(conditions)), yticklabels=names, xlabel=f"{describe_score(score)} (dots: single jobs)")
     axes.set_ylabel(AXES.get(key, symbol(key)))
     axes.set_xlim(0, axes.get_xlim()[1] * 1.08)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
-    axes.set_title(f"{capital(label_of(score))} of the test articles by {symbol(key)}")
+    axes.set_title(f"{capital(describe_score(score))} of the test articles by {symbol(key)}")
     if axes.get_legend_handles_labels()[0]:
         figure.legend(loc="outside lower center", ncols=3)
     return figure

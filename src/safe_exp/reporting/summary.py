@@ -1,6 +1,6 @@
 """A sweep in a few sentences: what was swept, what became of it, which condition won, and how sure that is."""
 
-from safe_exp.config.figure_names import label_of
+from safe_exp.config.figure_names import describe_score
 from safe_exp.reporting.conditions import VARIANTS, Study, show, symbol
 from safe_exp.reporting.statistics import FEWEST_FOR_INTERVAL, Summary
 from safe_exp.reporting.sweep_tables import majority_rate
@@ -34,18 +34,19 @@ def _jobs(study: Study) -> str:
 def _winner(study: Study, score: str) -> list[str]:
     winner, monitored = study.winner, study.winner.summary("val", study.monitor)
     if not study.decided:
-        return [f"No job has a finite {label_of(study.monitor)} on its validation articles, so no condition is chosen."]
+        figure = describe_score(study.monitor)
+        return [f"No job has a finite {figure} on its validation articles, so no condition is chosen."]
     side = "lowest" if study.lowest_wins else "highest"
     chosen = (
-        f"{winner.label} won: it has the {side} {label_of(study.monitor)} on the validation articles, "
+        f"{winner.label} won: it has the {side} {describe_score(study.monitor)} on the validation articles, "
         f"{_figure(monitored)}, which is what each job's checkpoint was chosen by. The test articles had no say in it."
         if study.runner_up
-        else f"On the validation articles {winner.label} reached {label_of(study.monitor)} {_figure(monitored)}."
+        else f"On the validation articles {winner.label} reached {describe_score(study.monitor)} {_figure(monitored)}."
     )
     tested = winner.summary("test", score)
     names = [name for name in ("accuracy", "f1") if name != score]
-    others = ", ".join(f"{label_of(name)} {_figure(winner.summary('test', name))}" for name in names)
-    reached = f"On the test articles it reached {label_of(score)} {_figure(tested)}, {others}"
+    others = ", ".join(f"{describe_score(name)} {_figure(winner.summary('test', name))}" for name in names)
+    reached = f"On the test articles it reached {describe_score(score)} {_figure(tested)}, {others}"
     majority = majority_rate(winner)
     accuracy = winner.summary("test", "accuracy").mean
     if majority is None or accuracy is None:

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from safe_exp.config.figure_names import label_of
+from safe_exp.config.figure_names import describe_score
 from safe_exp.figures.reliability import reliability_figure
 from safe_exp.figures.run_figures import LOSSES, similarity_figure
 from safe_exp.figures.sheet import GREY, VERMILLION
@@ -72,7 +72,7 @@ def winner_reliability_figure(condition: Condition) -> Figure:
 
 def losses_figure(study: Study) -> Figure:
     """Training loss and the monitored validation figure, a thin line for each job, the winner's thick."""
-    monitored = LOSSES.get(study.monitor, label_of(study.monitor))
+    monitored = LOSSES.get(study.monitor, describe_score(study.monitor))
     panels = {"train/loss": "Training loss $L$", f"val/{study.monitor}": f"Validation: {monitored}"}
     figure = Figure(figsize=(9, 4))
     jobs = [job for job in study.sweep.finished if job.epochs]
@@ -88,7 +88,7 @@ def losses_figure(study: Study) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     figure.suptitle(f"Losses of {len(jobs)} job{'s' * (len(jobs) != 1)}", fontsize=11)
     figure.axes[0].set_ylabel("mean over the articles (nats)")
-    figure.axes[1].set_ylabel("nats" if "loss" in study.monitor else label_of(study.monitor))
+    figure.axes[1].set_ylabel("nats" if "loss" in study.monitor else describe_score(study.monitor))
     figure.axes[0].plot([], [], color=VERMILLION, linewidth=1.8, label=f"winner: {study.winner.label}")
     if len(study.winner.jobs) < len(jobs):
         figure.axes[0].plot([], [], color=GREY, label="every other job")
@@ -134,17 +134,18 @@ def _of_the_winner(study: Study) -> list[Drawing]:
 
 
 def _heat_map(study: Study, score: str) -> Drawing:
-    text = f"Mean {label_of(score)} of the test articles for each α and β{_fixed(study, 'model.alpha', 'model.beta')}."
+    fixed = _fixed(study, "model.alpha", "model.beta")
+    text = f"Mean {describe_score(score)} of the test articles for each α and β{fixed}."
     return Drawing("alpha_beta", "α and β", text, partial(heat_map_figure, study, score))
 
 
 def _curve(study: Study, key: str, score: str) -> Drawing:
-    text = f"{capital(label_of(score))} of the test articles for each {symbol(key)}{_fixed(study, key)}."
+    text = f"{capital(describe_score(score))} of the test articles for each {symbol(key)}{_fixed(study, key)}."
     return Drawing(_file_name(key), f"Over {symbol(key)}", text, partial(curve_figure, study, key, score))
 
 
 def _bars(study: Study, key: str, score: str) -> Drawing:
-    text = f"{capital(label_of(score))} of the test articles for each {symbol(key)}{_fixed(study, key)}."
+    text = f"{capital(describe_score(score))} of the test articles for each {symbol(key)}{_fixed(study, key)}."
     title = "Variants of the model" if key == VARIANTS else f"By {symbol(key)}"
     return Drawing(_file_name(key), title, text, partial(bars_figure, study, key, score))
 

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from statistics import fmean
 from typing import Any
 
-from safe_exp.config.figure_names import LABELS, label_of, lower_is_better
+from safe_exp.config.figure_names import DISPLAY_NAMES, describe_score, lower_is_better
 from safe_exp.reporting.conditions import SPLITS, Condition, Study, show, symbol, value_of
 from safe_exp.reporting.statistics import FEWEST_FOR_INTERVAL, Comparison, compare, holm
 from safe_exp.reporting.tables import Column, Table
@@ -36,10 +36,10 @@ def conditions_table(study: Study) -> Table:
     """One row for each condition, the best on the validation articles first."""
     monitored = f"val_{study.monitor}"
     columns = [Column(key, symbol(key)) for key in study.swept] or [Column("condition", "condition")]
-    columns += [Column("finished", "jobs finished"), Column(monitored, f"{label_of(study.monitor)}, validation")]
+    columns += [Column("finished", "jobs finished"), Column(monitored, f"{describe_score(study.monitor)}, validation")]
     wanted = (*VERDICT, *CALIBRATED, *OF_M_S, *COMBINED)
     names = [name for name in wanted if any(c.summary("test", name).n for c in study.conditions)]
-    columns += [Column(name, label_of(name) + (" ↓" if lower_is_better(name) else "")) for name in names]
+    columns += [Column(name, describe_score(name) + (" ↓" if lower_is_better(name) else "")) for name in names]
     columns = beside_accuracy(columns)
     rows = []
     for condition in sorted(study.conditions, key=study.rank):
@@ -75,7 +75,7 @@ def comparisons_table(study: Study, score: str) -> Table | None:
     ]
     columns = [
         Column("condition", "condition"), Column("pairs", "pairs"),
-        Column("difference", f"difference in {label_of(score)}"), Column("t", "t", 2),
+        Column("difference", f"difference in {describe_score(score)}"), Column("t", "t", 2),
         Column("p", "p", 4, SMALLEST_P), Column("p_holm", "p, Holm", 4, SMALLEST_P),
     ]  # fmt: skip
     note = (
@@ -118,9 +118,9 @@ def _by_replicate(condition: Condition, score: str) -> dict[tuple[Hashable, str]
 def jobs_table(study: Study, score: str) -> Table:
     keys = study.swept + study.replicates
     columns = [Column("job", "job"), *(Column(key, symbol(key)) for key in keys), Column("state", "state")]
-    columns += [Column(f"val_{study.monitor}", f"{label_of(study.monitor)}, validation")]
+    columns += [Column(f"val_{study.monitor}", f"{describe_score(study.monitor)}, validation")]
     names = list(dict.fromkeys([score, "accuracy", "f1"]))
-    columns = beside_accuracy(columns + [Column(name, label_of(name)) for name in names])
+    columns = beside_accuracy(columns + [Column(name, describe_score(name)) for name in names])
     columns += [Column("epochs", "epochs"), Column("stopped_by", "ended by"), Column("seconds", "seconds", 1)]
     rows = []
     for job in study.sweep.jobs:
@@ -144,7 +144,11 @@ def paper_table(study: Study) -> Table | None:
         ours = {name: condition.summary("test", name) for name in names}
         about = {"who": f"ours: {condition.label}", "articles": articles}
         rows.append(about | ours | class_balance(condition.jobs))
-    columns = [Column("who", ""), Column("articles", "articles"), *(Column(name, LABELS[name]) for name in names)]
+    columns = [
+        Column("who", ""),
+        Column("articles", "articles"),
+        *(Column(name, DISPLAY_NAMES[name]) for name in names),
+    ]
     columns = beside_accuracy(columns)
     note = (
         "The paper's figures are quoted, not computed here; its articles, captions and splits are not exactly these "
