@@ -131,7 +131,7 @@ def made(folder: Path, pattern: str, which: int) -> str:
 
 
 def as_run_here(command: str, folder: Path) -> list[str]:
-    """Adapt a command to few articles: its name and arguments. A dated run is the page's first, a dated sweep its last."""
+    """Adapt a command to few articles; a dated run becomes the page's first, a dated sweep its last."""
     name, *arguments = shlex.split(command)[2:]
     name = name.removeprefix("safe_exp.")
     if "--help" in arguments:

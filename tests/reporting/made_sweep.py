@@ -108,7 +108,7 @@ def _write_predictions(job: Path, articles, similarity: bool) -> None:
 
 
 def _write_log(job: Path, losses) -> None:
-    """Write a log as Lightning's CSVLogger: validation and training in separate rows, at the end the best checkpoint."""
+    """Write a log as Lightning's CSVLogger: validation and training in separate rows, the best checkpoint last."""
     with open(job / "logs" / "version_0" / "metrics.csv", "w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle)
         writer.writerow(["epoch", "step", "train/loss", "val/loss_prediction", "test/loss"])
