@@ -11,6 +11,8 @@ from safe_exp.system.errors import UserError
 
 
 class SplitMethod(str, Enum):
+    """The rule that divides the articles."""
+
     random = "random"  # at random, stratified by class
     source = "source"  # by publisher: all articles of a publisher are in the same split
     date = "date"  # by date: the oldest articles train, the next validate, the newest test

@@ -14,17 +14,23 @@ from safe_exp.system.errors import UserError
 
 
 class SimilarityLoss(str, Enum):
+    """The form of L_s."""
+
     real_only = "real_only"  # -(1-y) ln s, whose gradient is the printed Eq. (15)
     both_classes = "both_classes"  # -(1-y) ln s - y ln(1-s), as in the paper's prose and the authors' code
 
 
 class Update(str, Enum):
+    """The computation of the gradients."""
+
     closed_form = "closed_form"  # the gradients of Eqs. (12)-(18), for all articles of a mini-batch at once
     algorithm1 = "algorithm1"  # the loop of Algorithm 1, one article at a time
     autograd = "autograd"  # gradients by PyTorch's autograd, an independent check of the other two
 
 
 class Order(str, Enum):
+    """The order of the assignments in Algorithm 1."""
+
     simultaneous = "simultaneous"  # all gradients are taken at the parameters from before the article
     sequential = "sequential"  # each assignment takes effect at once, in the printed order
 

@@ -209,6 +209,8 @@ def ranking_figure(predictions: Predictions) -> Figure:
 
 
 class _Scorer(NamedTuple):
+    """A scorer in the ranking figure, with its look."""
+
     name: str
     scores: np.ndarray  # (N,), higher for fake
     colour: str

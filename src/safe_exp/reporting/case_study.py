@@ -68,6 +68,8 @@ class Case:
 
 
 class _Scores(NamedTuple):
+    """The scores of one job on an article."""
+
     similarity: float
     probability: float  # of fake
     threshold: float

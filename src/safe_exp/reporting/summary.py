@@ -12,6 +12,7 @@ def summarise_study(study: Study, score: str) -> list[str]:
 
 
 def _describe_keys(study: Study) -> str:
+    """Name the swept keys with their values, and the keys that are averaged over."""
     if not study.swept:
         kinds = " and ".join(study.replicates) or "nothing"
         return f"Swept: {kinds} alone, so all jobs are one condition and nothing is compared."
@@ -22,16 +23,19 @@ def _describe_keys(study: Study) -> str:
 
 
 def _name(key: str) -> str:
+    """Return the name of a swept key in a sentence."""
     return "variant of the model" if key == VARIANTS else symbol(key)
 
 
 def _describe_jobs(study: Study) -> str:
+    """Count the jobs by state."""
     counts = study.sweep.counts
     rest = ", ".join(f"{count} {state}" for state, count in counts.items() if count and state != "finished")
     return f"{counts['finished']} of {len(study.sweep.jobs)} jobs finished{f'; {rest}' if rest else ''}."
 
 
 def _describe_winner(study: Study, score: str) -> list[str]:
+    """Name the winner, the reason for it, and its test scores beside the majority rate."""
     winner, monitored = study.winner, study.winner.summary("val", study.monitor)
     if not study.decided:
         figure = describe_score(study.monitor)
@@ -58,6 +62,7 @@ def _describe_winner(study: Study, score: str) -> list[str]:
 
 
 def _describe_certainty(study: Study) -> list[str]:
+    """Point out the limits of the choice: overlapping intervals, too few jobs, a loss that depends on swept weights."""
     sentences = []
     winner = study.winner
     if study.runner_up:
@@ -93,6 +98,7 @@ def _describe_certainty(study: Study) -> list[str]:
 
 
 def _figure(summary: Summary) -> str:
+    """Write a mean with its interval, in words."""
     if summary.mean is None:
         return "undefined"
     interval = "" if summary.low is None else f" (95 % interval {summary.low:.3f} to {summary.high:.3f})"

@@ -175,6 +175,7 @@ def _bars(study: Study, key: str, score: str) -> Drawing:
 
 
 def _has_values(conditions: list[Condition], score: str) -> bool:
+    """Return True if a job of these conditions has the test score."""
     return any(condition.summary("test", score).n for condition in conditions)
 
 

@@ -25,7 +25,7 @@ WON = "won"  # True in the winner's row of the conditions; no column shows it
 SMALLEST_P = 0.0001
 SITE_TITLES = {"politifact": "PolitiFact", "gossipcop": "GossipCop"}
 
-Replicate = tuple[tuple[str, ...], str]  # values of SPLITS, and of the seed
+_Replicate = tuple[tuple[str, ...], str]  # values of SPLITS, and of the seed
 
 
 def sweep_tables(study: Study, score: str) -> list[Table]:
@@ -51,7 +51,7 @@ def conditions_table(study: Study) -> Table:
         row[WON] = study.decided and condition is study.winner
         row["finished"] = f"{len(condition.jobs)} of {condition.planned}"
         row[monitored] = condition.summary("val", study.monitor)
-        row |= class_balance(condition.jobs)
+        row |= _class_balance(condition.jobs)
         row |= {name: condition.summary("test", name) for name in names}
         rows.append(row)
     note = (
@@ -69,7 +69,7 @@ def comparisons_table(study: Study, score: str) -> Table | None:
     others = [condition for condition in study.conditions if condition is not study.reference]
     if not others:
         return None
-    found = [compare_conditions(condition, study.reference, score) for condition in others]
+    found = [_compare_conditions(condition, study.reference, score) for condition in others]
     corrected = holm([comparison.p for comparison in found])
     rows = [
         {"condition": c.label, "pairs": f.pairs, "difference": f.difference, "t": f.t, "p": f.p, "p_holm": h}
@@ -91,7 +91,7 @@ def comparisons_table(study: Study, score: str) -> Table | None:
     return Table("comparisons", title, columns, rows, note)
 
 
-def compare_conditions(ours: Condition, reference: Condition, score: str) -> Comparison:
+def _compare_conditions(ours: Condition, reference: Condition, score: str) -> Comparison:
     """Test a condition against the reference.
 
     The pairs are splits, with scores averaged over seeds in each, or seeds if there is only one split.
@@ -105,15 +105,17 @@ def compare_conditions(ours: Condition, reference: Condition, score: str) -> Com
     return compare(_average_seeds(scores, shared), _average_seeds(reference_scores, shared), overlap)
 
 
-def _average_seeds(scores: Mapping[Replicate, float], replicates: Sequence[Replicate]) -> dict[tuple[str, ...], float]:
+def _average_seeds(
+    scores: Mapping[_Replicate, float], replicates: Sequence[_Replicate]
+) -> dict[tuple[str, ...], float]:
     """Average the scores of these replicates over the seeds of each split."""
     splits = dict.fromkeys(split for split, _ in replicates)
     return {split: fmean(scores[key] for key in replicates if key[0] == split) for split in splits}
 
 
-def _scores_by_replicate(condition: Condition, score: str) -> dict[Replicate, float]:
+def _scores_by_replicate(condition: Condition, score: str) -> dict[_Replicate, float]:
     """Read the test score of each finished job that has one."""
-    values: dict[Replicate, float] = {}
+    values: dict[_Replicate, float] = {}
     for job in condition.jobs:
         value = job.figure("test", score)
         if value is not None:
@@ -135,7 +137,7 @@ def jobs_table(study: Study, score: str) -> Table:
         row = {"job": job.number, "state": job.state} | {key: format_value(read_value(job, key)) for key in keys}
         if job.state == "finished":
             row |= {f"val_{study.monitor}": job.figure("val", study.monitor)}
-            row |= {name: job.figure("test", name) for name in names} | class_balance([job])
+            row |= {name: job.figure("test", name) for name in names} | _class_balance([job])
             row |= {name: job.metrics.get(name) for name in ("epochs", "stopped_by", "seconds")}
         rows.append(row)
     return Table("jobs", "Every job", columns, rows, "Scores are of the test articles unless it says validation.")
@@ -143,7 +145,7 @@ def jobs_table(study: Study, score: str) -> Table:
 
 def paper_table(study: Study) -> Table | None:
     """Make the table of the paper's figures beside ours; None if the articles are not from one of its two sites."""
-    site, articles = find_site(study.winner.jobs[0])
+    site, articles = _find_site(study.winner.jobs[0])
     if site not in PAPER:
         return None
     names = list(PAPER[site])
@@ -151,7 +153,7 @@ def paper_table(study: Study) -> Table | None:
     for condition in dict.fromkeys([study.winner, study.reference]):
         ours = {name: condition.summary("test", name) for name in names}
         about = {"who": f"ours: {condition.label}", "articles": articles}
-        rows.append(about | ours | class_balance(condition.jobs))
+        rows.append(about | ours | _class_balance(condition.jobs))
     columns = [
         Column("who", ""),
         Column("articles", "articles"),
@@ -166,7 +168,7 @@ def paper_table(study: Study) -> Table | None:
     return Table("paper", f"Beside the paper's figures on {SITE_TITLES[site]}", columns, rows, note)
 
 
-def find_site(job: Job) -> tuple[str | None, int]:
+def _find_site(job: Job) -> tuple[str | None, int]:
     """Find the FakeNewsNet site of a job's articles, None if it is not the same for all, and count the articles.
 
     The site names a folder above fake/ and real/, or begins the name of an article, as in fake/politifact15544.
@@ -185,17 +187,17 @@ def _site(article_id: str) -> str | None:
 
 
 def _add_class_balance(columns: list[Column]) -> list[Column]:
-    """Insert the columns of `class_balance` after the accuracy, which means nothing without them."""
+    """Insert the columns of `_class_balance` after the accuracy, which means nothing without them."""
     place = [column.key for column in columns].index("accuracy") + 1
     return [*columns[:place], Column("majority", "majority"), Column("fakes", "fakes"), *columns[place:]]
 
 
 def majority_rate(condition: Condition) -> float | None:
     """Compute the accuracy of always giving the commoner answer, averaged over the jobs; None if it is not known."""
-    return class_balance(condition.jobs)["majority"]
+    return _class_balance(condition.jobs)["majority"]
 
 
-def class_balance(jobs: Sequence[Job]) -> dict[str, float | None]:
+def _class_balance(jobs: Sequence[Job]) -> dict[str, float | None]:
     """Compute the majority rate and the share of fakes of the test articles: means over the jobs, None if not known."""
     shares = []
     for job in jobs:
