@@ -1,6 +1,6 @@
-"""Every key of the config as a Markdown page, from the typed config, conf/*.yaml and its comments.
+"""A Markdown page of all configuration keys, made from the config dataclasses and from conf/, with their comments.
 
-`python docs/generate_keys.py` prints it; site_hooks.py makes it a page of the documentation.
+`python docs/generate_keys.py` prints the page; site_hooks.py adds it to the documentation.
 """
 
 from __future__ import annotations
@@ -24,28 +24,29 @@ from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF
 from safe_exp.system.versions import PACKAGE
 
-NOT_GROUPS = {"hydra", "base"}  # Hydra's own settings, and what several options share
-COLLECTIONS = {
-    "experiment": "Experiments",
-    "sweep": "Sweeps",
-}  # each option is a whole setting, described by its header
-TRAINER = "As the argument of `pytorch_lightning.Trainer`."
+NOT_GROUPS = {"hydra", "base"}  # Hydra's own settings, and defaults that several options share
+# Groups whose options are presets; the comment at the head of each file describes it.
+COLLECTIONS = {"experiment": "Experiments", "sweep": "Sweeps"}
+INTRODUCTIONS = {
+    "trainer": "Each key is an argument of `pytorch_lightning.Trainer`; `null` leaves its value to Lightning.",
+}
 
 
 def commands() -> list[str]:
-    """Every command that has a config and a module, train first."""
+    """List the commands, which have a module and a config each; train is the first."""
     found = sorted(path.stem for path in CONF.glob("*.yaml") if (PACKAGE / f"{path.stem}.py").exists())
     return sorted(found, key=lambda name: name != "train")
 
 
-def groups_of(command: str) -> list[str]:
+def list_groups(command: str) -> list[str]:
+    """List the config groups in a command's defaults."""
     defaults = OmegaConf.load(CONF / f"{command}.yaml").get("defaults") or []
     names = [next(iter(entry)) for entry in defaults if isinstance(entry, DictConfig)]
     return [name for name in names if (CONF / name).is_dir() and name not in NOT_GROUPS]
 
 
 def header_comment(path: Path) -> list[str]:
-    """The comment at the head of a YAML file, without its marks."""
+    """Read the comment at the head of a YAML file, line by line, without the marks."""
     lines = []
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
@@ -57,20 +58,23 @@ def header_comment(path: Path) -> list[str]:
 
 @dataclasses.dataclass
 class Row:
+    """A key in a table of the page."""
+
     key: str
-    type: str
-    values: dict[str, Any]  # option of the group → default
-    options: int  # how many options the group has
+    type: str  # as text; the choices of an enum stand on further lines
+    values: dict[str, Any]  # option of the group → value there
+    options: int  # number of options of the group
     meaning: str
 
 
 def keys_page() -> str:
+    """Make the page of all groups and their keys."""
     lines = [
         "# Configuration keys",
         "",
-        "Every key, with its type below it, and what it is set to. Keys are given as `model.alpha=0.4`, options of a "
-        "group as `model=text_only`; `???` must be given, `null` is none. *Italics* say why a value is as it is. This "
-        "page is made from the typed config (`safe_exp/`) and from `conf/` when the site is built.",
+        "All keys, with their types, values and meanings. Set a key with `model.alpha=0.4`, an option of a group with "
+        "`model=text_only`. `???` must be given; `null` is no value. *Italics* give the reason for a value. This page "
+        "is made from the config dataclasses (`safe_exp/`) and from `conf/` when the site is built.",
     ]
     for group, command in all_groups().items():
         rows = group_rows(group, command)
@@ -79,21 +83,23 @@ def keys_page() -> str:
         lines += ["", f"## {group}", "", f"`{group}=` {named}", ""]
         lines += [f"- `{group}={option}`: {cell(' '.join(text))}" for option in options
                   if (text := header_comment(CONF / group / f"{option}.yaml"))]  # fmt: skip
+        lines += ["", INTRODUCTIONS[group]] if group in INTRODUCTIONS else []
         lines += ["", *table(rows)]
     return "\n".join(lines) + "\n"
 
 
 def all_groups() -> dict[str, str]:
-    """Each group, and the first command that has it."""
+    """Map each group to the first command that has it."""
     found: dict[str, str] = {}
     for command in commands():
-        for group in groups_of(command):
+        for group in list_groups(command):
             if group not in COLLECTIONS:
                 found.setdefault(group, command)
     return found
 
 
 def group_rows(group: str, command: str) -> list[Row]:
+    """Collect the keys of all options of a group."""
     options = [path.stem for path in sorted((CONF / group).glob("*.yaml"))]
     rows: dict[str, Row] = {}
     for option in options:
@@ -104,13 +110,12 @@ def group_rows(group: str, command: str) -> list[Row]:
         for key, type_name, value, comment in [*flat(node, group), *elsewhere(CONF / group / f"{option}.yaml", group)]:
             row = rows.setdefault(key, Row(key, type_name, {}, len(options), ""))
             row.values[option] = value
-            said = meaning(comment, nearest(notes, key))
-            row.meaning = row.meaning or said or (TRAINER if group == "trainer" else "")
+            row.meaning = row.meaning or meaning(comment, nearest(notes, key))
     return list(rows.values())
 
 
 def elsewhere(path: Path, group: str) -> list[tuple[str, str, Any, str]]:
-    """What an option sets outside of its group, as optimizer=adam sets model.gamma."""
+    """Find the keys that an option sets outside its group, as optimizer=adam sets model.gamma; rows as `flat`."""
     if "@package _global_" not in path.read_text(encoding="utf-8").partition("\n")[0]:
         return []
     content = OmegaConf.load(path)
@@ -119,12 +124,12 @@ def elsewhere(path: Path, group: str) -> list[tuple[str, str, Any, str]]:
 
 
 def nearest(notes: dict[str, str], key: str) -> str:
-    """The comment on a key, or on the key that it lies below."""
+    """Return the comment on a key, or else on the section that holds it."""
     return notes.get(key) or notes.get(key.rpartition(".")[0], "")
 
 
 def schema_rows(command: str) -> list[Row]:
-    """The command's own keys, those of no group."""
+    """Collect a command's own keys, which belong to no group."""
     schema = OmegaConf.get_type(ConfigStore.instance().load(f"{command}_schema.yaml").node)
     notes, comments = yaml_comments([CONF / f"{command}.yaml"], ""), field_comments(schema)
     composed = compose(command)
@@ -143,7 +148,7 @@ def schema_rows(command: str) -> list[Row]:
 
 
 def flat(node: DictConfig, prefix: str) -> list[tuple[str, str, Any, str]]:
-    """(key, type, default, meaning) of everything below a node; nested configs are followed."""
+    """List (key, type, value, comment) of all keys below a node, nested configs included."""
     kind = OmegaConf.get_type(node)
     typed = dataclasses.is_dataclass(kind)
     hints = typing.get_type_hints(kind) if typed else {}
@@ -161,14 +166,14 @@ def flat(node: DictConfig, prefix: str) -> list[tuple[str, str, Any, str]]:
 
 
 def plain(node: DictConfig, name: str) -> Any:
-    """The value as it is written in conf/: interpolations unresolved, lists as lists, enums by name."""
+    """Return a value as written in conf/: interpolations unresolved, lists as lists, enums by name."""
     if OmegaConf.is_missing(node, name):
         return "???"
     return OmegaConf.to_container(node, resolve=False, enum_to_str=True).get(name)
 
 
 def field_comments(kind: type) -> dict[str, str]:
-    """The comment behind each field of a dataclass and of those it inherits from."""
+    """Read the comment behind each field of a dataclass and of its bases."""
     comments: dict[str, str] = {}
     for base in reversed([base for base in kind.__mro__ if dataclasses.is_dataclass(base)]):
         for line in inspect.getsource(base).splitlines():
@@ -178,7 +183,7 @@ def field_comments(kind: type) -> dict[str, str]:
 
 
 def yaml_comments(paths: list[Path], prefix: str) -> dict[str, str]:
-    """The comment behind each key of these files, by its full name; nesting by two spaces, as we write it."""
+    """Read the comment behind each key of these files, by dotted key; a level is indented by two spaces."""
     comments: dict[str, str] = {}
     for path in paths:
         if not path.exists():
@@ -196,6 +201,7 @@ def yaml_comments(paths: list[Path], prefix: str) -> dict[str, str]:
 
 
 def type_text(hint: Any) -> str:
+    """Describe a type; the choices of an enum stand on further lines."""
     if hint is Any:
         return "any"
     if isinstance(hint, type) and issubclass(hint, Enum):
@@ -213,30 +219,33 @@ def type_text(hint: Any) -> str:
 
 
 def enum_comments(kind: type[Enum]) -> list[str]:
+    """List the choices of an enum, each with the comment behind it."""
     source = inspect.getsource(kind)
     said = dict(re.findall(r"^    (\w+) = \"[^\"]*\"\s*#\s*(.+)$", source, re.MULTILINE))
     return [f"`{member.value}`" + (f": {said[member.name]}" if member.name in said else "") for member in kind]
 
 
-def meaning(of_key: str, of_value: str) -> str:
-    """The comment in the typed config, which says what a key is, and that in conf/, which says why it has its value."""
-    alike = SequenceMatcher(None, of_key, of_value).ratio() > 0.6 or of_value.casefold() in of_key.casefold()
-    if of_key and of_value and not alike:
-        return f"{cell(of_key)}<br>*{cell(of_value)}*"
-    return cell(of_key or of_value)
+def meaning(key_comment: str, value_comment: str) -> str:
+    """Join the comment in the dataclass, which explains the key, and that in conf/, the reason for the value."""
+    alike = SequenceMatcher(None, key_comment, value_comment).ratio() > 0.6
+    alike = alike or value_comment.casefold() in key_comment.casefold()
+    if key_comment and value_comment and not alike:
+        return f"{cell(key_comment)}<br>*{cell(value_comment)}*"
+    return cell(key_comment or value_comment)
 
 
 def table(rows: list[Row]) -> list[str]:
-    lines = ["| key | set to | what it means |", "| --- | --- | --- |"]
+    """Write a table of keys, line by line."""
+    lines = ["| key | value | meaning |", "| --- | --- | --- |"]
     for row in rows:
         kind, _, choices = row.type.partition("\n")
-        said = "<br>".join(filter(None, [row.meaning if not choices else "", cell(choices).replace("\n", "<br>")]))
-        lines.append(f"| `{row.key}`<br>{cell(kind)} | {default_text(row)} | {said} |")
+        text = "<br>".join(filter(None, [row.meaning, cell(choices).replace("\n", "<br>")]))
+        lines.append(f"| `{row.key}`<br>{cell(kind)} | {default_text(row)} | {text} |")
     return lines
 
 
 def default_text(row: Row) -> str:
-    """The value that most options give, then the options that give another."""
+    """Write the value that most options have, then the options with another one."""
     shown = {option: f"`{as_yaml(value)}`" for option, value in row.values.items()}
     if len(shown) > 1 and all(value == option for option, value in row.values.items()):
         return "the option's name"
@@ -250,6 +259,7 @@ def default_text(row: Row) -> str:
 
 
 def as_yaml(value: Any) -> str:
+    """Write a value as on the command line."""
     if isinstance(value, list):
         return f"[{', '.join(map(as_yaml, value))}]"
     if value is None or isinstance(value, bool):
@@ -258,6 +268,7 @@ def as_yaml(value: Any) -> str:
 
 
 def cell(text: str) -> str:
+    """Escape text for a cell of a Markdown table."""
     for character in "|*":
         text = text.replace(character, f"\\{character}")
     return text.replace("<", "&lt;")

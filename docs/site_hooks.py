@@ -1,7 +1,7 @@
-"""Hooks of MkDocs (mkdocs.yml): pages that are made while the site is built, so that they cannot go stale.
+"""Hooks of MkDocs (see mkdocs.yml), which make the reference pages anew in each build.
 
-reference/keys.md and reference/commands.md come from the typed config and conf/. The notebooks are taken from
-notebooks/: pages link to them as `../notebooks/…`, which is right on a code host; on the site it is `notebooks/…`.
+reference/keys.md and reference/commands.md are made from the config dataclasses and conf/. The notebooks come from
+notebooks/. Pages link to them as `../notebooks/…`, which is right on a code host; on the site it becomes `notebooks/…`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import ast
 from pathlib import Path
 from typing import Any
 
-from generate_keys import COLLECTIONS, commands, groups_of, header_comment, keys_page, schema_rows, table
+from generate_keys import COLLECTIONS, commands, header_comment, keys_page, list_groups, schema_rows, table
 from hydra import initialize_config_dir
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
@@ -25,6 +25,7 @@ TOP = Path(__file__).resolve().parents[1]
 
 @event_priority(100)  # before the plugin that turns notebooks into pages
 def on_files(files: Files, config: Any) -> Files:
+    """Add the reference pages and the notebooks to the site."""
     register_schemas()
     register_resolvers()
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -37,24 +38,26 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Make links to notebooks right for the site."""
     return markdown.replace("](../notebooks/", "](notebooks/")
 
 
 def commands_page() -> str:
+    """Make the page of all commands, experiments and sweeps."""
     lines = [
         "# Commands",
         "",
-        "Each is started as a module, from any folder, and takes `key=value` and `group=option`. This page is made "
+        "Commands are started as modules, from any folder, and take `key=value` and `group=option`. This page is made "
         "from `conf/` when the site is built. All commands share:",
         "",
-        "| flag | what it does |",
+        "| flag | effect |",
         "| --- | --- |",
-        "| `--help` | groups, their options, and every key with its value |",
-        "| `--cfg job` | prints the config that would be used, and runs nothing |",
-        "| `-m`, `--multirun` | runs every combination of comma-separated values, each as a job; may stand anywhere |",
+        "| `--help` | list the groups with their options, and every key with its value |",
+        "| `--cfg job` | print the config that would be used, and run nothing |",
+        "| `-m`, `--multirun` | run every combination of comma-separated values, each as a job; may stand anywhere |",
     ]
     for name in commands():
-        header, groups = header_comment(CONF / f"{name}.yaml"), groups_of(name)
+        header, groups = header_comment(CONF / f"{name}.yaml"), list_groups(name)
         lines += ["", f"## {name}", "", summary(name), "", "```", *header, "```", ""]
         if groups:
             links = ", ".join(f"[`{group}`](keys.md#{group})" for group in groups if group not in COLLECTIONS)
@@ -65,14 +68,19 @@ def commands_page() -> str:
     for group, title in COLLECTIONS.items():
         options = sorted((CONF / group).glob("*.yaml"))
         if options:
-            lines += ["", f"## {title}", "", f"`{group}=NAME` sets all that belongs to it; more keys can be added."]
+            lines += [
+                "",
+                f"## {title}",
+                "",
+                f"`{group}=NAME` sets all keys of the preset; others can be given beside it.",
+            ]
         for path in options:
             lines += ["", f"### {group}={path.stem}", "", "```", *header_comment(path), "```"]
     return "\n".join(lines) + "\n"
 
 
 def summary(name: str) -> str:
-    """The module's own line about its command: its docstring, behind the colon."""
+    """Read the sentence about a command: the first paragraph of its module's docstring, after the colon."""
     first = (ast.get_docstring(ast.parse((PACKAGE / f"{name}.py").read_text(encoding="utf-8"))) or "").split("\n\n")[0]
     text = " ".join(first.split()).partition(": ")[2]
     return text[:1].upper() + text[1:]

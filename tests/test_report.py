@@ -45,10 +45,10 @@ def test_an_unknown_score_is_refused_with_those_that_there_are(tmp_path):
 
 
 def test_every_figure_has_a_name_in_words():
-    assert set(scores.FIGURES) | {"loss", "loss_prediction", "loss_similarity"} == set(figure_names.LABELS)
-    assert figure_names.label_of("similarity_auroc") == "AUROC of 1 - M_s"
-    assert figure_names.label_of("combined_f1") == "F1 of fake of M_p and M_s"
-    assert figure_names.label_of("calibrated_brier") == "Brier score, calibrated"
+    assert set(scores.FIGURES) | {"loss", "loss_prediction", "loss_similarity"} == set(figure_names.DISPLAY_NAMES)
+    assert figure_names.describe_score("similarity_auroc") == "AUROC of 1 - M_s"
+    assert figure_names.describe_score("combined_f1") == "F1 of fake of M_p and M_s"
+    assert figure_names.describe_score("calibrated_brier") == "Brier score, calibrated"
     for name in ("brier", "similarity_brier", "combined_ece", "calibrated_loss_prediction"):
         assert figure_names.lower_is_better(name)
     assert not figure_names.lower_is_better("combined_auroc")

@@ -1,4 +1,4 @@
-"""conf/ and its types: everything that is shipped composes, and what is wrong is refused by name."""
+"""conf/ and its types: all files that are shipped compose, and wrong values are refused by name."""
 
 import inspect
 from dataclasses import fields
@@ -50,14 +50,14 @@ def test_fakenewsnet_asks_for_its_folder():
     assert compose_config("data=fakenewsnet", "data.root=articles").data.root == "articles"
 
 
-def test_the_variants_are_those_that_conf_names_and_each_option_names_its_own():
+def test_conf_names_every_variant_and_each_option_names_its_own():
     options = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
     assert variants.names() == options == sorted([*VARIANTS, "released"])
     for variant in variants:
         assert compose_config(f"model={variant.name}").model.variant == variant.name
 
 
-def test_an_unknown_variant_is_refused_with_the_names_that_there_are():
+def test_an_unknown_variant_is_refused_and_the_message_lists_the_names():
     with pytest.raises(UserError, match=r"model\.variant=best: expected one of no_similarity, released, safe, simil"):
         compose_config("model.variant=best")
 
@@ -79,12 +79,12 @@ def test_settings_that_a_variant_does_not_know_are_refused_by_name():
         (["model=released", "model.alpha=0", "model.beta=0"], r"both 0: nothing is learned"),
     ],
 )
-def test_what_the_released_architecture_cannot_do_is_refused(overrides, message):
+def test_settings_that_the_released_architecture_lacks_are_refused(overrides, message):
     with pytest.raises(UserError, match=message):
         compose_config(*overrides)
 
 
-def test_gamma_is_the_learning_rate_and_each_optimizer_brings_its_own():
+def test_gamma_is_the_learning_rate_and_each_optimizer_has_its_own_default():
     assert compose_config("model.gamma=0.123").optimizer.lr == 0.123
     sgd, adam = compose_config("optimizer=sgd"), compose_config("optimizer=adam")
     assert sgd.optimizer.lr == sgd.model.gamma
@@ -158,7 +158,7 @@ def test_a_wrong_value_is_refused_with_its_key(overrides, message):
         compose_config(*overrides)
 
 
-def test_alpha_zero_is_allowed_where_the_paper_s_grid_has_it():
+def test_alpha_zero_is_allowed_since_the_paper_s_grid_has_it():
     assert compose_config("model.alpha=0", "model.beta=1").model.alpha == 0
 
 
@@ -169,18 +169,18 @@ def test_alpha_zero_is_allowed_where_the_paper_s_grid_has_it():
      "captioner.words=9"],
 )  # fmt: skip
 def test_a_wrong_name_or_type_is_refused_while_composing(override):
-    """So that Hydra refuses it for every job of a sweep before the first one starts."""
+    """Hydra then refuses it for every job of a sweep before the first one starts."""
     with pytest.raises(ConfigCompositionException):
         compose_config(override)
 
 
-def test_every_argument_of_the_trainer_can_be_given_but_those_that_the_framework_sets():
+def test_every_argument_of_the_trainer_is_a_key_except_those_that_the_framework_sets():
     ours = {"logger", "callbacks", "plugins", "default_root_dir", "use_distributed_sampler"}
     lightning = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"}
     assert {field.name for field in fields(TrainerConfig)} == lightning - ours
 
 
-def test_only_what_is_set_reaches_the_trainer_and_clipping_never_does():
+def test_only_keys_that_are_set_reach_the_trainer_and_clipping_never_does():
     assert trainer_arguments(compose_config("trainer.max_epochs=null").trainer)["max_epochs"] == -1
     config = compose_config(
         "trainer.max_epochs=3", "trainer.max_steps=9", "trainer.gradient_clip_val=1.0", "trainer.precision=bf16-mixed"

@@ -1,4 +1,4 @@
-"""The commands that the pages print, as readers would copy them."""
+"""Commands on the pages, as people would copy them."""
 
 import re
 from dataclasses import dataclass
@@ -13,8 +13,10 @@ COMMAND = re.compile(r"(?:python|make|pip|cp|wandb|mkdocs|jupyter|sbatch|\.ci/)\
 
 @dataclass(frozen=True)
 class Command:
+    """A command line on a page."""
+
     page: str
-    text: str  # without the comment behind it
+    text: str  # without the comment after it
     mark: str  # "not run", "run by" or ""
     reason: str
 
@@ -24,7 +26,7 @@ class Command:
 
 
 def commands() -> list[Command]:
-    """Of all pages, in their order; blocks in a language (```python) are not command lines."""
+    """List the commands of all pages, in their order; blocks in a language (```python) hold none."""
     found = []
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
@@ -37,5 +39,6 @@ def commands() -> list[Command]:
 
 
 def python_blocks(page: str) -> list[str]:
+    """List the blocks of Python on a page."""
     text = (TOP / page).read_text(encoding="utf-8")
     return [body for _, _, language, body in FENCE.findall(text) if language == "python"]

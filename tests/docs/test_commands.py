@@ -29,12 +29,12 @@ from tests.docs.pages import TOP, commands, python_blocks
 ALL = commands()
 OURS = [command for command in ALL if command.text.startswith("python -m safe_exp.") and command.mark != "run by"]
 RUN = [command for command in ALL if not command.mark]
-FEW = 2  # values that are run of each key that a sweep varies
-SMALL = {  # what is added to a command, so that it takes seconds
+FEW = 2  # values of each swept key that are run
+SMALL = {  # arguments that make a command take seconds
     "train": ["data.batch_size=16", "trainer.max_epochs=2", "model.num_filters=4", "model.feature_dim=4", "logger=csv"],
     "report": ["cases=1"],
 }
-FEW_ARTICLES = "data.articles=120"  # where they are the built-in ones
+FEW_ARTICLES = "data.articles=120"  # for commands on the built-in articles
 
 
 def test_commands_are_found():
@@ -43,7 +43,7 @@ def test_commands_are_found():
 
 
 @pytest.mark.parametrize("command", [c for c in ALL if c.mark], ids=lambda c: c.text[:60])
-def test_a_command_that_is_not_run_here_says_why(command):
+def test_a_command_that_is_not_run_has_a_reason(command):
     if command.mark == "run by":
         assert (TOP / command.reason).is_file()
     else:
@@ -51,7 +51,7 @@ def test_a_command_that_is_not_run_here_says_why(command):
 
 
 @pytest.mark.parametrize("command", RUN, ids=lambda c: c.text[:60])
-def test_a_command_without_a_reason_is_one_that_the_slow_test_can_run(command):
+def test_a_command_without_a_reason_can_be_run_by_the_slow_test(command):
     assert command.words[0] in ("python", "cp"), f"{command.text}: mark it with <!-- not run: reason -->"
 
 
@@ -79,7 +79,7 @@ def test_every_job_of_a_command_has_a_valid_config(command):
                 check_config(config)
 
 
-def test_the_python_of_the_pages_prints_what_it_says(capsys):
+def test_the_python_on_the_pages_prints_the_values_in_its_comments(capsys):
     blocks = python_blocks("docs/paper-to-code.md")
     assert blocks
     for block in blocks:
@@ -89,7 +89,7 @@ def test_the_python_of_the_pages_prints_what_it_says(capsys):
 
 
 def folder_of_pages(tmp_path: Path) -> None:
-    """What the pages call PATH, articles.csv, glove.840B.300d.txt, and a run."""
+    """Make the files that the pages call PATH, articles.csv, glove.840B.300d.txt, and a run."""
     run(tmp_path, "prepare", "data.articles=120")
     made = next((tmp_path / "data" / "synthetic").iterdir())
     shutil.copytree(made, tmp_path / "PATH")
@@ -118,7 +118,7 @@ def run(cwd: Path, command: str, *arguments: str) -> None:
 
 
 def few(argument: str) -> str:
-    """The first values of a swept key."""
+    """Keep the first values of a swept key."""
     parsed = OverridesParser.create().parse_overrides([argument])[0]
     if not parsed.is_sweep_override():
         return argument
@@ -126,12 +126,12 @@ def few(argument: str) -> str:
 
 
 def made(folder: Path, pattern: str, which: int) -> str:
-    """The folder that the page's commands have made first (0) or last (-1)."""
+    """Find the folder that the page's commands made first (0) or last (-1)."""
     return sorted(folder.glob(pattern))[which].parent.relative_to(folder).as_posix()
 
 
 def as_run_here(command: str, folder: Path) -> list[str]:
-    """The command's name and arguments on few articles; a dated run is the page's first, a dated sweep its last."""
+    """Adapt a command to few articles; a dated run becomes the page's first, a dated sweep its last."""
     name, *arguments = shlex.split(command)[2:]
     name = name.removeprefix("safe_exp.")
     if "--help" in arguments:
@@ -144,7 +144,7 @@ def as_run_here(command: str, folder: Path) -> list[str]:
         re.sub(r"multirun/2\S+", lambda _: made(folder, "multirun/*/*/multirun.yaml", -1), a) for a in arguments
     ]
     if any(argument.startswith("resume=") for argument in arguments):
-        return [name, *arguments, "trainer.max_epochs=3"]  # the run has ended, so it needs something to go on for
+        return [name, *arguments, "trainer.max_epochs=3"]  # the run has ended, so it needs further epochs to go on
     if name != "report" and not any(argument.startswith(("data=", "experiment=", "run=")) for argument in arguments):
         arguments = [*(a for a in arguments if not a.startswith("data.articles=")), FEW_ARTICLES]
     return [name, *arguments, *SMALL.get(name, [])]

@@ -1,4 +1,4 @@
-"""The examples of docs/extending.md work as printed: applied to a copy of the project, and run there."""
+"""The examples of docs/extending.md work as printed: they are applied to a copy of the project and run there."""
 
 import json
 import re
@@ -20,7 +20,7 @@ EXAMPLES = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | 
 
 
 def extended_project(tmp_path: Path, title: str) -> Path:
-    """A copy of the package with the files and the changes of one example."""
+    """Copy the package, with the files and the changes of one example."""
     project = tmp_path / "project"
     for folder in ("src", "conf"):
         shutil.copytree(TOP / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -34,7 +34,7 @@ def extended_project(tmp_path: Path, title: str) -> Path:
 
 
 def apply(change: str, project: Path) -> None:
-    """Each hunk where its old lines stand, wherever that is; they must stand there once."""
+    """Apply each hunk to its old lines, which must be found once in the file."""
     for part in re.split(r"^--- a/.+\n", change, flags=re.MULTILINE)[1:]:
         name, *hunks = re.split(r"^@@\n", part, flags=re.MULTILINE)
         path = project / name.removeprefix("+++ b/").strip()
@@ -145,7 +145,7 @@ def test_the_reader_reads_text_files_and_leaves_out_what_has_no_label(tmp_path):
     asked = command(project, tmp_path, "predict", f"run={run}", "data=text_files", "data.root=texts")
     assert asked.returncode == 0, asked.stderr
     answers = [json.loads(line) for line in asked.stdout.splitlines()]
-    assert len(answers) == 41  # the notes too: an article that is asked about needs no label
+    assert len(answers) == 41  # the notes too, since predict needs no label
     assert not [answer for answer in answers if "error" in answer]
 
 

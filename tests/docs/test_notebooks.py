@@ -1,4 +1,4 @@
-"""The notebooks as they are committed; CI runs them anew with `pytest --nbmake notebooks`."""
+"""The notebooks as committed; CI runs them again with `pytest --nbmake notebooks`."""
 
 import getpass
 import json

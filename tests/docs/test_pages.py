@@ -1,4 +1,4 @@
-"""The pages as they lie in the checkout: links lead somewhere, no text stands twice, and what they name is there."""
+"""The pages of the checkout: their links work, no text is on two pages, and the files and functions they name exist."""
 
 import importlib
 import re
@@ -13,32 +13,32 @@ LINK = re.compile(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)")
 MADE = "reference/"  # pages that are made while the site is built
 NAMED_FILE = re.compile(r"`((?:[\w.-]+/)+(?:[\w-]+\.(?:py|yaml|md))?|[\w/-]+\.py)`")
 NAMED_OBJECT = re.compile(r"`(safe_exp(?:\.\w+)+)`")
-FOLDERS_OF_RUNS = {  # written by the commands, so not in the checkout
+FOLDERS_OF_RUNS = {  # written by commands, so not in the checkout
     "artifacts/", "checkpoints/", "figures/", "logs/", "wandb/", ".hydra/", "fake/", "real/", "politifact/",
     "gossipcop/", ".hydra/overrides.yaml", ".hydra/config.yaml",
 }  # fmt: skip
-PLACES = (TOP, TOP / "docs", TOP / "src" / "safe_exp")  # where a page's paths start
+PLACES = (TOP, TOP / "docs", TOP / "src" / "safe_exp")  # folders that a page's paths start from
 
 
 def prose(page: Path) -> str:
-    """A page without its code blocks."""
+    """Read a page without its code blocks."""
     return FENCE.sub("\n\n", page.read_text(encoding="utf-8"))
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchor of each heading, as code hosts make it."""
+    """List the anchor of each heading, as code hosts make it."""
     headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def sentences(page: Path) -> set[str]:
-    """Sentences and table rows that are long enough to be nobody's idiom."""
+    """List the sentences and table rows that are too long to be a common phrase."""
     pieces = re.split(r"(?<=[.:;])\s|\n\n|\n(?=[|>-])", prose(page))
     return {joined for piece in pieces if len(joined := " ".join(piece.split())) >= 50}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_to_files_and_headings_that_are_there_before_the_site_is_built(page):
+def test_links_lead_to_files_and_headings_of_the_checkout(page):
     for target, anchor in LINK.findall(prose(page)):
         file = (page.parent / target).resolve() if target else page
         assert target.startswith(MADE) or file.exists(), f"{page.name}: {target}"
@@ -46,12 +46,12 @@ def test_links_lead_to_files_and_headings_that_are_there_before_the_site_is_buil
             assert anchor in anchors(file), f"{page.name}: {target}#{anchor}"
 
 
-def test_no_text_stands_on_two_pages():
+def test_no_text_is_on_two_pages():
     for one, other in combinations(PAGES, 2):
         assert not sentences(one) & sentences(other), f"{one.name}, {other.name}"
 
 
-def test_figures_that_the_readme_repeats_are_those_of_the_measurements():
+def test_figures_in_the_readme_equal_those_of_the_measurements():
     readme = (TOP / "README.md").read_text(encoding="utf-8")
     section = re.search(r"^## Measured\n(.*?)(?=^## )", readme, re.MULTILINE | re.DOTALL).group(1)
     figures = re.findall(r"\d+\.\d+(?: ± \d\.\d+)?|\d+ s\b", section)
@@ -61,13 +61,13 @@ def test_figures_that_the_readme_repeats_are_those_of_the_measurements():
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "extending.md"], ids=lambda page: page.name)
-def test_files_that_a_page_names_are_there(page):
+def test_files_that_a_page_names_exist(page):
     named = set(NAMED_FILE.findall(prose(page))) - FOLDERS_OF_RUNS
     assert not [name for name in named if not any((place / name).exists() for place in PLACES)]
 
 
 @pytest.mark.parametrize("name", sorted({name for page in PAGES for name in NAMED_OBJECT.findall(prose(page))}))
-def test_modules_and_functions_that_a_page_names_are_there(name):
+def test_modules_and_functions_that_a_page_names_exist(name):
     try:
         importlib.import_module(name)
     except ModuleNotFoundError:

@@ -1,4 +1,4 @@
-"""Messages that the documentation explains are messages that the code gives."""
+"""The messages that the documentation explains are in the code."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ QUOTED = re.findall(r"^> (.+)$", (TOP / "docs" / "troubleshooting.md").read_text
 
 @cache
 def texts_of_the_code() -> str:
-    """Every string of src/ as Python joins it: adjacent pieces are one, and what is filled in is left out."""
+    """Join all strings of src/: adjacent pieces are one string, and values that are filled in are left out."""
     texts = []
     for path in sorted((TOP / "src").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -30,5 +30,5 @@ def test_messages_are_found_on_the_page():
 
 
 @pytest.mark.parametrize("message", QUOTED)
-def test_a_quoted_message_stands_in_the_code(message):
+def test_a_quoted_message_is_in_the_code(message):
     assert message in texts_of_the_code()

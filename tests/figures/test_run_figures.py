@@ -1,4 +1,4 @@
-"""The figures show what counting the same articles gives, and survive every awkward test split."""
+"""Figures of a run show the counts of scikit-learn and by hand, and are drawn for every awkward test split."""
 
 from types import SimpleNamespace
 
@@ -21,7 +21,7 @@ from safe_exp.scoring.calibration import Calibration
 
 
 def made_predictions(count, seed=0, decimals=2):
-    """Scores with ties, as rounding makes them, that tell the classes apart somewhat."""
+    """Make scores with ties, as rounding makes them, that separate the classes somewhat."""
     random = np.random.default_rng(seed)
     label = (np.arange(count) % 5 < 2).astype(int)
     probability = np.clip(0.3 + 0.3 * label + random.normal(0, 0.2, count), 0, 1).round(decimals)
@@ -42,7 +42,7 @@ def line(axes, start):
     return found
 
 
-def test_the_curves_are_those_worked_out_by_hand():
+def test_the_curves_equal_those_worked_out_by_hand():
     predictions = SimpleNamespace(
         label=np.array([0, 1, 1, 0, 0]), probability=np.array([0.9, 0.8, 0.6, 0.6, 0.4]), similarity=None
     )
@@ -55,7 +55,7 @@ def test_the_curves_are_those_worked_out_by_hand():
 
 
 @pytest.mark.parametrize("count", [16, 160])
-def test_plotted_points_are_what_each_threshold_gives(count):
+def test_plotted_points_equal_the_rates_at_each_threshold(count):
     predictions = made_predictions(count)
     roc, precision_recall = ranking_figure(predictions).axes
     scores = {"prediction": predictions.probability, "similarity": 1 - predictions.similarity}
@@ -71,7 +71,7 @@ def test_plotted_points_are_what_each_threshold_gives(count):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_area_is_the_share_of_pairs_in_order_under_many_ties(seed):
+def test_the_area_equals_the_share_of_ordered_pairs_under_many_ties(seed):
     predictions = made_predictions(40, seed, decimals=1)
     fakes, reals = (predictions.probability[predictions.label == label] for label in (1, 0))
     above = fakes[:, None] - reals
@@ -122,7 +122,7 @@ def test_every_figure_is_a_png_of_readable_size(tmp_path):
     assert dict(rcParams) == settings
 
 
-def test_a_variant_without_similarity_has_no_figure_of_it(tmp_path):
+def test_a_variant_without_similarity_has_no_similarity_figure(tmp_path):
     predictions = made_predictions(20)
     predictions.similarity = None
     assert "similarity" not in draw_run_figures(tmp_path, made_history(2), predictions)
@@ -154,8 +154,8 @@ def test_equal_scores_and_an_empty_history_are_drawn(tmp_path):
     assert "no losses" in loss_figure([], None).axes[0].texts[0].get_text()
 
 
-def test_a_figure_shows_nothing_of_those_that_were_drawn_before_it(tmp_path):
-    """Axes are used again; what the first process draws first must be what it draws after others."""
+def test_a_figure_shows_nothing_of_earlier_figures(tmp_path):
+    """Axes are reused, so a figure must not depend on those drawn before it."""
     _blank.cache_clear()
     few, many = (made_predictions(20, seed=1), made_history(2), 1), (made_predictions(160), made_history(40), None)
     for folder, (predictions, history, best_epoch) in (("first", few), ("between", many), ("again", few)):

@@ -21,7 +21,7 @@ START_SECONDS = 60
 
 
 class Page:
-    """One page: what it asked the network for, what it complained of, and what a script in it answers."""
+    """A page, with its requests to the network, its errors, and the values of scripts that run in it."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
@@ -83,7 +83,7 @@ class Page:
 
 
 def with_page(profile: Path, work) -> None:
-    """Run the coroutine `work(page)` in a browser of its own, whose profile lies in `profile`."""
+    """Run the coroutine `work(page)` in a new browser with its profile in `profile`."""
     with _browser(profile) as port:
         asyncio.run(_run(port, work))
 

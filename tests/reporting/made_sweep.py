@@ -1,4 +1,4 @@
-"""Sweep folders with known content, as a Hydra multirun of train leaves them, without training anything."""
+"""Sweep folders with known content, as a Hydra multirun of train leaves them, made without training."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ ARTICLES = (  # (id, label, probability of fake, similarity)
 
 
 def write_multirun(sweep: Path, *overrides: str, **sweeper) -> Path:
-    """DIR/multirun.yaml of a command line with these overrides."""
+    """Write DIR/multirun.yaml of a command line with these overrides."""
     sweep.mkdir(parents=True, exist_ok=True)
     settings = {"sweeper": HYDRA["sweeper"] | sweeper, "overrides": {"task": list(overrides)}}
     write_yaml(sweep / "multirun.yaml", {"hydra": settings})
@@ -26,7 +26,7 @@ def write_multirun(sweep: Path, *overrides: str, **sweeper) -> Path:
 
 
 def split_figures(similarity: bool = True, loss: float = 0.5, **figures: float | None) -> dict:
-    """A split's entry in metrics.json: every figure 0.5 but those given."""
+    """Make a split's entry in metrics.json, with 0.5 for each figure that is not given."""
     scorer = dict.fromkeys(FIGURES, 0.5)
     split = {"loss": loss, "loss_prediction": loss, "loss_similarity": loss, "prediction": scorer | figures}
     return split | ({"similarity": dict(scorer)} if similarity else {})
@@ -46,10 +46,10 @@ def write_job(
     losses=(0.7, 0.5),
     **test: float | None,
 ) -> Path:
-    """DIR/<number>/: with metrics.json, predictions.csv, logs/ and artifacts/ if it finished.
+    """Write DIR/<number>/, with metrics.json, predictions.csv, logs/ and artifacts/ if the job finished.
 
     Args:
-        val_loss: its val/loss_prediction, by which a sweep is compared.
+        val_loss: its val/loss_prediction, by which the jobs of a sweep are compared.
         test: figures of the verdict on the test articles.
     """
     job = sweep / str(number)
@@ -80,7 +80,7 @@ def write_job(
 
 
 def write_yaml(path: Path, content) -> None:
-    path.write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML, and written in no time
+    path.write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML, and faster to write
 
 
 def _config(overrides: tuple[str, ...], root: Path | None) -> dict:
@@ -108,7 +108,7 @@ def _write_predictions(job: Path, articles, similarity: bool) -> None:
 
 
 def _write_log(job: Path, losses) -> None:
-    """As Lightning's CSVLogger does: validation and training in rows of their own, last the best checkpoint again."""
+    """Write a log as Lightning's CSVLogger: validation and training in separate rows, the best checkpoint last."""
     with open(job / "logs" / "version_0" / "metrics.csv", "w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle)
         writer.writerow(["epoch", "step", "train/loss", "val/loss_prediction", "test/loss"])

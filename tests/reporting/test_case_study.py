@@ -1,4 +1,4 @@
-"""Which articles are shown, and how carefully their files are read."""
+"""The choice of example articles, and the safe reading of their files."""
 
 import base64
 import io
@@ -7,14 +7,14 @@ import json
 import pytest
 from PIL import Image
 
-from safe_exp.reporting.case_study import article_content, choose_cases, shortened, thumbnail
+from safe_exp.reporting.case_study import choose_cases, read_content, shorten, thumbnail
 from safe_exp.reporting.conditions import group
 from safe_exp.sweep.folder import read_sweep
 from tests.data.folders import write_article
 from tests.reporting.made_sweep import ARTICLES, write_job
 
 
-def job_of(sweep, root, *overrides):
+def write_and_read_job(sweep, root, *overrides):
     write_job(sweep, 0, *overrides, root=root)
     return read_sweep(sweep).jobs[0]
 
@@ -65,27 +65,27 @@ def test_figures_are_means_over_the_jobs(tmp_path):
 def test_an_article_is_read_from_the_root_that_the_config_records(tmp_path):
     folder = write_article(tmp_path / "data", "fake/a1", title="A title", text="A text", caption="a boat\n")
     picture(folder / "image.jpg")
-    content = article_content(job_of(tmp_path / "sweep", tmp_path / "data"), "fake/a1")
+    content = read_content(write_and_read_job(tmp_path / "sweep", tmp_path / "data"), "fake/a1")
     assert (content.title, content.text, content.caption) == ("A title", "A text", "a boat")
     assert content.image == (tmp_path / "data/fake/a1/image.jpg").resolve()
 
 
 def test_a_relative_root_starts_where_the_job_was_started(tmp_path, monkeypatch):
     write_article(tmp_path / "sweep" / "data", "fake/a1")
-    job = job_of(tmp_path / "sweep", "data")
+    job = write_and_read_job(tmp_path / "sweep", "data")
     monkeypatch.chdir(tmp_path)
-    assert article_content(job, "fake/a1").title == "title fake/a1"
+    assert read_content(job, "fake/a1").title == "title fake/a1"
 
 
 def test_the_built_in_articles_are_found_in_the_folder_of_their_settings(tmp_path):
     overrides = ("data.name=synthetic", "data.articles=20", "data.cue_strength=0.5", "data.mismatch_strength=0.9",
                  "data.seed=0")  # fmt: skip
-    job = job_of(tmp_path / "sweep", tmp_path, *overrides)
-    assert article_content(job, "fake/a1") is None
+    job = write_and_read_job(tmp_path / "sweep", tmp_path, *overrides)
+    assert read_content(job, "fake/a1") is None
     from safe_exp.data.synthetic.folder import GENERATOR_VERSION
 
     write_article(tmp_path / f"articles20_cue0.5_mismatch0.9_seed0_v{GENERATOR_VERSION}", "fake/a1")
-    assert article_content(job, "fake/a1").title == "title fake/a1"
+    assert read_content(job, "fake/a1").title == "title fake/a1"
 
 
 def test_an_article_of_a_table_is_found_by_its_id_and_shortened(tmp_path):
@@ -97,28 +97,30 @@ def test_an_article_of_a_table_is_found_by_its_id_and_shortened(tmp_path):
     )
     picture(tmp_path / "i.png")
     labels = {"fake": ["true"], "real": ["false"]}
-    job = job_of(tmp_path / "sweep", table, "data.name=table", f"data.columns={json.dumps(columns)}",
+    job = write_and_read_job(tmp_path / "sweep", table, "data.name=table", f"data.columns={json.dumps(columns)}",
                  "data.images=null", f"data.labels={json.dumps(labels)}")  # fmt: skip
-    content = article_content(job, "a")
+    content = read_content(job, "a")
     assert (content.title, content.caption, content.image) == ("One", "a boat", (tmp_path / "i.png").resolve())
-    assert content.text == shortened("word " * 500)
-    assert article_content(job, "b") is None
+    assert content.text == shorten("word " * 500)
+    assert read_content(job, "b") is None
 
 
-def test_articles_of_a_kind_that_is_not_known_here_are_not_at_hand(tmp_path):
+def test_articles_of_an_unknown_kind_have_no_content(tmp_path):
     write_article(tmp_path / "data", "fake/a1")
-    assert article_content(job_of(tmp_path / "sweep", tmp_path / "data", "data.name=theirs"), "fake/a1") is None
+    assert (
+        read_content(write_and_read_job(tmp_path / "sweep", tmp_path / "data", "data.name=theirs"), "fake/a1") is None
+    )
 
 
-def test_what_is_gone_or_damaged_is_not_at_hand(tmp_path):
-    job = job_of(tmp_path / "sweep", tmp_path / "data")
-    assert article_content(job, "fake/a1") is None
+def test_missing_or_damaged_articles_have_no_content(tmp_path):
+    job = write_and_read_job(tmp_path / "sweep", tmp_path / "data")
+    assert read_content(job, "fake/a1") is None
     folder = write_article(tmp_path / "data", "fake/a1", caption=None, title=None)
-    assert article_content(job, "fake/other") is None
-    content = article_content(job, "fake/a1")
+    assert read_content(job, "fake/other") is None
+    content = read_content(job, "fake/a1")
     assert (content.title, content.caption, content.image) == ("", None, None)
     (folder / "news_article.json").write_text("[1, 2")
-    assert article_content(job, "fake/a1") is None
+    assert read_content(job, "fake/a1") is None
 
 
 @pytest.mark.parametrize("article_id", ["../secret", "fake/../../secret", "/{}/secret", "fake/link"])
@@ -126,17 +128,17 @@ def test_an_id_cannot_name_a_place_outside_the_root(tmp_path, article_id):
     write_article(tmp_path, "secret", title="a secret")
     (tmp_path / "data" / "fake").mkdir(parents=True)
     (tmp_path / "data" / "fake" / "link").symlink_to(tmp_path / "secret")
-    job = job_of(tmp_path / "sweep", tmp_path / "data")
-    assert article_content(job, article_id.format(tmp_path)) is None
+    job = write_and_read_job(tmp_path / "sweep", tmp_path / "data")
+    assert read_content(job, article_id.format(tmp_path)) is None
 
 
 def test_a_link_to_an_image_outside_the_root_is_not_followed(tmp_path):
     folder = write_article(tmp_path / "data", "fake/a1")
     (folder / "image.png").symlink_to(picture(tmp_path / "private.png"))
-    assert article_content(job_of(tmp_path / "sweep", tmp_path / "data"), "fake/a1").image is None
+    assert read_content(write_and_read_job(tmp_path / "sweep", tmp_path / "data"), "fake/a1").image is None
 
 
-def test_a_thumbnail_is_small_and_holds_nothing_but_pixels(tmp_path):
+def test_a_thumbnail_is_small_and_holds_pixels_only(tmp_path):
     metadata = Image.Exif()
     metadata[0x010E] = "a private description"
     path = picture(tmp_path / "image.jpg", exif=metadata, comment=b"a private comment")
@@ -151,7 +153,7 @@ def test_a_picture_with_transparency_gets_a_thumbnail(tmp_path):
     assert decoded(thumbnail(tmp_path / "image.png")).mode == "RGB"
 
 
-def test_what_is_no_picture_or_too_large_has_no_thumbnail(tmp_path, monkeypatch):
+def test_a_file_that_is_no_picture_or_too_large_has_no_thumbnail(tmp_path, monkeypatch):
     (tmp_path / "image.png").write_text("<svg onload='alert(1)'/>")
     assert thumbnail(tmp_path / "image.png") is None
     assert thumbnail(tmp_path / "missing.png") is None
@@ -163,7 +165,7 @@ def test_what_is_no_picture_or_too_large_has_no_thumbnail(tmp_path, monkeypatch)
 
 
 def test_a_long_text_is_cut_between_words():
-    assert shortened("a  b\nc") == "a b c"
-    cut = shortened("word " * 500)
+    assert shorten("a  b\nc") == "a b c"
+    cut = shorten("word " * 500)
     assert cut.endswith("word …")
     assert len(cut) <= 702

@@ -1,23 +1,23 @@
-"""Grouping jobs, choosing on validation, and saying so in words."""
+"""The grouping of jobs, the choice on validation, and the summary in words."""
 
 import pytest
 
 from safe_exp.reporting.conditions import group
-from safe_exp.reporting.summary import summary_sentences
+from safe_exp.reporting.summary import summarise_study
 from safe_exp.sweep.folder import read_sweep
 from tests.reporting.made_sweep import write_job, write_multirun
 
 
-def study_of(sweep):
+def read_study(sweep):
     return group(read_sweep(sweep))
 
 
 def words(sweep, score="auroc"):
-    return " ".join(summary_sentences(study_of(sweep), score))
+    return " ".join(summarise_study(read_study(sweep), score))
 
 
 def write_two_conditions(sweep, val=((0.5, 0.6), (0.3, 0.4)), test=((0.9, 0.8), (0.7, 0.6))):
-    """α = 0.2 is better on test, α = 0.4 on validation."""
+    """Write a sweep in which α = 0.2 is better on test and α = 0.4 on validation."""
     number = 0
     for alpha, losses, scores in zip((0.2, 0.4), val, test, strict=True):
         for seed, (loss, score) in enumerate(zip(losses, scores, strict=True)):
@@ -27,15 +27,15 @@ def write_two_conditions(sweep, val=((0.5, 0.6), (0.3, 0.4)), test=((0.9, 0.8), 
     return sweep
 
 
-def test_what_was_swept_makes_conditions_and_seeds_are_averaged(tmp_path):
-    study = study_of(write_two_conditions(tmp_path))
+def test_swept_values_make_conditions_and_seeds_are_averaged(tmp_path):
+    study = read_study(write_two_conditions(tmp_path))
     assert (study.swept, study.replicates) == (["model.alpha"], ["seed"])
     assert [c.label for c in study.conditions] == ["α = 0.2", "α = 0.4"]
     assert study.conditions[0].summary("test", "auroc").mean == pytest.approx(0.85)
 
 
 def test_the_winner_is_chosen_on_validation_though_another_is_better_on_test(tmp_path):
-    study = study_of(write_two_conditions(tmp_path))
+    study = read_study(write_two_conditions(tmp_path))
     assert study.winner.values == {"model.alpha": 0.4}
     assert study.reference is study.winner
 
@@ -44,7 +44,7 @@ def test_folds_and_the_seed_of_the_split_are_replicates_too(tmp_path):
     for number in range(8):
         fold, alpha, split = number % 2, number // 2 % 2, number // 4
         write_job(tmp_path, number, f"data.fold={fold}", f"model.alpha={alpha}", f"data.seed={split}")
-    study = study_of(tmp_path)
+    study = read_study(tmp_path)
     assert (study.swept, study.replicates) == (["model.alpha"], ["data.fold", "data.seed"])
     assert [len(c.jobs) for c in study.conditions] == [4, 4]
 
@@ -52,7 +52,7 @@ def test_folds_and_the_seed_of_the_split_are_replicates_too(tmp_path):
 def test_the_variants_are_compared_with_safe(tmp_path):
     for number, (variant, loss) in enumerate([("text_only", 0.2), ("safe", 0.5)]):
         write_job(tmp_path, number, f"model={variant}", val_loss=loss)
-    study = study_of(tmp_path)
+    study = read_study(tmp_path)
     assert study.winner.label == "text_only"
     assert study.reference.label == "safe"
 
@@ -61,16 +61,16 @@ def test_the_same_value_written_in_two_ways_is_one_condition(tmp_path):
     write_job(tmp_path, 0, "model.gamma=0.1", "seed=0")
     write_job(tmp_path, 1, "model.gamma=1e-1", "seed=1")
     (tmp_path / "1" / ".hydra" / "config.yaml").unlink()  # so that only the override tells
-    assert study_of(tmp_path).swept == []
+    assert read_study(tmp_path).swept == []
 
 
 def test_a_condition_with_fewer_finished_jobs_cannot_win(tmp_path):
     write_two_conditions(tmp_path)
     write_job(tmp_path, 4, "trainer.max_epochs=2", "model.alpha=0.6", "seed=0", val_loss=0.01)
     write_job(tmp_path, 5, "trainer.max_epochs=2", "model.alpha=0.6", "seed=1", state="failed")
-    study = study_of(tmp_path)
+    study = read_study(tmp_path)
     assert study.winner.label == "α = 0.4"
-    assert [(c.label, len(c.jobs), c.of) for c in study.left_aside] == [("α = 0.6", 1, 2)]
+    assert [(c.label, len(c.jobs), c.planned) for c in study.excluded] == [("α = 0.6", 1, 2)]
     assert "1 condition has fewer jobs with a validation figure than the 2 of the others and could not win" in words(
         tmp_path
     )
@@ -80,21 +80,21 @@ def test_a_missing_job_counts_for_its_condition(tmp_path):
     write_multirun(tmp_path, "model.alpha=0.2,0.4", "seed=0,1")
     write_job(tmp_path, 0, "model.alpha=0.2", "seed=0")
     write_job(tmp_path, 2, "model.alpha=0.4", "seed=0")
-    assert [(len(c.jobs), c.of) for c in study_of(tmp_path).conditions] == [(1, 2), (1, 2)]
+    assert [(len(c.jobs), c.planned) for c in read_study(tmp_path).conditions] == [(1, 2), (1, 2)]
     assert "2 of 4 jobs finished; 2 missing." in words(tmp_path)
 
 
-def test_the_highest_wins_where_the_monitor_says_so(tmp_path):
+def test_the_highest_wins_if_the_mode_is_max(tmp_path):
     for number, auroc in enumerate([0.6, 0.9, 0.7]):
         job = write_job(tmp_path, number, f"model.alpha={number}")
         path = job / ".hydra" / "config.yaml"
         path.write_text(path.read_text().replace("val/loss_prediction", "val/auroc").replace('"min"', '"max"'))
         metrics = (job / "metrics.json").read_text()
         (job / "metrics.json").write_text(metrics.replace('"auroc": 0.5', f'"auroc": {auroc}', 1))
-    assert study_of(tmp_path).winner.label == "α = 1"
+    assert read_study(tmp_path).winner.label == "α = 1"
 
 
-def test_the_summary_says_what_won_on_validation_and_what_it_reached_on_test(tmp_path):
+def test_the_summary_names_the_winner_and_its_test_scores(tmp_path):
     text = words(write_two_conditions(tmp_path))
     assert "Swept: α (0.2, 0.4); each figure is averaged over seed." in text
     assert "α = 0.4 won: it has the lowest loss L_p on the validation articles, 0.350" in text
@@ -103,7 +103,7 @@ def test_the_summary_says_what_won_on_validation_and_what_it_reached_on_test(tmp
     assert "With 2 jobs for each condition no interval can be given" in text
 
 
-def test_the_summary_says_when_intervals_overlap_and_when_not(tmp_path):
+def test_the_summary_says_if_intervals_overlap(tmp_path):
     write_two_conditions(tmp_path / "a", val=((0.3, 0.4, 0.5), (0.29, 0.4, 0.49)), test=((0.5,) * 3,) * 2)
     assert "overlap on the validation articles: this sweep does not tell the two apart" in words(tmp_path / "a")
     write_two_conditions(tmp_path / "b", val=((0.9, 0.91, 0.92), (0.3, 0.31, 0.32)), test=((0.5,) * 3,) * 2)
@@ -119,23 +119,23 @@ def test_a_sweep_over_seeds_alone_compares_nothing(tmp_path):
     assert "reached AUROC 0.800 (95 % interval 0.700 to 0.900)" in text
 
 
-def test_a_whole_loss_is_not_compared_between_weights_in_silence(tmp_path):
+def test_comparing_the_whole_loss_between_weights_is_pointed_out(tmp_path):
     write_two_conditions(tmp_path)
     for path in tmp_path.glob("*/.hydra/config.yaml"):
         path.write_text(path.read_text().replace("val/loss_prediction", "val/loss"))
     assert "between different α and β it is not the same measure" in words(tmp_path)
 
 
-def test_a_condition_whose_losses_exploded_in_some_jobs_cannot_win_by_the_others(tmp_path):
+def test_a_condition_with_diverged_jobs_cannot_win_by_the_others(tmp_path):
     write_two_conditions(tmp_path, val=((0.1, None), (0.3, 0.4)))
-    study = study_of(tmp_path)
+    study = read_study(tmp_path)
     assert study.winner.label == "α = 0.4"
-    assert [condition.label for condition in study.left_aside] == ["α = 0.2"]
+    assert [condition.label for condition in study.excluded] == ["α = 0.2"]
 
 
 def test_without_any_finite_validation_figure_nothing_wins(tmp_path):
     write_two_conditions(tmp_path, val=((None, None), (None, None)))
     text = words(tmp_path)
-    assert study_of(tmp_path).reference_reason == "the first condition"
+    assert read_study(tmp_path).reference_reason == "the first condition"
     assert "so no condition is chosen" in text
     assert " won" not in text

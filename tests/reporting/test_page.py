@@ -1,4 +1,4 @@
-"""The page stands alone, runs nothing that came with the data, and works in a browser."""
+"""The page needs no other file, runs no script from the data, and works in a browser."""
 
 import base64
 import hashlib
@@ -21,7 +21,7 @@ SCRIPT = (
 
 
 class Tags(HTMLParser):
-    """Every tag with its attributes, and the text inside by tag."""
+    """All tags with their attributes, and the text inside by tag."""
 
     def __init__(self, html):
         super().__init__()
@@ -33,7 +33,7 @@ class Tags(HTMLParser):
         self._open.append(tag)
 
     def handle_endtag(self, tag):
-        while tag in self._open and self._open.pop() != tag:  # tags without an end, as <img>, go with it
+        while tag in self._open and self._open.pop() != tag:  # tags without an end, such as <img>, close with it
             pass
 
     def handle_data(self, data):
@@ -46,7 +46,7 @@ class Tags(HTMLParser):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A sweep whose data attack the page wherever text of theirs is shown; its page."""
+    """Make the page of a sweep whose data try to inject markup wherever the page shows their text."""
     folder = tmp_path_factory.mktemp("page")
     sweep, root = folder / "sweep", folder / "data"
     write_multirun(sweep, "model.alpha=0.2,0.4,0.6", "seed=0,1")
@@ -81,7 +81,7 @@ def test_nothing_outside_the_page_is_referred_to(made):
     assert not re.search(r"url\(|@import", tags.text["style"])
 
 
-def test_what_the_data_say_is_text_and_never_markup(made):
+def test_text_of_the_data_is_never_markup(made):
     html = made.read_text(encoding="utf-8")
     tags = Tags(html)
     assert len(tags.of("script")) == 1
@@ -90,7 +90,7 @@ def test_what_the_data_say_is_text_and_never_markup(made):
     assert html.count("&lt;x-e") > 10  # titles, texts, captions, the reason and the override are there as text
 
 
-def test_the_browser_may_run_our_script_alone(made):
+def test_the_browser_may_run_only_our_script(made):
     tags = Tags(made.read_text(encoding="utf-8"))
     (policy,) = [a["content"] for a in tags.of("meta") if a.get("http-equiv") == "Content-Security-Policy"]
     for kind in ("script", "style"):
@@ -115,7 +115,7 @@ def test_failed_and_missing_jobs_are_listed_with_reason_and_command(made):
     assert f"python -m safe_exp.train -m resume_sweep={made.parents[1]}" in section
 
 
-def test_articles_that_are_gone_are_said_to_be(tmp_path):
+def test_the_page_says_if_articles_are_gone(tmp_path):
     write_job(tmp_path, 0, "seed=0", root=tmp_path / "nowhere")
     html = report(ReportConfig(str(tmp_path), "auroc", 2, False)).read_text(encoding="utf-8")
     assert "The articles are no longer at hand" in html

@@ -10,7 +10,7 @@ from safe_exp.reporting.statistics import RESAMPLES, Comparison, compare, holm, 
 
 
 @pytest.mark.parametrize("count", [3, 5, 20])
-def test_the_bootstrap_interval_is_that_of_scipy(count):
+def test_the_bootstrap_interval_equals_scipy_s(count):
     values = np.random.default_rng(count).normal(0.8, 0.05, count)
     summary = summarise(values.tolist())
     reference = scipy.stats.bootstrap(
@@ -28,7 +28,7 @@ def test_mean_and_standard_deviation_by_hand():
     assert summarise([1.0, 2.0, 3.0, 6.0]) == summary  # the same draws each time
 
 
-def test_of_fewer_than_three_values_no_interval_is_claimed():
+def test_fewer_than_three_values_have_no_interval():
     assert summarise([]) == summarise(())
     assert (summarise([]).n, summarise([]).mean) == (0, None)
     assert (summarise([0.5]).mean, summarise([0.5]).sd, summarise([0.5]).low) == (0.5, None, None)
@@ -37,14 +37,14 @@ def test_of_fewer_than_three_values_no_interval_is_claimed():
     assert (two.low, two.high) == (None, None)
 
 
-def test_intervals_overlap_or_not_or_nobody_knows():
+def test_intervals_overlap_or_not_or_it_is_unknown():
     low, high, wide = summarise([0.1, 0.2, 0.3]), summarise([0.7, 0.8, 0.9]), summarise([0.0, 0.5, 1.0])
     assert low.overlaps(high) is False
     assert wide.overlaps(high) is True
     assert low.overlaps(summarise([0.1])) is None
 
 
-def test_the_paired_test_is_scipy_s_where_replicates_share_no_training_articles():
+def test_the_paired_test_equals_scipy_s_if_replicates_share_no_training_articles():
     ours = dict(enumerate([0.81, 0.84, 0.79, 0.86, 0.80]))
     reference = dict(enumerate([0.80, 0.80, 0.80, 0.81, 0.78]))
     expected = scipy.stats.ttest_rel(list(ours.values()), list(reference.values()))
@@ -55,7 +55,7 @@ def test_the_paired_test_is_scipy_s_where_replicates_share_no_training_articles(
     assert found.p == pytest.approx(expected.pvalue)
 
 
-def test_shared_training_articles_widen_the_variance_as_nadeau_and_bengio_say():
+def test_shared_training_articles_widen_the_variance_as_in_nadeau_and_bengio():
     # Differences 1, 2, 3: mean 2, variance 1. With test:train = 1:4, t = 2 / sqrt(1/3 + 1/4) = 2 / sqrt(7/12).
     found = compare({0: 1.0, 1: 2.0, 2: 3.0}, {0: 0.0, 1: 0.0, 2: 0.0}, overlap=0.25)
     assert found.t == pytest.approx(2 / math.sqrt(7 / 12))

@@ -1,4 +1,4 @@
-"""What stands in the tables of made sweeps, worked out by hand."""
+"""The tables of made sweeps equal those worked out by hand."""
 
 import json
 import math
@@ -14,12 +14,12 @@ from safe_exp.sweep.folder import read_sweep
 from tests.reporting.made_sweep import ARTICLES, write_job, write_multirun
 
 
-def tables_of(sweep, score="auroc"):
+def make_tables(sweep, score="auroc"):
     return {table.name: table for table in sweep_tables(group(read_sweep(sweep)), score)}
 
 
 def write_folds(sweep, **site):
-    """Two values of α on three folds with two seeds each; on test α = 0.4 is better by 0.1, 0.2, 0.3 a fold."""
+    """Write two values of α on three folds with two seeds; on test α = 0.4 is better by 0.1, 0.2, 0.3 in the folds."""
     number = 0
     for alpha in (0.2, 0.4):
         for fold in range(3):
@@ -38,14 +38,14 @@ def test_conditions_hold_mean_spread_and_majority_rate_beside_accuracy(tmp_path)
     articles = (*ARTICLES, ("real/b4", 0, 0.2, 0.9), ("real/b5", 0, 0.2, 0.9))  # 3 fake, 5 real
     for seed, accuracy in enumerate((0.6, 0.7, 0.8)):
         write_job(tmp_path, seed, f"seed={seed}", accuracy=accuracy, articles=articles)
-    table = tables_of(tmp_path)["conditions"]
+    table = make_tables(tmp_path)["conditions"]
     (row,) = table.rows
     assert row["finished"] == "3 of 3"
     assert row["accuracy"].mean == pytest.approx(0.7)
     assert row["accuracy"].sd == pytest.approx(0.1)
     assert row["majority"] == 5 / 8
     assert row["fakes"] == 3 / 8
-    jobs = tables_of(tmp_path)["jobs"]
+    jobs = make_tables(tmp_path)["jobs"]
     assert [job["majority"] for job in jobs.rows] == [5 / 8] * 3
     for found in (table, jobs):
         keys = [column.key for column in found.columns]
@@ -56,26 +56,26 @@ def test_conditions_hold_mean_spread_and_majority_rate_beside_accuracy(tmp_path)
 def test_the_combined_scorer_and_the_calibration_have_columns_where_the_jobs_have_them(tmp_path):
     for seed in (0, 1):
         write_job(tmp_path, seed, f"seed={seed}")
-    assert not [c.key for c in tables_of(tmp_path)["conditions"].columns if c.key.startswith(("comb", "cal"))]
+    assert not [c.key for c in make_tables(tmp_path)["conditions"].columns if c.key.startswith(("comb", "cal"))]
     path = tmp_path / "1" / "metrics.json"  # the other job is of an older version
     metrics = json.loads(path.read_text())
     metrics["test"] |= {"combined": metrics["test"]["prediction"] | {"auroc": 0.75}, "calibrated": {"ece": 0.125}}
     path.write_text(json.dumps(metrics))
-    (row,) = tables_of(tmp_path)["conditions"].rows
+    (row,) = make_tables(tmp_path)["conditions"].rows
     assert (row["combined_auroc"].mean, row["combined_auroc"].n) == (0.75, 1)
     assert row["calibrated_ece"].mean == 0.125
 
 
 def test_the_best_on_validation_comes_first(tmp_path):
     write_folds(tmp_path)
-    rows = tables_of(tmp_path)["conditions"].rows
+    rows = make_tables(tmp_path)["conditions"].rows
     assert [row["model.alpha"] for row in rows] == ["0.4", "0.2"]
     assert [row["won"] for row in rows] == [True, False]
 
 
-def test_folds_are_compared_in_pairs_with_seeds_averaged_and_shared_training_articles_allowed_for(tmp_path):
+def test_folds_are_compared_in_pairs_with_averaged_seeds_and_corrected_variance(tmp_path):
     write_folds(tmp_path)
-    table = tables_of(tmp_path)["comparisons"]
+    table = make_tables(tmp_path)["comparisons"]
     (row,) = table.rows
     # α = 0.2 minus α = 0.4: -0.1, -0.2, -0.3, mean -0.2, sd 0.1; 6 test and 24 training articles.
     t = -0.2 / (0.1 * math.sqrt(1 / 3 + 6 / 24))
@@ -93,7 +93,7 @@ def test_seeds_on_one_split_are_compared_by_the_plain_paired_test(tmp_path):
     for number in range(4):
         write_job(tmp_path, number, "model=safe", f"seed={number}", auroc=reference[number])
         write_job(tmp_path, number + 4, "model=text_only", f"seed={number}", auroc=ours[number])
-    (row,) = tables_of(tmp_path)["comparisons"].rows
+    (row,) = make_tables(tmp_path)["comparisons"].rows
     assert row["condition"] == "text_only"
     assert row["p"] == pytest.approx(scipy.stats.ttest_rel(ours, reference).pvalue)
 
@@ -101,14 +101,14 @@ def test_seeds_on_one_split_are_compared_by_the_plain_paired_test(tmp_path):
 def test_an_undefined_figure_is_left_out_of_the_mean(tmp_path):
     for seed, auroc in enumerate((0.6, None, 0.8)):
         write_job(tmp_path, seed, f"seed={seed}", auroc=auroc)
-    (row,) = tables_of(tmp_path)["conditions"].rows
+    (row,) = make_tables(tmp_path)["conditions"].rows
     assert (row["auroc"].n, row["auroc"].mean) == (2, pytest.approx(0.7))
 
 
-def test_every_job_has_a_row_whatever_became_of_it(tmp_path):
+def test_every_job_has_a_row_whatever_its_state(tmp_path):
     write_multirun(tmp_path, "model.alpha=0.2,0.4")
     write_job(tmp_path, 0, "model.alpha=0.2", auroc=0.9)
-    rows = tables_of(tmp_path)["jobs"].rows
+    rows = make_tables(tmp_path)["jobs"].rows
     assert [(row["job"], row["model.alpha"], row["state"], row.get("auroc")) for row in rows] == [
         (0, "0.2", "finished", 0.9), (1, "0.4", "missing", None),
     ]  # fmt: skip
@@ -121,11 +121,11 @@ def test_every_job_has_a_row_whatever_became_of_it(tmp_path):
 def test_the_paper_s_figures_stand_beside_ours_on_its_own_sites(tmp_path, site, names, theirs):
     articles = [(f"{a[0].split('/')[0]}/{names.format(n)}", *a[1:]) for n, a in enumerate(ARTICLES)]
     write_job(tmp_path, 0, "seed=0", accuracy=0.75, site=site, articles=articles)
-    table = tables_of(tmp_path)["paper"]
+    table = make_tables(tmp_path)["paper"]
     assert [table.rows[0][name] for name in ("accuracy", "precision", "recall", "f1")] == theirs
     assert table.rows[0]["who"].startswith("theirs")
     header, quoted, _ = to_csv_rows(table)
-    assert quoted[header.index("accuracy_mean")] == theirs[0]  # one number among summaries is not lost in the file
+    assert quoted[header.index("accuracy_mean")] == theirs[0]  # a single number among summaries is in the file too
     assert table.rows[1]["accuracy"].mean == 0.75
     assert (table.rows[1]["articles"], table.rows[1]["majority"]) == (6, 0.5)
 

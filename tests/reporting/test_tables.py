@@ -1,4 +1,4 @@
-"""Tables as files: what programs read back, and what Markdown and LaTeX must not take for markup."""
+"""Files of tables: programs read every value back, and text is no markup in Markdown and LaTeX."""
 
 import csv
 import re
@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from safe_exp.reporting.latex import LINE, escape_latex, to_latex
+from safe_exp.reporting.latex import LINE_CHARACTERS, escape_latex, to_latex
 from safe_exp.reporting.statistics import Summary
 from safe_exp.reporting.table_files import escape_markdown, to_markdown, write_table
 from safe_exp.reporting.tables import Column, Table
@@ -20,7 +20,7 @@ TABLE = Table(
 )  # fmt: skip
 
 
-def test_a_csv_file_gives_back_every_value_in_full(tmp_path):
+def test_a_csv_file_holds_every_value_in_full_precision(tmp_path):
     write_table(TABLE, tmp_path)
     with open(tmp_path / "made.csv", newline="", encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
@@ -57,7 +57,7 @@ def test_latex_by_hand():
     assert lines.index(r"\toprule") < lines.index(r"\midrule") < lines.index(r"\bottomrule")
 
 
-def test_a_table_too_wide_or_too_tall_for_a_page_comes_in_parts_that_lose_nothing():
+def test_a_table_too_wide_or_too_tall_for_a_page_is_split_without_loss():
     columns = [Column("name", "Name"), *(Column(f"c{n}", f"figure number {n}") for n in range(9))]
     rows = [
         {"name": f"row {n}"} | {f"c{m}": Summary(3, n + m / 10, 0.1, 0.2, 0.3) for m in range(9)} for n in range(60)
@@ -69,7 +69,7 @@ def test_a_table_too_wide_or_too_tall_for_a_page_comes_in_parts_that_lose_nothin
     for part in parts:
         lines = [line for line in part.splitlines() if line.startswith("row ")]
         assert len(lines) <= 50
-        assert max(map(len, lines)) <= LINE + 40  # $\pm$ and & are shorter when printed
+        assert max(map(len, lines)) <= LINE_CHARACTERS + 40  # $\pm$ and & are shorter when printed
     for row, column in product(range(60), range(9)):
         assert re.search(rf"^row {row} & (?:.+ & )?{row + column / 10:.3f} ", text, re.MULTILINE)
 

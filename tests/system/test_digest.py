@@ -1,4 +1,4 @@
-"""Digests that name prepared data, caches and fingerprints: those of earlier versions, as literal values."""
+"""Digests that name prepared data, caches and fingerprints equal those of earlier versions, given as literals."""
 
 import hashlib
 from pathlib import Path
@@ -13,7 +13,7 @@ from safe_exp.data.prepared.parts import article_digest
 from safe_exp.system.digest import json_digest
 
 
-def test_a_digest_is_that_of_sorted_ascii_json():
+def test_a_digest_is_the_sha256_of_sorted_ascii_json():
     assert json_digest({"b": [1, None], "a": "ü"}) == hashlib.sha256(b'{"a":"\\u00fc","b":[1,null]}').hexdigest()
     assert json_digest({"a": [1, 2]}, compact=False) == hashlib.sha256(b'{"a": [1, 2]}').hexdigest()
 
@@ -45,5 +45,5 @@ CAPTIONER = SimpleNamespace(settings={"name": "visual_words", "words": 64, "scal
     ],
     ids=["key of prepared data", "article", "prepared data", "data of a run", "folder of descriptions"],
 )
-def test_digests_are_those_of_earlier_versions(digest, of_earlier_versions):
+def test_digests_equal_those_of_earlier_versions(digest, of_earlier_versions):
     assert digest() == of_earlier_versions

@@ -1,4 +1,4 @@
-"""Workers whose parent is killed outright."""
+"""Workers end when their parent is killed outright."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ if __name__ == "__main__":
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("method", ["spawn", "fork"])
-def test_workers_end_with_a_parent_that_was_killed_though_each_is_at_work(tmp_path, method):
+def test_busy_workers_end_when_their_parent_is_killed(tmp_path, method):
     script = tmp_path / "parent.py"
     script.write_text(PARENT, encoding="utf-8")
     with subprocess.Popen([sys.executable, str(script), method], stdout=subprocess.PIPE, text=True) as parent:

@@ -22,7 +22,7 @@ class Colour:
 
 @pytest.fixture
 def registry(tmp_path, monkeypatch):
-    """Of a package with two modules, each of which registers one entry."""
+    """A registry of a package with two modules, each of which registers one entry."""
     package = tmp_path / "palette_of_a_test"
     package.mkdir()
     (package / "__init__.py").write_text(
@@ -36,17 +36,17 @@ def registry(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-def test_names_are_told_without_importing_the_entries(registry: Registry):
+def test_names_are_listed_without_importing_the_entries(registry: Registry):
     assert registry.names() == ["blue", "red"]
     assert not {name for name in sys.modules if name.startswith("palette_of_a_test.")}
 
 
-def test_an_entry_is_imported_when_it_is_asked_for_and_no_other_is(registry: Registry):
+def test_only_the_entry_that_is_asked_for_is_imported(registry: Registry):
     assert registry["red"].name == "red"
     assert "palette_of_a_test.blue" not in sys.modules
 
 
-def test_all_entries_come_by_name(registry: Registry):
+def test_iteration_yields_all_entries_in_the_order_of_their_names(registry: Registry):
     assert [entry.name for entry in registry] == ["blue", "red"]
 
 
@@ -64,7 +64,7 @@ def test_a_module_whose_entry_has_another_name_is_refused(registry: Registry, tm
         registry["green"]
 
 
-def test_an_unknown_name_is_refused_with_the_names_that_there_are(registry: Registry):
+def test_an_unknown_name_is_refused_and_the_message_lists_the_names(registry: Registry):
     with pytest.raises(UserError, match=r"paint=pink: expected one of blue, red\."):
         registry["pink"]
     with pytest.raises(UserError, match=r"paint=pink: expected one of blue, red\."):

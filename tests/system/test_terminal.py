@@ -1,4 +1,4 @@
-"""What is shown of long work, on a terminal and in a log file."""
+"""Progress of long work, on a terminal and in a log file."""
 
 import io
 import logging
@@ -30,7 +30,7 @@ def lines(caplog):
 
 @pytest.fixture
 def screen(monkeypatch):
-    """Standard error as a terminal; its text, without the codes that move the cursor."""
+    """Make standard error a terminal; return a function that gives its text, without the codes that move the cursor."""
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
     monkeypatch.setattr(Display, "console", console)
     return lambda: re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue())
@@ -46,7 +46,7 @@ def test_a_long_count_logs_a_line_every_few_seconds(clock, lines):
     assert len(lines()) == 4
 
 
-def test_a_count_without_a_total_says_how_much_is_done(clock, lines):
+def test_a_count_without_a_total_shows_the_amount_done(clock, lines):
     with counting(log, "Looking through the articles", None) as advance:
         for _ in range(2):
             clock.now += 6
@@ -54,7 +54,7 @@ def test_a_count_without_a_total_says_how_much_is_done(clock, lines):
     assert lines() == [f"Looking through the articles: {n}, {s} s" for n, s in (("1,500", 6), ("3,000", 12))]
 
 
-def test_nothing_is_shown_of_what_is_over_at_once(clock, lines, screen):
+def test_short_work_shows_nothing(clock, lines, screen):
     with counting(log, "Joining parts", 2) as advance:
         for _ in range(2):
             clock.now += 0.4
@@ -72,7 +72,7 @@ def test_a_terminal_shows_a_bar_which_vanishes_and_no_lines(clock, lines, screen
     assert lines() == []
 
 
-def test_items_are_tracked_after_a_line_that_says_how_many_there_are(clock, lines):
+def test_tracking_logs_the_number_of_items_first(clock, lines):
     assert list(tracked(log, iter("abc"), "Reading jobs")) == ["a", "b", "c"]
     assert lines() == ["Reading jobs: 3"]
 
@@ -94,7 +94,7 @@ def test_an_error_ends_the_bar(clock, screen):
         assert not thread.is_alive()
 
 
-def test_a_line_is_said_above_the_bar_or_logged(lines, screen):
+def test_say_prints_above_the_bar_or_logs(lines, screen):
     display = Display(log)
     display.say("#1 seed=0: finished")
     display.start("3 runs at once", 10)

@@ -1,10 +1,12 @@
-"""The typed shape of conf/: what each key may be, in which unit, and which combinations make sense.
+"""Types of conf/: the type, unit and range of each key, and the combinations that are refused.
 
-YAML in conf/ holds the values, this package holds the types; those of one captioner or one kind of data set stand
-beside its code, in data/captioners/ and data/reading/readers/. Hydra refuses unknown names and wrong types while it
-composes (in a sweep: for every job, before the first one starts); the `__post_init__` checks refuse wrong values when
-`typed_config` turns the composed config into these classes, before anything is read or built. Checks that depend on the
-variant of the model are in `safe_exp.training.checks`, the first thing that a training does.
+The YAML files in conf/ hold the values, this package holds the types. The types of a captioner or of a kind of data set
+are beside its code, in data/captioners/ and data/reading/readers/. Hydra refuses unknown names and wrong types while it
+composes; in a sweep it does so for every job before the first one starts. `typed_config` turns the composed config into
+these classes, whose `__post_init__` refuses wrong values before anything is read or built. Checks that depend on the
+variant of the model are in `safe_exp.training.checks`, which a training calls first.
+
+The comment behind each field is shown on the documentation's page of keys (docs/generate_keys.py).
 """
 
 from safe_exp.config.baseline import BaselineConfig, MethodConfig, TfidfConfig

@@ -1,4 +1,4 @@
-"""conf/baseline, conf/baseline.yaml: what a model must beat, and on which articles."""
+"""Types of conf/baseline/ and conf/baseline.yaml: classifiers that a model must beat, and the articles for it."""
 
 from dataclasses import dataclass
 
@@ -12,18 +12,20 @@ from safe_exp.system.errors import UserError
 
 @dataclass
 class MethodConfig:
-    name: str = MISSING  # majority | tfidf
+    """A baseline classifier."""
+
+    name: str = MISSING  # the classifier: majority or tfidf
 
 
 @dataclass
 class TfidfConfig(MethodConfig):
-    """Logistic regression on TF-IDF of title and body, by scikit-learn, fitted on the training articles alone."""
+    """Logistic regression on the TF-IDF of title and body, by scikit-learn, fitted on the training articles alone."""
 
-    ngram_range: list[int] = MISSING  # shortest and longest run of words that counts as a feature
-    min_df: int = MISSING  # a feature stands in at least so many training articles
-    sublinear_tf: bool = MISSING  # 1 + ln(count) instead of the count
-    C: float = MISSING  # inverse strength of the L2 penalty
-    class_weight: str | None = MISSING  # balanced: both classes weigh the same in training; null: each article does
+    ngram_range: list[int] = MISSING  # numbers of words in the shortest and the longest n-gram that is a feature, >= 1
+    min_df: int = MISSING  # fewest training articles that a feature must occur in, >= 1
+    sublinear_tf: bool = MISSING  # true: 1 + ln(count) in place of the count of a word
+    C: float = MISSING  # inverse strength of the L2 penalty, > 0
+    class_weight: str | None = MISSING  # balanced: both classes have equal weight in training; null: all articles have
 
     def __post_init__(self) -> None:
         shortest, longest = self.ngram_range if len(self.ngram_range) == 2 else (0, 0)
@@ -40,6 +42,8 @@ class TfidfConfig(MethodConfig):
 
 @dataclass
 class BaselineConfig:
+    """Keys of `python -m safe_exp.baseline`."""
+
     baseline: MethodConfig = MISSING
     data: DataConfig = MISSING
-    captioner: CaptionerConfig = MISSING  # an article without the sentence that train needs is left out here as well
+    captioner: CaptionerConfig = MISSING  # an article that has no sentence for train is left out here too

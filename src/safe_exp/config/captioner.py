@@ -1,4 +1,4 @@
-"""conf/captioner: what all captioners have in common. The config of each stands beside it, in data/captioners/."""
+"""Type of conf/captioner/: keys that all captioners share. Each captioner's own are beside it, in data/captioners/."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +9,10 @@ from omegaconf import MISSING
 
 @dataclass
 class CaptionerConfig:
-    name: str = MISSING  # which captioner
+    """The source of the sentence that describes an image."""
 
-    # What other code asks of a captioner; no keys. A captioner whose answer is another one overrides it.
-    caption_file: ClassVar[str | None] = None  # holds the sentence, beside each article; None: it looks at the image
-    grids: ClassVar[Sequence[int]] = ()  # g for each level of g x g patches, one word each; (): words name no patches
+    name: str = MISSING  # name of the captioner
+
+    # Facts about the captioner for other code, not keys. A captioner for which another value holds overrides it.
+    caption_file: ClassVar[str | None] = None  # file beside each article with its sentence; None: it reads the image
+    grids: ClassVar[Sequence[int]] = ()  # g of each level of g x g patches, one word a patch; (): words name no patches

@@ -1,4 +1,4 @@
-"""The config of each command, and how it becomes typed."""
+"""Types of the config of each command, and the conversion of a composed config to them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -16,30 +16,31 @@ from safe_exp.config.trainer import CallbacksConfig, LoggerConfig, TrainerConfig
 from safe_exp.system.errors import UserError
 from safe_exp.system.versions import PACKAGE
 
-# In a wheel conf/ lies inside the package; in a checkout it stands at the top, where a researcher looks for it.
+# A wheel has conf/ inside the package; a checkout has it at the top, where a researcher looks for it.
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
 
-
-MOST_CASES = 25  # each with a thumbnail inside the page
+MOST_CASES = 25  # articles of each kind in a report; each has a thumbnail inside the page
 
 
 @dataclass
 class TrainConfig:
+    """Keys of `python -m safe_exp.train`."""
+
     model: ModelConfig = MISSING
     data: DataConfig = MISSING
     captioner: CaptionerConfig = MISSING
     vectors: VectorsConfig = MISSING
     optimizer: OptimizerConfig = MISSING
-    scheduler: Any = None  # {_target_: …} of a torch.optim.lr_scheduler, stepped once an epoch; null: γ stays
+    scheduler: Any = None  # a torch.optim.lr_scheduler as {_target_: …}, stepped once an epoch; null: constant γ
     trainer: TrainerConfig = MISSING
     callbacks: CallbacksConfig = MISSING
     logger: LoggerConfig = MISSING
-    seed: int = MISSING  # initial weights and the order of the articles
-    resume: str | None = None  # a run folder whose stopped run goes on to the same weights, bit for bit
-    resume_sweep: str | None = None  # a sweep's folder whose unfinished jobs are to be run; see sweep/command_line.py
-    threads: int | None = None  # of a processor; null: one where a step is too small for more (training/threads.py)
-    threshold: Any = THRESHOLD  # a score above it is the verdict "fake"; best: the one of best macro F1 on validation
-    compile: bool = False  # true: torch.compile the closed-form step, as one CUDA graph on a GPU
+    seed: int = MISSING  # seed of the initial weights and of the order of the articles, >= 0
+    resume: str | None = None  # folder of a stopped run, which is continued to the same weights, bit for bit
+    resume_sweep: str | None = None  # folder of a sweep, whose unfinished jobs are run (with -m)
+    threads: int | None = None  # CPU threads of PyTorch, >= 1; null: one if a step is too small to gain from more
+    threshold: Any = THRESHOLD  # scores above it are called fake; 0 to 1, or best: highest macro F1 on validation
+    compile: bool = False  # true: compile the closed-form step with torch.compile; on a GPU, as one CUDA graph
 
     def __post_init__(self) -> None:
         require_at_least("seed", self.seed, 0)
@@ -57,10 +58,12 @@ class TrainConfig:
 
 @dataclass
 class EvaluateConfig:
-    run: str = MISSING  # the run folder, or a file made by export, whose model scores the articles
+    """Keys of `python -m safe_exp.evaluate`."""
+
+    run: str = MISSING  # folder of a finished run, or a file made by export
     data: DataConfig = MISSING
-    checkpoint: str = "best"  # best or last
-    threshold: Any = THRESHOLD  # a score above it is the verdict "fake"; best: the run's own, from its validation split
+    checkpoint: str = "best"  # checkpoint to score with: best (on validation) or last
+    threshold: Any = THRESHOLD  # scores above it are called fake; 0 to 1, or best: the run's, from its validation split
 
     def __post_init__(self) -> None:
         require_threshold(self.threshold)
@@ -70,9 +73,11 @@ class EvaluateConfig:
 
 @dataclass
 class ExportConfig:
-    run: str = MISSING  # a run folder of train
-    to: str = MISSING  # the file to write, such as model.safetensors
-    checkpoint: str = MISSING  # best or last
+    """Keys of `python -m safe_exp.export`."""
+
+    run: str = MISSING  # folder of a finished run
+    to: str = MISSING  # file to write, such as model.safetensors
+    checkpoint: str = MISSING  # checkpoint to export: best (on validation) or last
 
     def __post_init__(self) -> None:
         if self.checkpoint not in ("best", "last"):
@@ -81,16 +86,20 @@ class ExportConfig:
 
 @dataclass
 class PrepareConfig:
+    """Keys of `python -m safe_exp.prepare`."""
+
     data: DataConfig = MISSING
     captioner: CaptionerConfig = MISSING
 
 
 @dataclass
 class ReportConfig:
-    folder: str | None = MISSING  # of a multirun of train; sweep=DIR on the command line
-    score: str = MISSING  # test figure that figures, bars and tests of significance are about, as in metrics.json
-    cases: int = MISSING  # articles of each kind in the case study (fake and real, most and least similar); 0: none
-    wandb: bool = MISSING  # also a W&B run of its own, in the sweep's group; offline without an account
+    """Keys of `python -m safe_exp.report`."""
+
+    folder: str | None = MISSING  # folder of a sweep of train; on the command line sweep=DIR
+    score: str = MISSING  # test score that is drawn and tested for significance, by its name in metrics.json
+    cases: int = MISSING  # articles of each of four kinds (fake or real, most or least similar), 0 to 25; 0: none
+    wandb: bool = MISSING  # true: also log a W&B run, in the sweep's group; offline without an account
 
     def __post_init__(self) -> None:
         if self.folder is None:
@@ -101,10 +110,10 @@ class ReportConfig:
 
 
 def typed_config(composed: DictConfig) -> Any:
-    """The composed config as the dataclasses above, with every value checked.
+    """Convert a composed config to its dataclass, such as TrainConfig, and check every value.
 
     Raises:
-        UserError: a value is missing, out of range, or contradicts another; the message names the key.
+        UserError: a key is missing or unknown, or a value is out of range or contradicts another; the message names it.
     """
     missing = sorted(OmegaConf.missing_keys(composed))
     if missing:
@@ -116,9 +125,9 @@ def typed_config(composed: DictConfig) -> Any:
 
 
 def _unknown_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
-    """Keys that the shapes above do not have: Hydra lets +key=value add any."""
+    """Yield keys that the dataclasses do not have; Hydra lets +key=value add any."""
     known = {field.name for field in fields(OmegaConf.get_type(config))}
-    for key in config:
+    for key in map(str, config):
         if key not in known:
             yield f"{prefix}{key}"
         elif is_dataclass(OmegaConf.get_type(config, key)):
@@ -126,7 +135,7 @@ def _unknown_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
 
 
 def plain_config(config: Any) -> dict[str, Any]:
-    """A typed config as nested dicts of plain values (enums as their names), fit for JSON, checkpoints and W&B."""
+    """Convert a typed config to nested dicts of plain values, enums by name, for JSON, checkpoints and W&B."""
     return {field.name: _plain(getattr(config, field.name)) for field in fields(config)}
 
 

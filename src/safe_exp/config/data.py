@@ -1,4 +1,4 @@
-"""conf/data, conf/vectors: which articles, how they are split, and how they become numbers."""
+"""Types of conf/data/ and conf/vectors/: the articles, their splits, and their conversion to numbers."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -11,9 +11,11 @@ from safe_exp.system.errors import UserError
 
 
 class SplitMethod(str, Enum):
-    random = "random"  # stratified by label
-    source = "source"  # whole publishers on one side
-    date = "date"  # train on the past, validate on the next, test on the newest
+    """The rule that divides the articles."""
+
+    random = "random"  # at random, stratified by class
+    source = "source"  # by publisher: all articles of a publisher are in the same split
+    date = "date"  # by date: the oldest articles train, the next validate, the newest test
 
 
 MODALITIES = ("text", "visual")
@@ -21,8 +23,10 @@ MODALITIES = ("text", "visual")
 
 @dataclass
 class LabelsConfig:
-    fake: list[str] = MISSING  # words that name the class, as folder names or table cells, in any case
-    real: list[str] = MISSING  # words that name the class, as folder names or table cells, in any case
+    """The words that name the two classes in the input."""
+
+    fake: list[str] = MISSING  # words for the class fake, as folder names or table cells; upper or lower case
+    real: list[str] = MISSING  # words for the class real, as folder names or table cells; upper or lower case
 
     def __post_init__(self) -> None:
         words = [word.strip().casefold() for word in (*self.fake, *self.real)]
@@ -35,29 +39,29 @@ class LabelsConfig:
 
 @dataclass
 class DataConfig:
-    """What every kind of data set has in common."""
+    """Keys that all kinds of data sets share."""
 
-    name: str = MISSING  # which reader
-    root: str = MISSING  # the articles: a folder, or a table; relative to where the command is started
-    prepared: str = MISSING  # folder of prepared data sets, made on first use: one for each input and its settings
+    name: str = MISSING  # name of the kind of data set
+    root: str = MISSING  # folder or table of the articles; relative to the folder where the command is started
+    prepared: str = MISSING  # folder for prepared data sets, one for each input with its settings; made on first use
     labels: LabelsConfig = MISSING
-    require: list[str] | None = MISSING  # what an article must have, as in [text,visual]; null: what the model reads
-    download_images: bool = MISSING  # fetch images stored as addresses (top_img), once; captioners that read images
+    require: list[str] | None = MISSING  # parts an article must have: text, visual or both; null: the model's input
+    download_images: bool = MISSING  # true: fetch images given as addresses (top_img), for captioners that read images
     download: DownloadConfig = MISSING
-    workers: int | None = MISSING  # processes that prepare; null: one for each core
-    shards: int | None = MISSING  # prepare in so many shares, on as many machines; null: all at once
-    shard: int | None = MISSING  # which share this job prepares, from 0; null: join the shares
-    strict: bool = MISSING  # stop at the first unusable article instead of counting it and leaving it out
-    split: SplitMethod = MISSING
-    val_fraction: float = MISSING  # of all articles; the nearest 1/n of what the test split leaves
-    test_fraction: float = MISSING  # of all articles; the nearest 1/n
-    folds: int | None = MISSING  # k of cross-validation: data.folds=5 data.fold=0; null: one split by test_fraction
-    fold: int = MISSING  # which of the k folds is the test split, from 0
-    seed: int = MISSING  # draws the split; apart from `seed`, so that seeds are compared on the same test articles
-    batch_size: int = MISSING  # articles in a mini-batch, over all processes together
-    max_text_tokens: int = MISSING  # title and body; longer articles are cut
-    max_visual_tokens: int = MISSING  # the sentence that describes the image; longer ones are cut
-    min_frequency: int = MISSING  # words rarer than this in the training split share one vector
+    workers: int | None = MISSING  # processes that prepare articles, >= 1; null: one for each core
+    shards: int | None = MISSING  # number of shares to prepare apart, such as one a machine; null: no shares
+    shard: int | None = MISSING  # number of the share that this job prepares, from 0; null: join the shares
+    strict: bool = MISSING  # true: stop at the first unusable article; false: count it and leave it out
+    split: SplitMethod = MISSING  # division into training, validation and test articles
+    val_fraction: float = MISSING  # validation's share of all articles, up to 0.5; the nearest 1/n of what test leaves
+    test_fraction: float = MISSING  # test's share of all articles, up to 0.5; the nearest 1/n
+    folds: int | None = MISSING  # number of folds of a cross-validation, >= 2; null: one split by test_fraction
+    fold: int = MISSING  # number of the fold that is the test split, from 0
+    seed: int = MISSING  # seed of the split; apart from `seed`, so that runs of several seeds share their test articles
+    batch_size: int = MISSING  # articles in a mini-batch, over all processes together, >= 1
+    max_text_tokens: int = MISSING  # words and punctuation marks kept of title and body together, >= 1
+    max_visual_tokens: int = MISSING  # words and punctuation marks kept of the sentence about the image, >= 1
+    min_frequency: int = MISSING  # fewest occurrences in the training split that give a word a vector of its own, >= 1
 
     def __post_init__(self) -> None:
         self._check_preparation()
@@ -103,9 +107,11 @@ class DataConfig:
 
 @dataclass
 class VectorsConfig:
-    path: str | None = MISSING  # GloVe or word2vec as text, such as glove.840B.300d.txt; null: seeded random vectors
-    dim: int = MISSING  # E, length of the random vectors; a file brings its own
-    seed: int = MISSING  # of the vectors for words that have none
+    """The word vectors."""
+
+    path: str | None = MISSING  # text file of GloVe or word2vec, such as glove.840B.300d.txt; null: random vectors
+    dim: int = MISSING  # E, length of the random vectors, >= 1; with a file its own length is used
+    seed: int = MISSING  # seed of the random vectors: of all words, or of those that the file lacks
 
     def __post_init__(self) -> None:
         require_at_least("vectors.dim", self.dim, 1)

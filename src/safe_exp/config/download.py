@@ -1,4 +1,4 @@
-"""conf: data.download, how images are fetched from the addresses that a crawl has stored."""
+"""Type of data.download: limits on fetching images from the addresses that a crawl stored."""
 
 from dataclasses import dataclass
 
@@ -9,15 +9,17 @@ from safe_exp.system.errors import UserError
 
 @dataclass
 class DownloadConfig:
-    concurrency: int = MISSING  # images asked for at once; up to so many times max_bytes lie in memory
-    per_host: int = MISSING  # of those, from one host
-    timeout_seconds: float = MISSING  # for one attempt from the first redirect to the last byte
-    max_bytes: int = MISSING  # a larger image is given up
-    retries: int = MISSING  # further attempts after 429, 5xx, a broken connection or a time-out
-    allow_private: bool = MISSING  # also ask addresses inside this network (127.0.0.1, 10.0.0.1, …): a mirror, say
+    """Limits on fetching images."""
+
+    concurrency: int = MISSING  # images fetched at a time, 1 to 512; memory: up to max_bytes for each
+    per_host: int = MISSING  # images fetched at a time from one host, 1 to 512
+    timeout_seconds: float = MISSING  # limit of one attempt with its redirects, to the last byte; 0.01 to 3600
+    max_bytes: int = MISSING  # size of the largest image that is kept, 1,000 to 1,000,000,000
+    retries: int = MISSING  # further attempts after status 429 or 5xx, a broken connection or a timeout, 0 to 10
+    allow_private: bool = MISSING  # true: also fetch from this network (127.0.0.1, 10.0.0.1, …), as from a mirror
 
     def __post_init__(self) -> None:
-        self._require("concurrency", 1, 512)  # file descriptors: many systems allow a process 1,024
+        self._require("concurrency", 1, 512)  # each needs a file descriptor, and many systems allow a process 1,024
         self._require("per_host", 1, 512)
         self._require("timeout_seconds", 0.01, 3600)
         self._require("max_bytes", 1_000, 1_000_000_000)

@@ -1,15 +1,15 @@
-"""What the figures of metrics.json are called: in the logs, in tables, on axes; and where scores are cut.
+"""Names of the figures in metrics.json, as logged and as displayed; and the threshold of a verdict.
 
-No heavy imports, so anyone may ask.
+Nothing heavy is imported here, since every command reads these names.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-THRESHOLD = 0.5  # a score above it is the verdict "fake", unless the user asks for the best on validation
-BEST = "best"
+THRESHOLD = 0.5  # a score above it is the verdict "fake", unless the key `threshold` says otherwise
+BEST = "best"  # value of `threshold`: the one with the highest macro F1 on the validation articles
 
-LABELS = {
+DISPLAY_NAMES = {
     "accuracy": "accuracy",
     "precision": "precision of fake",
     "recall": "recall of fake",
@@ -24,34 +24,44 @@ LABELS = {
     "loss_similarity": "loss L_s",
 }
 LOWER_IS_BETTER = ("brier", "ece", "loss", "loss_prediction", "loss_similarity")
-OF_SIMILARITY = "similarity_"  # begins the name of a figure of the scorer 1 - M_s
-OF_COMBINED = "combined_"  # of the scorer that joins M_p and M_s
-OF_CALIBRATED = "calibrated_"  # of the verdict's probability at the temperature that validation found
-IN_WORDS = {OF_SIMILARITY: " of 1 - M_s", OF_COMBINED: " of M_p and M_s", OF_CALIBRATED: ", calibrated"}
+# First part of the logged name of a figure → last part of its display name. Figures of the verdict have neither.
+SIMILARITY_PREFIX = "similarity_"  # the scorer 1 - M_s
+COMBINED_PREFIX = "combined_"  # the scorer that joins M_p and M_s
+CALIBRATED_PREFIX = "calibrated_"  # the verdict's probability at the temperature fitted on validation
+SCORER_SUFFIXES = {
+    SIMILARITY_PREFIX: " of 1 - M_s",
+    COMBINED_PREFIX: " of M_p and M_s",
+    CALIBRATED_PREFIX: ", calibrated",
+}
 
 
 def log_names(figures: Mapping[str, Any]) -> dict[str, float]:
-    """The figures of a split under the names they are logged by: f1 is the verdict's, similarity_f1 that of M_s."""
+    """Flatten the figures of a split to their logged names: f1 is the verdict's, similarity_f1 that of 1 - M_s.
+
+    Args:
+        figures: a split's entry in metrics.json.
+    """
     named = {name: value for name, value in figures.items() if isinstance(value, float)} | figures["prediction"]
-    for prefix in IN_WORDS:
+    for prefix in SCORER_SUFFIXES:
         scorer = figures.get(prefix.removesuffix("_"), {})
         named |= {f"{prefix}{name}": value for name, value in scorer.items()}
     return named
 
 
-def label_of(name: str) -> str:
-    """`name`, as logged, in words: similarity_auroc is the AUROC of 1 - M_s."""
-    figure, of_scorer = _parts(name)
-    return LABELS.get(figure, figure) + of_scorer
+def describe_score(name: str) -> str:
+    """Return the display name of a logged figure: "AUROC of 1 - M_s" for similarity_auroc."""
+    figure, suffix = _split_name(name)
+    return DISPLAY_NAMES.get(figure, figure) + suffix
 
 
 def lower_is_better(name: str) -> bool:
-    return _parts(name)[0] in LOWER_IS_BETTER
+    """Return True if a smaller value of a logged figure is the better one."""
+    return _split_name(name)[0] in LOWER_IS_BETTER
 
 
-def _parts(name: str) -> tuple[str, str]:
-    """The figure, and in words the scorer that it is of; nothing for the verdict's own."""
-    for prefix, of_scorer in IN_WORDS.items():
-        if name.startswith(prefix) and name not in LABELS:
-            return name.removeprefix(prefix), of_scorer
+def _split_name(name: str) -> tuple[str, str]:
+    """Split a logged name into the figure and the suffix of its scorer, empty for the verdict."""
+    for prefix, suffix in SCORER_SUFFIXES.items():
+        if name.startswith(prefix) and name not in DISPLAY_NAMES:
+            return name.removeprefix(prefix), suffix
     return name, ""

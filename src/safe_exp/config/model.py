@@ -1,6 +1,6 @@
-"""conf/model, conf/optimizer: SAFE, its variants, its losses and its update.
+"""Types of conf/model/ and conf/optimizer/: SAFE, its variants, its losses and its update.
 
-Settings that contradict the variant are refused by `safe_exp.network.variants.Variant.check`.
+`safe_exp.network.variants.Variant.check` refuses settings that contradict the variant.
 """
 
 from dataclasses import dataclass, field
@@ -14,19 +14,25 @@ from safe_exp.system.errors import UserError
 
 
 class SimilarityLoss(str, Enum):
+    """The form of L_s."""
+
     real_only = "real_only"  # -(1-y) ln s, whose gradient is the printed Eq. (15)
     both_classes = "both_classes"  # -(1-y) ln s - y ln(1-s), as in the paper's prose and the authors' code
 
 
 class Update(str, Enum):
-    closed_form = "closed_form"  # Eqs. (12)-(18), vectorised over the mini-batch
-    algorithm1 = "algorithm1"  # the paper's loop, article by article
-    autograd = "autograd"  # the independent twin: PyTorch derives the gradients
+    """The computation of the gradients."""
+
+    closed_form = "closed_form"  # the gradients of Eqs. (12)-(18), for all articles of a mini-batch at once
+    algorithm1 = "algorithm1"  # the loop of Algorithm 1, one article at a time
+    autograd = "autograd"  # gradients by PyTorch's autograd, an independent check of the other two
 
 
 class Order(str, Enum):
-    simultaneous = "simultaneous"  # every right-hand side at the parameters before the article
-    sequential = "sequential"  # assignments take effect in the printed order
+    """The order of the assignments in Algorithm 1."""
+
+    simultaneous = "simultaneous"  # all gradients are taken at the parameters from before the article
+    sequential = "sequential"  # each assignment takes effect at once, in the printed order
 
 
 class LossSettings(TypedDict):
@@ -39,29 +45,31 @@ class LossSettings(TypedDict):
 
 @dataclass
 class ModelConfig:
-    variant: str = MISSING  # its module in safe_exp/network/variants
+    """A variant of SAFE, its loss and its update."""
+
+    variant: str = MISSING  # name of the variant, a module in safe_exp/network/variants
     alpha: float = MISSING  # α, weight of the prediction loss L_p, >= 0
     beta: float = MISSING  # β, weight of the similarity loss L_s, >= 0
-    gamma: float = MISSING  # γ, learning rate, > 0; each optimizer sets a default that suits it
-    filter_sizes: list[int] = MISSING  # H, window widths in words; sweep: 'model.filter_sizes=[3,4],[3,4,5]'
-    num_filters: int = MISSING  # K, filters for each width
-    feature_dim: int = MISSING  # D, length of the feature vectors t and v
-    similarity_loss: SimilarityLoss = MISSING
-    update: Update = MISSING
-    order: Order = MISSING  # for update=algorithm1
-    word_dim: int | None = None  # model=released: numbers that each word vector is mapped to
-    headline_words: int | None = None  # model=released: words read of the title
-    body_words: int | None = None  # model=released: words read of the body
-    extra: dict[str, Any] = field(default_factory=dict)  # further settings of a variant, by name; its file says which
+    gamma: float = MISSING  # γ, learning rate, > 0; each optimizer sets its own default
+    filter_sizes: list[int] = MISSING  # H, window widths in words, >= 1; to sweep: 'model.filter_sizes=[3,4],[3,4,5]'
+    num_filters: int = MISSING  # K, number of filters of each width, >= 1
+    feature_dim: int = MISSING  # D, length of the feature vectors t and v, >= 1
+    similarity_loss: SimilarityLoss = MISSING  # L_s of one article, s its similarity and y its label
+    update: Update = MISSING  # computation of the gradients
+    order: Order = MISSING  # order of the assignments of update=algorithm1
+    word_dim: int | None = None  # for model=released: length that each word vector is mapped to, >= 1
+    headline_words: int | None = None  # for model=released: words that are read of the title, >= 1
+    body_words: int | None = None  # for model=released: words that are read of the body, >= 1
+    extra: dict[str, Any] = field(default_factory=dict)  # further settings of a variant by name, as its file lists them
 
     @property
     def loss_settings(self) -> LossSettings:
-        """The arguments of `safe_loss` that the config decides."""
+        """Keyword arguments for `safe_loss`."""
         return {"alpha": self.alpha, "beta": self.beta, "similarity_loss": self.similarity_loss.value}
 
     @property
     def network_sizes(self) -> dict[str, Any]:
-        """The sizes that every network has: filter_sizes, num_filters and feature_dim."""
+        """Sizes that every network has: filter_sizes, num_filters and feature_dim."""
         return {
             "filter_sizes": list(self.filter_sizes),
             "num_filters": self.num_filters,
@@ -91,8 +99,10 @@ class ModelConfig:
 
 @dataclass
 class OptimizerConfig:
-    _target_: str = MISSING  # a torch.optim class
-    lr: float = MISSING  # γ; refers to model.gamma
+    """Arguments that all optimizers share."""
+
+    _target_: str = MISSING  # class of the optimizer, of torch.optim
+    lr: float = MISSING  # γ, learning rate, > 0; set it by model.gamma
     weight_decay: float = MISSING  # L2 penalty, >= 0
 
     def __post_init__(self) -> None:
@@ -101,11 +111,15 @@ class OptimizerConfig:
 
 @dataclass
 class SgdConfig(OptimizerConfig):
-    momentum: float = MISSING  # 0 is the paper's update
-    fused: bool = MISSING  # one kernel for all parameters; false: PyTorch's loop over them
+    """Arguments of torch.optim.SGD."""
+
+    momentum: float = MISSING  # momentum; 0 is the paper's update
+    fused: bool = MISSING  # true: update all parameters in one kernel; false: one after the other
 
 
 @dataclass
 class AdamConfig(OptimizerConfig):
-    betas: list[float] = MISSING  # decay of the two running means
-    fused: bool = MISSING  # as above
+    """Arguments of torch.optim.Adam."""
+
+    betas: list[float] = MISSING  # decay rates of the running means of the gradient and of its square, 0 to 1
+    fused: bool = MISSING  # true: update all parameters in one kernel; false: one after the other

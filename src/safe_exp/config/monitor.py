@@ -1,26 +1,30 @@
-"""Which validation figures can pick a checkpoint, and which side of each is better."""
+"""Validation figures that can pick a checkpoint, and the better side of each."""
 
-from safe_exp.config.figure_names import LABELS, OF_SIMILARITY, lower_is_better
+from safe_exp.config.figure_names import DISPLAY_NAMES, SIMILARITY_PREFIX, lower_is_better
 from safe_exp.system.errors import UserError
 
 
 def legal_monitors(compares: bool) -> dict[str, str]:
-    """Every figure that a validation logs, by its logged name: min or max, whichever is better.
+    """Map the logged name of each validation figure to min or max, the better side.
 
     Args:
-        compares: the variant computes a similarity of text and image.
+        compares: True if the variant computes a similarity of text and image.
     """
-    names = list(LABELS)
+    names = list(DISPLAY_NAMES)
     if compares:
-        names += [f"{OF_SIMILARITY}{name}" for name in LABELS if not name.startswith("loss")]
+        names += [f"{SIMILARITY_PREFIX}{name}" for name in DISPLAY_NAMES if not name.startswith("loss")]
     modes = {name: "min" if lower_is_better(name) else "max" for name in names}
-    if compares:  # means of M_s: real articles' text and image are to agree, fake ones' are not
+    if compares:  # means of M_s: text and image shall agree in real articles and differ in fake ones
         modes |= {"similarity_real": "max", "similarity_fake": "min"}
     return {f"val/{name}": mode for name, mode in modes.items()}
 
 
 def check_monitor(monitor: str, mode: str, variant: str, compares: bool) -> None:
-    """Raise a UserError unless `monitor` is logged and `mode` is the side of it that is better."""
+    """Refuse a monitor that the variant does not log, and a mode that would pick the worst checkpoint.
+
+    Raises:
+        UserError: the message lists the figures that are logged, or names the right mode.
+    """
     legal = legal_monitors(compares)
     if monitor not in legal:
         raise UserError(

@@ -1,4 +1,4 @@
-"""conf/predict.yaml: a stored run is asked about articles."""
+"""Type of conf/predict.yaml: a stored run and the articles that it shall answer."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,28 +9,30 @@ from safe_exp.config.checks import require_at_least, require_threshold
 from safe_exp.config.data import DataConfig
 from safe_exp.system.errors import UserError
 
-# What may be said of one article on the command line. Taken as typed, not in Hydra's grammar, which gives commas,
-# brackets, quotation marks and ${…} a meaning that they do not have in a newspaper.
+# Keys that describe one article on the command line. They are read as typed and not by Hydra's grammar, in which
+# commas, brackets, quotation marks and ${…} have a meaning that they do not have in a newspaper.
 ARTICLE_KEYS = ("id", "title", "text", "image", "caption")
 
 
 @dataclass
 class PredictConfig:
-    run: str = MISSING  # the run folder, or a file made by export, whose model is asked
-    checkpoint: str = MISSING  # best or last
-    data: DataConfig | None = None  # a folder or a table of articles; their labels are not read
-    id: str | None = None
-    title: str | None = None
-    text: str | None = None
-    image: str | None = None  # a file
-    caption: str | None = None  # the sentence that describes the image
-    images: str | None = MISSING  # JSON lines may name images below this folder, relative to it; null: none at all
-    calibrate: bool = MISSING  # probability at validation's temperature; thresholds are about it, at 0.5 verdicts stay
-    threshold: Any = MISSING  # a probability above it is the verdict "fake"; best: the run's own, from validation
-    explain: bool = MISSING  # say which phrases and patches moved the verdict and the similarity
-    explain_to: str | None = MISSING  # folder for a picture of each article's patches (visual words); implies explain
-    phrases: int = MISSING  # listed in each part of an explanation, the strongest first; the others are summed
-    batch_size: int = MISSING  # articles answered together, at most; what has arrived does not wait for more
+    """Keys of `python -m safe_exp.predict`."""
+
+    run: str = MISSING  # folder of a finished run, or a file made by export
+    checkpoint: str = MISSING  # checkpoint to answer with: best (on validation) or last
+    data: DataConfig | None = None  # folder or table of articles, whose labels are not read; null: none
+    id: str | None = None  # one article: its id in the answer
+    title: str | None = None  # one article: its title
+    text: str | None = None  # one article: its body
+    image: str | None = None  # one article: file of its image
+    caption: str | None = None  # one article: the sentence that describes its image
+    images: str | None = MISSING  # folder of the images that JSON lines name, relative to it; null: they may name none
+    calibrate: bool = MISSING  # true: probabilities at the temperature fitted on validation; threshold applies to these
+    threshold: Any = MISSING  # probabilities above it are called fake; 0 to 1, or best: the run's, from validation
+    explain: bool = MISSING  # true: add the phrases and patches that moved the verdict and the similarity
+    explain_to: str | None = MISSING  # folder for pictures with the patches outlined (visual words); implies explain
+    phrases: int = MISSING  # phrases listed in each part of an explanation, >= 1; the weaker ones are summed
+    batch_size: int = MISSING  # most articles answered at a time, >= 1; fewer if no more have arrived
 
     def __post_init__(self) -> None:
         if self.checkpoint not in ("best", "last"):
@@ -44,8 +46,10 @@ class PredictConfig:
 
     @property
     def one_article(self) -> bool:
+        """True if the command line describes an article."""
         return any(getattr(self, name) is not None for name in ARTICLE_KEYS)
 
     @property
     def explains(self) -> bool:
+        """True if the answers shall hold explanations."""
         return self.explain or self.explain_to is not None

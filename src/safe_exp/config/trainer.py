@@ -1,4 +1,4 @@
-"""conf/trainer, conf/callbacks, conf/logger: how long to train, on what, and what to record."""
+"""Types of conf/trainer/, conf/callbacks/ and conf/logger/: length of a training, devices, checkpoints and logs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -12,8 +12,10 @@ from safe_exp.system.errors import UserError
 
 @dataclass
 class ConvergenceConfig:
-    tolerance: float = MISSING  # relative change of the epoch's training loss below which it counts as still
-    patience: int = MISSING  # still epochs in a row that end the training; 0: never
+    """The end of a training whose loss has stopped changing."""
+
+    tolerance: float = MISSING  # a smaller relative change of an epoch's training loss counts as none, >= 0
+    patience: int = MISSING  # unchanged epochs in a row that end the training; 0: never
 
     def __post_init__(self) -> None:
         require_at_least("callbacks.convergence.tolerance", self.tolerance, 0)
@@ -22,8 +24,10 @@ class ConvergenceConfig:
 
 @dataclass
 class EarlyStoppingConfig:
-    patience: int = MISSING  # epochs without a better callbacks.monitor that end the training; 0: never
-    min_delta: float = MISSING  # a change of the metric smaller than this is no improvement
+    """The end of a training whose validation no longer improves."""
+
+    patience: int = MISSING  # epochs in a row without an improvement of callbacks.monitor that end it; 0: never
+    min_delta: float = MISSING  # smallest change of callbacks.monitor that is an improvement
 
     def __post_init__(self) -> None:
         require_at_least("callbacks.early_stopping.patience", self.patience, 0)
@@ -31,8 +35,10 @@ class EarlyStoppingConfig:
 
 @dataclass
 class CallbacksConfig:
-    monitor: str = MISSING  # validation metric that picks best.ckpt, and that a sweep compares
-    mode: str = MISSING  # min or max: which side of the metric is better
+    """The choice of the best checkpoint, and the end of a training."""
+
+    monitor: str = MISSING  # validation figure that picks best.ckpt, and that the jobs of a sweep are compared by
+    mode: str = MISSING  # better side of that figure: min or max
     convergence: ConvergenceConfig = MISSING
     early_stopping: EarlyStoppingConfig = MISSING
 
@@ -48,10 +54,12 @@ class CallbacksConfig:
 
 @dataclass
 class LoggerConfig:
-    csv: bool = MISSING  # every logged value in logs/
-    wandb: bool = MISSING  # a W&B run: live with an account, else offline; WANDB_MODE=disabled turns it off
-    project: str = MISSING  # W&B project
-    more: dict[str, Any] = field(default_factory=dict)  # further loggers of safe_exp.runs.loggers: {name: its settings}
+    """The loggers of a run."""
+
+    csv: bool = MISSING  # true: write every logged value to logs/ as CSV
+    wandb: bool = MISSING  # true: log to W&B, live with an account, else offline; WANDB_MODE=disabled logs nothing
+    project: str = MISSING  # name of the W&B project
+    more: dict[str, Any] = field(default_factory=dict)  # further loggers of safe_exp.runs.loggers, as {name: settings}
 
     def __post_init__(self) -> None:
         for name, settings in self.more.items():
@@ -62,52 +70,52 @@ class LoggerConfig:
 
     @property
     def chosen(self) -> dict[str, Mapping[str, Any]]:
-        """The settings of each logger by its name."""
-        own = {"csv": {}} if self.csv else {}
+        """Settings of each chosen logger, by its name."""
+        own: dict[str, Mapping[str, Any]] = {"csv": {}} if self.csv else {}
         own |= {"wandb": {"project": self.project}} if self.wandb else {}
         return own | self.more
 
 
 @dataclass
 class TrainerConfig:
-    """Every argument of pytorch_lightning.Trainer that is the user's to set; null leaves it to Lightning."""
+    """Arguments of pytorch_lightning.Trainer that a user may set; null leaves one to Lightning."""
 
-    accelerator: str = MISSING
-    strategy: str = MISSING
-    devices: Any = MISSING
-    num_nodes: int | None = None
-    precision: Any = None
-    fast_dev_run: Any = None
-    max_epochs: int | None = None
-    min_epochs: int | None = None
-    max_steps: int | None = None
-    min_steps: int | None = None
-    max_time: Any = None
-    limit_train_batches: Any = None
-    limit_val_batches: Any = None
-    limit_test_batches: Any = None
-    limit_predict_batches: Any = None
-    overfit_batches: Any = None
-    val_check_interval: Any = None
-    check_val_every_n_epoch: int | None = None
-    num_sanity_val_steps: int | None = None
-    log_every_n_steps: int | None = None
-    enable_checkpointing: bool | None = None
-    enable_progress_bar: bool | None = None
-    enable_model_summary: bool | None = None
-    accumulate_grad_batches: int | None = None  # 1; see below
-    gradient_clip_val: float | None = None  # largest norm (or value) of the gradient, in every model.update
-    gradient_clip_algorithm: str | None = None  # norm or value
-    deterministic: Any = None
-    benchmark: bool | None = None
-    inference_mode: bool | None = None
-    profiler: str | None = None
-    detect_anomaly: bool | None = None
-    barebones: bool | None = None
-    sync_batchnorm: bool | None = None
-    reload_dataloaders_every_n_epochs: int | None = None
-    enable_autolog_hparams: bool | None = None
-    model_registry: str | None = None
+    accelerator: str = MISSING  # hardware: cpu, gpu or auto
+    strategy: str = MISSING  # way to use several devices: auto or ddp
+    devices: Any = MISSING  # number of devices, or a list of their numbers
+    num_nodes: int | None = None  # number of machines
+    precision: Any = None  # number type: 32-true, 64-true, bf16-mixed, bf16-true; 16-mixed with model.update=autograd
+    fast_dev_run: Any = None  # true, or a number of batches: run so many of each split once, as a trial
+    max_epochs: int | None = None  # most epochs, >= 1; -1: no limit
+    min_epochs: int | None = None  # fewest epochs, whatever would end the training earlier
+    max_steps: int | None = None  # most optimizer steps, >= 1; -1: no limit
+    min_steps: int | None = None  # fewest optimizer steps, whatever would end the training earlier
+    max_time: Any = None  # most time, as DD:HH:MM:SS
+    limit_train_batches: Any = None  # training batches of an epoch: a number or a share, not 0
+    limit_val_batches: Any = None  # validation batches of an epoch: a number or a share, not 0
+    limit_test_batches: Any = None  # test batches: a number or a share, not 0
+    limit_predict_batches: Any = None  # no effect: no command calls Trainer.predict
+    overfit_batches: Any = None  # batches that are trained on again and again: a number or a share
+    val_check_interval: Any = None  # only 1.0: an epoch is validated once, at its end
+    check_val_every_n_epoch: int | None = None  # only 1: every epoch is validated
+    num_sanity_val_steps: int | None = None  # validation batches that are tried before the training
+    log_every_n_steps: int | None = None  # steps between two logged values
+    enable_checkpointing: bool | None = None  # only true: a run is scored from its checkpoints
+    enable_progress_bar: bool | None = None  # true: show the progress
+    enable_model_summary: bool | None = None  # true: print Lightning's summary of the network
+    accumulate_grad_batches: int | None = None  # only 1: the update by hand takes one step for each mini-batch
+    gradient_clip_val: float | None = None  # largest norm (or value) of a gradient, > 0; null: not clipped
+    gradient_clip_algorithm: str | None = None  # gradient_clip_val limits the norm or each value: norm or value
+    deterministic: Any = None  # true: only deterministic algorithms; warn: warn of others
+    benchmark: bool | None = None  # true: cuDNN tries its algorithms and takes the fastest
+    inference_mode: bool | None = None  # true: validate under torch.inference_mode; false: under torch.no_grad
+    profiler: str | None = None  # profiler by name: simple, advanced, pytorch, …
+    detect_anomaly: bool | None = None  # true: autograd looks for NaN in its backward pass
+    barebones: bool | None = None  # only false: a run needs its checkpoints
+    sync_batchnorm: bool | None = None  # true: synchronise batch normalisation, which no network here has
+    reload_dataloaders_every_n_epochs: int | None = None  # epochs after which the data loaders are made anew; 0: never
+    enable_autolog_hparams: bool | None = None  # true: log the hyperparameters when the run starts
+    model_registry: str | None = None  # name of the model on Lightning's model hub
 
     def __post_init__(self) -> None:
         if self.accumulate_grad_batches not in (None, 1):
@@ -153,9 +161,9 @@ class TrainerConfig:
 
 
 def trainer_arguments(config: TrainerConfig) -> dict[str, Any]:
-    """What goes to pytorch_lightning.Trainer: all that is set, but for what we do ourselves.
+    """Collect the arguments of pytorch_lightning.Trainer that are set, without those that we carry out ourselves.
 
-    That is clipping, which the Trainer refuses beside a manual update, and max_steps (see StepLimit).
+    These are clipping, which the Trainer refuses beside a manual update, and max_steps (see StepLimit).
     """
     ours = ("gradient_clip_val", "gradient_clip_algorithm", "max_steps")
     values = {f.name: getattr(config, f.name) for f in fields(config)}

@@ -1,1 +1,1 @@
-"""The figures of one run, and what all figures are drawn on."""
+"""Figures of one run, and the sheets that all figures are drawn on."""

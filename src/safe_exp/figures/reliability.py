@@ -1,9 +1,10 @@
-"""The reliability diagram: how far the probabilities of a run, or of a sweep's winner, can be taken at their word."""
+"""Reliability diagrams of probabilities: of a run, or of a sweep's winning condition."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.special import logit
 
 from safe_exp.figures.run_figures import Predictions
-from safe_exp.figures.sheet import BLUE, GREY, VERMILLION, laid_out, save_figure, sheet
+from safe_exp.figures.sheet import BLUE, GREY, VERMILLION, save_figure, set_margins, sheet
 from safe_exp.scoring.calibration import Calibration
 from safe_exp.scoring.reliability import BINS, reliability
 
@@ -19,10 +20,17 @@ PANEL_INCHES = 3.85
 
 
 def draw_reliability(path: Path, predictions: Predictions, calibration: Calibration) -> Path:
-    """Write the reliability diagram of the test articles, before and after the temperature; returns its path."""
+    """Write the reliability diagram of the test articles, before and after calibration, to `path`, and return it.
+
+    Args:
+        predictions: labels and probabilities of the test articles, (N,) each.
+        calibration: the temperature that was fitted on the validation articles.
+    Raises:
+        UnwritableFile: the file cannot be written.
+    """
     label = np.asarray(predictions.label)
     before = np.asarray(predictions.probability, dtype=float)
-    # From the probability and not the logit: float32 keeps its digits where the diagram has its points.
+    # Computed from the probability: its float32 is precise between 0 and 1, where the diagram has its points.
     after = calibration.probability(logit(np.clip(before, 1e-7, 1 - 1e-7)))
     panels = {
         "as trained (T = 1)": before,
@@ -33,20 +41,21 @@ def draw_reliability(path: Path, predictions: Predictions, calibration: Calibrat
 
 
 def reliability_figure(
-    label: np.ndarray, panels: Mapping[str, np.ndarray], of_what: str, intervals: bool = True
+    label: np.ndarray, panels: Mapping[str, np.ndarray], subject: str, intervals: bool = True
 ) -> Figure:
-    """Share of fakes over the mean probability of each bin, and below it the bin's number of scores.
+    """Draw the share of fakes over the mean probability of each bin, and below it the number of scores in the bin.
 
     Args:
-        label: 1 = fake, (N,).
-        panels: by title the probability of fake, (N,).
-        of_what: ends the heading.
-        intervals: draw Wilson's 95 % interval, which holds where each score is of another article.
+        label: labels (N,); 1 = fake.
+        panels: title of each panel → probabilities of fake (N,).
+        subject: end of the heading, such as "160 test articles".
+        intervals: draw Wilson's 95 % intervals, which are valid if each score belongs to a different article.
     """
     size = (0.9 + PANEL_INCHES * len(panels), 4.9)
     figure = sheet("reliability", size, 2, len(panels), sharex=True, sharey="row", height_ratios=(4, 1))
     above, below = figure.axes[: len(panels)], figure.axes[len(panels) :]
-    look = {"color": VERMILLION, "marker": "o", "linestyle": "-", "clip_on": False, "label": "test articles, by tenths"}
+    look: dict[str, Any] = {"color": VERMILLION, "marker": "o", "linestyle": "-", "clip_on": False}
+    look["label"] = "test articles, by tenths"
     for column, (title, probability) in enumerate(panels.items()):
         found = reliability(label, probability)
         above[column].plot([0, 1], [0, 1], ":", color=GREY, label="perfectly calibrated")
@@ -58,6 +67,6 @@ def reliability_figure(
     above[0].set_ylabel("share that is fake")
     below[0].set_ylabel("articles" if intervals else "scores")
     below[0].yaxis.set_major_locator(MaxNLocator(3, integer=True))
-    figure.suptitle(f"Reliability on {of_what}" + (" (bars: 95 % by Wilson)" if intervals else ""), fontsize=11)
+    figure.suptitle(f"Reliability on {subject}" + (" (bars: 95 % by Wilson)" if intervals else ""), fontsize=11)
     figure.legend(*above[0].get_legend_handles_labels(), loc="lower center", ncols=2)
-    return laid_out(figure, left=0.7, right=0.2, bottom=0.85, top=0.7, hspace=0.1, wspace=0.08)
+    return set_margins(figure, left=0.7, right=0.2, bottom=0.85, top=0.7, hspace=0.1, wspace=0.08)

@@ -1,18 +1,18 @@
-"""The figures of one run: how the losses fell, and how the test articles were told apart.
+"""Figures of one run: its losses, and the similarity, verdicts and ranking of its test articles.
 
-Line styles, markers and hatches say again in grey what the colours say.
+Line styles, markers and hatches repeat the distinction of the colours, for print in grey.
 """
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
-from safe_exp.figures.sheet import BLUE, GREY, VERMILLION, laid_out, only_words, save_figure, say, sheet
+from safe_exp.figures.sheet import BLUE, GREY, VERMILLION, replace_plot, save_figure, set_margins, sheet, text_figure
 
 LOSSES = {
     "loss": r"$L = \alpha L_p + \beta L_s$",
@@ -22,13 +22,28 @@ LOSSES = {
 CLASSES = {"real": (0, BLUE, "o", "///"), "fake": (1, VERMILLION, "x", "\\\\\\")}  # label, colour, marker, hatch
 
 
-class Predictions(Protocol):
-    """The test articles as the figures see them, one row each; 1 = fake."""
+class Similarities(Protocol):
+    """The label and the similarity of each of N articles."""
 
-    label: np.ndarray  # (N,) int
-    probability: np.ndarray | None  # (N,) of fake; None where the variant has no M_p
-    similarity: np.ndarray | None  # (N,) M_s; None where the variant has none
-    verdict: np.ndarray  # (N,) int
+    @property
+    def label(self) -> np.ndarray:
+        """Labels (N,), int; 1 = fake."""
+
+    @property
+    def similarity(self) -> np.ndarray | None:
+        """M_s (N,), in [0, 1]; None if the variant has none."""
+
+
+class Predictions(Similarities, Protocol):
+    """The predictions for N test articles."""
+
+    @property
+    def probability(self) -> np.ndarray | None:
+        """Probability of fake (N,), in [0, 1]; None if the variant has no M_p."""
+
+    @property
+    def verdict(self) -> np.ndarray:
+        """Verdicts (N,), int; 1 = fake."""
 
 
 def draw_run_figures(
@@ -37,10 +52,13 @@ def draw_run_figures(
     """Write the figures of a run into folder/figures/ and return their paths by name.
 
     Args:
-        history: one dict per epoch, with those of train/loss, val/loss, … that the variant has.
-        best_epoch: the epoch of the best checkpoint, counted from 0 as Lightning does; the figures count from 1.
+        history: one dict per epoch, with train/loss, val/loss and so on, as far as the variant has them.
+        predictions: those of the test articles.
+        best_epoch: the epoch of the best checkpoint, counted from 0 as by Lightning; the figures count from 1.
     Returns:
-        loss_curves, similarity (where the variant has one), confusion_matrix and ranking.
+        The paths of loss_curves, confusion_matrix, ranking and, if the variant has one, similarity.
+    Raises:
+        UnwritableFile: a file cannot be written.
     """
     builders: dict[str, Callable[[], Figure]] = {
         "loss_curves": lambda: loss_figure(history, best_epoch),
@@ -56,11 +74,16 @@ def draw_run_figures(
 
 
 def loss_figure(history: list[dict[str, float]], best_epoch: int | None) -> Figure:
-    """Each loss in its own panel, training and validation together."""
+    """Draw the training and validation curves of each loss, one loss a panel.
+
+    Args:
+        history: one dict per epoch, as of `draw_run_figures`.
+        best_epoch: the epoch of the best checkpoint, counted from 0; None marks none.
+    """
     shown = [key for key in LOSSES if any(np.isfinite(_series(history, f"{s}/{key}")).any() for s in ("train", "val"))]
     size = (1.2 + 3.4 * max(len(shown), 1), 3.4)
     if not shown:
-        return only_words(size, "No epoch was completed: there are no losses to show.")
+        return text_figure(size, "No epoch was completed: there are no losses to show.")
     figure = sheet("losses", size, 1, len(shown))
     epochs = np.arange(1, len(history) + 1)
     for key, axes in zip(shown, figure.axes, strict=True):
@@ -79,18 +102,22 @@ def loss_figure(history: list[dict[str, float]], best_epoch: int | None) -> Figu
     count = f"{len(epochs)} epoch" + ("" if len(epochs) == 1 else "s")
     figure.suptitle(f"Training and validation loss over {count}", fontsize=11)
     figure.legend(*first.get_legend_handles_labels(), loc="lower center", ncols=3)
-    return laid_out(figure, left=0.7, right=0.15, bottom=0.85, top=0.7, wspace=0.25)
+    return set_margins(figure, left=0.7, right=0.15, bottom=0.85, top=0.7, wspace=0.25)
 
 
-def similarity_figure(predictions: Predictions) -> Figure:
-    """How M_s is distributed over the real and over the fake articles: shares above, each article below."""
+def similarity_figure(predictions: Similarities) -> Figure:
+    """Draw the distribution of M_s over real and over fake articles: a histogram above, each article below.
+
+    Args:
+        predictions: labels and similarities, (N,) each; articles without a finite similarity are left out.
+    """
     similarity, label = np.asarray(predictions.similarity, dtype=float), np.asarray(predictions.label)
     finite = similarity[np.isfinite(similarity)]
     if not len(finite):
-        return only_words((6.4, 4.2), "No test article has a similarity.")
+        return text_figure((6.4, 4.2), "No test article has a similarity.")
     figure = sheet("similarity", (6.4, 4.2), 2, 1, sharex=True, height_ratios=(4, 1))
     above, below = figure.axes
-    middle, half = (finite.max() + finite.min()) / 2, max(np.ptp(finite) / 2, 0.025)  # equal scores still get a width
+    middle, half = (finite.max() + finite.min()) / 2, max(np.ptp(finite) / 2, 0.025)  # equal scores get a width too
     edges = np.linspace(middle - half, middle + half, 12 if len(finite) < 60 else 22)  # odd bins: one in the middle
     for name, (index, colour, marker, hatch) in CLASSES.items():
         values = similarity[(label == index) & np.isfinite(similarity)]
@@ -98,8 +125,13 @@ def similarity_figure(predictions: Predictions) -> Figure:
             continue
         shares = np.full(len(values), 100 / len(values))
         text = f"{name}, n = {len(values)}, mean {values.mean():.2f}"
-        look = {"histtype": "stepfilled", "facecolor": colour + "40", "edgecolor": colour, "hatch": hatch}
-        above.hist(values, edges, weights=shares, linewidth=1.5, label=text, **look)
+        look: dict[str, Any] = {
+            "histtype": "stepfilled",
+            "facecolor": colour + "40",
+            "edgecolor": colour,
+            "hatch": hatch,
+        }
+        above.hist(values, edges, weights=shares, linewidth=1.5, label=text, **look)  # type: ignore[arg-type]  # an array
         above.axvline(values.mean(), color=colour, linestyle={"real": "-", "fake": "--"}[name])
         below.plot(values, np.full(len(values), index), marker, color=colour, ms=6, alpha=0.6, linestyle="none")
     above.set(ylabel="share of the class (%)")
@@ -108,11 +140,15 @@ def similarity_figure(predictions: Predictions) -> Figure:
     figure.legend(*above.get_legend_handles_labels(), loc="lower center", ncols=2)
     below.set(xlabel="similarity $M_s$, from 0 (opposed) to 1 (alike)", yticks=[0, 1], yticklabels=["real", "fake"])
     below.set_ylim(-0.6, 1.6)
-    return laid_out(figure, left=0.75, right=0.2, bottom=0.85, top=0.4, hspace=0.08)
+    return set_margins(figure, left=0.75, right=0.2, bottom=0.85, top=0.4, hspace=0.08)
 
 
 def confusion_figure(predictions: Predictions) -> Figure:
-    """How many articles of each class got which verdict; fake, the positive class, comes first."""
+    """Draw the confusion matrix; fake, the positive class, comes first.
+
+    Args:
+        predictions: labels and verdicts, (N,) each.
+    """
     label, verdict = np.asarray(predictions.label), np.asarray(predictions.verdict)
     counts = np.array([[np.sum((label == true) & (verdict == said)) for said in (1, 0)] for true in (1, 0)])
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -131,11 +167,15 @@ def confusion_figure(predictions: Predictions) -> Figure:
     axes.tick_params(length=0)
     accuracy = f"{np.trace(counts)} of {len(label)} right" if len(label) else "none"
     axes.set_title(f"Verdicts on the test articles: {accuracy}")
-    return laid_out(figure, left=0.8, right=0.2, bottom=0.6, top=0.4)
+    return set_margins(figure, left=0.8, right=0.2, bottom=0.6, top=0.4)
 
 
 def ranking_figure(predictions: Predictions) -> Figure:
-    """ROC and precision-recall curves of each scorer."""
+    """Draw the ROC and precision-recall curves of each scorer.
+
+    Args:
+        predictions: labels, probabilities and similarities, (N,) each.
+    """
     label = np.asarray(predictions.label)
     fakes, reals = int((label == 1).sum()), int((label == 0).sum())
     figure = sheet("ranking" if fakes and reals else "no ranking", (8.6, 4.3), 1, 2)
@@ -144,17 +184,19 @@ def ranking_figure(predictions: Predictions) -> Figure:
     precision_recall.set(xlabel="recall (fakes found)", ylabel="precision (called fake that are)")
     if not fakes or not reals:
         for axes in figure.axes:
-            say(axes, f"Undefined: there are {fakes} fake and\n{reals} real articles in the test split.")
+            replace_plot(axes, f"Undefined: there are {fakes} fake and\n{reals} real articles in the test split.")
     else:
         roc.plot([0, 1], [0, 1], ":", color=GREY, label="chance: AUC 0.500")
         precision_recall.axhline(fakes / len(label), ls=":", color=GREY, label=f"chance: {fakes / len(label):.3f}")
         for name, scores, colour, style in _scorers(predictions):
-            look = {"color": colour, "linestyle": style, "linewidth": 2, "clip_on": False}
+            look: dict[str, Any] = {"color": colour, "linestyle": style, "linewidth": 2, "clip_on": False}
             false_positive_rate, recall, _ = roc_curve(label, scores, drop_intermediate=False)
             area = auc(false_positive_rate, recall)
             roc.plot(false_positive_rate, recall, label=f"{name}: AUC {area:.3f}", **look)
             precision, recall, _ = precision_recall_curve(label, scores)  # from the lowest threshold up
-            precision[-1] = precision[-2]  # nothing called fake: scikit-learn's 1 would be a line up the axis
+            precision[-1] = precision[
+                -2
+            ]  # the end where nothing is called fake: scikit-learn's 1 would draw a line up the axis
             text = f"{name}: AP {average_precision_score(label, scores):.3f}"
             precision_recall.plot(recall[::-1], precision[::-1], drawstyle="steps-pre", label=text, **look)
         for axes in figure.axes:
@@ -163,17 +205,29 @@ def ranking_figure(predictions: Predictions) -> Figure:
     roc.set_title("ROC")
     precision_recall.set_title("Precision and recall")
     figure.suptitle(f"Ranking of the test articles: {fakes} fake, {reals} real", fontsize=11)
-    return laid_out(figure, left=0.7, right=0.2, bottom=0.55, top=0.7, wspace=0.2)
+    return set_margins(figure, left=0.7, right=0.2, bottom=0.55, top=0.7, wspace=0.2)
 
 
-def _scorers(predictions: Predictions) -> list[tuple[str, np.ndarray, str, str]]:
-    candidates = [("prediction $M_p$", predictions.probability, BLUE, "-")]
+class _Scorer(NamedTuple):
+    """A scorer in the ranking figure, with its look."""
+
+    name: str
+    scores: np.ndarray  # (N,), higher for fake
+    colour: str
+    style: str  # of the line
+
+
+def _scorers(predictions: Predictions) -> list[_Scorer]:
+    """List the scorers that give every article a finite score."""
+    scorers = []
+    if predictions.probability is not None:
+        scorers.append(_Scorer("prediction $M_p$", np.asarray(predictions.probability, float), BLUE, "-"))
     if predictions.similarity is not None:
-        candidates.append(("similarity $1 - M_s$", 1 - np.asarray(predictions.similarity, float), VERMILLION, "--"))
-    return [
-        (name, np.asarray(s, float), *look) for name, s, *look in candidates if s is not None and np.isfinite(s).all()
-    ]
+        scores = 1 - np.asarray(predictions.similarity, float)
+        scorers.append(_Scorer("similarity $1 - M_s$", scores, VERMILLION, "--"))
+    return [scorer for scorer in scorers if np.isfinite(scorer.scores).all()]
 
 
 def _series(history: list[dict[str, float]], key: str) -> np.ndarray:
+    """Read a logged value of each epoch, (epochs,); NaN where there is none."""
     return np.array([row[key] if row.get(key) is not None else np.nan for row in history], dtype=float)

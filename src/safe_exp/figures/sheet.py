@@ -1,12 +1,14 @@
-"""What figures are drawn on: the house style, empty axes that are used again, margins, and the files.
+"""Sheets to draw figures on: the style, reused axes, margins, and the files.
 
-Colours are Okabe and Ito's, told apart by readers with any colour vision.
+The colours are Okabe and Ito's, which people with any colour vision can distinguish.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.style
 import numpy as np
@@ -17,13 +19,16 @@ from PIL import Image
 
 from safe_exp.system.files import whole_file
 
+if TYPE_CHECKING:  # older versions of matplotlib lack the name
+    from matplotlib.typing import RcKeyType
+
 BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#666666"
 DPI = 150
 PNG_EFFORT = 2  # of 9; more takes longer than it is worth for files of 50 kB
-STYLE = {
+STYLE: dict[RcKeyType, Any] = {
     "font.size": 10,
     "axes.titlesize": 10,
-    "axes.titley": 1.0,  # else every title is placed by measuring all that stands around it
+    "axes.titley": 1.0,  # otherwise each title is placed by measuring everything around it
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -38,9 +43,13 @@ STYLE = {
 
 
 def save_figure(build: Callable[[], Figure], *paths: Path) -> None:
-    """Draw once in the house style and write each file in the format of its suffix."""
+    """Draw a figure once, in STYLE, and write it to each path in the format of its suffix.
+
+    Raises:
+        UnwritableFile: a file cannot be written.
+    """
     now = matplotlib.rcParams
-    changed = {name: value for name, value in house_style().items() if now[name] != value}  # each is checked anew
+    changed = {name: value for name, value in _full_style().items() if now[name] != value}  # each costs a check
     with matplotlib.rc_context(changed):  # no pyplot, so no global figures
         figure = build()
         for path in paths:
@@ -52,73 +61,85 @@ def save_figure(build: Callable[[], Figure], *paths: Path) -> None:
 
 
 @cache
-def house_style() -> dict[str, Any]:
-    """STYLE on matplotlib's defaults, so that a personal matplotlibrc changes nothing; 300 settings, checked once."""
-    with matplotlib.style.context(["default", STYLE]):
+def _full_style() -> dict[RcKeyType, Any]:
+    """Return STYLE on top of matplotlib's defaults, so that a personal matplotlibrc changes nothing."""
+    with matplotlib.style.context(["default", STYLE]):  # type: ignore[list-item]  # the stub knows no RcKeyType
         return dict(matplotlib.rcParams)
 
 
 @cache
-def formulas() -> Any:
-    """What lays out mathematics, one for all figures: it remembers what it has parsed."""
+def _formula_parser() -> Any:
+    """Return the parser of mathematical text that all figures share, since it caches what it has parsed."""
     return FigureCanvasAgg(Figure()).get_renderer().mathtext_parser
 
 
 def _save_png(figure: Figure, path: Path) -> None:
-    """What `savefig` writes, in four fifths of the time: it draws everything twice, to lay out and then to paint."""
+    """Write the same image as `savefig` in four fifths of the time: `savefig` draws twice, to lay out and to paint."""
     figure.set_dpi(DPI)
     canvas = FigureCanvasAgg(figure)
-    canvas.get_renderer().mathtext_parser = formulas()
+    canvas.get_renderer().mathtext_parser = _formula_parser()
     canvas.draw()
-    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # nothing shines through
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # the figure has no transparent part
     image.save(path, "png", dpi=(DPI, DPI), compress_level=PNG_EFFORT)
 
 
-def sheet(name: str, size: tuple[float, float], rows: int = 1, columns: int = 1, **between: Any) -> Figure:
-    """A figure of `rows` × `columns` empty axes, `size` in inches. Each call with a name begins the same one anew.
+def sheet(name: str, size: tuple[float, float], rows: int = 1, columns: int = 1, **subplots: Any) -> Figure:
+    """Return a figure with `rows` × `columns` empty axes.
 
-    A third of the time that a figure takes goes into its axes and their ticks, and a process that writes the files of
-    many runs draws the same five again and again.
+    Calls with the same arguments clear and reuse one figure. Making the axes and their ticks takes a third of the
+    time of a figure, and a process that writes the files of many runs draws the same five figures again and again.
+
+    Args:
+        name: keeps figures of different content apart.
+        size: width and height in inches.
+        subplots: further arguments of Figure.subplots.
     """
-    figure = _blank(name, size, rows, columns, **between)
-    if figure.get_layout_engine() is not None:  # matplotlib gives it the style's when it has saved an SVG
+    figure = _blank(name, size, rows, columns, **subplots)
+    if figure.get_layout_engine() is not None:  # saving an SVG gives a figure the layout engine of the style
         _blank.cache_clear()
-        figure = _blank(name, size, rows, columns, **between)
+        figure = _blank(name, size, rows, columns, **subplots)
     for legend in list(figure.legends):
         legend.remove()
     for axes in figure.axes:
         for artist in [*axes.lines, *axes.patches, *axes.collections, *axes.images, *axes.texts, axes.get_legend()]:
             if artist is not None:
                 artist.remove()
-        axes.containers.clear()  # of bars and error bars, which a legend would still show
+        axes.containers.clear()  # bars and error bars, which a legend would still show
         axes.relim()
         axes.set_autoscale_on(True)
     return figure
 
 
 @cache
-def _blank(name: str, size: tuple[float, float], rows: int, columns: int, **between: Any) -> Figure:
-    figure = Figure(figsize=size, layout="none")
-    figure.subplots(rows, columns, **between)
+def _blank(name: str, size: tuple[float, float], rows: int, columns: int, **subplots: Any) -> Figure:
+    """Make the figure of `sheet`; `name` only tells equal ones apart in the cache."""
+    figure = Figure(figsize=size, layout="none")  # type: ignore[arg-type]  # documented, missing in the stub
+    figure.subplots(rows, columns, **subplots)
     return figure
 
 
-def only_words(size: tuple[float, float], text: str) -> Figure:
-    """A figure of `size`, in inches, that says why there is nothing to draw."""
-    figure = Figure(figsize=size, layout="none")
-    say(figure.subplots(), text)
+def text_figure(size: tuple[float, float], text: str) -> Figure:
+    """Draw a figure of `size`, in inches, whose text explains why there is nothing to show."""
+    figure = Figure(figsize=size, layout="none")  # type: ignore[arg-type]  # documented, missing in the stub
+    replace_plot(figure.subplots(), text)
     return figure
 
 
-def laid_out(figure: Figure, left: float, right: float, bottom: float, top: float, **between: float) -> Figure:
-    """Give the axes these margins, in inches: to find them out takes matplotlib as long as to draw everything."""
+def set_margins(figure: Figure, left: float, right: float, bottom: float, top: float, **spaces: float) -> Figure:
+    """Set the margins around the axes, in inches, and return the figure.
+
+    Matplotlib would take as long to find margins as to draw everything.
+
+    Args:
+        spaces: wspace and hspace, the gaps between axes as shares of their width and height.
+    """
     width, height = figure.get_size_inches()
-    figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height, **between)
+    figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height, **spaces)
     return figure
 
 
-def say(axes: Axes, text: str) -> None:
-    """Words in the place of a plot that cannot be drawn."""
+def replace_plot(axes: Axes, text: str) -> None:
+    """Write a text in the place of a plot that cannot be drawn."""
     axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, color=GREY)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)

@@ -1,1 +1,1 @@
-"""A sweep as tables, figures and one HTML page."""
+"""Reports on sweeps: tables, figures and one HTML page."""

@@ -1,4 +1,4 @@
-"""A report from beginning to end: read the sweep, compare, draw, and write DIR/report/."""
+"""A report from beginning to end: read the sweep, compare its conditions, draw, and write DIR/report/."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from safe_exp.reporting.case_study import choose_cases
 from safe_exp.reporting.conditions import Study, group
 from safe_exp.reporting.page import render_page
 from safe_exp.reporting.publish import publish
-from safe_exp.reporting.summary import summary_sentences
-from safe_exp.reporting.sweep_figures import Drawing, sweep_drawings, with_similarity
+from safe_exp.reporting.summary import summarise_study
+from safe_exp.reporting.sweep_figures import Drawing, DrawnFigure, find_condition_with_similarity, sweep_drawings
 from safe_exp.reporting.sweep_tables import sweep_tables
 from safe_exp.reporting.table_files import write_table
 from safe_exp.reporting.tables import Table
@@ -27,67 +27,74 @@ log = logging.getLogger(__name__)
 
 
 def report(config: ReportConfig) -> Path:
-    """Write DIR/report/: index.html, tables/ and figures/; return the page's path.
+    """Write DIR/report/ with index.html, tables/ and figures/, and return the path of the page.
 
     Raises:
-        UserError: `sweep` is no sweep with a finished job, `score` is none of its figures, or DIR cannot be written to.
+        UserError: DIR is no sweep with a finished job, its jobs have no figure `score`, or DIR cannot be written to.
     """
     start = time.perf_counter()
     study = group(read_sweep(config.folder, lambda numbers: tracked(log, numbers, "Reading jobs")))
-    require_score(study, config.score)
+    _require_score(study, config.score)
     folder = study.sweep.folder / "report"
-    sentences = summary_sentences(study, config.score)
+    summary = summarise_study(study, config.score)
     tables = sweep_tables(study, config.score)
     try:
-        figures = write_report(folder, study, config, sentences, tables)
+        figures = _write_report(folder, study, config, summary, tables)
     except OSError as error:
         raise UserError(
             f"sweep={config.folder}: the report cannot be written to {folder} ({error.strerror}). "
             "Copy the sweep to where you may write, with some megabytes to spare, and report on the copy."
         ) from error
-    if config.wandb and not publish(folder, study, config.score, sentences, tables, figures):
+    if config.wandb and not publish(folder, study, config.score, summary, tables, figures):
         log.warning("No W&B run was recorded: WANDB_MODE=disabled, or W&B could not be started.")
-    for sentence in sentences:
-        log.info("%s", sentence)
+    for line in summary:
+        log.info("%s", line)
     log.info("%.0f s. Open %s", time.perf_counter() - start, short_path(folder / "index.html"))
     return folder / "index.html"
 
 
-def write_report(
-    folder: Path, study: Study, config: ReportConfig, sentences: list[str], tables: list[Table]
+def _write_report(
+    folder: Path, study: Study, config: ReportConfig, summary: list[str], tables: list[Table]
 ) -> dict[str, Path]:
-    """Write everything, the page last; return the figures' PNG files by name."""
+    """Write all files, the page last; return the PNG files of the figures by name."""
     written = [path for table in tables for path in write_table(table, folder / "tables")]
     drawings = sweep_drawings(study, config.score)
-    figures = [draw(drawing, folder) for drawing in tracked(log, drawings, "Drawing figures")]
-    condition = with_similarity(study)
+    figures = [_draw(drawing, folder) for drawing in tracked(log, drawings, "Drawing figures")]
+    condition = find_condition_with_similarity(study)
     cases = choose_cases(condition, config.cases) if condition else {}
-    page = render_page(study, sentences, tables, figures, cases, condition.label if condition else "", footer())
+    scored_by = condition.label if condition else ""
+    page = render_page(study, summary, tables, figures, cases, scored_by, _made_by())
     with whole_file(folder / "index.html") as draft:
         draft.write_text(page, encoding="utf-8")
-    remove_stale(folder, {*written, *(path for _, *paths in figures for path in paths)})
-    return {drawing.name: png for drawing, png, _ in figures}
+    _remove_stale(folder, {*written, *(path for figure in figures for path in (figure.png, figure.svg))})
+    return {figure.drawing.name: figure.png for figure in figures}
 
 
-def remove_stale(folder: Path, written: set[Path]) -> None:
-    """Of an earlier report: tables and figures that this one does not have."""
+def _remove_stale(folder: Path, written: set[Path]) -> None:
+    """Remove tables and figures of an earlier report that this one does not have."""
     for path in (*folder.glob("tables/*.*"), *folder.glob("figures/*.*")):
         if path.suffix in (".csv", ".md", ".tex", ".png", ".svg") and path not in written:
             path.unlink()
 
 
-def draw(drawing: Drawing, folder: Path) -> tuple[Drawing, Path, Path]:
-    """Draw one figure into figures/ and say where its PNG and its SVG are."""
+def _draw(drawing: Drawing, folder: Path) -> DrawnFigure:
+    """Write one figure into figures/, as PNG and SVG."""
     png, svg = (folder / "figures" / f"{drawing.name}.{suffix}" for suffix in ("png", "svg"))
     save_figure(drawing.build, png, svg)
-    return drawing, png, svg
+    return DrawnFigure(drawing, png, svg)
 
 
-def require_score(study: Study, score: str) -> None:
+def _require_score(study: Study, score: str) -> None:
+    """Refuse a score that no finished job has for its test articles.
+
+    Raises:
+        UserError: the message lists the scores that there are.
+    """
     names = sorted({name for job in study.sweep.finished for name in job.figures("test")})
     if score not in names:
         raise UserError(f"score={score}: the finished jobs have no such figure of their test articles, only {', '.join(names)}.")  # fmt: skip # noqa: E501
 
 
-def footer() -> str:
+def _made_by() -> str:
+    """Write the line at the foot of the page."""
     return f"Made by safe_exp on {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}."

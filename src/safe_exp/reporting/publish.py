@@ -1,22 +1,25 @@
-"""A report as a W&B run of its own, in the group of the sweep's runs."""
+"""A W&B run that holds a report, in the group of the sweep's runs."""
 
 from pathlib import Path
 from typing import Any
 
-from safe_exp.reporting.conditions import Study, show
+from safe_exp.reporting.conditions import Study, format_value
 from safe_exp.reporting.tables import Table
 from safe_exp.runs.loggers import LoggedRun, open_logger
 
 
 def publish(
-    folder: Path, study: Study, score: str, sentences: list[str], tables: list[Table], figures: dict[str, Path]
+    folder: Path, study: Study, score: str, summary: list[str], tables: list[Table], figures: dict[str, Path]
 ) -> bool:
-    """Record summary, tables and figures in W&B: live with an account, else offline in `folder`/wandb.
+    """Log summary, tables and figures to W&B, live with an account, otherwise offline in `folder`/wandb.
 
-    A report that is made again goes on in the same W&B run. A fault of W&B costs a warning and not the report.
+    A report that is made again continues the same W&B run. A failure of W&B costs a warning, not the report.
 
+    Args:
+        summary: sentences without markup.
+        figures: PNG files by name.
     Returns:
-        Whether there was a W&B run to write to; WANDB_MODE=disabled leaves none.
+        False if there was no W&B run to log to, as with WANDB_MODE=disabled.
     """
     stored = study.winner.jobs[0].config.get("logger") or {}
     settings: dict[str, Any] = {"report": {"sweep": study.sweep.folder.name, "score": score, "swept": study.swept}}
@@ -24,18 +27,17 @@ def publish(
     logger = open_logger("wandb", {"project": str(stored.get("project") or "safe_exp")}, run)
     if logger is None:
         return False
-    logger.attempt("log the report", lambda opened: _log(opened.experiment, study, score, sentences, tables, figures))
+    logger.attempt("log the report", lambda opened: _log(opened.experiment, study, score, summary, tables, figures))
     logger.close(exit_code=0)
     return True
 
 
-def _log(
-    run: Any, study: Study, score: str, sentences: list[str], tables: list[Table], figures: dict[str, Path]
-) -> None:
+def _log(run: Any, study: Study, score: str, summary: list[str], tables: list[Table], figures: dict[str, Path]) -> None:
+    """Log everything to the W&B run `run`."""
     import wandb
 
-    run.summary["report/text"] = "\n".join(sentences)
-    run.summary["report/winner"] = {key: show(value) for key, value in study.winner.values.items()}
+    run.summary["report/text"] = "\n".join(summary)
+    run.summary["report/winner"] = {key: format_value(value) for key, value in study.winner.values.items()}
     run.summary[f"report/test/{score}"] = study.winner.summary("test", score).mean
     run.summary[f"report/val/{study.monitor}"] = study.winner.summary("val", study.monitor).mean
     for state, count in study.sweep.counts.items():

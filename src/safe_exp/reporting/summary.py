@@ -1,51 +1,56 @@
-"""A sweep in a few sentences: what was swept, what became of it, which condition won, and how sure that is."""
+"""A summary of a sweep in a few sentences: the swept keys, the jobs, the winner, and how certain it is."""
 
-from safe_exp.config.figure_names import label_of
-from safe_exp.reporting.conditions import VARIANTS, Study, show, symbol
+from safe_exp.config.figure_names import describe_score
+from safe_exp.reporting.conditions import VARIANTS, Study, format_value, symbol
 from safe_exp.reporting.statistics import FEWEST_FOR_INTERVAL, Summary
 from safe_exp.reporting.sweep_tables import majority_rate
 
 
-def summary_sentences(study: Study, score: str) -> list[str]:
-    """Plain sentences, without markup."""
-    return [_what(study), _jobs(study), *_winner(study, score), *_certainty(study)]
+def summarise_study(study: Study, score: str) -> list[str]:
+    """Write the summary as plain sentences, without markup."""
+    return [_describe_keys(study), _describe_jobs(study), *_describe_winner(study, score), *_describe_certainty(study)]
 
 
-def _what(study: Study) -> str:
+def _describe_keys(study: Study) -> str:
+    """Name the swept keys with their values, and the keys that are averaged over."""
     if not study.swept:
         kinds = " and ".join(study.replicates) or "nothing"
         return f"Swept: {kinds} alone, so all jobs are one condition and nothing is compared."
-    parts = [f"{_name(key)} ({', '.join(map(show, study.values_of(key)))})" for key in study.swept]
+    parts = [f"{_name(key)} ({', '.join(map(format_value, study.list_values(key)))})" for key in study.swept]
     replicates = " and ".join(study.replicates)
     averaged = f"; each figure is averaged over {replicates}" if replicates else "; each condition has one job"
     return f"Swept: {', '.join(parts)}{averaged}."
 
 
 def _name(key: str) -> str:
+    """Return the name of a swept key in a sentence."""
     return "variant of the model" if key == VARIANTS else symbol(key)
 
 
-def _jobs(study: Study) -> str:
+def _describe_jobs(study: Study) -> str:
+    """Count the jobs by state."""
     counts = study.sweep.counts
     rest = ", ".join(f"{count} {state}" for state, count in counts.items() if count and state != "finished")
     return f"{counts['finished']} of {len(study.sweep.jobs)} jobs finished{f'; {rest}' if rest else ''}."
 
 
-def _winner(study: Study, score: str) -> list[str]:
+def _describe_winner(study: Study, score: str) -> list[str]:
+    """Name the winner, the reason for it, and its test scores beside the majority rate."""
     winner, monitored = study.winner, study.winner.summary("val", study.monitor)
     if not study.decided:
-        return [f"No job has a finite {label_of(study.monitor)} on its validation articles, so no condition is chosen."]
+        figure = describe_score(study.monitor)
+        return [f"No job has a finite {figure} on its validation articles, so no condition is chosen."]
     side = "lowest" if study.lowest_wins else "highest"
     chosen = (
-        f"{winner.label} won: it has the {side} {label_of(study.monitor)} on the validation articles, "
+        f"{winner.label} won: it has the {side} {describe_score(study.monitor)} on the validation articles, "
         f"{_figure(monitored)}, which is what each job's checkpoint was chosen by. The test articles had no say in it."
         if study.runner_up
-        else f"On the validation articles {winner.label} reached {label_of(study.monitor)} {_figure(monitored)}."
+        else f"On the validation articles {winner.label} reached {describe_score(study.monitor)} {_figure(monitored)}."
     )
     tested = winner.summary("test", score)
     names = [name for name in ("accuracy", "f1") if name != score]
-    others = ", ".join(f"{label_of(name)} {_figure(winner.summary('test', name))}" for name in names)
-    reached = f"On the test articles it reached {label_of(score)} {_figure(tested)}, {others}"
+    others = ", ".join(f"{describe_score(name)} {_figure(winner.summary('test', name))}" for name in names)
+    reached = f"On the test articles it reached {describe_score(score)} {_figure(tested)}, {others}"
     majority = majority_rate(winner)
     accuracy = winner.summary("test", "accuracy").mean
     if majority is None or accuracy is None:
@@ -56,7 +61,8 @@ def _winner(study: Study, score: str) -> list[str]:
     )
 
 
-def _certainty(study: Study) -> list[str]:
+def _describe_certainty(study: Study) -> list[str]:
+    """Point out the limits of the choice: overlapping intervals, too few jobs, a loss that depends on swept weights."""
     sentences = []
     winner = study.winner
     if study.runner_up:
@@ -77,11 +83,11 @@ def _certainty(study: Study) -> list[str]:
                 f"Its validation interval lies clear of that of the next, {study.runner_up.label}; with {count} "
                 "replicates on the same articles that is a sign and no proof."
             )
-    if study.left_aside:
+    if study.excluded:
         sentences.append(
-            f"{len(study.left_aside)} condition{'s have' if len(study.left_aside) > 1 else ' has'} fewer jobs with a "
+            f"{len(study.excluded)} condition{'s have' if len(study.excluded) > 1 else ' has'} fewer jobs with a "
             f"validation figure than the {winner.summary('val', study.monitor).n} of the others and could not win: a "
-            "mean of fewer is easier to be lucky with."
+            "mean over fewer jobs is more often good by chance."
         )
     if study.monitor == "loss" and {"model.alpha", "model.beta", VARIANTS} & set(study.swept):
         sentences.append(
@@ -92,6 +98,7 @@ def _certainty(study: Study) -> list[str]:
 
 
 def _figure(summary: Summary) -> str:
+    """Write a mean with its interval, in words."""
     if summary.mean is None:
         return "undefined"
     interval = "" if summary.low is None else f" (95 % interval {summary.low:.3f} to {summary.high:.3f})"

@@ -1,55 +1,57 @@
-"""The tables of a sweep: conditions, comparisons, the paper's figures beside ours, and every job."""
+"""Tables of a sweep: its conditions, their comparisons, the paper's figures beside ours, and all jobs."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from safe_exp.config.figure_names import LABELS, label_of, lower_is_better
-from safe_exp.reporting.conditions import SPLITS, Condition, Study, show, symbol, value_of
+from safe_exp.config.figure_names import DISPLAY_NAMES, describe_score, lower_is_better
+from safe_exp.reporting.conditions import SPLITS, Condition, Study, format_value, read_value, symbol
 from safe_exp.reporting.statistics import FEWEST_FOR_INTERVAL, Comparison, compare, holm
 from safe_exp.reporting.tables import Column, Table
 from safe_exp.runs.outcome import Job
 
 VERDICT = ("accuracy", "precision", "recall", "f1", "f1_macro", "auroc", "average_precision", "brier", "ece")
-OF_M_S = ("similarity_auroc", "similarity_average_precision")  # its verdicts at 1/2 mean little under Eq. (15)
+SIMILARITY = ("similarity_auroc", "similarity_average_precision")  # verdicts at 1/2 mean little under Eq. (15)
 COMBINED = ("combined_accuracy", "combined_auroc", "combined_average_precision")
-CALIBRATED = ("calibrated_brier", "calibrated_ece")  # beside brier and ece, which are those before
-PAPER = {  # Zhou, Wu & Zafarani 2020, SAFE on FakeNewsNet; the site's name in the article's folder → what they report
+CALIBRATED = ("calibrated_brier", "calibrated_ece")  # beside brier and ece, which are before calibration
+PAPER = {  # Zhou, Wu & Zafarani 2020, SAFE on FakeNewsNet: site → figures as printed
     "politifact": {"accuracy": 0.874, "precision": 0.889, "recall": 0.903, "f1": 0.896},
     "gossipcop": {"accuracy": 0.838, "precision": 0.857, "recall": 0.937, "f1": 0.895},
 }
-WON = "won"  # in a row of the conditions: whether it is the winner's; no column shows it
+WON = "won"  # True in the winner's row of the conditions; no column shows it
 SMALLEST_P = 0.0001
 SITE_TITLES = {"politifact": "PolitiFact", "gossipcop": "GossipCop"}
 
+_Replicate = tuple[tuple[str, ...], str]  # values of SPLITS, and of the seed
+
 
 def sweep_tables(study: Study, score: str) -> list[Table]:
-    """Those that the sweep at hand has something for."""
+    """Make the tables that the sweep has data for."""
     tables = [conditions_table(study), paper_table(study), comparisons_table(study, score), jobs_table(study, score)]
     return [table for table in tables if table is not None]
 
 
 def conditions_table(study: Study) -> Table:
-    """One row for each condition, the best on the validation articles first."""
+    """Make the table of conditions, the best on the validation articles first."""
     monitored = f"val_{study.monitor}"
     columns = [Column(key, symbol(key)) for key in study.swept] or [Column("condition", "condition")]
-    columns += [Column("finished", "jobs finished"), Column(monitored, f"{label_of(study.monitor)}, validation")]
-    wanted = (*VERDICT, *CALIBRATED, *OF_M_S, *COMBINED)
+    columns += [Column("finished", "jobs finished"), Column(monitored, f"{describe_score(study.monitor)}, validation")]
+    wanted = (*VERDICT, *CALIBRATED, *SIMILARITY, *COMBINED)
     names = [name for name in wanted if any(c.summary("test", name).n for c in study.conditions)]
-    columns += [Column(name, label_of(name) + (" ↓" if lower_is_better(name) else "")) for name in names]
-    columns = beside_accuracy(columns)
+    columns += [Column(name, describe_score(name) + (" ↓" if lower_is_better(name) else "")) for name in names]
+    columns = _add_class_balance(columns)
     rows = []
     for condition in sorted(study.conditions, key=study.rank):
-        row: dict[str, Any] = {key: show(value) for key, value in condition.values.items()} or {
+        row: dict[str, Any] = {key: format_value(value) for key, value in condition.values.items()} or {
             "condition": condition.label
         }
         row[WON] = study.decided and condition is study.winner
-        row["finished"] = f"{len(condition.jobs)} of {condition.of}"
+        row["finished"] = f"{len(condition.jobs)} of {condition.planned}"
         row[monitored] = condition.summary("val", study.monitor)
-        row |= class_balance(condition.jobs)
+        row |= _class_balance(condition.jobs)
         row |= {name: condition.summary("test", name) for name in names}
         rows.append(row)
     note = (
@@ -63,11 +65,11 @@ def conditions_table(study: Study) -> Table:
 
 
 def comparisons_table(study: Study, score: str) -> Table | None:
-    """Every other condition minus the reference, tested in pairs; None when there is nothing to compare."""
+    """Make the table of paired tests of all conditions against the reference; None if there is no other condition."""
     others = [condition for condition in study.conditions if condition is not study.reference]
     if not others:
         return None
-    found = [compare_conditions(condition, study.reference, score) for condition in others]
+    found = [_compare_conditions(condition, study.reference, score) for condition in others]
     corrected = holm([comparison.p for comparison in found])
     rows = [
         {"condition": c.label, "pairs": f.pairs, "difference": f.difference, "t": f.t, "p": f.p, "p_holm": h}
@@ -75,7 +77,7 @@ def comparisons_table(study: Study, score: str) -> Table | None:
     ]
     columns = [
         Column("condition", "condition"), Column("pairs", "pairs"),
-        Column("difference", f"difference in {label_of(score)}"), Column("t", "t", 2),
+        Column("difference", f"difference in {describe_score(score)}"), Column("t", "t", 2),
         Column("p", "p", 4, SMALLEST_P), Column("p_holm", "p, Holm", 4, SMALLEST_P),
     ]  # fmt: skip
     note = (
@@ -89,53 +91,61 @@ def comparisons_table(study: Study, score: str) -> Table | None:
     return Table("comparisons", title, columns, rows, note)
 
 
-def compare_conditions(ours: Condition, reference: Condition, score: str) -> Comparison:
-    """Pairs are splits where more than one split was tested, with seeds averaged in each, else seeds."""
-    by_replicate = [_by_replicate(condition, score) for condition in (ours, reference)]
-    shared = by_replicate[0].keys() & by_replicate[1].keys()
-    splits = {split for split, _ in shared}
-    if len(splits) < 2:
-        return compare(*({key: values[key] for key in sorted(shared)} for values in by_replicate))
-    means = [
-        {split: fmean(values[key] for key in shared if key[0] == split) for split in sorted(splits)}
-        for values in by_replicate
-    ]
+def _compare_conditions(ours: Condition, reference: Condition, score: str) -> Comparison:
+    """Test a condition against the reference.
+
+    The pairs are splits, with scores averaged over seeds in each, or seeds if there is only one split.
+    """
+    scores, reference_scores = _scores_by_replicate(ours, score), _scores_by_replicate(reference, score)
+    shared = sorted(scores.keys() & reference_scores.keys())
+    if len({split for split, _ in shared}) < 2:
+        return compare({key: scores[key] for key in shared}, reference_scores)
     data = [job.metrics.get("data") or {} for job in ours.jobs]
     overlap = fmean([d["test"] / d["train"] for d in data if d.get("train")] or [0.0])
-    return compare(*means, overlap=overlap)
+    return compare(_average_seeds(scores, shared), _average_seeds(reference_scores, shared), overlap)
 
 
-def _by_replicate(condition: Condition, score: str) -> dict[tuple[Hashable, str], float]:
-    values = {}
+def _average_seeds(
+    scores: Mapping[_Replicate, float], replicates: Sequence[_Replicate]
+) -> dict[tuple[str, ...], float]:
+    """Average the scores of these replicates over the seeds of each split."""
+    splits = dict.fromkeys(split for split, _ in replicates)
+    return {split: fmean(scores[key] for key in replicates if key[0] == split) for split in splits}
+
+
+def _scores_by_replicate(condition: Condition, score: str) -> dict[_Replicate, float]:
+    """Read the test score of each finished job that has one."""
+    values: dict[_Replicate, float] = {}
     for job in condition.jobs:
         value = job.figure("test", score)
         if value is not None:
-            split = tuple(show(value_of(job, key)) for key in SPLITS)
-            values[split, show(value_of(job, "seed"))] = value
+            split = tuple(format_value(read_value(job, key)) for key in SPLITS)
+            values[split, format_value(read_value(job, "seed"))] = value
     return values
 
 
 def jobs_table(study: Study, score: str) -> Table:
+    """Make the table of all jobs, finished or not."""
     keys = study.swept + study.replicates
     columns = [Column("job", "job"), *(Column(key, symbol(key)) for key in keys), Column("state", "state")]
-    columns += [Column(f"val_{study.monitor}", f"{label_of(study.monitor)}, validation")]
+    columns += [Column(f"val_{study.monitor}", f"{describe_score(study.monitor)}, validation")]
     names = list(dict.fromkeys([score, "accuracy", "f1"]))
-    columns = beside_accuracy(columns + [Column(name, label_of(name)) for name in names])
+    columns = _add_class_balance(columns + [Column(name, describe_score(name)) for name in names])
     columns += [Column("epochs", "epochs"), Column("stopped_by", "ended by"), Column("seconds", "seconds", 1)]
     rows = []
     for job in study.sweep.jobs:
-        row = {"job": job.number, "state": job.state} | {key: show(value_of(job, key)) for key in keys}
+        row = {"job": job.number, "state": job.state} | {key: format_value(read_value(job, key)) for key in keys}
         if job.state == "finished":
             row |= {f"val_{study.monitor}": job.figure("val", study.monitor)}
-            row |= {name: job.figure("test", name) for name in names} | class_balance([job])
+            row |= {name: job.figure("test", name) for name in names} | _class_balance([job])
             row |= {name: job.metrics.get(name) for name in ("epochs", "stopped_by", "seconds")}
         rows.append(row)
     return Table("jobs", "Every job", columns, rows, "Scores are of the test articles unless it says validation.")
 
 
 def paper_table(study: Study) -> Table | None:
-    """The paper's figures beside those of winner and reference, where the articles come from one of its two sites."""
-    site, articles = site_of(study.winner.jobs[0])
+    """Make the table of the paper's figures beside ours; None if the articles are not from one of its two sites."""
+    site, articles = _find_site(study.winner.jobs[0])
     if site not in PAPER:
         return None
     names = list(PAPER[site])
@@ -143,9 +153,13 @@ def paper_table(study: Study) -> Table | None:
     for condition in dict.fromkeys([study.winner, study.reference]):
         ours = {name: condition.summary("test", name) for name in names}
         about = {"who": f"ours: {condition.label}", "articles": articles}
-        rows.append(about | ours | class_balance(condition.jobs))
-    columns = [Column("who", ""), Column("articles", "articles"), *(Column(name, LABELS[name]) for name in names)]
-    columns = beside_accuracy(columns)
+        rows.append(about | ours | _class_balance(condition.jobs))
+    columns = [
+        Column("who", ""),
+        Column("articles", "articles"),
+        *(Column(name, DISPLAY_NAMES[name]) for name in names),
+    ]
+    columns = _add_class_balance(columns)
     note = (
         "The paper's figures are quoted, not computed here; its articles, captions and splits are not exactly these "
         "(that the site is the same is told from the articles' names alone), and it gives neither a spread nor a "
@@ -154,10 +168,10 @@ def paper_table(study: Study) -> Table | None:
     return Table("paper", f"Beside the paper's figures on {SITE_TITLES[site]}", columns, rows, note)
 
 
-def site_of(job: Job) -> tuple[str | None, int]:
-    """The one FakeNewsNet site that all articles of a job come from, or None; and how many articles there are.
+def _find_site(job: Job) -> tuple[str | None, int]:
+    """Find the FakeNewsNet site of a job's articles, None if it is not the same for all, and count the articles.
 
-    The site is a folder above fake/ and real/, or begins the article's own folder name, as in fake/politifact15544.
+    The site names a folder above fake/ and real/, or begins the name of an article, as in fake/politifact15544.
     """
     sides = job.manifest.get("split") or {}
     ids = [str(article) for side in sides.values() for article in side]
@@ -166,23 +180,25 @@ def site_of(job: Job) -> tuple[str | None, int]:
 
 
 def _site(article_id: str) -> str | None:
-    folders = article_id.casefold().split("/")  # one, for a row of a table
+    """Find the site in an article's id."""
+    folders = article_id.casefold().split("/")  # the id of a table's row is one part
     found = re.match(r"(politifact|gossipcop)", folders[0] if len(folders) > 2 else folders[-1])
     return found.group(1) if found else None
 
 
-def beside_accuracy(columns: list[Column]) -> list[Column]:
-    """The columns with those of `class_balance` behind the accuracy, which means nothing without them."""
+def _add_class_balance(columns: list[Column]) -> list[Column]:
+    """Insert the columns of `_class_balance` after the accuracy, which means nothing without them."""
     place = [column.key for column in columns].index("accuracy") + 1
     return [*columns[:place], Column("majority", "majority"), Column("fakes", "fakes"), *columns[place:]]
 
 
 def majority_rate(condition: Condition) -> float | None:
-    return class_balance(condition.jobs)["majority"]
+    """Compute the accuracy of always giving the commoner answer, averaged over the jobs; None if it is not known."""
+    return _class_balance(condition.jobs)["majority"]
 
 
-def class_balance(jobs: Sequence[Job]) -> dict[str, float | None]:
-    """The share of fakes among the test articles, and the accuracy of always giving the commoner answer; means."""
+def _class_balance(jobs: Sequence[Job]) -> dict[str, float | None]:
+    """Compute the majority rate and the share of fakes of the test articles: means over the jobs, None if not known."""
     shares = []
     for job in jobs:
         counts = (job.manifest.get("counts") or {}).get("test") or {}

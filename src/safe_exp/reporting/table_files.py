@@ -1,4 +1,4 @@
-"""A table as CSV for programs, Markdown for a README, LaTeX (booktabs) for a paper."""
+"""Files of a table: CSV for programs, Markdown for a README, LaTeX (booktabs) for a paper."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ SUMMARY_PARTS = ("mean", "sd", "low", "high", "n")
 
 
 def write_table(table: Table, folder: Path) -> list[Path]:
-    """folder/<name>.csv, .md and .tex, each whole or not at all."""
+    """Write folder/<name>.csv, .md and .tex, each whole or not at all, and return their paths.
+
+    Raises:
+        UnwritableFile: a file cannot be written.
+    """
     content = {"csv": to_csv_rows(table), "md": to_markdown(table), "tex": to_latex(table)}
     paths = []
     for suffix, body in content.items():
@@ -30,7 +34,10 @@ def write_table(table: Table, folder: Path) -> list[Path]:
 
 
 def to_csv_rows(table: Table) -> list[list[Any]]:
-    """Full precision; a column of Summary becomes <key>_mean, _sd, _low, _high, _n; what is not known stays empty."""
+    """List the rows of the CSV file, in full precision.
+
+    A column of Summary becomes <key>_mean, _sd, _low, _high and _n. Unknown values stay empty.
+    """
     header: list[Any] = []
     wide = [any(isinstance(row.get(column.key), Summary) for row in table.rows) for column in table.columns]
     for column, is_summary in zip(table.columns, wide, strict=True):
@@ -46,6 +53,7 @@ def to_csv_rows(table: Table) -> list[list[Any]]:
 
 
 def to_markdown(table: Table) -> str:
+    """Write a table in Markdown, with its title above and its note below."""
     aligned = ["---:" if is_numeric(table, column) else "---" for column in table.columns]
     lines = [_markdown_row([escape_markdown(column.label) for column in table.columns]), _markdown_row(aligned)]
     for row in table.rows:
@@ -55,7 +63,7 @@ def to_markdown(table: Table) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Everything that Markdown, or the HTML that it may hold, would read as more than text."""
+    """Escape all that Markdown, or HTML inside it, would read as more than text."""
     return re.sub(r"([\\`*_{}\[\]<>|#~$])", r"\\\1", " ".join(text.split()))
 
 
@@ -64,6 +72,7 @@ def _markdown_row(cells: list[str]) -> str:
 
 
 def _summary_cells(value: Any) -> list[Any]:
-    if not isinstance(value, Summary):  # one number among summaries, as the paper's, stands for a mean
+    """List the SUMMARY_PARTS of a cell."""
+    if not isinstance(value, Summary):  # a number among summaries, such as the paper's, counts as a mean
         return [value, *[None] * (len(SUMMARY_PARTS) - 1)]
     return [getattr(value, part) for part in SUMMARY_PARTS]

@@ -1,4 +1,4 @@
-"""A table as CSV for programs, Markdown for a README, LaTeX (booktabs) for a paper."""
+"""Tables: columns, rows, and the text of their cells. table_files.py writes them."""
 
 from __future__ import annotations
 
@@ -12,23 +12,27 @@ NOTHING = "–"
 
 @dataclass(frozen=True)
 class Column:
-    key: str  # in the rows, and at the head of the CSV
-    label: str  # what people read
+    """A column of a table."""
+
+    key: str  # in the rows, and in the head of the CSV file
+    label: str  # the heading that people read
     decimals: int = 3
-    smallest: float | None = None  # a smaller number is shown as "< smallest": no p-value is 0
+    smallest: float | None = None  # smaller numbers are shown as "< smallest", since no p-value is 0
 
 
 @dataclass(frozen=True)
 class Table:
-    name: str  # of its files
+    """A table of a report."""
+
+    name: str  # of its files, without a suffix
     title: str
     columns: list[Column]
     rows: list[dict[str, Any]]  # text, numbers, Summary or None
     note: str = ""
-    keys: int = 1  # columns, from the left, that say what a row is about
+    keys: int = 1  # number of columns, from the left, that identify a row
 
     def text(self, row: dict[str, Any], column: Column) -> str:
-        """The cell as people read it; numbers rounded, a Summary as mean ± sd [interval]."""
+        """Write a cell for people: numbers rounded, a Summary as mean ± sd [interval]."""
         value = row.get(column.key)
         if isinstance(value, Summary):
             return _summary_text(value, column.decimals)
@@ -39,17 +43,24 @@ class Table:
         return NOTHING if value is None else str(value)
 
     def number(self, row: dict[str, Any], column: Column) -> float | None:
-        """What the cell is sorted by, if it holds a number."""
+        """Return the number that a cell is sorted by, a Summary's mean; None if it holds none."""
         value = row.get(column.key)
         value = value.mean if isinstance(value, Summary) else value
         return float(value) if isinstance(value, int | float) else None
 
 
 def is_numeric(table: Table, column: Column) -> bool:
+    """Return True if a cell of the column holds a number."""
     return any(table.number(row, column) is not None for row in table.rows)
 
 
+def end_with_stop(title: str) -> str:
+    """Add a full stop to a title that has no mark at its end."""
+    return title if title.endswith((".", "?", "!")) else f"{title}."
+
+
 def _summary_text(summary: Summary, decimals: int) -> str:
+    """Write a Summary as mean ± sd [interval], as far as these are known."""
     if summary.mean is None:
         return NOTHING
     text = f"{summary.mean:.{decimals}f}"

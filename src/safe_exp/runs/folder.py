@@ -11,8 +11,8 @@ from hydra.core.hydra_config import HydraConfig
 from safe_exp.runs.command_line import resume_command
 from safe_exp.runs.processes import in_multirun, is_first_process
 from safe_exp.system.errors import UnwritableFile, UserError
-from safe_exp.system.files import NO_ROOM, short_path
-from safe_exp.system.lock import LOCK, locked
+from safe_exp.system.files import NO_ROOM_ERRNOS, short_path
+from safe_exp.system.lock import LOCK_NAME, locked
 
 
 def is_run(folder: str | None) -> bool:
@@ -65,7 +65,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
     )
     with _full_disk_as_message(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder / LOCK, refusal, refuse=True):
+        with locked(folder / LOCK_NAME, refusal, refuse=True):
             yield
 
 
@@ -77,6 +77,6 @@ def _full_disk_as_message(folder: Path) -> Iterator[None]:
     except UserError:
         raise
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno not in NO_ROOM_ERRNOS:
             raise
         raise UnwritableFile(error.errno, error.strerror, short_path(error.filename or folder)) from error

@@ -14,7 +14,7 @@ from safe_exp.runs.processes import in_multirun, is_first_process, process_numbe
 from safe_exp.runs.sigterm import sigterm_as_exit
 from safe_exp.runs.status import JobRecord, is_lost_peer, record_process_failure
 from safe_exp.system.errors import UserError
-from safe_exp.system.files import NO_ROOM
+from safe_exp.system.files import NO_ROOM_ERRNOS
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def recorded(folder: Path) -> Iterator[None]:
                 log.warning("%s", interruption_note(folder, record))
             elif in_multirun() and not isinstance(error, KeyboardInterrupt):  # Hydra is silent until the sweep's end
                 log.error("Failed: %s", next(iter(str(record.reason).splitlines()), ""))
-            if isinstance(error, OSError) and error.errno in NO_ROOM and command_module() == "safe_exp.train":
+            if isinstance(error, OSError) and error.errno in NO_ROOM_ERRNOS and command_module() == "safe_exp.train":
                 log.warning("When there is room:  %s", resume_command(folder))
             if isinstance(error, KeyboardInterrupt):
                 raise SystemExit(record.exit_code) from None  # a traceback would only hide the line above

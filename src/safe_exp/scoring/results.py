@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from safe_exp.config import LossSettings
-from safe_exp.config.figure_names import BEST, LABELS, THRESHOLD, log_names
+from safe_exp.config.figure_names import BEST, DISPLAY_NAMES, THRESHOLD, log_names
 from safe_exp.scoring.calibration import TEMPERATURE_BOUNDS
 from safe_exp.scoring.intervals import split_intervals
 from safe_exp.scoring.scores import Judgement, ScoredSplit, calibrate, split_figures
@@ -138,7 +138,7 @@ def trust_lines(test: Mapping[str, Any], threshold: float | str = THRESHOLD) -> 
             if interval is not None and math.isfinite(value):
                 low, high = interval
                 spread = f"{low:.3f} to {high:.3f}" if low < high else "every resample alike: too few articles to tell"
-                parts.append(f"{LABELS[figure]} {value:.3f} ({spread})")
+                parts.append(f"{DISPLAY_NAMES[figure]} {value:.3f} ({spread})")
         return ", ".join(parts) or "undefined"
 
     articles, cuts = test["articles"], test["thresholds"]
@@ -154,7 +154,7 @@ def trust_lines(test: Mapping[str, Any], threshold: float | str = THRESHOLD) -> 
         lines.append(f"combined (M_p and M_s, joined on validation): {show_scorer('combined')}")
     if "calibrated" in test:
         before, after = test["prediction"], test["calibrated"]
-        figures = (f"{LABELS[name]} {before[name]:.3f} → {after[name]:.3f}" for name in ("brier", "ece"))
+        figures = (f"{DISPLAY_NAMES[name]} {before[name]:.3f} → {after[name]:.3f}" for name in ("brier", "ece"))
         low, high = TEMPERATURE_BOUNDS
         bound = not low * 1.01 < after["temperature"] < high * 0.99
         limit = " (its limit: validation has too few articles to tell a temperature)" if bound else ""

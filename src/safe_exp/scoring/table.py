@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from safe_exp.config.figure_names import LABELS, lower_is_better
+from safe_exp.config.figure_names import DISPLAY_NAMES, lower_is_better
 
 SCORERS = ("prediction", "similarity")  # of the table; a third would not fit a terminal of 80 columns
 LOSS_SCORERS = {"loss": None, "loss_prediction": "prediction", "loss_similarity": "similarity"}
@@ -42,7 +42,7 @@ def _results_table(
         home = owner if owner in scorers else next(iter(scorers), None)  # L belongs to both; it stands in the first
         add_row(_row_name(key), [splits[split].get(key) if scorer == home else None for split, scorer in columns])
     table.add_section()
-    for key in (key for key in LABELS if key not in LOSS_SCORERS):
+    for key in (key for key in DISPLAY_NAMES if key not in LOSS_SCORERS):
         add_row(_row_name(key), [(splits[split].get(scorer) or {}).get(key) for split, scorer in columns])
         if key == "accuracy" and majority_rates:
             add_row("  majority rate", [majority_rates.get(split) for split, _ in columns], style="dim")
@@ -61,7 +61,7 @@ def print_results(
 
 def _row_name(figure: str) -> str:
     """Name a figure, with an arrow where lower is better."""
-    return f"{LABELS[figure]} ↓" if lower_is_better(figure) else LABELS[figure]
+    return f"{DISPLAY_NAMES[figure]} ↓" if lower_is_better(figure) else DISPLAY_NAMES[figure]
 
 
 def _three_decimals(value: float | None) -> str:

@@ -18,7 +18,7 @@ from safe_exp.runs.status import EXIT_CODES, record_gone
 from safe_exp.sweep.table import print_jobs
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import short_path, whole_file
-from safe_exp.system.lock import LOCK, locked
+from safe_exp.system.lock import LOCK_NAME, locked
 from safe_exp.system.versions import PACKAGE, git_commit
 from safe_exp.system.yaml_files import YamlLoader, read_yaml
 
@@ -123,7 +123,7 @@ def lock_sweep(folder: Path) -> AbstractContextManager[None]:
         UserError: another process holds the lock.
     """
     refusal = f"{short_path(folder)}: another process is running this sweep. Wait for it, or stop it."
-    return locked(folder / LOCK, refusal, refuse=True)
+    return locked(folder / LOCK_NAME, refusal, refuse=True)
 
 
 def _require_same_grid(folder: Path, jobs: list[list[str]]) -> None:
@@ -169,7 +169,7 @@ def _wait_for(folder: Path) -> None:
     """Wait for a process of an earlier, killed sweep that still runs this job."""
     if folder.is_dir():
         told = f"Job {folder.name} is still being run by a process of the earlier sweep; waiting for it."
-        with locked(folder / LOCK, told):
+        with locked(folder / LOCK_NAME, told):
             pass
 
 

@@ -1,1 +1,1 @@
-"""What every room may lean on: errors, files, locks, processes, versions, the terminal."""
+"""Foundations that every room may import: errors, files, locks, processes, registries, versions, the terminal."""

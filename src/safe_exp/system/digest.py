@@ -1,4 +1,7 @@
-"""SHA-256 of plain values. It names folders and stands in files: the same values must give the same digest for ever."""
+"""SHA-256 of plain values.
+
+The digests name folders and are stored in files, so the same values must give the same digest in every later version.
+"""
 
 import hashlib
 import json
@@ -6,10 +9,12 @@ from typing import Any
 
 
 def json_digest(content: Any, compact: bool = True) -> str:
-    """SHA-256, in hexadecimal, of `content` as ASCII JSON with sorted keys; what JSON does not know enters as text.
+    """Compute the SHA-256, in hexadecimal, of `content` as ASCII JSON with sorted keys.
+
+    A value that JSON has no type for enters as its `str`.
 
     Args:
-        compact: without a blank behind commas and colons.
+        compact: write no blank behind commas and colons; the digest depends on it.
     """
     separators = (",", ":") if compact else (", ", ": ")
     plain = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=separators, default=str)

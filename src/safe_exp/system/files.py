@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that are written whole or not at all, and checksums of files."""
 
 import errno
 import json
@@ -12,21 +12,21 @@ from typing import Any
 
 from safe_exp.system.errors import UnwritableFile
 
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # what only a write can meet
-NOT_WRITABLE = NO_ROOM | {errno.EACCES, errno.EPERM, errno.EIO}
-CHUNK = 1 << 20  # bytes read at a time
-PROBE = bytes(1 << 16)  # more than a file system that has just refused to take more keeps back
+NO_ROOM_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # only a write fails with one of these
+UNWRITABLE_ERRNOS = NO_ROOM_ERRNOS | {errno.EACCES, errno.EPERM, errno.EIO}
+CHUNK_BYTES = 1 << 20  # read at a time
+PROBE = bytes(1 << 16)  # a full disk may still take a few bytes; it does not take as many as these
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a name beside `path` to write to; it takes the place of `path` when the block ends without an error.
+    """Yield a draft beside `path` to write to; the draft replaces `path` when the block ends without an error.
 
-    A reader, or a run that is killed at any moment, sees the old file or the new one and never a part of either.
-    The name keeps the suffix of `path`, since libraries choose a format by it.
+    Another process sees the old file or the new one, never a part of either, even if this process is killed.
+    The draft keeps the suffix of `path`, since libraries choose a format by it.
 
     Raises:
-        UnwritableFile: there is no room for it, or it may not be written; the old file is as it was.
+        UnwritableFile: the disk is full, or the file may not be written; the old file stays as it was.
     """
     path = Path(path)
     draft = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
@@ -35,27 +35,27 @@ def whole_file(path: Path) -> Iterator[Path]:
         draft.touch()
         mode = draft.stat().st_mode
         yield draft
-        draft.chmod(mode)  # safetensors makes its files private; a run is there to be shared
+        draft.chmod(mode)  # safetensors makes its files private, and a run folder is shared
         with open(draft, "rb") as handle:
             os.fsync(handle.fileno())  # else a power cut may leave the new name with no content
         os.replace(draft, path)
     except Exception as error:
         cause = error if isinstance(error, OSError) else _disk_fault(error, draft)
-        if cause is None or cause.errno not in NOT_WRITABLE:
+        if cause is None or cause.errno not in UNWRITABLE_ERRNOS:
             raise
         raise UnwritableFile(cause.errno, cause.strerror, short_path(path)) from error
     finally:
-        with suppress(OSError):  # of a folder that may only be read
+        with suppress(OSError):  # the folder may be read-only
             draft.unlink(missing_ok=True)
 
 
 def _disk_fault(error: Exception, draft: Path) -> OSError | None:
-    """Why `draft` could not be written, if it is the disk's fault: not every library raises an OSError then."""
-    if found := re.search(r"\(os error (\d+)\)", str(error)):  # what is written in Rust: safetensors and tokenizers
+    """Find the OSError behind an `error` that a library raised while it wrote `draft`; None if the disk is sound."""
+    if found := re.search(r"\(os error (\d+)\)", str(error)):  # libraries in Rust: safetensors, tokenizers
         return OSError(int(found[1]), os.strerror(int(found[1])))
     try:
         with open(draft, "ab") as handle:
-            handle.write(PROBE)  # PyTorch does not say why it could not
+            handle.write(PROBE)  # PyTorch's error gives no reason, so a write of our own finds it
             handle.flush()
             os.fsync(handle.fileno())
     except OSError as fault:
@@ -64,15 +64,21 @@ def _disk_fault(error: Exception, draft: Path) -> OSError | None:
 
 
 def checksums(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """A CRC-32 of each file: enough to tell a flipped bit, and as fast as the disk; a lock it is not."""
+    """Compute the CRC-32 of each file, by name.
+
+    It finds a flipped bit at the speed of the disk. It gives no protection against deliberate changes.
+    """
     return {name: _checksum(folder / name) for name in names}
 
 
 def require_unchanged(folder: Path, stored: Mapping[str, str] | None) -> None:
-    """Refuse files that are not as they were when `checksums` looked at them; None: an older version did not look.
+    """Refuse files whose checksum differs from the stored one.
 
+    Args:
+        stored: the result of `checksums`; None, from an older version that stored none, refuses nothing.
     Raises:
-        ValueError: the first of them, by name.
+        ValueError: a file has changed; the message names the first one.
+        OSError: a file is missing or cannot be read.
     """
     for name, value in (stored or {}).items():
         if _checksum(folder / name) != value:
@@ -82,18 +88,23 @@ def require_unchanged(folder: Path, stored: Mapping[str, str] | None) -> None:
 def _checksum(path: Path) -> str:
     value = 0
     with path.open("rb") as handle:
-        while chunk := handle.read(CHUNK):
+        while chunk := handle.read(CHUNK_BYTES):
             value = zlib.crc32(chunk, value)
     return f"{value:08x}"
 
 
 def short_path(path: Path) -> Path:
-    """`path` as the user would type it: relative to the working folder when it lies below."""
+    """Return `path` as the user would type it: relative to the working folder if it lies below, else absolute."""
     path, here = Path(path).absolute(), Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write plain values as indented JSON; NaN and infinities are refused, since most readers choke on them."""
+    """Write plain values as indented JSON.
+
+    Raises:
+        ValueError: a number is NaN or infinite, which JSON does not allow and most parsers refuse.
+        UnwritableFile: as `whole_file`.
+    """
     with whole_file(path) as draft:
         draft.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

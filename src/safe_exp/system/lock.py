@@ -1,4 +1,4 @@
-"""One process at a time: a lock on a file, which the system lets go of when its process ends, however it ends."""
+"""A lock on a file, for one process at a time. The system releases it when the process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from safe_exp.system.errors import UserError
 
 log = logging.getLogger(__name__)
 
-LOCK = ".lock"  # in the folder that it guards
+LOCK_NAME = ".lock"  # the file in the folder that it guards
 
 
 @contextmanager
 def locked(path: Path, waiting: str, refuse: bool = False) -> Iterator[None]:
-    """Hold the lock on `path`, whose folder exists.
+    """Hold the lock on `path`, a file in an existing folder, during the block.
+
+    On a file system without locks the block runs unlocked.
 
     Args:
-        waiting: what to say when another process holds it.
-        refuse: end with that message; else it is logged, and the lock waited for.
+        waiting: the message if another process holds the lock.
+        refuse: raise that message; otherwise log it and wait for the lock.
     Raises:
-        UserError: another process holds it, and `refuse`.
+        UserError: another process holds the lock and `refuse` is true.
     """
     lock = FileLock(path)
     try:
@@ -35,7 +37,7 @@ def locked(path: Path, waiting: str, refuse: bool = False) -> Iterator[None]:
                 raise UserError(waiting) from error
             log.info("%s", waiting)
             lock.acquire()
-    except (OSError, NotImplementedError):  # no locks on this file system; then nobody can hold one
+    except (OSError, NotImplementedError):  # this file system has no locks, so no process holds one
         log.debug("No lock could be taken on %s.", path, exc_info=True)
     try:
         yield

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def walk(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every dotted key with what it holds, sections before what is in them."""
+    """Yield every dotted key with its value; a section comes before its own keys."""
     for key, value in settings.items():
         yield f"{prefix}{key}", value
         if isinstance(value, Mapping):
@@ -13,5 +13,5 @@ def walk(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The values by dotted key, without the sections; a list is a value."""
+    """Flatten nested settings to values by dotted key, without the sections; a list is a value."""
     return {key: value for key, value in walk(settings) if not isinstance(value, Mapping)}

@@ -1,4 +1,4 @@
-"""Further processes of a command, started with multiprocessing."""
+"""Worker processes that a command starts with multiprocessing."""
 
 import multiprocessing
 import os
@@ -6,10 +6,9 @@ import threading
 
 
 def end_with_parent() -> None:
-    """End this process when the one that started it is gone; for the initializer of a pool.
+    """End this process when its parent has ended; an initializer for the workers of a pool.
 
-    A parent that is killed outright tells nobody, and its workers would wait for more to do, and keep their memory, for
-    ever.
+    A parent that is killed outright cannot stop its workers: they would wait for work, and keep their memory, for ever.
     """
 
     def wait() -> None:

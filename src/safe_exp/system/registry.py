@@ -1,4 +1,4 @@
-"""Objects of one kind by name: each lies in a module of its own, named like it, and registers itself there."""
+"""Registries of objects by name. Each object is defined in a module of its own name, which registers it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from safe_exp.system.errors import UserError
 
 
 class Named(Protocol):
+    """An object with a name."""
+
     @property
     def name(self) -> str: ...
 
@@ -19,13 +21,13 @@ Entry = TypeVar("Entry", bound=Named)
 
 
 class Registry(Generic[Entry]):
-    """The variants, captioners, readers or loggers that there are.
+    """All variants, captioners, kinds of data sets or loggers, by name.
 
-    An entry `colours` stands in `<package>/colours.py`, which is imported when the entry is first asked for. Further
-    modules, anywhere, may add entries when they are imported.
+    The entry `colours` is defined in `<package>/colours.py`, which is imported when the entry is first needed. Any
+    other module may add entries when it is imported.
 
     Args:
-        kind: what messages call an entry, as on the command line: `captioner`, `model.variant`.
+        kind: the name of an entry's kind in messages, as on the command line: `captioner`, `model.variant`.
         package: dotted name of the package whose modules hold one entry each.
     """
 
@@ -34,30 +36,30 @@ class Registry(Generic[Entry]):
         self._entries: dict[str, Entry] = {}
 
     def add(self, entry: Entry) -> Entry:
-        """Make an entry known; a second one of the same name takes the place of the first."""
+        """Register an entry and return it; it replaces an earlier one of the same name."""
         self._entries[entry.name] = entry
         return entry
 
     def names(self) -> list[str]:
-        """All names, sorted; nothing is imported but the package itself."""
+        """List all names, sorted. Only the package itself is imported, none of its modules."""
         path = importlib.import_module(self.package).__path__
         modules = {module.name for module in pkgutil.iter_modules(path) if not module.name.startswith("_")}
         return sorted(modules | self._entries.keys())
 
     def require(self, name: str) -> None:
-        """Refuse a name without an entry, importing none.
+        """Refuse a name without an entry; no module is imported.
 
         Raises:
-            UserError: the message lists the names that there are.
+            UserError: there is no such entry; the message lists the names.
         """
         if name not in self.names():
             raise UserError(f"{self.kind}={name}: expected one of {', '.join(self.names())}.")
 
     def __getitem__(self, name: str) -> Entry:
-        """The entry of that name.
+        """Return the entry of that name, importing its module first.
 
         Raises:
-            UserError: there is none, and the message lists those that there are; or its module adds another name.
+            UserError: there is no such entry (the message lists the names), or its module adds none of its own name.
         """
         if name not in self._entries:
             self.require(name)
@@ -69,4 +71,5 @@ class Registry(Generic[Entry]):
         return self._entries[name]
 
     def __iter__(self) -> Iterator[Entry]:
+        """Iterate over all entries in the order of their names; every module is imported."""
         return (self[name] for name in self.names())

@@ -1,4 +1,4 @@
-"""The code that runs: versions of the packages, and the checkout's commit."""
+"""Versions of the running code: those of the packages, and the commit of the checkout."""
 
 import os
 import platform
@@ -13,16 +13,16 @@ GIT_TIMEOUT_SECONDS = 5
 
 
 def running_code() -> dict[str, Any]:
-    """What the code is that runs: versions of the packages, and the checkout's commit."""
+    """Return the versions of the packages and the commit of the checkout, for status.json."""
     return {"versions": installed_versions(), "git_commit": git_commit(PACKAGE.parents[1])}
 
 
 def git_commit(checkout: Path) -> str | None:
-    """The commit of `checkout`, with "+changes" when its code or configs differ from it.
+    """Return the commit of `checkout`, with "+changes" if src/ or conf/ differ from it.
 
-    None when there is no checkout (an installed wheel), no git, or no answer in time; never an error.
+    None if there is no checkout (an installed wheel), no git, or no answer within GIT_TIMEOUT_SECONDS. Raises nothing.
     """
-    # Without this test git would climb from a wheel's site-packages to whatever project the environment lies in.
+    # Without this test git would search the folders above a wheel's site-packages, and find an unrelated project.
     if not (checkout / ".git").exists():
         return None
     try:
@@ -34,8 +34,8 @@ def git_commit(checkout: Path) -> str | None:
 
 
 def _git(checkout: Path, *arguments: str) -> str:
-    # GIT_DIR and its kin, set while a hook runs, would point git at another repository. The lock is for git's own
-    # bookkeeping; a sweep's jobs would fight over it.
+    # GIT_DIR and similar variables, which git sets while a hook runs, would point to another repository. The optional
+    # lock lets git refresh its index; the jobs of a sweep would wait for each other's.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     done = subprocess.run(
         ["git", "--no-optional-locks", "-C", str(checkout), *arguments],
@@ -51,7 +51,7 @@ def _git(checkout: Path, *arguments: str) -> str:
 
 
 def installed_versions() -> dict[str, str | None]:
-    """Versions from the packages' metadata: importing torch to ask it would cost seconds."""
+    """Read the versions from the packages' metadata; importing torch for its version would take seconds."""
     return {
         "safe_exp": _installed_version("safe-exp"),
         "python": platform.python_version(),

@@ -9,7 +9,10 @@ YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast;
 
 
 def read_yaml(path: Path, kind: type = dict) -> Any:
-    """Plain values, interpolations as they stand; an empty `kind` when the file is missing, damaged or another kind."""
+    """Read a YAML file as plain values, without resolving interpolations.
+
+    A file that is missing, damaged or holds another kind of value gives an empty `kind`.
+    """
     try:
         with open(path, encoding="utf-8") as handle:
             content = yaml.load(handle, YamlLoader)

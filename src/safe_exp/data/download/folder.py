@@ -14,7 +14,7 @@ from typing import Any
 from safe_exp.data.download.kinds import HEAD_BYTES, KINDS, image_kind
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import short_path, whole_file
-from safe_exp.system.lock import LOCK, locked
+from safe_exp.system.lock import LOCK_NAME, locked
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class DownloadFolder:
 
     def _lock(self, stack: ExitStack) -> None:
         told = f"Another process is downloading into {short_path(self.folder)}; waiting until it is done."
-        stack.enter_context(locked(self.folder / LOCK, told))
+        stack.enter_context(locked(self.folder / LOCK_NAME, told))
 
     def _stored_images(self) -> dict[str, str]:
         """List the kind of each stored image by the digest in its name; remove drafts that a killed run left."""
