@@ -18,6 +18,7 @@ lint: $(INSTALLED)
 	$(VENV)/bin/ruff format --check . .ci/audit
 	$(VENV)/bin/ruff check . .ci/audit
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/mypy
 
 # Installed once, and again only when what is to be installed changes.
 $(INSTALLED): pyproject.toml

@@ -51,7 +51,10 @@ def main(composed: DictConfig) -> float:
         with recorded(folder):
             config = typed_config(composed)
             require_known_loggers(config.logger)
-            import_lightning()  # torch and Lightning take seconds to import; --help and a typo do without
+            from safe_exp.training.checks import check_config  # torch takes a second to import; --help does without
+
+            check_config(config)
+            import_lightning()  # takes seconds; a wrong setting is told before
             from safe_exp.training.run import train
 
             return train(config, folder)

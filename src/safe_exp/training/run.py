@@ -23,7 +23,6 @@ from safe_exp.runs.names import job_name, sweep_name
 from safe_exp.runs.processes import is_first_process
 from safe_exp.scoring.results import Results, logged_figures, score_results
 from safe_exp.system.files import short_path
-from safe_exp.training.checks import check_config
 from safe_exp.training.module import SafeModule
 from safe_exp.training.results import describe_course, epoch_history, show_results, write_results
 from safe_exp.training.threads import set_threads
@@ -59,7 +58,7 @@ def train(config: TrainConfig, folder: Path) -> float:
     """Run one training job, from its last checkpoint if its folder has one.
 
     Args:
-        config: of the job.
+        config: of the job, as `check_config` lets it pass.
         folder: of the run, into which all files are written.
     Returns:
         The validation figure that a sweep compares (`callbacks.monitor`).
@@ -86,7 +85,6 @@ def prepare(config: TrainConfig, folder: Path, resources: ExitStack) -> Prepared
         UserError: settings or data cannot be used.
     """
     start = time.perf_counter()
-    check_config(config)
     quiet_libraries()
     reads = variants[config.model.variant].reads
     data = FakeNewsNetDataModule(
