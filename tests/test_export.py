@@ -22,7 +22,7 @@ from safe_exp.data.text import build_tokenizer
 from safe_exp.network.variants import variants
 from safe_exp.runs.bundle import open_bundle, write_bundle
 from safe_exp.runs.open_run import open_run
-from safe_exp.runs.stored import StoredRun
+from safe_exp.runs.stored_run import StoredRun
 from safe_exp.scoring.calibration import Calibration, Combination
 from safe_exp.system.errors import UserError
 from tests.made import compose_config

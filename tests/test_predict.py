@@ -21,10 +21,10 @@ from sklearn.metrics import roc_auc_score
 
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, PredictConfig, typed_config
-from safe_exp.data.reading.lines import MAX_LINE_BYTES, LineReader, arriving_lines
+from safe_exp.data.reading.json_lines import MAX_LINE_BYTES, LineReader, arriving_lines
+from safe_exp.inference.answers import Answerer, answer_all
 from safe_exp.inference.evaluation import evaluate
-from safe_exp.inference.oracle import Oracle, answer_all
-from safe_exp.inference.rendering import Explainer
+from safe_exp.inference.explainer import Explainer
 from safe_exp.network.variants import variants
 from safe_exp.predict import take_article
 from safe_exp.runs.bundle import write_bundle
@@ -231,8 +231,8 @@ def test_a_stream_is_answered_as_it_comes_and_leaves_nothing_in_memory(trained):
 
 
 @pytest.fixture(scope="module")
-def oracle(trained) -> Oracle:
-    return Oracle(open_run(trained / "words"))
+def answerer(trained) -> Answerer:
+    return Answerer(open_run(trained / "words"))
 
 
 LONG_NUMBER = b'{"id": 1' + b"0" * 400 + b', "title": "t", "caption": "c"}'  # no float holds it
@@ -252,11 +252,11 @@ LINES = (
 )  # fmt: skip
 
 
-def check_one_answer_for_each_line(oracle, lines):
+def check_one_answer_for_each_line(answerer, lines):
     stream = b"".join(line.replace(b"\n", b" ") + b"\n" for line in lines)
     reader, answers = LineReader(Path("/nowhere")), []
     for batch in arriving_lines(io.BufferedReader(io.BytesIO(stream)), 8):
-        answers += oracle.answer([reader.read(line) for line in batch])
+        answers += answerer.answer([reader.read(line) for line in batch])
     assert len(answers) == len(lines)
     for answer in answers:
         json.dumps(answer, ensure_ascii=False, allow_nan=False).encode()
@@ -265,8 +265,8 @@ def check_one_answer_for_each_line(oracle, lines):
 
 @given(st.lists(LINES, max_size=6))
 @settings(max_examples=60, deadline=None)
-def test_any_line_gives_exactly_one_answer(oracle, lines):
-    check_one_answer_for_each_line(oracle, lines)
+def test_any_line_gives_exactly_one_answer(answerer, lines):
+    check_one_answer_for_each_line(answerer, lines)
 
 
 def test_the_words_of_an_article_are_taken_as_typed_and_not_as_hydra_would():
@@ -306,7 +306,7 @@ def test_a_run_that_is_not_there_is_named_and_nothing_stands_on_standard_output(
 
 def test_a_question_does_not_wait_for_what_only_training_needs():
     check = (
-        "import sys, safe_exp.inference.oracle;"
+        "import sys, safe_exp.inference.answers;"
         "assert not {'pytorch_lightning', 'torchmetrics', 'sklearn', 'scipy.optimize', 'matplotlib'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
@@ -431,9 +431,9 @@ def test_a_variant_whose_logit_is_no_sum_over_windows_is_not_explained(monkeypat
 
 @pytest.mark.parametrize("variant", ["text_only", "visual_only", "no_similarity", "similarity_only", "released"])
 def test_every_variant_answers_and_explains_itself(variant):
-    oracle = Oracle(made_run(variant), Explainer(made_run(variant).model, 3, []))
+    answerer = Answerer(made_run(variant), Explainer(made_run(variant).model, 3, []))
     said = {"title": "ok the", "text": "the \\ é the ok ok", "caption": "the ok"}
-    (answer,) = oracle.answer([LineReader(None).read((1, json.dumps(said).encode()))])
+    (answer,) = answerer.answer([LineReader(None).read((1, json.dumps(said).encode()))])
     assert 0 < answer["probability"] < 1
     assert (answer["similarity"] is None) == (variant in ("text_only", "visual_only"))
     found = answer["explanation"]

@@ -18,6 +18,6 @@ with suppress(ImportError):
 
         def sweep(self, arguments: list[str]) -> Any:
             """Run the trials that are missing; raises what `run_study` raises."""
-            from safe_exp.sweep.study import run_study
+            from safe_exp.sweep.optuna_study import run_study
 
             return run_study(self, super().sweep, arguments)

@@ -26,7 +26,7 @@ def main(composed: DictConfig) -> None:
         SystemExit: with code 1, when an article could not be answered.
     """
     config = replace(typed_config(composed), **article)
-    from safe_exp.inference.oracle import (
+    from safe_exp.inference.answers import (
         answer_to_standard_output,  # torch takes seconds to import; --help does without
     )
 

@@ -16,9 +16,9 @@ from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, typed_config
 from safe_exp.runs.folder import locked_folder, require_new_folder
 from safe_exp.runs.job import recorded
+from safe_exp.runs.job_outcome import read_job
 from safe_exp.runs.loggers import require_known_loggers
 from safe_exp.runs.names import sweep_name
-from safe_exp.runs.outcome import read_job
 from safe_exp.runs.own_command import run_as_its_own_command
 from safe_exp.runs.processes import needs_a_command_of_its_own
 from safe_exp.runs.resume import resumed_config

@@ -9,7 +9,7 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from safe_exp.config import CONF, TrainerConfig, plain_config, trainer_arguments
-from safe_exp.config.figure_names import THRESHOLD
+from safe_exp.config.threshold import THRESHOLD
 from safe_exp.network.safe_network import VARIANTS
 from safe_exp.network.variants import variants
 from safe_exp.system.errors import UserError
@@ -165,7 +165,7 @@ def test_alpha_zero_is_allowed_since_the_paper_s_grid_has_it():
 @pytest.mark.parametrize(
     "override",
     ["model.alpah=1", "model.update=by_hand", "trainer.max_epochs=many", "model.similarity_loss=fake_only",
-     "model=best", "data.split=half", "optimizer.momentun=0.9", "model.filter_sizes=3", "captioner=oracle",
+     "model=best", "data.split=half", "optimizer.momentun=0.9", "model.filter_sizes=3", "captioner=answerer",
      "captioner.words=9"],
 )  # fmt: skip
 def test_a_wrong_name_or_type_is_refused_while_composing(override):

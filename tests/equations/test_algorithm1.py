@@ -14,7 +14,7 @@ from tests.equations.reference import (
     draw_network,
     gradients_by_autograd,
 )
-from tests.equations.test_gradients import WEIGHTS
+from tests.equations.test_closed_form import WEIGHTS
 
 
 @pytest.mark.parametrize("with_lengths", [False, True])

@@ -2,9 +2,9 @@
 
 from hydra.core.plugins import Plugins
 
-import safe_exp.data.prepared.data_set
+import safe_exp.data.prepared.command
+import safe_exp.inference.answers
 import safe_exp.inference.evaluation
-import safe_exp.inference.oracle
 import safe_exp.training.run  # noqa: F401
 
 Plugins.instance()  # takes a second to look through the installed sweepers and launchers

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import strategies as st
 
 from safe_exp.data.reading.articles import Article
-from safe_exp.inference.oracle import Oracle
+from safe_exp.inference.answers import Answerer
 from safe_exp.runs.open_run import open_run
 from safe_exp.system.errors import UserError
 from tests.fuzz.cases import JSON_VALUES, broken, fuzz
@@ -76,16 +76,16 @@ def test_any_file_is_refused_or_answers(cases, folder):
     for content in cases:
         path.write_bytes(content)
         try:
-            oracle = Oracle(open_run(path))
+            answerer = Answerer(open_run(path))
         except UserError as error:
             assert f"run={path}" in str(error)  # noqa: PT017  (what else is raised fails the test)
         else:
-            (answer,) = oracle.answer([Article("x", None, "a senator", "the boat", "a boat")])
+            (answer,) = answerer.answer([Article("x", None, "a senator", "the boat", "a boat")])
             json.dumps(answer, allow_nan=False)
 
 
 def test_the_undamaged_bundles_answer(tmp_path):
     for kind in ("words", "patches", "text"):
         (tmp_path / "b.safetensors").write_bytes(whole(kind))
-        (answer,) = Oracle(open_run(tmp_path / "b.safetensors")).answer([Article("x", None, "a senator", "the boat")])
+        (answer,) = Answerer(open_run(tmp_path / "b.safetensors")).answer([Article("x", None, "a senator", "the boat")])
         assert "probability" in answer

@@ -13,9 +13,9 @@ from PIL import Image
 
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, PredictConfig, typed_config
-from safe_exp.inference.oracle import Oracle, read_questions
+from safe_exp.inference.answers import Answerer, read_questions
 from safe_exp.runs.open_run import open_run
-from safe_exp.runs.stored import StoredRun
+from safe_exp.runs.stored_run import StoredRun
 from tests.fuzz.cases import JSON_VALUES, TEXT, as_bytes, fuzz, objects
 from tests.made_run import write_run
 
@@ -40,21 +40,21 @@ made: dict[str, Path] = {}
 
 
 @cache
-def asked() -> tuple[PredictConfig, StoredRun, Oracle]:
+def asked() -> tuple[PredictConfig, StoredRun, Answerer]:
     register_schemas()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = typed_config(compose("predict", overrides=["run=unused", f"images={made['images']}"]))
     stored = open_run(made["run"])
-    return replace(config, run=str(made["run"])), stored, Oracle(stored)
+    return replace(config, run=str(made["run"])), stored, Answerer(stored)
 
 
 @fuzz(LINES, together=TOGETHER)
 def test_every_line_gets_one_answer(cases, folder):
-    config, stored, oracle = asked()
+    config, stored, answerer = asked()
     content = b"\n".join(cases)
     answers = []
     for articles, root in read_questions(config, stored, io.BufferedReader(io.BytesIO(content))):
-        answers += oracle.answer(articles, root)
+        answers += answerer.answer(articles, root)
     assert len(answers) == content.count(b"\n") + (content[-1:] not in (b"\n", b""))
     for answer in answers:
         plain = json.loads(json.dumps(answer, ensure_ascii=False, allow_nan=False).encode())

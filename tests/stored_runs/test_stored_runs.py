@@ -26,7 +26,7 @@ import torch
 
 from safe_exp.config import CONF
 from safe_exp.data.prepared import PreparedArticles, prepare
-from safe_exp.inference.oracle import Oracle
+from safe_exp.inference.answers import Answerer
 from safe_exp.runs.checkpoints import read_checkpoint
 from safe_exp.runs.open_run import open_run
 from safe_exp.sweep.folder import read_sweep
@@ -76,7 +76,7 @@ def test_a_stored_run_opens_with_its_weights_and_its_calibration(name):
     stored = open_run(MADE / name)
     assert all(torch.isfinite(weight).all() for weight in stored.network().state_dict().values())
     assert stored.calibration.articles == 7
-    assert Oracle(stored, threshold="best").threshold == stored.calibration.thresholds["prediction"]
+    assert Answerer(stored, threshold="best").threshold == stored.calibration.thresholds["prediction"]
 
 
 def test_a_bundle_holds_the_weights_of_its_run():

@@ -14,9 +14,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from safe_exp.config import CONF
+from safe_exp.sweep.optuna_study import count_ended_trials
 from safe_exp.sweep.planned import drop_skipped, planned_jobs
 from safe_exp.sweep.run import run_sweep
-from safe_exp.sweep.study import count_ended_trials
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import write_json
 from tests.commands import SMALL, environment, read_json, run

@@ -1,9 +1,7 @@
 """Checks of values that several sections share. Each message names the key."""
 
 import math
-from typing import Any
 
-from safe_exp.config.figure_names import BEST
 from safe_exp.system.errors import UserError
 
 
@@ -25,13 +23,3 @@ def require_positive(key: str, value: float) -> None:
     """
     if not value > 0 or math.isinf(value):
         raise UserError(f"{key}={value}: expected a number > 0.")
-
-
-def require_threshold(value: Any) -> None:
-    """Refuse a threshold that is neither a number between 0 and 1, both excluded, nor `best`.
-
-    Raises:
-        UserError: it is neither.
-    """
-    if value != BEST and not (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1):
-        raise UserError(f"threshold={value}: expected a number between 0 and 1, or best (on validation, by macro F1).")

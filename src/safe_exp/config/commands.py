@@ -8,10 +8,10 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from safe_exp.config.captioner import CaptionerConfig
-from safe_exp.config.checks import require_at_least, require_threshold
+from safe_exp.config.checks import require_at_least
 from safe_exp.config.data import DataConfig, VectorsConfig
-from safe_exp.config.figure_names import THRESHOLD
 from safe_exp.config.model import ModelConfig, OptimizerConfig, Update
+from safe_exp.config.threshold import THRESHOLD, require_threshold
 from safe_exp.config.trainer import CallbacksConfig, LoggerConfig, TrainerConfig
 from safe_exp.system.errors import UserError
 from safe_exp.system.versions import PACKAGE

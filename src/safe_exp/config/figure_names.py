@@ -1,13 +1,10 @@
-"""Names of the figures in metrics.json, as logged and as displayed; and the threshold of a verdict.
+"""Names of the figures in metrics.json, as logged and as displayed.
 
 Nothing heavy is imported here, since every command reads these names.
 """
 
 from collections.abc import Mapping
 from typing import Any
-
-THRESHOLD = 0.5  # a score above it is the verdict "fake", unless the key `threshold` says otherwise
-BEST = "best"  # value of `threshold`: the one with the highest macro F1 on the validation articles
 
 DISPLAY_NAMES = {
     "accuracy": "accuracy",

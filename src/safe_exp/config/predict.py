@@ -5,8 +5,9 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from safe_exp.config.checks import require_at_least, require_threshold
+from safe_exp.config.checks import require_at_least
 from safe_exp.config.data import DataConfig
+from safe_exp.config.threshold import require_threshold
 from safe_exp.system.errors import UserError
 
 # Keys that describe one article on the command line. They are read as typed and not by Hydra's grammar, in which

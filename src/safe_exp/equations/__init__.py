@@ -22,12 +22,12 @@ vector, g window widths, K filters for each, D features.
 | L_p, L_s, L  | SafeLosses.prediction, .similarity, .total | ()           | loss.safe_loss                         |
 | γ            | gamma; the optimiser's lr               |                 | torch.optim; algorithm1  Eqs. (11), (13) |
 
-`gradients.closed_form_gradients` is all of it over a mini-batch; `algorithm1.algorithm1_epoch` is the printed loop;
+`closed_form.closed_form_gradients` is all of it over a mini-batch; `algorithm1.algorithm1_epoch` is the printed loop;
 `released` is the architecture of the authors' released code, made of the same parts.
 """
 
 from .algorithm1 import algorithm1_epoch
-from .gradients import closed_form_gradients, closed_form_step
+from .closed_form import closed_form_gradients, closed_form_step
 from .loss import SafeLosses, safe_loss
 from .released import released_step
 from .safe import SafeOutput, SafeWeights

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .gradients import Network
+from .closed_form import Network
 from .loss import SIMILARITY_FLOOR, check_loss_settings
 from .safe import SafeWeights, map_tensors, require
 from .similarity import unit_vectors

@@ -10,14 +10,14 @@ import torch
 from rich.console import Console
 
 from safe_exp.config import EvaluateConfig
-from safe_exp.config.figure_names import BEST
+from safe_exp.config.threshold import BEST
 from safe_exp.data.labelled_folder import encode_folder
 from safe_exp.data.reading.articles import count_reasons
 from safe_exp.data.reading.readers import readers
 from safe_exp.network.variants import embed_batch, variants
 from safe_exp.runs.open_run import open_run
 from safe_exp.runs.processes import is_first_process
-from safe_exp.runs.stored import StoredRun, explain_missing_calibration
+from safe_exp.runs.stored_run import StoredRun, explain_missing_calibration
 from safe_exp.scoring.intervals import split_intervals
 from safe_exp.scoring.results import split_predictions, trust_lines, write_metrics, write_predictions
 from safe_exp.scoring.scores import Judgement, SplitScores, split_figures

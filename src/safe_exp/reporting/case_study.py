@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from safe_exp.config.figure_names import THRESHOLD
+from safe_exp.config.threshold import THRESHOLD
 from safe_exp.data.reading.articles import Article, LeftOut
 from safe_exp.data.reading.images import UnusableImage, decode_image, read_image_file
 from safe_exp.data.reading.readers import DataKind, Reader, readers
 from safe_exp.reporting.conditions import Condition
-from safe_exp.runs.outcome import Job
+from safe_exp.runs.job_outcome import Job
 from safe_exp.system.errors import UserError
 
 THUMBNAIL_PIXELS = 320  # the longer side

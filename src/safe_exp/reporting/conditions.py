@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from safe_exp.reporting.statistics import Summary, summarise
-from safe_exp.runs.outcome import Job
+from safe_exp.runs.job_outcome import Job
 from safe_exp.sweep.folder import Sweep
 
 REPLICATES = ("seed", "data.fold", "data.seed")  # keys that scores are averaged over

@@ -9,18 +9,15 @@ from typing import Any
 
 from safe_exp.config.figure_names import DISPLAY_NAMES, describe_score, lower_is_better
 from safe_exp.reporting.conditions import SPLITS, Condition, Study, format_value, read_value, symbol
+from safe_exp.reporting.published import PUBLISHED
 from safe_exp.reporting.statistics import FEWEST_FOR_INTERVAL, Comparison, compare, holm
 from safe_exp.reporting.tables import Column, Table
-from safe_exp.runs.outcome import Job
+from safe_exp.runs.job_outcome import Job
 
 VERDICT = ("accuracy", "precision", "recall", "f1", "f1_macro", "auroc", "average_precision", "brier", "ece")
 SIMILARITY = ("similarity_auroc", "similarity_average_precision")  # verdicts at 1/2 mean little under Eq. (15)
 COMBINED = ("combined_accuracy", "combined_auroc", "combined_average_precision")
 CALIBRATED = ("calibrated_brier", "calibrated_ece")  # beside brier and ece, which are before calibration
-PAPER = {  # Zhou, Wu & Zafarani 2020, SAFE on FakeNewsNet: site → figures as printed
-    "politifact": {"accuracy": 0.874, "precision": 0.889, "recall": 0.903, "f1": 0.896},
-    "gossipcop": {"accuracy": 0.838, "precision": 0.857, "recall": 0.937, "f1": 0.895},
-}
 WON = "won"  # True in the winner's row of the conditions; no column shows it
 SMALLEST_P = 0.0001
 SITE_TITLES = {"politifact": "PolitiFact", "gossipcop": "GossipCop"}
@@ -146,10 +143,10 @@ def jobs_table(study: Study, score: str) -> Table:
 def paper_table(study: Study) -> Table | None:
     """Make the table of the paper's figures beside ours; None if the articles are not from one of its two sites."""
     site, articles = _find_site(study.winner.jobs[0])
-    if site not in PAPER:
+    if site not in PUBLISHED:
         return None
-    names = list(PAPER[site])
-    rows: list[dict[str, Any]] = [{"who": "theirs: SAFE as printed (Zhou et al. 2020)"} | PAPER[site]]
+    names = list(PUBLISHED[site])
+    rows: list[dict[str, Any]] = [{"who": "theirs: SAFE as printed (Zhou et al. 2020)"} | PUBLISHED[site]]
     for condition in dict.fromkeys([study.winner, study.reference]):
         ours = {name: condition.summary("test", name) for name in names}
         about = {"who": f"ours: {condition.label}", "articles": articles}

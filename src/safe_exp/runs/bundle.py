@@ -26,7 +26,7 @@ from safe_exp.data.captioners import captioner_from_plain, captioners
 from safe_exp.data.codebook import STORED, Codebook, check_arrays
 from safe_exp.data.text import PADDING, UNKNOWN, build_tokenizer, vocabulary_words
 from safe_exp.network.variants import variants
-from safe_exp.runs.stored import StoredRun, typed_model
+from safe_exp.runs.stored_run import StoredRun, typed_model
 from safe_exp.scoring.calibration import Calibration
 from safe_exp.system.errors import UserError, first_line
 from safe_exp.system.files import whole_file

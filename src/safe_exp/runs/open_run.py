@@ -12,7 +12,7 @@ from safe_exp.data.artifacts import Artifacts
 from safe_exp.network.variants import variants
 from safe_exp.runs.bundle import open_bundle
 from safe_exp.runs.checkpoints import read_checkpoint
-from safe_exp.runs.stored import NETWORK_PREFIX, StoredRun, typed_model
+from safe_exp.runs.stored_run import NETWORK_PREFIX, StoredRun, typed_model
 from safe_exp.scoring.calibration import Calibration
 from safe_exp.system.errors import UserError, first_line
 

@@ -89,7 +89,7 @@ def _stop(process: subprocess.Popen, how: signal.Signals) -> None:
 
 def _read_score(composed: DictConfig, folder: Path) -> float:
     """Read the score of the ended job; refuse one that did not finish."""
-    from safe_exp.runs.outcome import read_job
+    from safe_exp.runs.job_outcome import read_job
 
     job = read_job(folder, 0, [])
     if job.state != "finished":  # a job whose processes were killed counts as interrupted

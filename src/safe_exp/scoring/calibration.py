@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from safe_exp.config.figure_names import THRESHOLD
+from safe_exp.config.threshold import THRESHOLD
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import write_json
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from safe_exp.config import LossSettings
-from safe_exp.config.figure_names import THRESHOLD
+from safe_exp.config.threshold import THRESHOLD
 from safe_exp.equations.loss import prediction_loss, similarity_loss_forward
 from safe_exp.scoring.scores import (
     AS_TRAINED,

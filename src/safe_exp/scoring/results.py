@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from safe_exp.config import LossSettings
-from safe_exp.config.figure_names import BEST, DISPLAY_NAMES, THRESHOLD, log_names
+from safe_exp.config.figure_names import DISPLAY_NAMES, log_names
+from safe_exp.config.threshold import BEST, THRESHOLD
 from safe_exp.scoring.calibration import TEMPERATURE_BOUNDS
 from safe_exp.scoring.intervals import split_intervals
 from safe_exp.scoring.scores import Judgement, ScoredSplit, calibrate, split_figures

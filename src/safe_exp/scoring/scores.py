@@ -13,7 +13,7 @@ from torch import Tensor
 from torchmetrics.functional import classification, mean_squared_error
 
 from safe_exp.config import LossSettings
-from safe_exp.config.figure_names import BEST, THRESHOLD
+from safe_exp.config.threshold import BEST, THRESHOLD
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import SafeOutput, safe_loss
 from safe_exp.equations.safe import map_tensors

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from safe_exp.runs.outcome import MULTIRUN, STATES, Job, read_job
+from safe_exp.runs.job_outcome import MULTIRUN, STATES, Job, read_job
 from safe_exp.sweep.planned import planned_jobs
 from safe_exp.system.errors import UserError
 from safe_exp.system.yaml_files import read_yaml

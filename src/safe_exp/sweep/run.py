@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from safe_exp.runs.outcome import MULTIRUN, Job, read_job
+from safe_exp.runs.job_outcome import MULTIRUN, Job, read_job
 from safe_exp.runs.settings import require_same_settings
 from safe_exp.runs.sigterm import sigterm_as_exit
 from safe_exp.runs.status import EXIT_CODES, record_gone

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from safe_exp.runs.outcome import Job
+from safe_exp.runs.job_outcome import Job
 
 STATE_STYLES = {"finished": "green", "failed": "red", "interrupted": "yellow", "running": "cyan", "missing": "dim"}
 MAX_REASON_LENGTH = 60  # characters of a reason; status.json has all of it

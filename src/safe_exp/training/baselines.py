@@ -18,7 +18,7 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import Pipeline
 
 from safe_exp.config import BaselineConfig, MethodConfig, TfidfConfig, VectorsConfig
-from safe_exp.config.figure_names import THRESHOLD
+from safe_exp.config.threshold import THRESHOLD
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.scoring.intervals import bootstrap_intervals
 from safe_exp.scoring.results import Predictions, trust_lines, write_metrics, write_predictions

@@ -24,9 +24,9 @@ from safe_exp.runs.processes import is_first_process
 from safe_exp.scoring.results import Results, logged_figures, score_results
 from safe_exp.system.files import short_path
 from safe_exp.training.module import SafeModule
-from safe_exp.training.results import describe_course, epoch_history, show_results, write_results
 from safe_exp.training.threads import set_threads
 from safe_exp.training.trainer import build_trainer, lightning_refusals, quiet_libraries
+from safe_exp.training.writing import describe_course, epoch_history, show_results, write_results
 
 if TYPE_CHECKING:
     from safe_exp.runs.loggers import OpenLogger

@@ -35,8 +35,8 @@ from safe_exp.system.digest import json_digest
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import short_path
 from safe_exp.system.lock import locked
-from safe_exp.system.processes import end_with_parent
 from safe_exp.system.terminal import counting
+from safe_exp.system.workers import end_with_parent
 
 log = logging.getLogger(__name__)
 

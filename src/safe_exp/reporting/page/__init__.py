@@ -23,7 +23,7 @@ from safe_exp.reporting.statistics import Summary
 from safe_exp.reporting.sweep_figures import DrawnFigure
 from safe_exp.reporting.sweep_tables import WON
 from safe_exp.reporting.tables import Column, Table, end_with_stop
-from safe_exp.runs.outcome import Job
+from safe_exp.runs.job_outcome import Job
 
 HERE = Path(__file__).parent
 LARGEST_SVG_BYTES = 1_000_000  # of a figure in the page; a larger one is shown as PNG

@@ -21,7 +21,7 @@ from safe_exp.runs.log_file import log_file
 from safe_exp.scoring.scores import ScoredSplit
 from safe_exp.sweep.compat import list_packages_once
 from safe_exp.sweep.stacked.job import StackedJob
-from safe_exp.system.processes import end_with_parent
+from safe_exp.system.workers import end_with_parent
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ def write_ending(ending: Ending) -> None:
     """Write the files of an ended job: results, figures, and the whole log in each of its loggers."""
     from safe_exp.runs.loggers import close_loggers, open_loggers
     from safe_exp.scoring.results import logged_figures, score_results
-    from safe_exp.training.results import show_results, write_results
     from safe_exp.training.trainer import quiet_libraries
+    from safe_exp.training.writing import show_results, write_results
 
     quiet_libraries()
     exit_code = 1

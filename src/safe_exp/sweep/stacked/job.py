@@ -27,8 +27,8 @@ from safe_exp.runs.status import JobRecord
 from safe_exp.sweep.stacked.model import Snapshot
 from safe_exp.system.errors import UserError
 from safe_exp.training.callbacks import WholeCheckpointIO, build_callbacks
-from safe_exp.training.results import epoch_history
 from safe_exp.training.stopping import StepLimit
+from safe_exp.training.writing import epoch_history
 
 log = logging.getLogger(__name__)
 

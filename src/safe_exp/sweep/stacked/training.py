@@ -15,7 +15,7 @@ import pytorch_lightning as pl
 import torch
 
 from safe_exp.config import LossSettings, TrainConfig
-from safe_exp.config.figure_names import THRESHOLD
+from safe_exp.config.threshold import THRESHOLD
 from safe_exp.data.artifacts import share_artifacts
 from safe_exp.data.batch import NewsBatch
 from safe_exp.data.datamodule import FakeNewsNetDataModule
@@ -35,10 +35,10 @@ from safe_exp.sweep.stacked.progress import StackProgress
 from safe_exp.system.errors import UserError
 from safe_exp.training.epoch_sums import EpochSums, EpochTotals, require_finite
 from safe_exp.training.module import SafeModule
-from safe_exp.training.results import describe_course
 from safe_exp.training.run import log_start
 from safe_exp.training.threads import set_threads
 from safe_exp.training.trainer import quiet_libraries
+from safe_exp.training.writing import describe_course
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from safe_exp.config.data import DataConfig, LabelsConfig
 from safe_exp.data.reading.articles import Article, LeftOut, label_words, require_words
 from safe_exp.data.reading.cleaning import as_text, iso_date
 from safe_exp.data.reading.readers import DataKind, readers
-from safe_exp.data.reading.rows import Row, parse_row, read_rows
+from safe_exp.data.reading.table_formats import Row, parse_row, read_rows
 from safe_exp.data.reading.untrusted import UnusableArticle
 from safe_exp.system.errors import UserError
 

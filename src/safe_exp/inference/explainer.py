@@ -17,7 +17,7 @@ from safe_exp.data.captioners import captioner_from_plain
 from safe_exp.inference.attribution import Cache, Parts, SideParts, cosine_parts, list_phrases, logit_parts
 from safe_exp.inference.patches import draw_patches, locate_patch, save_picture
 from safe_exp.network.variants import variants
-from safe_exp.runs.stored import StoredRun
+from safe_exp.runs.stored_run import StoredRun
 from safe_exp.system.errors import UserError
 
 ORANGE, BLUE, GREY = (255, 140, 40), (70, 160, 255), (128, 128, 128)  # of text: seen on dark and on light terminals

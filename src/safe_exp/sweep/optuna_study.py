@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from safe_exp.runs.outcome import MULTIRUN, read_job
+from safe_exp.runs.job_outcome import MULTIRUN, read_job
 from safe_exp.runs.sigterm import sigterm_as_exit
 from safe_exp.sweep.compat import continue_study
 from safe_exp.sweep.run import lock_sweep, report_command, resume_command, write_settings

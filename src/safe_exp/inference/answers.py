@@ -21,17 +21,17 @@ from scipy.special import logit as to_logit
 from torch import Tensor
 
 from safe_exp.config import PredictConfig
-from safe_exp.config.figure_names import BEST, THRESHOLD
+from safe_exp.config.threshold import BEST, THRESHOLD
 from safe_exp.data.article_encoder import ArticleEncoder, EncodedArticle, make_batch
 from safe_exp.data.captioners import captioner_from_plain
 from safe_exp.data.reading.articles import Article, LeftOut
-from safe_exp.data.reading.lines import LineReader, arriving_lines
+from safe_exp.data.reading.json_lines import LineReader, arriving_lines
 from safe_exp.data.reading.readers import build_reader
 from safe_exp.equations import SafeOutput, Words
-from safe_exp.inference.rendering import Explainer
+from safe_exp.inference.explainer import Explainer
 from safe_exp.network.variants import embed_batch, variants
 from safe_exp.runs.open_run import open_run
-from safe_exp.runs.stored import StoredRun, explain_missing_calibration
+from safe_exp.runs.stored_run import StoredRun, explain_missing_calibration
 from safe_exp.system.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ PROGRESS_SECONDS = 10.0
 Answer = dict[str, Any]  # one line of JSON
 
 
-class Oracle:
+class Answerer:
     """A stored run that answers articles with a verdict.
 
     It computes in float64, so the digits that it prints depend neither on the other articles of a batch nor on the
@@ -162,14 +162,14 @@ def answer_all(config: PredictConfig, standard_input: BufferedReader, output: Bi
     """
     stored = open_run(Path(config.run).expanduser(), config.checkpoint)
     explainer = Explainer.from_config(config, stored) if config.explains else None
-    oracle = Oracle(stored, explainer, config.calibrate, config.threshold)
+    answerer = Answerer(stored, explainer, config.calibrate, config.threshold)
     if config.threshold != THRESHOLD or config.calibrate:
         kind = "calibrated probability" if config.calibrate else "probability"
-        log.info("The verdict is fake above a %s of %.6g (threshold=%s).", kind, oracle.threshold, config.threshold)
+        log.info("The verdict is fake above a %s of %.6g (threshold=%s).", kind, answerer.threshold, config.threshold)
     answered = failed = 0
     start = told = time.monotonic()
     for asked, image_root in read_questions(config, stored, standard_input):
-        answers = oracle.answer(asked, image_root)
+        answers = answerer.answer(asked, image_root)
         # Half of a surrogate pair, as in a file's name that is not UTF-8, cannot be encoded.
         lines = "".join(json.dumps(answer, ensure_ascii=False, allow_nan=False) + "\n" for answer in answers)
         output.write(lines.encode("utf-8", "replace"))

@@ -11,7 +11,7 @@ import pytest
 PARENT = """
 import multiprocessing, os, sys, time
 from concurrent.futures import ProcessPoolExecutor
-from safe_exp.system.processes import end_with_parent
+from safe_exp.system.workers import end_with_parent
 
 if __name__ == "__main__":
     context = multiprocessing.get_context(sys.argv[1])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 from rich.console import Console
 
-from safe_exp.config.figure_names import BEST
+from safe_exp.config.threshold import BEST
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.runs.loggers import log_results
 from safe_exp.scoring.results import Results, trust_lines, write_metrics, write_predictions

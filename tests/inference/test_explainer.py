@@ -2,7 +2,7 @@
 
 import json
 
-from safe_exp.inference.rendering import Passage, colour_words
+from safe_exp.inference.explainer import Passage, colour_words
 
 
 def test_coloured_text_shows_markup_of_others_as_it_is():
