@@ -36,7 +36,7 @@ class BuiltVariant(Variant):
 @pytest.fixture
 def built(monkeypatch):
     """A registered variant that only builds its network, and has one setting."""
-    variant = BuiltVariant("built", settings=("depth",))
+    variant = BuiltVariant("built", settings={"depth": int})
     monkeypatch.setattr(variants, "_entries", {**variants._entries, "built": variant})
     return variant
 
@@ -99,7 +99,9 @@ def test_the_encoders_of_a_variant_compute_its_features(name):
 
 
 def test_a_variant_that_only_builds_its_network_is_trained_by_autograd(built):
-    assert compose_config("model.variant=built", "model.update=autograd").model.variant == "built"
+    assert (
+        compose_config("model.variant=built", "model.update=autograd", "+model.extra.depth=3").model.variant == "built"
+    )
     with pytest.raises(
         UserError, match=r"update=closed_form: model=built cannot be trained that way. Set model.update=autograd\."
     ):
@@ -116,6 +118,19 @@ def test_a_variant_s_own_settings_travel_in_extra(built):
     assert plain_config(config)["model"]["extra"] == {"depth": 3}
     with pytest.raises(UserError, match=r"model\.extra\.width: model=built has no such setting\. Expected depth\."):
         compose_config("model.variant=built", "model.update=autograd", "+model.extra.width=3")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["+model.extra.depth=two"], r"model\.extra\.depth=two: expected a whole number\."),
+        (["+model.extra.depth=true"], r"model\.extra\.depth=True: expected a whole number\."),
+        ([], r"model\.extra\.depth must be given: model=built reads it\."),
+    ],
+)
+def test_a_setting_of_another_type_or_none_is_refused(built, given, message):
+    with pytest.raises(UserError, match=message):
+        compose_config("model.variant=built", "model.update=autograd", *given)
 
 
 def test_a_batch_s_sentences_are_joined_with_the_table_of_their_kind():

@@ -19,6 +19,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from safe_exp.config import LoggerConfig, plain_config
 from safe_exp.runs.loggers import (
     LoggerKind,
+    check_loggers,
     close_loggers,
     log_results,
     loggers,
@@ -258,6 +259,10 @@ class Recorded(LoggerKind):
     def __init__(self, required: bool = False) -> None:
         self.required, self.told = required, None
 
+    def check(self, settings: Any) -> None:
+        if "fails" in settings and settings["fails"] not in dir(Recorder):
+            raise UserError(f"logger.more.recorder.fails={settings['fails']}: expected the name of a method.")
+
     def open(self, settings: Any, run: Any) -> Recorder:
         self.told = settings, run
         return Recorder(**settings)
@@ -389,6 +394,13 @@ def test_an_unknown_logger_is_refused_before_anything_is_prepared(launcher, tmp_
     assert "logger.more=tensorbord: expected one of csv, wandb." in done.stderr
     assert not list(tmp_path.glob("**/artifacts"))
     assert not (tmp_path / "data").exists()
+
+
+def test_a_logger_checks_its_settings_before_it_is_opened(recorded):
+    check_loggers(with_more({"recorder": {"fails": "save"}}))
+    with pytest.raises(UserError, match=r"logger\.more\.recorder\.fails=everything: expected the name of a method\."):
+        check_loggers(with_more({"recorder": {"fails": "everything"}}))
+    assert recorded.told is None
 
 
 def test_settings_of_a_further_logger_that_are_none_are_refused():

@@ -1,5 +1,7 @@
 """Schemas: the typed shapes that Hydra checks conf/ against."""
 
+import sys
+
 from hydra.core.config_store import ConfigStore
 
 from safe_exp.config import (
@@ -18,12 +20,16 @@ from safe_exp.config import (
 )
 from safe_exp.data.captioners import captioners
 from safe_exp.data.reading.readers import readers
+from safe_exp.system.errors import UserError
 
 
 def register_schemas() -> None:
     """Register every schema with Hydra, as `<name>_schema`; conf/*.yaml and conf/<group>/*.yaml list them by name.
 
     Each captioner and each kind of data set brings its own.
+
+    Raises:
+        SystemExit: one of their modules registers nothing under its name.
     """
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
@@ -33,10 +39,15 @@ def register_schemas() -> None:
     store.store(name="report_schema", node=ReportConfig)
     store.store(name="predict_schema", node=PredictConfig)
     store.store(name="export_schema", node=ExportConfig)
+    try:
+        data_kinds, captioner_kinds = list(readers), list(captioners)
+    except UserError as error:  # a module that registers nothing under its name; no command has begun yet
+        print(error, file=sys.stderr)
+        raise SystemExit(1) from None
     for group, name, node in (
         ("data", "folder", DataConfig),
-        *(("data", kind.name, kind.config) for kind in readers),
-        *(("captioner", captioner.name, captioner.config) for captioner in captioners),
+        *(("data", kind.name, kind.config) for kind in data_kinds),
+        *(("captioner", kind.name, kind.config) for kind in captioner_kinds),
         ("baseline", "majority", MethodConfig),
         ("baseline", "tfidf", TfidfConfig),
         ("optimizer", "sgd", SgdConfig),

@@ -18,7 +18,7 @@ from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.network.variants import variants
 from safe_exp.runs.checkpoints import read_checkpoint
 from safe_exp.runs.devices import devices_of_its_own
-from safe_exp.runs.loggers import close_loggers, open_loggers
+from safe_exp.runs.loggers import check_loggers, close_loggers, open_loggers
 from safe_exp.runs.names import job_name, sweep_name
 from safe_exp.runs.processes import is_first_process
 from safe_exp.scoring.results import Results, logged_figures, score_results
@@ -86,6 +86,7 @@ def prepare(config: TrainConfig, folder: Path, resources: ExitStack) -> Prepared
     """
     start = time.perf_counter()
     quiet_libraries()
+    check_loggers(config.logger)
     reads = variants[config.model.variant].reads
     data = FakeNewsNetDataModule(
         config.data, config.captioner, config.vectors, config.seed, folder / "artifacts", reads

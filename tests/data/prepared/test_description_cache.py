@@ -204,3 +204,10 @@ def test_an_empty_batch_leaves_nothing(tmp_path):
     DescriptionCache(tmp_path, captioner).add({})
     assert run(tmp_path, captioner) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_captioner_that_gives_too_few_descriptions_is_named(tmp_path):
+    captioner = Counting()
+    captioner.describe = lambda images: ["one"]
+    with pytest.raises(ValueError, match=r"captioner=counting gave 1 results for 2 pictures"):
+        list(describe_all(captioner, DescriptionCache(tmp_path, captioner), pictures(1, 2)))

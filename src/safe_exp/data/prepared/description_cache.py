@@ -138,13 +138,18 @@ def describe_all(
         images: (hash of the file's content, decoded picture); a hash may come more than once.
     Raises:
         UserError: the captioner's model cannot be loaded, or the cache cannot be written.
+        ValueError: the captioner does not give one description for each picture.
     """
     stream = iter(images)
     while batch := list(islice(stream, captioner.batch_size)):
         known = cache.get([content_hash for content_hash, _ in batch])
         missing = {content_hash: image for content_hash, image in batch if content_hash not in known}
         if missing:
-            found = dict(zip(missing, captioner.describe(list(missing.values())), strict=True))
+            described = captioner.describe(list(missing.values()))
+            if len(described) != len(missing):
+                name = captioner.settings.get("name", type(captioner).__name__)
+                raise ValueError(f"captioner={name} gave {len(described)} results for {len(missing)} pictures.")
+            found = dict(zip(missing, described, strict=True))
             cache.add(found)
             known |= found
         for content_hash, _ in batch:

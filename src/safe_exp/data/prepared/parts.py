@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from safe_exp.config import CaptionerConfig
 from safe_exp.data.reading.articles import Article, LeftOut
-from safe_exp.data.reading.readers import Part, Reader
+from safe_exp.data.reading.readers import Part, Reader, TakesDownloads
 from safe_exp.data.splitting.duplicates import minhash_signature, text_key
 from safe_exp.data.text import split_words
 from safe_exp.system.digest import json_digest
@@ -121,7 +121,9 @@ class PartMaker:
         from safe_exp.data.prepared.pictures import describe_pictures  # takes a second to import
 
         files = list(dict.fromkeys(article.image for article in articles if article.image is not None))
-        return describe_pictures(files, self.reader.image_root, self.captioner, self.cache, advance)
+        reader = self.reader
+        downloaded = set(map(Path, reader.downloaded.values())) if isinstance(reader, TakesDownloads) else set()
+        return describe_pictures(files, reader.image_root, downloaded, self.captioner, self.cache, advance)
 
     def _row(self, article: Article, picture: dict[str, Any]) -> dict[str, Any]:
         row: dict[str, Any] = {

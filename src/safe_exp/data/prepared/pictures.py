@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -18,13 +18,19 @@ from safe_exp.data.reading.images import UnusableImage, content_hash, decode_ima
 
 
 def describe_pictures(
-    files: Sequence[Path], root: Path, config: CaptionerConfig, cache: Path, advance: Callable[[int], None]
+    files: Sequence[Path],
+    root: Path,
+    downloaded: Collection[Path],
+    config: CaptionerConfig,
+    cache: Path,
+    advance: Callable[[int], None],
 ) -> dict[Path, dict[str, Any]]:
     """Read and hash image files, and describe those that the cache does not know.
 
     Args:
         files: paths of the images, each once.
-        root: no image outside of it is read, except downloaded ones.
+        root: no image outside of it is read, except `downloaded` ones.
+        downloaded: files that `prepare` has fetched itself; they lie elsewhere, and are no links.
         advance: called with 1 for each file.
     Returns:
         Columns of a part for each file: `image_hash`, `perceptual_hash`, and `caption` (a sentence) or `descriptors`
@@ -40,8 +46,8 @@ def describe_pictures(
         seen = set()
         for file in files:
             try:
-                # Links inside the root may be followed; downloaded files lie elsewhere and are no links.
-                content = read_image_file(file, root if file.is_relative_to(root) else file.parent)
+                # Links inside the root may be followed.
+                content = read_image_file(file, file.parent if file in downloaded else root)
                 image_hash = content_hash(content)
                 image = decode_image(content, file.name)
             except UnusableImage as error:

@@ -7,8 +7,8 @@ architecture that its authors released. A further module registers itself: nothi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from safe_exp.system.errors import UserError
 from safe_exp.system.registry import Registry
 
 RELEASED_SIZES = ("word_dim", "headline_words", "body_words")  # of ModelConfig
+SETTING_TYPES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -40,7 +41,7 @@ class Variant(ABC, Generic[Network]):
     updates: tuple[Update, ...] = (Update.autograd,)  # closed_form needs `step`; algorithm1 knows SafeNetwork alone
     stackable: bool = False  # its step is SAFE's, so that hydra/launcher=stacked computes the same
     explained: bool = False  # its logit is a sum over the windows of `encoders`; the cosine too, where it compares
-    settings: tuple[str, ...] = ()  # names that it reads in model.extra
+    settings: Mapping[str, type] = field(default_factory=dict)  # of its own, in model.extra: int, float, str or bool
 
     @property
     def combines(self) -> bool:
@@ -127,14 +128,28 @@ class Variant(ABC, Generic[Network]):
         """
         self.check_loss_weights(model)
         self.check_sizes(model)
-        for name in sorted(model.extra.keys() - set(self.settings)):
-            known = f"Expected {' or '.join(self.settings)}." if self.settings else "It has none of its own."
-            raise UserError(f"model.extra.{name}: model={self.name} has no such setting. {known}")
         if model.update not in self.updates:
             possible = " or ".join(f"model.update={update.value}" for update in self.updates)
             raise UserError(
                 f"model.update={model.update.value}: model={self.name} cannot be trained that way. Set {possible}."
             )
+        self._check_extra(model.extra)
+
+    def _check_extra(self, extra: Mapping[str, Any]) -> None:
+        """Refuse settings in model.extra that are unknown, missing or of another type.
+
+        Raises:
+            UserError: the message names the key.
+        """
+        for name in sorted(extra.keys() - self.settings.keys()):
+            known = f"Expected {' or '.join(self.settings)}." if self.settings else "It has none of its own."
+            raise UserError(f"model.extra.{name}: model={self.name} has no such setting. {known}")
+        for name, kind in self.settings.items():
+            if name not in extra:
+                raise UserError(f"model.extra.{name} must be given: model={self.name} reads it.")
+            value, accepted = extra[name], (int, float) if kind is float else kind
+            if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+                raise UserError(f"model.extra.{name}={value}: expected {SETTING_TYPES[kind]}.")
 
     def check_loss_weights(self, model: ModelConfig) -> None:
         """Refuse an α or a β that weighs a loss which this variant does not have.

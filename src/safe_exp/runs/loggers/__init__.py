@@ -52,6 +52,13 @@ class LoggerKind:
         """
         raise NotImplementedError
 
+    def check(self, settings: Mapping[str, Any]) -> None:
+        """Refuse wrong settings, before the data are read.
+
+        Raises:
+            UserError: the message names the key, `logger.more.<name>.…`.
+        """
+
     def log_results(self, logger: Any, figures: dict[str, Path], predictions: list[dict[str, Any]]) -> None:
         """Show figures and test articles of a finished run, where the service can; see `log_results` below."""
 
@@ -71,6 +78,16 @@ def require_known_loggers(config: LoggerConfig) -> None:
     """
     for name in config.chosen:
         loggers.require(name)
+
+
+def check_loggers(config: LoggerConfig) -> None:
+    """Let each chosen logger check its settings.
+
+    Raises:
+        UserError: a setting is wrong, or there is no such logger.
+    """
+    for name, settings in config.chosen.items():
+        loggers[name].check(settings)
 
 
 def open_loggers(

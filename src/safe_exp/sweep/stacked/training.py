@@ -25,6 +25,7 @@ from safe_exp.equations import SafeOutput, safe_loss
 from safe_exp.equations.safe import SafeWeights
 from safe_exp.network.variants import variants
 from safe_exp.runs.devices import devices_of_its_own
+from safe_exp.runs.loggers import check_loggers
 from safe_exp.scoring.intervals import ScorerFigures
 from safe_exp.scoring.results import logged_figures
 from safe_exp.scoring.scores import FIGURES, ScoredSplit, SplitFigures, scorer_scores
@@ -101,6 +102,7 @@ class Stack:
     ) -> None:
         self.start = time.perf_counter()
         quiet_libraries()
+        check_loggers(jobs[0].config.logger)
         self.rows: list[StackedJob | None] = list(jobs)  # by row of the model; None: the job has ended
         self.writers, self.progress = writers, progress
         config = self.config = jobs[0].config
