@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import resource
 from contextlib import suppress
 from functools import cache
@@ -160,11 +161,11 @@ def test_a_model_that_its_settings_make_enormous_is_refused_before_a_number_of_i
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"variant": "best"}, "model.variant=best: expected one of no_similarity, released"),
-        ({"variant": "../safe"}, "model.variant=../safe: expected one of"),
+        ({"variant": "best"}, r"model\.variant=best: expected one of .*\bno_similarity,.* released,"),
+        ({"variant": "../safe"}, r"model\.variant=\.\./safe: expected one of"),
         ({"alpha": 0.0, "beta": 0.0}, "both 0: nothing is learned"),
-        ({"word_dim": 3}, "model.word_dim=3 has a meaning for model=released alone"),
-        ({"extra": {"depth": 3}}, "model.extra.depth: model=safe has no such setting"),
+        ({"word_dim": 3}, r"model\.word_dim=3 has a meaning for model=released alone"),
+        ({"extra": {"depth": 3}}, r"model\.extra\.depth: model=safe has no such setting"),
     ],
 )
 def test_settings_that_contradict_the_variant_are_refused_in_a_file_and_in_a_folder(settings, message, tmp_path):
@@ -172,13 +173,13 @@ def test_settings_that_contradict_the_variant_are_refused_in_a_file_and_in_a_fol
     path, _ = changed(tmp_path, model=stored["model"] | settings)
     with pytest.raises(UserError, match="no bundle that can be used") as refused:
         open_bundle(path)
-    assert message in str(refused.value)
+    assert re.search(message, str(refused.value))
     run = write_run(tmp_path / "run")
     kept = OmegaConf.load(run / ".hydra" / "config.yaml")
     OmegaConf.save(OmegaConf.create({"model": dict(kept.model) | settings}), run / ".hydra" / "config.yaml")
     with pytest.raises(UserError, match=r"run=.*run: \.hydra/config\.yaml: ") as refused:
         open_run(run)
-    assert message in str(refused.value)
+    assert re.search(message, str(refused.value))
 
 
 def test_what_was_stored_before_variants_had_settings_of_their_own_is_read(tmp_path):

@@ -51,14 +51,15 @@ def test_fakenewsnet_asks_for_its_folder():
 
 
 def test_conf_names_every_variant_and_each_option_names_its_own():
-    options = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
-    assert variants.names() == options == sorted([*VARIANTS, "released"])
+    options = {path.stem for path in (CONF / "model").glob("*.yaml")}  # several may name the same variant
+    assert {*VARIANTS, "released"} <= set(variants.names()) <= options
     for variant in variants:
         assert compose_config(f"model={variant.name}").model.variant == variant.name
 
 
 def test_an_unknown_variant_is_refused_and_the_message_lists_the_names():
-    with pytest.raises(UserError, match=r"model\.variant=best: expected one of no_similarity, released, safe, simil"):
+    listed = ",.* ".join(sorted([*VARIANTS, "released"]))  # others may lie between
+    with pytest.raises(UserError, match=rf"model\.variant=best: expected one of .*\b{listed}\b"):
         compose_config("model.variant=best")
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -376,7 +377,7 @@ def test_profilers_write_beside_the_csv_files(tmp_path):
 
 
 def test_an_unknown_logger_is_refused_with_the_names_that_there_are_and_without_importing_one(tmp_path):
-    with pytest.raises(UserError, match=r"logger\.more=tensorbord: expected one of csv, wandb\."):
+    with pytest.raises(UserError, match=r"logger\.more=tensorbord: expected one of .*\bcsv,.* wandb\b"):
         require_known_loggers(with_more({"tensorbord": {}}))
     code = (
         "import sys, safe_exp.runs.loggers as t; from safe_exp.config import LoggerConfig\n"
@@ -391,7 +392,7 @@ def test_an_unknown_logger_is_refused_with_the_names_that_there_are_and_without_
 def test_an_unknown_logger_is_refused_before_anything_is_prepared(launcher, tmp_path):
     done = run("train", *launcher, *SMALL, "+logger.more.tensorbord={}", cwd=tmp_path)
     assert done.returncode == 1
-    assert "logger.more=tensorbord: expected one of csv, wandb." in done.stderr
+    assert re.search(r"logger\.more=tensorbord: expected one of .*\bcsv,.* wandb\b", done.stderr)
     assert not list(tmp_path.glob("**/artifacts"))
     assert not (tmp_path / "data").exists()
 
