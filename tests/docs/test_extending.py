@@ -185,3 +185,13 @@ def test_the_logger_writes_each_epoch_s_figures_as_the_csv_files_have_them(tmp_p
         rows = [row for row in read_rows(run / "logs" / "version_0" / "metrics.csv") if row[name]]
         assert logged == [(int(row["epoch"]), pytest.approx(float(row[name]))) for row in rows]
         assert {epoch for epoch, _ in logged} >= {0, 1}
+
+
+def test_the_examples_pass_the_linter(tmp_path):
+    for title in EXAMPLES:
+        project = extended_project(tmp_path / title.replace(" ", "_").replace(":", ""), title)
+        shutil.copy(TOP / "pyproject.toml", project)
+        for check in (["check"], ["format", "--check"]):
+            command = [sys.executable, "-m", "ruff", *check, "--no-cache", "src"]
+            done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout
