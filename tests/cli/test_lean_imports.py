@@ -21,6 +21,7 @@ assert importlib.metadata.version("scipy") == scipy.__version__
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["", "import scipy.stats, matplotlib.style"])
 def test_torchmetrics_finds_nothing_that_it_could_import(before):
     code = CHECK.format(before=before)

@@ -39,6 +39,7 @@ def draw(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_a_study_goes_on_with_the_trials_and_the_numbers_that_it_is_told(draw):
     moved = (
         "OptunaSweeper.sweeper no longer has n_trials, job_idx and sampler, which say how many trials from which on."
