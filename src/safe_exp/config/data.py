@@ -1,7 +1,8 @@
 """Types of conf/data/ and conf/vectors/: the articles, their splits, and their conversion to numbers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -16,20 +17,35 @@ class SplitMethod(str, Enum):
     random = "random"  # at random, stratified by class
     source = "source"  # by publisher: all articles of a publisher are in the same split
     date = "date"  # by date: the oldest articles train, the next validate, the newest test
+    given = "given"  # as published: by data.columns.split, or by data.val_root and data.test_root
 
 
 MODALITIES = ("text", "visual")
+
+
+REST = "rest"  # data.labels.fake=rest: every label that data.labels names nowhere else
 
 
 @dataclass
 class LabelsConfig:
     """The words that name the two classes in the input."""
 
-    fake: list[str] = MISSING  # words for the class fake, as folder names or table cells; upper or lower case
-    real: list[str] = MISSING  # words for the class real, as folder names or table cells; upper or lower case
+    fake: Any = (
+        MISSING  # words for the class fake, as folder names or table cells; upper or lower case; rest: all others
+    )
+    real: Any = (
+        MISSING  # words for the class real, as folder names or table cells; upper or lower case; rest: all others
+    )
+    ignore: list[str] = field(default_factory=list)  # words of articles to leave out on purpose, counted
 
     def __post_init__(self) -> None:
-        words = [word.strip().casefold() for word in (*self.fake, *self.real)]
+        for name in ("fake", "real"):
+            value = getattr(self, name)
+            words = value if isinstance(value, list) else [value]
+            if not all(isinstance(word, str | int | float | bool) for word in words):
+                raise UserError(f"data.labels.{name}={value}: expected words, as in data.labels.{name}=[false].")
+            setattr(self, name, [str(word) for word in words])
+        words = [word.strip().casefold() for word in (*self.fake, *self.real, *self.ignore)]
         if not self.fake or not self.real or not all(words):
             raise UserError("data.labels.fake and data.labels.real: expected at least one word each.")
         twice = next((word for word in words if words.count(word) > 1), None)
@@ -43,6 +59,8 @@ class DataConfig:
 
     name: str = MISSING  # name of the kind of data set
     root: str = MISSING  # folder or table of the articles; relative to the folder where the command is started
+    val_root: str | None = MISSING  # validation articles, with data.split=given; null: none apart from data.root
+    test_root: str | None = MISSING  # test articles, with data.split=given; null: none apart from data.root
     prepared: str = MISSING  # folder for prepared data sets, one for each input with its settings; made on first use
     labels: LabelsConfig = MISSING
     require: list[str] | None = MISSING  # parts an article must have: text, visual or both; null: the model's input
@@ -52,6 +70,10 @@ class DataConfig:
     shards: int | None = MISSING  # number of shares to prepare apart, such as one a machine; null: no shares
     shard: int | None = MISSING  # number of the share that this job prepares, from 0; null: join the shares
     strict: bool = MISSING  # true: stop at the first unusable article; false: count it and leave it out
+    words: str = MISSING  # how texts are cut into words: auto, spaces, or the name of a word cutter
+    keep_urls: bool = MISSING  # true: addresses in texts stay; false: each becomes the one word url
+    drop_repeated: bool = MISSING  # true: leave out images and openings of texts that repeat over many articles
+    drop_leaks: bool = MISSING  # true: leave training articles out that nearly copy an article of a given val or test
     split: SplitMethod = MISSING  # division into training, validation and test articles
     val_fraction: float = MISSING  # validation's share of all articles, up to 0.5; the nearest 1/n of what test leaves
     test_fraction: float = MISSING  # test's share of all articles, up to 0.5; the nearest 1/n

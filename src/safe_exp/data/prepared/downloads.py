@@ -43,5 +43,5 @@ def _wanted(reader: TakesDownloads) -> Iterator[tuple[str, str]]:
     """Yield item and address of each article that has no image beside it and names one by its address."""
     for item in reader.items():
         article = reader.read(item)
-        if isinstance(article, Article) and article.image is None and article.image_url:
-            yield item, article.image_url
+        if isinstance(article, Article) and article.image is None and article.image_urls:
+            yield item, article.image_urls[0]

@@ -6,11 +6,23 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from safe_exp.config.data import LabelsConfig
 from safe_exp.data.reading.untrusted import UnusableArticle
 
 LABELS = {"fake": 1, "real": 0}
+
+
+@dataclass(frozen=True)
+class StoredPicture:
+    """A picture that lies inside a table, as bytes."""
+
+    name: str  # for messages
+    content: bytes
+
+
+Picture: TypeAlias = Path | StoredPicture
 
 
 @dataclass(frozen=True)
@@ -22,12 +34,19 @@ class Article:
     title: str
     text: str  # the body
     caption: str = ""  # the sentence that describes its image, where one lies beside it
-    image: Path | None = None  # its file, not opened yet
+    images: tuple[Picture, ...] = ()  # in their order, not opened yet
     no_visual: tuple[str, str] | None = None  # without caption and image: a reason to count by, and a detail
     site: str | None = None  # folder between root and label, where there is one
     source: str | None = None  # publisher
     date: str | None = None  # of publication, YYYY-MM-DD
-    image_url: str | None = None  # address of its image
+    image_urls: tuple[str, ...] = ()  # addresses of its images, where no file of them lies beside it
+    side: str | None = None  # train, val or test, where the publisher of the data set gives it
+    made_up_id: bool = False  # the reader named it by its place, such as row 3, which says nothing about the article
+
+    @property
+    def image(self) -> Picture | None:
+        """First of the images."""
+        return self.images[0] if self.images else None
 
     @property
     def title_and_text(self) -> str:

@@ -95,7 +95,7 @@ class LineReader:
         title, text, caption = (as_text(values.get(name)) for name in ("title", "text", "caption"))
         image = self._image(values.get("image"))
         require_words(article_id, title, text, has_visual=bool(caption or image))
-        return Article(article_id, None, title, text, caption, image)
+        return Article(article_id, None, title, text, caption, () if image is None else (image,))
 
     def _image(self, value: Any) -> Path | None:
         if value is None or value == "":

@@ -31,7 +31,7 @@ def test_an_article_is_read_with_all_its_fields(tmp_path):
     (fake, real), left_out = read(tmp_path)
     assert left_out == []
     assert (fake.id, fake.label, fake.title, fake.text, fake.caption) == ("fake/a", 1, "T", "body", "a cat")
-    assert (fake.site, fake.source, fake.date, fake.image_url) == (None, "paper", "2020-01-02", "http://x/a.jpg")
+    assert (fake.site, fake.source, fake.date, fake.image_urls) == (None, "paper", "2020-01-02", ("http://x/a.jpg",))
     assert fake.title_and_text == "T body"
     assert (real.id, real.label, real.source, real.date) == ("real/b", 0, None, None)
 
@@ -72,7 +72,7 @@ def test_label_folders_are_known_in_any_case_and_by_any_word_that_is_named(tmp_p
 def test_the_address_of_an_image_is_made_whole(tmp_path, content, url):
     write_article(tmp_path, "fake/a", **content)
     (article,), _ = read(tmp_path)
-    assert article.image_url == url
+    assert article.image_urls == ((url,) if url else ())
 
 
 def test_an_image_captioner_gets_the_image_and_the_file_captioner_the_sentence(tmp_path):
@@ -165,7 +165,7 @@ def test_odd_json_values_do_not_stop_the_reading(tmp_path):
     (odd, null), left_out = read(tmp_path)
     assert left_out == []
     assert (odd.title, odd.text, odd.source, odd.date) == ("7", "one two", None, "2020-05-22")
-    assert (null.title, null.source, null.date, null.image_url) == ("", None, None, None)
+    assert (null.title, null.source, null.date, null.image_urls) == ("", None, None, ())
 
 
 def test_links_that_lead_out_of_the_root_are_not_followed(tmp_path):

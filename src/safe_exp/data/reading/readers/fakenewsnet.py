@@ -111,12 +111,12 @@ class FolderReader:
             title=title,
             text=text,
             caption=caption,
-            image=image,
+            images=() if image is None else (image,),
             no_visual=no_visual,
             site=site[0] if site else None,
             source=as_text(content.get("source")) or None,
             date=iso_date(content.get("publish_date")),
-            image_url=_image_url(content),
+            image_urls=_image_urls(content),
         )
 
     def _visual(self, item: str, folder: Path) -> tuple[str, Path | None, tuple[str, str] | None]:
@@ -212,14 +212,14 @@ class FolderReader:
         return found
 
 
-def _image_url(content: dict[str, Any]) -> str | None:
+def _image_urls(content: dict[str, Any]) -> tuple[str, ...]:
     """Find the address of the article's image, in full: its top image, else the first of its list."""
     images = content.get("images")
     found = as_text(content.get("top_img")) or (as_text(images[0]) if isinstance(images, list) and images else "")
     try:
-        return urljoin(as_text(content.get("url")), found) if found else None
+        return (urljoin(as_text(content.get("url")), found),) if found else ()
     except ValueError:  # brackets that are no IPv6 address; the download refuses it
-        return found
+        return (found,)
 
 
 def _printable(item: str) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING
 
-from safe_exp.config.data import DataConfig, LabelsConfig
+from safe_exp.config.data import DataConfig, LabelsConfig, SplitMethod
 from safe_exp.data.reading.articles import Article, LeftOut, label_words, require_words
 from safe_exp.data.reading.cleaning import as_text, iso_date
 from safe_exp.data.reading.readers import DataKind, readers
@@ -32,6 +32,7 @@ class ColumnsConfig:
     caption: str | None = MISSING
     source: str | None = MISSING
     date: str | None = MISSING
+    split: str | None = None  # side of each row, for data.split=given: train, val or test, as published
 
 
 @dataclass
@@ -40,6 +41,10 @@ class TableDataConfig(DataConfig):
 
     columns: ColumnsConfig = MISSING
     images: str | None = MISSING  # folder that the image column's paths start from; null: the table's own
+    image_pattern: str | None = MISSING  # name of an image's file, such as '{id}.jpg'; null: the image column's cell
+    image_separator: str | None = MISSING  # character between several images in one cell; null: one image a cell
+    records: str | None = MISSING  # key of a JSON file that holds the array of articles; null: the file is the array
+    dialect: str | None = MISSING  # delimiter and quoting, such as tab-unquoted; null: told from the file
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -131,7 +136,7 @@ class TableReader:
             title=title,
             text=text,
             caption=caption,
-            image=image,
+            images=() if image is None else (image,),
             no_visual=no_visual,
             source=as_text(cells.get("source")) or None,
             date=iso_date(date.isoformat() if hasattr(date, "isoformat") else date),  # Parquet has a type for dates
@@ -183,7 +188,8 @@ class TableReader:
 
 
 def _reader(data: TableDataConfig, labels: LabelsConfig | None, caption_file: str | None) -> TableReader:
-    return TableReader(data.root, data.columns, labels, data.images, reads_captions=caption_file is not None)
+    columns = data.columns if data.split is SplitMethod.given else replace(data.columns, split=None)
+    return TableReader(data.root, columns, labels, data.images, reads_captions=caption_file is not None)
 
 
 readers.add(DataKind("table", TableDataConfig, _reader))
