@@ -130,6 +130,8 @@ DAMAGES: list[Damage] = [
     ("json-number", article(b"7"), NO_OBJECT),
     ("json-missing", article(None), "no article file"),
     ("json-is-a-folder", as_folder("news_article.json"), "article file cannot be read"),
+    ("json-named-pipe", pipe("news_article.json"), "article file cannot be read"),
+    ("json-lists-in-lists", article(b'{"title": "a", "text": ' + b"[" * 600 + b'"b"' + b"]" * 600 + b"}"), USED),
     ("json-link-outside", link("news_article.json", "/etc/hostname"), OUTSIDE),
     ("json-link-to-itself", link("news_article.json", "news_article.json"), OUTSIDE),
     ("json-binary", article(b"\x81\x8d\x00\x8f\x90\xff" * 50), NO_ENCODING),

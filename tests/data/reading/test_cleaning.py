@@ -1,8 +1,11 @@
+import re
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safe_exp.data.reading.cleaning import MAX_TEXT_CHARS, as_text, clean_text, iso_date
+from safe_exp.data.reading.cleaning import MAX_TEXT_CHARS, _remove_hidden, as_text, clean_text, iso_date
 
 
 @pytest.mark.parametrize(
@@ -27,6 +30,30 @@ def test_what_crawlers_leave_is_removed_and_nothing_else(found, clean):
     assert clean_text(found) == clean
 
 
+# One regular expression for it all, as cleaning had it once: right, but quadratic where nothing ends.
+HIDDEN = re.compile(r"<(script|style|noscript)\b[^>]*>.*?</\1\s*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
+PIECES = ["<script", ">", "<!--", "-->", "</script>", "</SCRIPT  >", "<style x='1'>", "</style", "a", " ", "<noscript>",
+          "</noscript>", "<!-->", "<Style>", "</style>", "\n", "<scripty>"]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
+@settings(max_examples=1000, deadline=None)
+def test_hidden_parts_are_found_as_a_regular_expression_finds_them(text):
+    assert _remove_hidden(text) == HIDDEN.sub(" ", text)
+
+
+@pytest.mark.parametrize("unit", ["<!--", "<script>", "<script", "<script></style ", "</script ", "<a ", "&#1", "<a\t"])
+def test_cleaning_takes_time_in_proportion_to_the_text(unit):
+    def seconds(units):
+        start = time.process_time()
+        clean_text(unit * units)
+        return time.process_time() - start
+
+    # Eight times the text: 8 if linear, 64 if quadratic. A measurement that something disturbed is taken again.
+    ratios = (seconds(40_000) / seconds(5_000) for _ in range(3))
+    assert any(ratio < 25 for ratio in ratios)
+
+
 def test_a_text_is_cut_at_its_bound():
     assert len(clean_text("x" * 10_000_000)) == MAX_TEXT_CHARS
 
@@ -38,6 +65,14 @@ def test_a_text_is_cut_at_its_bound():
 )  # fmt: skip
 def test_any_json_value_becomes_text(value, text):
     assert as_text(value) == text
+
+
+def test_lists_in_lists_are_read_at_any_depth():
+    nested = ["a", ["b", [["c"]], []], "d"]
+    for _ in range(100_000):
+        nested = [nested]
+    assert as_text(nested) == "a b c d"
+    assert as_text([["x"] * 5000, "y"]) == " ".join(["x"] * 1000 + ["y"])
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,21 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 # 200,000 characters are 30,000 words, ten times the longest news feature; a longer text is a dump. The network reads
 # only the first `data.max_text_tokens` words in any case.
 MAX_TEXT_CHARS = 200_000
+MAX_LIST_ITEMS = 1000  # read of a list that stands for a text
 CLEANING_VERSION = 1  # raised when the same text is cleaned differently, so that older prepared data are made anew
 
-_HIDDEN = re.compile(r"<(script|style|noscript)\b[^>]*>.*?</\1\s*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
+_HIDDEN_START = re.compile(r"<(?:!--|(script|style|noscript)\b)", re.IGNORECASE)
+_HIDDEN_END = {  # by what begins
+    "!--": re.compile("-->"),
+    **{name: re.compile(rf"</{name}\s*>", re.IGNORECASE) for name in ("script", "style", "noscript")},
+}
 _TAG = re.compile(
     r"</?(?:a|abbr|article|aside|b|blockquote|body|br|button|caption|center|cite|code|dd|del|details|div|dl|dt|em|"
     r"figcaption|figure|font|footer|form|h[1-6]|head|header|hr|html|i|iframe|img|input|label|li|link|main|mark|meta|"
@@ -41,8 +47,21 @@ def as_text(value: Any) -> str:
     if isinstance(value, float):
         return "" if value != value else str(int(value) if value.is_integer() else value)  # 1.0 is a 1
     if isinstance(value, list):
-        return " ".join(filter(None, map(as_text, value[:1000])))
+        return " ".join(filter(None, map(as_text, _leaves(value))))
     return ""
+
+
+def _leaves(value: list[Any]) -> Iterator[Any]:
+    """Yield what lists in lists hold, at whatever depth, the first MAX_LIST_ITEMS of each list."""
+    waiting = [iter(value[:MAX_LIST_ITEMS])]
+    while waiting:
+        item = next(waiting[-1], waiting)
+        if item is waiting:
+            waiting.pop()
+        elif isinstance(item, list):
+            waiting.append(iter(item[:MAX_LIST_ITEMS]))
+        else:
+            yield item
 
 
 def clean_text(text: str) -> str:
@@ -54,11 +73,29 @@ def clean_text(text: str) -> str:
     if "&" in text:
         text = _ENTITY.sub(lambda match: html.unescape(match.group()), text)
     if "<" in text:
-        text = _TAG.sub(" ", _HIDDEN.sub(" ", text))
+        text = _TAG.sub(" ", _remove_hidden(text))
     text = _CONTROL.sub(" ", _INVISIBLE.sub("", text))
     # JSON may hold half of a surrogate pair ("\ud83d"). Python reads it, but cannot write it as UTF-8.
     text = text.encode("utf-8", "replace").decode("utf-8")
     return text.strip()[:MAX_TEXT_CHARS].rstrip()
+
+
+def _remove_hidden(text: str) -> str:
+    """Replace comments and the contents of script, style and noscript by a blank; those without an end stay.
+
+    Takes time linear in the text, which one regular expression would not where many begin and none ends.
+    """
+    kept, done, unended = [], 0, set()
+    while start := _HIDDEN_START.search(text, done):
+        name, end = (start[1] or "!--").lower(), None
+        if name not in unended:
+            inner = start.end() if name == "!--" else text.find(">", start.end()) + 1
+            end = _HIDDEN_END[name].search(text, inner) if inner else None  # 0: the opening tag itself has no end
+        if end is None:
+            unended.add(name)
+        kept += [text[done : start.start()], text[start.start() : start.end()] if end is None else " "]
+        done = start.end() if end is None else end.end()
+    return "".join([*kept, text[done:]])
 
 
 def iso_date(value: Any) -> str | None:

@@ -5,7 +5,6 @@ import hashlib
 import io
 import logging
 import os
-import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import imagehash
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from safe_exp.data.reading.untrusted import UnusableArticle, leads_outside
+from safe_exp.data.reading.untrusted import UnusableArticle, leads_outside, read_plain_file
 from safe_exp.system.errors import first_line
 
 # Pillow tries no other format: its decoders of rarer formats are less tested, and that of EPS starts Ghostscript.
@@ -44,11 +43,7 @@ def read_image_file(path: Path, root: Path) -> bytes:
     if leads_outside(path, root) or not Path(os.path.normpath(path)).is_relative_to(root) or _parent_leaves(path, root):
         raise UnusableImage("image file lies outside data.root", path.name)
     try:
-        # Without O_NONBLOCK, opening a named pipe would wait for its writer for ever.
-        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise UnusableImage("image file cannot be read", f"{path.name} is not a plain file")
-            content = file.read(MAX_FILE_BYTES + 1)
+        content = read_plain_file(path, MAX_FILE_BYTES + 1)
     except FileNotFoundError:
         raise UnusableImage("no image file", f"expected {path.name}") from None
     except OSError as error:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +55,7 @@ def _read_bytes(path: Path, root: Path, what: str, max_bytes: int) -> bytes:
     if leads_outside(path, root):
         raise UnusableArticle("a link leads outside data.root", path.name)
     try:
-        with path.open("rb") as handle:
-            content = handle.read(max_bytes + 1)
+        content = read_plain_file(path, max_bytes + 1)
     except FileNotFoundError:
         raise UnusableArticle(f"no {what} file", f"expected {path.name}") from None
     except OSError as error:
@@ -61,6 +63,20 @@ def _read_bytes(path: Path, root: Path, what: str, max_bytes: int) -> bytes:
     if len(content) > max_bytes:
         raise UnusableArticle(f"{what} file is too large", f"{path.name}: more than {max_bytes / 1e6:g} MB")
     return content
+
+
+def read_plain_file(path: Path, most: int) -> bytes:
+    """Read the first `most` bytes of a file without waiting: a named pipe may have no writer, a device no end.
+
+    Raises:
+        OSError: it is no plain file, or cannot be read.
+    """
+    # Without O_NONBLOCK, opening a named pipe would wait for its writer for ever.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with open(os.open(path, flags), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is not a plain file")
+        return file.read(most)
 
 
 def decode_text(content: bytes, what: str, name: str) -> str:

@@ -1,5 +1,7 @@
+import errno
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +49,27 @@ def test_site_level_and_both_file_names_are_read_in_the_order_of_the_ids(tmp_pat
         ("gossipcop/fake/1", "gossipcop", 1),
         ("politifact/real/2", "politifact", 0),
     ]
+
+
+def test_folders_that_cannot_be_read_are_counted_and_stop_nothing(tmp_path, monkeypatch):
+    for item in ("fake/a", "fake/locked", "real/b"):
+        write_article(tmp_path, item, caption="a cat")
+    (tmp_path / "lost+found").mkdir()
+    # A test may run as root, whom no permission stops.
+    exists, scandir = Path.exists, os.scandir
+    monkeypatch.setattr(Path, "exists", lambda path: _refuse_if("locked", path.parent) or exists(path))
+    monkeypatch.setattr(os, "scandir", lambda path: _refuse_if("lost+found", path) or scandir(path))
+    articles, left_out = read(tmp_path)
+    assert [article.id for article in articles] == ["fake/a", "real/b"]
+    assert {(item.path, item.reason) for item in left_out} == {
+        ("fake/locked", "article folder cannot be read"),
+        ("lost+found", "folder cannot be read"),
+    }
+
+
+def _refuse_if(name, path):
+    if Path(path).name == name:
+        raise PermissionError(errno.EACCES, "Permission denied")
 
 
 def test_label_folders_are_known_in_any_case_and_by_any_word_that_is_named(tmp_path):

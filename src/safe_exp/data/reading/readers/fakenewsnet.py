@@ -92,6 +92,8 @@ class FolderReader:
             return self._read(item)
         except UnusableArticle as error:
             return LeftOut(_printable(item), error.reason, error.detail)
+        except OSError as error:  # files that cannot be read have reasons of their own
+            return LeftOut(_printable(item), "article folder cannot be read", error.strerror or str(error))
 
     def _read(self, item: str) -> Article:
         folder = self._root / item
@@ -148,7 +150,7 @@ class FolderReader:
     def _unlabelled(self, folder: Path, depth: int) -> Iterator[str]:
         """Yield the ids of the article folders in `folder` as they are found."""
         for inner in self._subfolders(folder):
-            deeper = [] if any((inner / name).exists() for name in ARTICLE_FILES) else self._subfolders(inner)
+            deeper = [] if _holds_article(inner) else self._subfolders(inner, required=False)
             if not deeper:  # an article, or a folder that lacks its article file: `read` gives the reason
                 yield inner.relative_to(self._root).as_posix()
             elif depth > 1:
@@ -165,7 +167,7 @@ class FolderReader:
             folder
             for level in (root, *self._subfolders(root))
             if level == root or level.name.casefold() not in self._words
-            for folder in self._subfolders(level)
+            for folder in self._subfolders(level, required=level == root)
             if folder.name.casefold() in self._words
         ]
         if not label_folders:
@@ -183,33 +185,44 @@ class FolderReader:
         for label_folder in label_folders:
             yield from self._subfolders(label_folder)
 
-    def _subfolders(self, folder: Path) -> list[Path]:
+    def _subfolders(self, folder: Path, required: bool = True) -> list[Path]:
         """List the visible folders in a folder, sorted; links out of the root are recorded as stray, not followed.
 
+        A folder that is not `required` and cannot be read, such as lost+found of a disk, is recorded as stray.
+
         Raises:
-            UserError: the folder cannot be read.
+            UserError: a required folder cannot be read.
         """
         found = []
         try:
             with os.scandir(folder) as entries:
                 visible = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
         except OSError as error:
+            if not required:
+                self._add_stray(folder, "folder cannot be read", f"{error.strerror}; it was passed over")
+                return []
             raise UserError(
                 f"{folder}: the folder cannot be read ({error.strerror}). Its owner can give you access."
             ) from error
         for entry in visible:
             path = folder / entry.name
             if entry.is_symlink() and leads_outside(path, self._root):
-                link = LeftOut(
-                    _printable(path.relative_to(self._root).as_posix()),
-                    "a link leads outside data.root",
-                    "not followed",
-                )
-                if link not in self._stray:  # the root's own entries are listed twice
-                    self._stray.append(link)
+                self._add_stray(path, "a link leads outside data.root", "not followed")
             elif entry.is_dir():
                 found.append(path)
         return found
+
+    def _add_stray(self, path: Path, reason: str, detail: str) -> None:
+        found = LeftOut(_printable(path.relative_to(self._root).as_posix()), reason, detail)
+        if found not in self._stray:  # the root's own entries are listed twice
+            self._stray.append(found)
+
+
+def _holds_article(folder: Path) -> bool:
+    try:
+        return any((folder / name).exists() for name in ARTICLE_FILES)
+    except OSError:
+        return False
 
 
 def _image_urls(content: dict[str, Any]) -> tuple[str, ...]:
