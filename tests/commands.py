@@ -22,7 +22,8 @@ def run(
 ) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", f"safe_exp.{module}", *arguments],
-        cwd=cwd, env=environment(**extra), input=stdin, capture_output=True, text=True, timeout=timeout, check=False,
+        cwd=cwd, env=environment(**extra), input=stdin, capture_output=True, text=True, errors="replace",
+        timeout=timeout, check=False,
     )  # fmt: skip
 
 

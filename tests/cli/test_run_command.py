@@ -5,7 +5,7 @@ import re
 import pytest
 
 from safe_exp.cli.run_command import FLAGS, multirun_first
-from tests.commands import run
+from tests.commands import SMALL, only_run, read_json, run
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,19 @@ def test_the_flag_in_the_middle_of_evaluate_s_overrides_is_understood(tmp_path):
     done = run("evaluate", "run=nowhere,elsewhere", "-m", "checkpoint=last", cwd=tmp_path)
     assert "run=nowhere: there is no such folder or file" in done.stderr
     assert len(list(tmp_path.glob("multirun/*/*/*/status.json"))) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_a_terminal_that_lacks_a_character_and_a_notebook_s_backend_leave_the_results_alone(encoding, tmp_path):
+    odd = {"PYTHONIOENCODING": encoding, "MPLBACKEND": "module://no_such_backend"}
+    done = run("train", *SMALL, "logger=csv", cwd=tmp_path, **odd)
+    assert (done.returncode, read_json(only_run(tmp_path) / "status.json")["state"]) == (0, "finished")
+    assert list((only_run(tmp_path) / "figures").glob("*.png"))
+    assert "UnicodeEncodeError" not in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_help_is_printed_on_any_terminal(encoding, tmp_path):
+    done = run("train", "--help", cwd=tmp_path, PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -151,7 +151,10 @@ def test_gamma_is_the_learning_rate_and_each_optimizer_has_its_own_default():
         (["trainer.precision=16-mixed"], r"Take trainer.precision=bf16-mixed, or model.update=autograd"),
         (["trainer.precision=16", "model.update=algorithm1"], r"which model.update=algorithm1 does without"),
         (["trainer.precision=16-true"], r"Take bf16-true"),
-        (["seed=-1"], r"seed=-1: expected a number >= 0"),
+        (["seed=-1"], r"seed=-1: expected a whole number from 0 to 4294967295"),
+        (["seed=1764109330123456789"], r"seed=1764109330123456789: expected a whole number from 0 to 4294967295"),
+        (["data.seed=4294967296"], r"data.seed=4294967296: expected a whole number from 0 to 4294967295"),
+        (["vectors.seed=-1"], r"vectors.seed=-1: expected a whole number"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_key(overrides, message):

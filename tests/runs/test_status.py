@@ -150,6 +150,17 @@ def test_a_reason_with_undecodable_bytes_can_be_written(tmp_path):
     assert "cannot be read" in read_status(tmp_path)["reason"]
 
 
+def test_a_finished_run_that_was_not_changed_stays_finished(tmp_path):
+    JobRecord(tmp_path, "train").finished()
+    before = read_status(tmp_path)
+    (tmp_path / "metrics.json").write_text("{}")
+    JobRecord(tmp_path, "train resume=.").failed(UserError("trainer.precision=99: refused"))
+    assert read_status(tmp_path) == before
+    (tmp_path / "metrics.json").unlink()  # a training that begins takes the results away first
+    JobRecord(tmp_path, "train resume=.").failed(UserError("diverged"))
+    assert (read_status(tmp_path)["state"], read_status(tmp_path)["reason"]) == ("failed", "diverged")
+
+
 def test_a_full_disk_does_not_hide_the_error_that_ended_the_job(tmp_path, monkeypatch):
     def no_space(path, content):
         raise OSError(28, "No space left on device")

@@ -1,10 +1,12 @@
 """The Trainer of a job, and the settings that it refuses."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from safe_exp.system.errors import UserError
 from safe_exp.training.stopping import training_limits
-from safe_exp.training.trainer import build_trainer
+from safe_exp.training.trainer import build_trainer, require_some_batches
 from tests.made import compose_config
 
 
@@ -31,3 +33,14 @@ def test_the_limits_of_a_training_are_those_of_the_config(overrides, expected, t
 def test_a_max_time_that_lightning_cannot_read_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"Lightning refuses trainer\.…: `Timer\(duration='soon'\)` is not a valid"):
         build_trainer(compose_config("trainer.max_time=soon"), tmp_path, [])
+
+
+@pytest.mark.parametrize("share", [0.5, 0.99])
+def test_a_share_of_less_than_one_batch_is_refused_before_the_training(share):
+    loaders = {name: (lambda: [None]) for name in ("train_dataloader", "val_dataloader", "test_dataloader")}
+    config = compose_config(f"trainer.limit_test_batches={share}").trainer
+    with pytest.raises(
+        UserError, match=rf"limit_test_batches={share}: {share} of 1 batch is none.*limit_test_batches=1"
+    ):
+        require_some_batches(config, SimpleNamespace(**loaders))
+    require_some_batches(compose_config("trainer.limit_test_batches=1").trainer, SimpleNamespace(**loaders))

@@ -4,6 +4,7 @@ Hydra's own --help copies all configs 120 times to list its groups, which takes 
 """
 
 import errno
+import io
 import os
 import shutil
 import sys
@@ -53,6 +54,7 @@ def run_command(main: Callable[[], None], command: str, summary: str, groups: li
     Raises:
         SystemExit: the command line cannot be used, and the message is printed; or Ctrl-C before there was a job.
     """
+    _tolerate_any_terminal()
     if _help_asked():
         _print_help(command, summary, groups)
         return
@@ -66,6 +68,17 @@ def run_command(main: Callable[[], None], command: str, summary: str, groups: li
     except KeyboardInterrupt:  # before there was a job, which prints more
         print("Stopped.", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _tolerate_any_terminal() -> None:
+    """Keep the result of a command free of how it is shown, here and in the processes that it starts."""
+    # Redirected output is cp1252 on Windows and ASCII under LANG=C: a γ in a log line would end the training.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    os.environ["PYTHONIOENCODING"] = f"{getattr(sys.stdout, 'encoding', None) or 'utf-8'}:replace"
+    # Figures are drawn into files. A notebook's kernel names a backend here that other environments may lack.
+    os.environ.pop("MPLBACKEND", None)
 
 
 def _require_known_flags(command: str, arguments: list[str]) -> None:

@@ -4,6 +4,8 @@ import math
 
 from safe_exp.system.errors import UserError
 
+MAX_SEED = 2**32 - 1
+
 
 def require_at_least(key: str, value: float, least: float) -> None:
     """Refuse a number below `least`, an infinity or NaN.
@@ -13,6 +15,16 @@ def require_at_least(key: str, value: float, least: float) -> None:
     """
     if not value >= least or math.isinf(value):  # `not >=` refuses NaN as well
         raise UserError(f"{key}={value}: expected a number >= {least}.")
+
+
+def require_seed(key: str, value: int) -> None:
+    """Refuse a seed that NumPy's generators do not take.
+
+    Raises:
+        UserError: it is below 0 or above 2³² - 1.
+    """
+    if not 0 <= value <= MAX_SEED:
+        raise UserError(f"{key}={value}: expected a whole number from 0 to {MAX_SEED}.")
 
 
 def require_positive(key: str, value: float) -> None:

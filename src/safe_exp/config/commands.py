@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from safe_exp.config.captioner import CaptionerConfig
-from safe_exp.config.checks import require_at_least
+from safe_exp.config.checks import require_at_least, require_seed
 from safe_exp.config.data import DataConfig, VectorsConfig
 from safe_exp.config.model import ModelConfig, OptimizerConfig, Update
 from safe_exp.config.threshold import THRESHOLD, require_threshold
@@ -43,7 +43,7 @@ class TrainConfig:
     compile: bool = False  # true: compile the closed-form step with torch.compile; on a GPU, as one CUDA graph
 
     def __post_init__(self) -> None:
-        require_at_least("seed", self.seed, 0)
+        require_seed("seed", self.seed)
         if self.threads is not None:
             require_at_least("threads", self.threads, 1)
         require_threshold(self.threshold)

@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from safe_exp.config.checks import require_at_least
+from safe_exp.config.checks import require_at_least, require_seed
 from safe_exp.config.download import DownloadConfig
 from safe_exp.system.errors import UserError
 
@@ -87,6 +87,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         self._check_preparation()
+        require_seed("data.seed", self.seed)
         for key in ("batch_size", "max_text_tokens", "max_visual_tokens", "min_frequency"):
             require_at_least(f"data.{key}", getattr(self, key), 1)
         for key in ("val_fraction", "test_fraction"):
@@ -137,3 +138,4 @@ class VectorsConfig:
 
     def __post_init__(self) -> None:
         require_at_least("vectors.dim", self.dim, 1)
+        require_seed("vectors.seed", self.seed)

@@ -35,6 +35,7 @@ class JobRecord:
 
     def __init__(self, folder: Path, command: str, code: dict[str, Any] | None = None) -> None:
         self.path = Path(folder) / "status.json"
+        self._before = _read(self.path)
         self._content: dict[str, Any] = {
             "state": "running",
             "reason": None,
@@ -67,8 +68,15 @@ class JobRecord:
         write_json(self.path, self._content)
 
     def failed(self, error: BaseException) -> None:
-        """Record the reason of an early end: a user's message, an interruption, or a fault with its traceback."""
+        """Record the reason of an early end: a user's message, an interruption, or a fault with its traceback.
+
+        A finished run whose results are still there was not changed, as by a refused `resume=`: it stays finished.
+        """
         self._content |= _ending(error)
+        if self._before.get("state") == "finished" and self.path.with_name("metrics.json").exists():
+            with suppress(OSError):
+                write_json(self.path, self._before)
+            return
         stored = _read(self.path)
         if is_lost_peer(error) and stored.get("process"):
             self._content = stored  # the other process has recorded the cause; that it is gone is its echo

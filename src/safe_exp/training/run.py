@@ -25,7 +25,7 @@ from safe_exp.scoring.results import Results, logged_figures, score_results
 from safe_exp.system.files import short_path
 from safe_exp.training.module import SafeModule
 from safe_exp.training.threads import set_threads
-from safe_exp.training.trainer import build_trainer, lightning_refusals, quiet_libraries
+from safe_exp.training.trainer import build_trainer, lightning_refusals, quiet_libraries, require_some_batches
 from safe_exp.training.writing import describe_course, epoch_history, show_results, write_results
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def prepare(config: TrainConfig, folder: Path, resources: ExitStack) -> Prepared
         config.data, config.captioner, config.vectors, config.seed, folder / "artifacts", reads
     )
     data.setup("fit")
+    require_some_batches(config.trainer, data)
     set_threads(config, data.text_vectors.shape[1])
     if is_first_process():
         data.save_artifacts(folder / "artifacts")

@@ -12,7 +12,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from safe_exp.config import TrainConfig, Update, trainer_arguments
+from safe_exp.config import TrainConfig, TrainerConfig, Update, trainer_arguments
+from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.runs.processes import require_a_task_for_each_process
 from safe_exp.system.errors import UserError
 from safe_exp.training.callbacks import TrainedFurther, WholeCheckpointIO, build_callbacks
@@ -54,6 +55,27 @@ def build_trainer(
             f"so {processes} processes cannot share it. Set trainer.devices=1, or model.update=closed_form."
         )
     return trainer
+
+
+def require_some_batches(trainer: TrainerConfig, data: FakeNewsNetDataModule) -> None:
+    """Refuse a share of a split's batches that is less than one batch; Lightning would do so after the training.
+
+    Args:
+        data: after `setup`.
+    Raises:
+        UserError: it is less; the message has the number of batches.
+    """
+    for name, loader in (
+        ("train", data.train_dataloader),
+        ("val", data.val_dataloader),
+        ("test", data.test_dataloader),
+    ):
+        limit, batches = getattr(trainer, f"limit_{name}_batches"), len(loader())
+        if isinstance(limit, float) and int(limit * batches) == 0:
+            raise UserError(
+                f"trainer.limit_{name}_batches={limit}: {limit:g} of {batches} batch{'es' * (batches > 1)} is none. "
+                f"Take a larger share, or a number of batches, as in trainer.limit_{name}_batches=1."
+            )
 
 
 @contextmanager
