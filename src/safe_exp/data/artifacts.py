@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import filecmp
-import json
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +20,9 @@ from safe_exp.data.text import NORMALISATION
 from safe_exp.data.vectors import read_vector_tables, write_vector_tables
 from safe_exp.system.digest import json_digest
 from safe_exp.system.errors import UserError
-from safe_exp.system.files import checksums, require_unchanged, whole_file, write_json
+from safe_exp.system.files import checksums, read_sealed_json, require_unchanged, whole_file, write_sealed_json
+
+log = logging.getLogger(__name__)
 
 TOKENIZER, VECTORS, CODEBOOK = "tokenizer.json", "vectors.safetensors", "codebook.safetensors"
 MANIFEST = "data_manifest.json"
@@ -67,7 +69,7 @@ class Artifacts:
         if self.codebook is not None:
             self.codebook.save(folder / CODEBOOK)
         names = (TOKENIZER, VECTORS, *([] if self.codebook is None else [CODEBOOK]))
-        write_json(folder / MANIFEST, self.manifest | {"files": checksums(folder, names)})
+        write_sealed_json(folder / MANIFEST, self.manifest | {"files": checksums(folder, names)})
 
     @classmethod
     def load(cls, folder: Path) -> Artifacts:
@@ -79,7 +81,7 @@ class Artifacts:
         for name in (TOKENIZER, VECTORS, MANIFEST):
             _require_file(folder / name)
         try:
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            manifest, sealed = read_sealed_json(folder / MANIFEST)
             require_unchanged(folder, manifest.pop("files", None))
             tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
             tables = read_vector_tables(folder / VECTORS)
@@ -87,6 +89,8 @@ class Artifacts:
         # tokenizers and safetensors have no common error; tokenizers raises a bare Exception
         except Exception as error:
             raise UserError(f"{folder}: the stored data cannot be read ({error}). Was the copy complete?") from error
+        if not sealed:
+            log.info("%s: an older version wrote this, without a digest; it is taken as it is.", folder / MANIFEST)
         if has_codebook:
             _require_file(folder / CODEBOOK)
         return cls(tokenizer, *tables, Codebook.load(folder / CODEBOOK) if has_codebook else None, manifest)

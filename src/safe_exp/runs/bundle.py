@@ -8,7 +8,9 @@ no more memory is allocated than the file has numbers for.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,9 @@ from safe_exp.network.variants import variants
 from safe_exp.runs.stored_run import StoredRun, typed_model
 from safe_exp.scoring.calibration import Calibration
 from safe_exp.system.errors import UserError, first_line
-from safe_exp.system.files import whole_file
+from safe_exp.system.files import DIGEST, whole_file
+
+log = logging.getLogger(__name__)
 
 FORMAT = "safe_exp bundle 1"
 MAX_HEADER_BYTES = 100_000_000  # the most that safetensors reads back
@@ -68,6 +72,7 @@ def write_bundle(stored: StoredRun, path: Path) -> None:
         arrays = {name: getattr(artifacts.codebook, name) for name in STORED}
         tensors |= {f"{CODEBOOK_PREFIX}{name}": torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
     metadata = {"format": FORMAT, "content": json.dumps(content, sort_keys=True)}
+    metadata[DIGEST] = _digest(metadata["content"], tensors)
     # The header holds the content as a string within JSON, so quotation marks and backslashes are escaped once more.
     if len(json.dumps(metadata)) > MAX_HEADER_BYTES // 2:
         raise UserError(f"to={path}: vocabulary and ids are too long for one file; copy the run folder instead.")
@@ -94,6 +99,7 @@ def open_bundle(path: Path) -> StoredRun:
             if wrong is not None:
                 raise ValueError(f"{wrong} has numbers of type {types[wrong]}")
             tensors = {name: file.get_tensor(name) for name in shapes}
+            _check_digest(file.metadata(), tensors, path)
         codebook = _build_codebook(tensors, content["codebook"], manifest)
         calibration = None if content["calibration"] is None else Calibration.from_plain(content["calibration"])
     except Exception as error:  # safetensors and OmegaConf have their own; a stranger's JSON can raise any
@@ -105,6 +111,24 @@ def open_bundle(path: Path) -> StoredRun:
     weights = {name.removeprefix(WEIGHTS_PREFIX): t for name, t in tensors.items() if name.startswith(WEIGHTS_PREFIX)}
     artifacts = Artifacts(build_tokenizer(words), text, visual, codebook, manifest)
     return StoredRun(model, artifacts, weights, calibration, path)
+
+
+def _digest(content: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a bundle's content, and of name, type, shape and numbers of each tensor."""
+    digest = hashlib.sha256(content.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        # As bytes, since NumPy lacks bfloat16; a tensor of no dimension has no view of another type.
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _check_digest(metadata: Mapping[str, str], tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse, by a ValueError, a bundle that is not as it was written."""
+    if DIGEST not in metadata:
+        log.info("%s: an older version wrote this, without a digest; it is taken as it is.", path)
+    elif metadata[DIGEST] != _digest(metadata["content"], tensors):
+        raise ValueError("it is not as it was written")
 
 
 def _parse_content(metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from safe_exp.config.figure_names import log_names
+from safe_exp.system.files import read_sealed_json
 from safe_exp.system.yaml_files import read_yaml
 
 log = logging.getLogger(__name__)
@@ -160,8 +161,11 @@ def _running_or_gone(status: dict[str, Any]) -> tuple[str, str]:
 
 
 def _usable_metrics(folder: Path) -> dict[str, Any]:
-    """Read metrics.json of a training run; empty where a part that reports need is missing."""
-    metrics = _read_json(folder / "metrics.json") or {}
+    """Read metrics.json of a training run; empty where it is damaged or a part that reports need is missing."""
+    try:
+        metrics, _ = read_sealed_json(folder / "metrics.json")
+    except (OSError, ValueError, RecursionError):
+        return {}
     for split in ("val", "test"):
         if not isinstance(metrics.get(split), dict) or not isinstance(metrics[split].get("prediction"), dict):
             return {}

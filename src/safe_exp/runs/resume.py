@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -16,7 +15,7 @@ from yaml import YAMLError
 from safe_exp.runs.folder import is_run
 from safe_exp.runs.settings import require_same_settings
 from safe_exp.system.errors import UserError, first_line
-from safe_exp.system.files import whole_file
+from safe_exp.system.files import read_sealed_json, whole_file
 
 ADDITIONS = Path(".hydra", "added.yaml")  # overrides that resumes have added, such as trainer.max_epochs=…
 
@@ -148,8 +147,8 @@ def _require_raised_limit(run: Path, before: DictConfig, now: DictConfig) -> Non
 
 def _ended_within_epoch(run: Path) -> bool:
     try:
-        return bool(json.loads((run / "metrics.json").read_text(encoding="utf-8")).get("ended_within_epoch"))
-    except (OSError, ValueError, AttributeError) as error:
+        return bool(read_sealed_json(run / "metrics.json")[0].get("ended_within_epoch"))
+    except (OSError, ValueError) as error:
         raise UserError(
             f"resume={run}: metrics.json cannot be read ({error}). Remove it, and the figures are made anew from the "
             "last checkpoint."

@@ -9,7 +9,6 @@ Test figures that use them stay honest; validation's own are then a little flatt
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -21,7 +20,7 @@ from scipy.special import expit
 
 from safe_exp.config.threshold import THRESHOLD
 from safe_exp.system.errors import UserError
-from safe_exp.system.files import write_json
+from safe_exp.system.files import read_sealed_json, write_sealed_json
 
 CALIBRATION_FILE = "calibration.json"  # in artifacts/
 TEMPERATURE_BOUNDS = 0.05, 20.0  # of classes that are separated without an error the likeliest temperature would be 0
@@ -68,7 +67,7 @@ class Calibration:
 
     def save(self, folder: Path) -> None:
         """Write CALIBRATION_FILE into `folder`."""
-        write_json(Path(folder) / CALIBRATION_FILE, self.plain())
+        write_sealed_json(Path(folder) / CALIBRATION_FILE, self.plain())
 
     @classmethod
     def load(cls, folder: Path) -> Calibration | None:
@@ -81,7 +80,7 @@ class Calibration:
         if not path.exists():
             return None
         try:
-            return cls.from_plain(json.loads(path.read_text(encoding="utf-8")))
+            return cls.from_plain(read_sealed_json(path)[0])
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise UserError(f"{path}: the calibration cannot be read ({error}). Was the copy complete?") from error
 

@@ -17,7 +17,7 @@ from safe_exp.config.threshold import BEST, THRESHOLD
 from safe_exp.scoring.calibration import TEMPERATURE_BOUNDS
 from safe_exp.scoring.intervals import split_intervals
 from safe_exp.scoring.scores import Judgement, ScoredSplit, calibrate, split_figures
-from safe_exp.system.files import whole_file, write_json
+from safe_exp.system.files import whole_file, write_sealed_json
 
 Ids: TypeAlias = "Sequence[str] | Mapping[int, str]"  # of articles, by their rows in the data module
 COLUMNS = ("id", "split", "label", "probability", "similarity", "verdict")
@@ -165,7 +165,7 @@ def trust_lines(test: Mapping[str, Any], threshold: float | str = THRESHOLD) -> 
 
 def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
     """Write metrics.json; a figure that is undefined (AUROC of one class) becomes null."""
-    write_json(path, _json_ready(metrics))
+    write_sealed_json(path, _json_ready(metrics))
 
 
 def _json_ready(value: Any) -> Any:

@@ -10,11 +10,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from safe_exp.system.digest import json_digest
 from safe_exp.system.errors import UnwritableFile
 
 NO_ROOM_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # only a write fails with one of these
 UNWRITABLE_ERRNOS = NO_ROOM_ERRNOS | {errno.EACCES, errno.EPERM, errno.EIO}
 CHUNK_BYTES = 1 << 20  # read at a time
+DIGEST = "digest"  # key of a JSON file: SHA-256 of all its other values
 PROBE = bytes(1 << 16)  # a full disk may still take a few bytes; it does not take as many as these
 
 
@@ -91,6 +93,34 @@ def _checksum(path: Path) -> str:
         while chunk := handle.read(CHUNK_BYTES):
             value = zlib.crc32(chunk, value)
     return f"{value:08x}"
+
+
+def write_sealed_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write plain values as JSON with their digest under the key `digest`, which `read_sealed_json` checks.
+
+    Raises:
+        ValueError, UnwritableFile: as `write_json`.
+    """
+    plain = json.loads(json.dumps(content, allow_nan=False))  # as it will be read back: keys are strings
+    write_json(path, {**content, DIGEST: json_digest(plain)})
+
+
+def read_sealed_json(path: Path) -> tuple[dict[str, Any], bool]:
+    """Read what `write_sealed_json` wrote.
+
+    Returns:
+        The values without the digest; and False if there is none, since an older version wrote the file.
+    Raises:
+        ValueError: it is no JSON object, or not as it was written.
+        OSError: it is missing or cannot be read.
+    """
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name} holds no JSON object")
+    digest = content.pop(DIGEST, None)
+    if digest is not None and digest != json_digest(content):
+        raise ValueError(f"{path.name} is not as it was written")
+    return content, digest is not None
 
 
 def short_path(path: Path) -> Path:

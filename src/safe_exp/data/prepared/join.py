@@ -20,7 +20,7 @@ from safe_exp.data.reading.articles import LABELS, LeftOut, count_reasons
 from safe_exp.data.splitting.duplicates import near_duplicate_groups
 from safe_exp.system.digest import json_digest
 from safe_exp.system.errors import UserError
-from safe_exp.system.files import checksums, write_json
+from safe_exp.system.files import checksums, write_sealed_json
 
 FORMAT_VERSION = 2  # raised when the files change, so that older folders are made anew
 ARTICLES, WORDS, MANIFEST = "articles.parquet", "words.parquet", "manifest.json"
@@ -75,7 +75,7 @@ def join_parts(
         "words": len(columns.words),
         "files": checksums(folder, sorted(path.name for path in folder.iterdir())),
     }
-    write_json(folder / MANIFEST, manifest)
+    write_sealed_json(folder / MANIFEST, manifest)
     return manifest
 
 

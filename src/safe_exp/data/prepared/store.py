@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import pyarrow.parquet as pq
 from safe_exp.data.prepared.join import ARTICLES, CAPTION_TOKENS, DESCRIPTORS, MANIFEST, TEXT_TOKENS, WORDS
 from safe_exp.data.reading.articles import LeftOut
 from safe_exp.system.errors import UserError
-from safe_exp.system.files import require_unchanged
+from safe_exp.system.files import read_sealed_json, require_unchanged
 
 LOADED_COLUMNS = ("id", "label", "site", "source", "date", "no_visual", "no_visual_detail", "title_words", "text_cut",
            "caption_cut", "group", "descriptor_row")  # fmt: skip
@@ -55,7 +54,7 @@ class PreparedArticles:
             UserError: a file is missing or damaged.
         """
         try:
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            manifest, _ = read_sealed_json(folder / MANIFEST)
             require_unchanged(folder, manifest.get("files"))  # a damaged matrix would be mapped without an error
             table = pq.read_table(folder / ARTICLES, columns=list(LOADED_COLUMNS))
             words = pq.read_table(folder / WORDS)["word"].to_pylist()
