@@ -20,7 +20,7 @@ from safe_exp.runs.job_outcome import read_job
 from safe_exp.runs.loggers import require_known_loggers
 from safe_exp.runs.names import sweep_name
 from safe_exp.runs.own_command import run_as_its_own_command
-from safe_exp.runs.processes import needs_a_command_of_its_own
+from safe_exp.runs.processes import needs_a_command_of_its_own, note_processes
 from safe_exp.runs.resume import resumed_config
 from safe_exp.sweep.command_line import expand_resume_sweep
 from safe_exp.system.files import short_path
@@ -38,7 +38,8 @@ def main(composed: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
     if composed.resume is not None:
         composed = resumed_config(Path(composed.resume), "train")
-    else:
+    note_processes(composed.trainer)
+    if composed.resume is None:
         require_new_folder(folder)
     if needs_a_command_of_its_own(composed.trainer):
         return run_as_its_own_command(composed, folder)

@@ -34,7 +34,7 @@ def test_a_folder_in_which_another_process_works_is_refused(tmp_path):
         assert (tmp_path / "run").is_dir()
 
 
-def test_further_processes_of_a_job_take_no_lock(tmp_path, monkeypatch):
+def test_further_processes_of_a_job_take_no_lock(tmp_path, monkeypatch, a_job_of_several_processes):
     monkeypatch.setenv("LOCAL_RANK", "1")
     with locked_folder(tmp_path / "run"):
         assert not (tmp_path / "run").exists()

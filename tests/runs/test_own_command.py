@@ -9,7 +9,12 @@ import pytest
 import torch
 from hydra.core.hydra_config import HydraConfig
 
-from safe_exp.runs.processes import needs_a_command_of_its_own, process_number, require_a_task_for_each_process
+from safe_exp.runs.processes import (
+    needs_a_command_of_its_own,
+    note_processes,
+    process_number,
+    require_a_task_for_each_process,
+)
 from safe_exp.system.errors import UserError
 from tests.commands import SMALL, environment, read_json, run
 from tests.made import compose_config
@@ -168,9 +173,11 @@ def test_slurm_s_tasks_must_be_the_job_s_processes(tasks, processes, monkeypatch
         ({"SLURM_PROCID": 3, "SLURM_LOCALID": 1}, 3),
     ],
 )
-def test_one_process_of_all_nodes_is_the_first(variables, number, monkeypatch):
+def test_one_process_of_all_nodes_is_the_first(variables, number, monkeypatch, a_job_of_several_processes):
     for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, str(value))
     assert process_number() == number
+    note_processes(compose_config("trainer=cpu").trainer)
+    assert process_number() == 0  # a job of one process, whatever another tool has left in the environment

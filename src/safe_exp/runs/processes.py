@@ -17,6 +17,24 @@ def in_multirun() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode in ("MULTIRUN", RunMode.MULTIRUN)
 
 
+class _Job:
+    """The job that this process runs."""
+
+    shares_processes = False  # set by `note_processes`
+
+
+def note_processes(trainer: Any) -> None:
+    """Note whether the job of this process may be one of several processes; a job that notes nothing is alone.
+
+    RANK and its like may be left over from another tool, such as the operator of a cluster. A job that asks for one
+    process is its first, whatever they say.
+
+    Args:
+        trainer: the config's section of that name.
+    """
+    _Job.shares_processes = not _asks_for_one_process(trainer)
+
+
 def is_first_process() -> bool:
     """Tell the first process of a job, which alone writes the run folder, from the further ones of a DDP job."""
     return process_number() == 0
@@ -24,6 +42,8 @@ def is_first_process() -> bool:
 
 def process_number() -> int:
     """Return the number of this process in its job: 0 for the first one, and for it alone, also with several nodes."""
+    if not _Job.shares_processes:
+        return 0
     # Set by Lightning (LOCAL_RANK, NODE_RANK), torchrun (RANK, LOCAL_RANK, GROUP_RANK) and SLURM. None of them tells
     # alone: LOCAL_RANK starts anew on each node, and under Lightning's own processes SLURM_PROCID is that of the shell.
     names = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
@@ -41,11 +61,15 @@ def needs_a_command_of_its_own(trainer: Any) -> bool:
     """
     if not in_multirun():
         return False
-    named = isinstance(trainer.devices, (list, ListConfig))  # the devices themselves, else their number
-    one = len(trainer.devices) == 1 if named else str(trainer.devices) == "1"
-    if one and trainer.num_nodes in (None, 1) and trainer.strategy == "auto":
+    if _asks_for_one_process(trainer):
         return False
     return "LOCAL_RANK" not in os.environ and not _started_by_slurm()
+
+
+def _asks_for_one_process(trainer: Any) -> bool:
+    named = isinstance(trainer.devices, (list, ListConfig))  # the devices themselves, else their number
+    one = len(trainer.devices) == 1 if named else str(trainer.devices) == "1"
+    return one and trainer.num_nodes in (None, 1) and trainer.strategy == "auto"
 
 
 def _started_by_slurm() -> bool:

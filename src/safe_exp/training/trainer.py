@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from safe_exp.config import TrainConfig, TrainerConfig, Update, trainer_arguments
@@ -47,6 +48,7 @@ def build_trainer(
             default_root_dir=folder,
             use_distributed_sampler=False,  # the data module distributes each batch itself
         )
+    rank_zero_only.rank = trainer.global_rank  # Lightning's loggers go by it, and guess it from the environment
     processes = trainer.num_devices * trainer.num_nodes
     require_a_task_for_each_process(processes)
     if config.model.update is Update.algorithm1 and processes > 1:
