@@ -34,6 +34,8 @@ class Reader(Protocol):
     """Reads one format of data set."""
 
     root: str  # the input, as messages name it
+    # A reader that reads the same files otherwise than it did has also `revision`, an integer from 2: articles that were
+    # prepared before are then made anew.
 
     @property
     def settings(self) -> dict[str, Any]:
