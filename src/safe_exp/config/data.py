@@ -52,7 +52,7 @@ class LabelsConfig:
         for name, named in (("fake", fake), ("real", real)):
             if REST in named and len(named) > 1:
                 raise UserError(
-                    f"data.labels.{name}: {REST} stands for all labels that are named nowhere else, so it stands alone, "
+                    f"data.labels.{name}: {REST} stands for all labels that are named nowhere else, and alone, "
                     f"as in data.labels.{name}={REST}."
                 )
         twice = next((word for word in words if words.count(word) > 1), None)

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safe_exp.data.reading.dialect_choice import Choice, choose_quoting
+from safe_exp.data.reading.dialect_choice import Choice, Doubt, choose_quoting
 from safe_exp.data.reading.dialects import DELIMITERS, Dialect, Line, Record, split_line
 from safe_exp.data.reading.text_files import TextFormat, find_format
 from safe_exp.data.reading.untrusted import UnusableArticle
@@ -111,8 +111,8 @@ def _find_layout(
     ]  # fmt: skip
     choice = max(choices, key=lambda choice: choice.fitting)
     names, lines = headers[choice.dialect.delimiter]
-    if choice.swallowed is not None:
-        raise UserError(_explain_conflict(path, root, choice))
+    if choice.doubt is not None:
+        raise UserError(_explain_doubt(path, root, choice.dialect, choice.doubt))
     _say(path, choice.dialect, form, status.st_size, status.st_mtime_ns)
     return _Layout(choice.dialect, names, lines, choice.records)
 
@@ -176,12 +176,16 @@ def _say(path: Path, dialect: Dialect, form: TextFormat, size: int, changed: int
     )  # fmt: skip
 
 
-def _explain_conflict(path: Path, root: str, choice: Choice) -> str:
-    line, swallowed = choice.swallowed
-    quoted, unquoted = choice.dialect.name, Dialect(choice.dialect.delimiter, False).name
+def _explain_doubt(path: Path, root: str, dialect: Dialect, doubt: Doubt) -> str:
+    line, unquoted = doubt.line, Dialect(dialect.delimiter, False).name
+    found = f"the row around line {line} has a mark too many, or lacks one, so that it is torn"
+    if doubt.swallowed is not None:
+        found = (
+            f"the quotation mark that opens in line {line} takes in line {doubt.swallowed}, which is a row of its own; "
+            f"and line {doubt.needs_quotes} cannot be read unless marks quote"
+        )
     return (
-        f"data.root={root}: in {path.name} the quotation mark that opens in line {line} takes in line {swallowed}, which "
-        f"is a row of its own; and line {choice.needs_quotes} cannot be read unless quotation marks quote. Mend line "
-        f"{line} (close its mark, or double it), or say how to read the file: data.dialect={unquoted} takes each line as "
-        f"a row, data.dialect={quoted} takes all between two marks as one cell."
+        f"data.root={root}: the quotation marks of {path.name} do not match: {found}. Mend line {line} (close its "
+        f"mark, or double it), or say how to read the file: data.dialect={unquoted} takes each line as a row, "
+        f"data.dialect={dialect.name} takes all between two marks as one cell."
     )

@@ -14,14 +14,21 @@ LEARNT_ROWS = 200_000
 _NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?")
 
 
+class Doubt(NamedTuple):
+    """A place where neither reading is right."""
+
+    line: int  # number of the line whose mark is at fault
+    swallowed: int | None  # of a line that it takes in though it is a row of its own; None: it may be part of a row
+    needs_quotes: int | None  # of a line that has too many cells unless marks quote
+
+
 class Choice(NamedTuple):
     """A dialect, and what speaks for it."""
 
     dialect: Dialect
     records: int  # in this dialect
     fitting: int  # how many of them have the header's cells, each of its column's kind
-    swallowed: tuple[int, int] | None  # numbers of a line, and of one that it takes in though it is a row of its own
-    needs_quotes: int | None  # number of a line that has too many cells unless its marks quote
+    doubt: Doubt | None = None
 
 
 def choose_quoting(
@@ -31,7 +38,7 @@ def choose_quoting(
 
     A mark that opens and never closes takes the next lines into its cell. Those are rows of their own if they have the
     header's cells, each of its column's kind; then the marks do not quote. They do quote if a row fits in that way
-    alone. Where both are true no reading is right: `swallowed` and `needs_quotes` give the lines.
+    alone. Where both are true, or a cell with line breaks seems to be torn, no reading is right: `doubt` has the place.
 
     Args:
         read_lines: gives the lines below the header; called once or twice.
@@ -46,8 +53,8 @@ def choose_quoting(
         if not record.blank:
             seen.add(record, columns)
     if not seen.at_stake:
-        return Choice(quoted, seen.records, seen.whole, None, None)
-    if not seen.whole:  # nothing to learn from: every row is taken in by a mark
+        return Choice(quoted, seen.records, seen.whole)
+    if not seen.learnt:  # nothing to learn from: every row is taken in by a mark
         for number, line in read_lines():
             if line is not None and len(cells := split_line(line, delimiter)) == len(names):
                 _learn(columns, cells, number)
@@ -55,12 +62,18 @@ def choose_quoting(
     for record in quoted.records(read_lines()):
         if not record.blank:
             trial.add(record)
-    needs_quotes = trial.needs_quotes or (seen.first_proper if seen.proper >= seen.records / 2 else None)
+    # Rows that need no marks and have them all the same: the writer of the file puts them around each cell.
+    needs_quotes = trial.needs_quotes or (seen.first_in_one_line if seen.in_one_line >= seen.records / 2 else None)
     swallows, needs = trial.swallowed is not None, needs_quotes is not None
-    if swallows and not needs or (not needs and (trial.by_line > trial.by_mark or seen.malformed > seen.proper)):
-        return Choice(Dialect(delimiter, quoted=False), trial.lines, trial.by_line, None, None)
-    conflict = swallows and needs
-    return Choice(quoted, seen.records, trial.by_mark, *((trial.swallowed, needs_quotes) if conflict else (None, None)))
+    if not needs and (swallows or trial.by_line > trial.by_mark or seen.malformed > seen.proper):
+        return Choice(Dialect(delimiter, quoted=False), trial.lines, trial.by_line)
+    doubt = None
+    # Where all is well formed, and no label tells rows from lines of a text, marks quote.
+    if swallows and (seen.malformed or seen.whole < seen.records or known):
+        doubt = Doubt(*trial.swallowed, needs_quotes)
+    elif trial.torn is not None and seen.with_breaks:
+        doubt = Doubt(trial.torn, None, None)
+    return Choice(quoted, seen.records, trial.by_mark, doubt)
 
 
 @dataclass
@@ -118,21 +131,29 @@ class _Marks:
     def __init__(self, delimiter: str, width: int) -> None:
         self.delimiter, self.width = delimiter, width
         self.records = self.whole = self.proper = self.malformed = 0
-        self.first_proper: int | None = None
+        self.in_one_line = 0  # of the proper ones
+        self.first_in_one_line: int | None = None
+        self.learnt = 0
+        self.with_breaks = 0  # whole rows with a line break in a cell
         self.at_stake = False  # a row may be lost, or cut up, by the wrong reading
 
     def add(self, record: Record, columns: list[_Column]) -> None:
         self.records += 1
         whole = not record.fault and len(record.cells) == self.width
         self.whole += whole
-        if whole:
+        if whole and not record.odd(self.delimiter):
+            self.learnt += 1
             _learn(columns, record.cells, self.records)
+        self.with_breaks += whole and len(record.lines) > 1
+        self.at_stake |= record.odd(self.delimiter)
         if record.marked:
             formed = record.well_formed(self.delimiter)
             self.malformed += not formed
             if formed and [split_line(line, self.delimiter) for line in record.lines] != [record.cells]:
                 self.proper += 1
-                self.first_proper = self.first_proper or record.line
+                if len(record.lines) == 1:
+                    self.in_one_line += 1
+                    self.first_in_one_line = self.first_in_one_line or record.line
             self.at_stake |= not formed or not whole or len(record.lines) > 1
 
 
@@ -144,6 +165,8 @@ class _Trial:
         self.lines = self.by_line = self.by_mark = 0  # rows that fit, read line by line, and with marks that quote
         self.swallowed: tuple[int, int] | None = None
         self.needs_quotes: int | None = None
+        self.torn: int | None = None  # line of the first of two rows that do not fit, one of them with a mark too many
+        self._before = True, False  # if the row before fits, and if it has a mark too many
 
     def add(self, record: Record) -> None:
         fits = not record.fault and self._fits(record.cells)
@@ -154,6 +177,11 @@ class _Trial:
         plain = [self._fits(split_line(line, self.delimiter)) for _, line in numbered]
         self.lines += len(numbered) + record.cut_off
         self.by_line += sum(plain)
+        odd = record.odd(self.delimiter)
+        before, odd_before = self._before
+        if (odd or odd_before) and (odd or not fits) and (odd_before or not before) and not (fits and before):
+            self.torn = self.torn or record.line - 1
+        self._before = fits, odd
         if not record.marked:
             return
         swallowed = self._swallowed(record, fits, numbered, plain) if len(numbered) > 1 else None
@@ -164,18 +192,20 @@ class _Trial:
 
     def _swallowed(self, record: Record, fits: bool, lines: list[Line], plain: list[bool]) -> int | None:
         """Number of the first line that the record takes in though it is a row of its own."""
-        own = [fits_plain or self._fits_alone(line) for fits_plain, (_, line) in zip(plain, lines, strict=True)]
-        taken_in = next((number for (number, _), is_row in zip(lines[1:], own[1:], strict=True) if is_row), None)
-        if fits and record.well_formed(self.delimiter) and sum(own) - 1 <= (len(lines) - 1) / 2:
+        formed = record.well_formed(self.delimiter)
+        own = [fits_plain or self._is_row(line, formed) for fits_plain, (_, line) in zip(plain, lines, strict=True)]
+        if fits and formed and sum(own) - 1 <= (len(lines) - 1) / 2:
             return None  # a cell with line breaks, of which a few look like rows
-        return taken_in
+        return next((number for (number, _), is_row in zip(lines[1:], own[1:], strict=True) if is_row), None)
 
     def _fits(self, cells: list[str]) -> bool:
         if len(cells) != len(self.columns):
             return False
         return all(column.takes(cell) for column, cell in zip(self.columns, cells, strict=True))
 
-    def _fits_alone(self, line: str) -> bool:
-        """Tell if a line is a row by itself when its marks quote."""
+    def _is_row(self, line: str, formed: bool) -> bool:
+        """Tell if a line is a row by itself when its marks quote; any with the right number of cells, in a torn row."""
         record = next(iter(Dialect(self.delimiter, quoted=True).records([(1, line)])))
+        if not formed:
+            return len(self.columns) in (len(record.cells), len(split_line(line, self.delimiter)))
         return record.well_formed(self.delimiter) and self._fits(record.cells)

@@ -68,6 +68,12 @@ class Record:
         except csv.Error:
             return False
 
+    def odd(self, delimiter: str) -> bool:
+        """Tell if it has a mark too many, or lacks one."""
+        return self.marked and (
+            not self.well_formed(delimiter) or sum(line.count(MARK) for line in self.lines) % 2 == 1
+        )
+
 
 class _Feed:
     """The lines of one record after another, as csv asks for them."""

@@ -45,20 +45,20 @@ class JsonText:
             if not self._read_on():
                 return END
 
-    def elements(self) -> Iterator[tuple[int, Any]]:
-        """Yield line and value of each element of the array that begins here; UnusableArticle for a damaged one.
+    def elements(self) -> Iterator[Any]:
+        """Yield each element of the array that begins here; an UnusableArticle for a damaged one.
 
         Raises:
             BrokenJson: the array is cut off, or it cannot be told where an element ends.
         """
         self._take("[")
         while self.peek() != "]":
-            yield self.line, self._element()
+            yield self._element()
             if self.peek() != "]":
                 self._take(",")
         self._take("]")
 
-    def keys(self) -> Iterator[str]:
+    def members(self) -> Iterator[str]:
         """Yield the keys of the object that begins here; before it goes on, the caller reads or skips the value.
 
         Raises:
@@ -83,11 +83,11 @@ class JsonText:
         """
         opening = self.peek()
         if opening == "[":
-            for _, element in self.elements():
+            for element in self.elements():
                 if isinstance(element, UnusableArticle):
                     raise BrokenJson(element.detail)
         elif opening == "{":
-            for _ in self.keys():
+            for _ in self.members():
                 self.skip()
         else:
             self._value()

@@ -184,9 +184,7 @@ def _array_rows(path: Path, root: str, check_columns: ColumnCheck, records: str 
             text = JsonText(handle)
             if records is not None:
                 _find_array(text, records.split("."), f"data.records={records}")
-            number = 0
-            for _, element in text.elements():
-                number += 1
+            for number, element in enumerate(text.elements(), 1):
                 if number == 1 and isinstance(element, dict):
                     check_columns(list(element))
                 yield number, _restore(element, form) if form.mixed else element
@@ -194,8 +192,8 @@ def _array_rows(path: Path, root: str, check_columns: ColumnCheck, records: str 
                 raise BrokenJson(f"line {text.line}: the array ends, and something follows")
     except BrokenJson as error:
         raise UserError(
-            f"data.root={root} cannot be read as JSON ({error}). Is the file whole? If you know where the fault is, mend "
-            "it; no row is read meanwhile."
+            f"data.root={root} cannot be read as JSON ({error}). Is the file whole? Mend it there; no row is read "
+            "meanwhile."
         ) from error
 
 
@@ -209,7 +207,7 @@ def _find_array(text: JsonText, keys: list[str], setting: str) -> None:
         found = []
         if text.peek() != "{":
             raise UserError(f"{setting}: {'.'.join(keys[:depth]) or 'the file'} holds no object with keys.")
-        for name in text.keys():
+        for name in text.members():
             if name == key:
                 break
             found.append(name)
@@ -310,7 +308,7 @@ def _arrays(path: Path) -> list[str] | None:
     try:
         with TextFormat(find_mark(path, str(path)) or "utf-8").open(path) as handle:
             text = JsonText(handle)
-            for name in text.keys():
+            for name in text.members():
                 if text.peek() == "[":
                     found.append(name)
                 text.skip()

@@ -200,7 +200,7 @@ class TableReader:
         twice = next((column for column in self._cells.values() if counts[column] > 1), None)
         if twice is not None:
             raise UserError(
-                f"data.root={self.root}: {counts[twice]} columns have the name {twice}, so it cannot be told which one is "
+                f"data.root={self.root}: {counts[twice]} columns have the name {twice}, so it cannot be told which is "
                 "meant. Rename one of them."
             )
         missing = [c for name, c in self._cells.items() if c not in present and (c != name or name == "label")]
@@ -214,7 +214,7 @@ class TableReader:
 
 
 def _digest(content: Any) -> str:
-    """SHA-256 of the content of a row. Bytes are hashed as they are: a picture's representation is four times as long."""
+    """SHA-256 of the content of a row; bytes are hashed as they are, since a picture would be four times as long."""
     digest = hashlib.sha256()
 
     def add(value: Any) -> None:
