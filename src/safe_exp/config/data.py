@@ -30,24 +30,31 @@ REST = "rest"  # data.labels.fake=rest: every label that data.labels names nowhe
 class LabelsConfig:
     """The words that name the two classes in the input."""
 
-    fake: Any = (
-        MISSING  # words for the class fake, as folder names or table cells; upper or lower case; rest: all others
-    )
-    real: Any = (
-        MISSING  # words for the class real, as folder names or table cells; upper or lower case; rest: all others
-    )
+    fake: Any = MISSING  # words for the class fake, folder names or table cells, in any case; rest: all other labels
+    real: Any = MISSING  # words for the class real, folder names or table cells, in any case; rest: all other labels
     ignore: list[str] = field(default_factory=list)  # words of articles to leave out on purpose, counted
 
     def __post_init__(self) -> None:
         for name in ("fake", "real"):
             value = getattr(self, name)
-            words = value if isinstance(value, list) else [value]
+            words = value if isinstance(value, list | tuple) else [value]
             if not all(isinstance(word, str | int | float | bool) for word in words):
                 raise UserError(f"data.labels.{name}={value}: expected words, as in data.labels.{name}=[false].")
             setattr(self, name, [str(word) for word in words])
-        words = [word.strip().casefold() for word in (*self.fake, *self.real, *self.ignore)]
-        if not self.fake or not self.real or not all(words):
+        fake, real = ([word.strip().casefold() for word in words] for words in (self.fake, self.real))
+        words = [*fake, *real, *(word.strip().casefold() for word in self.ignore)]
+        if not fake or not real or not all(words):
             raise UserError("data.labels.fake and data.labels.real: expected at least one word each.")
+        if fake == real == [REST]:
+            raise UserError(
+                f"data.labels: fake and real are both {REST}. Name the labels of one class, the others follow."
+            )
+        for name, named in (("fake", fake), ("real", real)):
+            if REST in named and len(named) > 1:
+                raise UserError(
+                    f"data.labels.{name}: {REST} stands for all labels that are named nowhere else, and alone, "
+                    f"as in data.labels.{name}={REST}."
+                )
         twice = next((word for word in words if words.count(word) > 1), None)
         if twice is not None:
             raise UserError(f"data.labels: the word '{twice}' is given twice; each word names one class.")

@@ -11,6 +11,7 @@ import hashlib
 import logging
 import multiprocessing
 import os
+import re
 import shutil
 import tempfile
 from collections import deque
@@ -19,7 +20,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from safe_exp.config import CaptionerConfig, DataConfig
 from safe_exp.data.captioners import build_image_captioner, captioners
@@ -105,9 +106,12 @@ class Preparation:
         self.signature, self.parts, self.items = _list_input(self.reader)
         home = Path(data.prepared).expanduser().absolute()
         root = Path(self.reader.root).expanduser().resolve()
-        key = json_digest([FORMAT_VERSION, str(root), self.settings, self.signature])[:12]
-        self.folder = home / f"{root.name}-{key}"
-        self.draft = home / f".{root.name}-{key}.parts-of-{PART_ARTICLES}"  # parts of another size lie elsewhere
+        revision = getattr(self.reader, "revision", 1)  # of the way in which it reads
+        made_by = [FORMAT_VERSION] if revision == 1 else [FORMAT_VERSION, revision]
+        key = json_digest([*made_by, str(root), self.settings, self.signature])[:12]
+        name = re.sub(r"[*?\[\]]+", "_", root.name)  # of a pattern that stands for several files
+        self.folder = home / f"{name}-{key}"
+        self.draft = home / f".{name}-{key}.parts-of-{PART_ARTICLES}"  # parts of another size lie elsewhere
         self._lock = home / ".locks" / f"{self.folder.name}.lock"
         self.maker = PartMaker(
             self.reader, captioner, max_text, max_visual, data.strict, home / "descriptions", self.draft
@@ -173,7 +177,8 @@ class Preparation:
                 new.chmod(0o755)  # mkdtemp makes it private; colleagues may share prepared data
                 paths = [self.maker.path(number) for number in range(self.parts)]
                 with counting(log, "Joining parts", 2 * len(paths)) as advance:
-                    join_parts(paths, self.reader.stray(), self.settings, new, advance)
+                    manifest = join_parts(paths, self.reader.stray(), self.settings, new, advance)
+                self._require_every_item(manifest, len(self.reader.stray()))
                 try:
                     os.rename(new, self.folder)
                 except OSError:
@@ -182,6 +187,19 @@ class Preparation:
             finally:
                 shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(self.draft, ignore_errors=True)
+
+    def _require_every_item(self, manifest: dict[str, Any], stray: int) -> None:
+        """Check that each item of the input became an article or is counted as left out.
+
+        Raises:
+            UserError: one is missing; some part of the program has lost it.
+        """
+        articles, left_out = manifest["counts"]["all"]["articles"], len(manifest["left_out"]["articles"])
+        if articles + left_out != self.items + stray:
+            raise UserError(
+                f"data.root={self.data.root}: {self.items + stray} records were listed, but {articles} articles and "
+                f"{left_out} left out make {articles + left_out}. This is a fault of the program; please report it."
+            )
 
     def _processes(self, parts_to_make: int) -> int:
         if self.one_process or multiprocessing.current_process().daemon:  # daemons may not have children

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from safe_exp.config.data import LabelsConfig
+from safe_exp.config.data import REST
+from safe_exp.data.reading.labels import LABELS, Labels, LabelWords
 from safe_exp.data.reading.untrusted import UnusableArticle
-
-LABELS = {"fake": 1, "real": 0}
+from safe_exp.system.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,20 @@ def count_reasons(left_out: Iterable[LeftOut]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def label_words(config: LabelsConfig) -> dict[str, int]:
-    """Map each word that names a class, in lower case, to the class: 1 = fake, 0 = real."""
-    named = ((config.fake, LABELS["fake"]), (config.real, LABELS["real"]))
-    return {word.strip().casefold(): label for words, label in named for word in words}
+def label_words(config: LabelWords) -> dict[str, int]:
+    """Map each word that names a class, in lower case, to the class: 1 = fake, 0 = real.
+
+    Raises:
+        UserError: a class is named as the rest, which means nothing where articles are found by these words.
+    """
+    labels = Labels(config)
+    if labels.rest is not None:
+        name = next(name for name, label in LABELS.items() if label == labels.rest)
+        raise UserError(
+            f"data.labels.{name}={REST}: articles of this kind are found by the words that name their classes. Name "
+            f"them, as in data.labels.{name}=[{name}]."
+        )
+    return labels.words
 
 
 def require_words(article_id: str, title: str, text: str, has_visual: bool) -> None:

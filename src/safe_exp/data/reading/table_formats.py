@@ -1,111 +1,235 @@
-"""The rows of a table in each format: CSV or TSV, JSON lines, Parquet."""
+"""The rows of a table in each format, in one file or several: CSV and its kin, JSON lines, JSON arrays, Parquet."""
 
 from __future__ import annotations
 
-import csv
-import gzip
+import glob
 import io
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from safe_exp.data.reading.untrusted import (
-    BYTE_ORDER_MARKS,
-    MAX_ARTICLE_BYTES,
-    UnusableArticle,
-    decode_text,
-    parse_object,
-)
+from safe_exp.data.reading.delimited import ColumnCheck, delimited_rows
+from safe_exp.data.reading.json_text import END, BrokenJson, JsonText
+from safe_exp.data.reading.text_files import TextFormat, UndecodedText, find_format, find_mark, open_file
+from safe_exp.data.reading.untrusted import MAX_ARTICLE_BYTES, PROBED_BYTES, UnusableArticle, decode_text, parse_object
 from safe_exp.system.errors import UserError, first_line
 
-CSV_SUFFIXES, JSON_SUFFIXES, PARQUET_SUFFIXES = (".csv", ".tsv"), (".jsonl", ".ndjson", ".json"), (".parquet",)
-DELIMITERS = (",", "\t", ";", "|")  # the commonest in the header is taken
+DELIMITED_SUFFIXES = (".csv", ".tsv", ".txt")
+JSON_SUFFIXES, PARQUET_SUFFIXES = (".jsonl", ".ndjson", ".json"), (".parquet",)
 PARQUET_BATCH_ROWS = 256
-EXPECTED_FORMATS = "Expected .csv, .tsv, .jsonl or .parquet, the first three also with .gz."
+EXPECTED_FORMATS = "Expected .csv, .tsv, .txt, .jsonl, .json or .parquet, all but the last also with .gz."
+NAMED_KEYS = 30
+GLOB_SIGNS = frozenset("*?[")
 
-Row = tuple[int, Any]  # number from 1; a dict of cells, a line of JSON (bytes), or the UnusableArticle of a bad row
-ColumnCheck = Callable[[list[str]], None]  # raises a UserError if the columns that are there do not suffice
+# Number from 1, with the name of the file where there are several; and a dict of cells, a line of JSON (bytes), or the
+# UnusableArticle of a bad row.
+Row = tuple[int | str, Any]
 
 
-def read_rows(path: Path, root: str, check_columns: ColumnCheck, columns: set[str]) -> Iterator[Row]:
-    """Yield the rows of a table, one at a time.
+def read_rows(
+    path: Path,
+    root: str,
+    check_columns: ColumnCheck,
+    columns: set[str],
+    *,
+    records: str | None = None,
+    dialect: str | None = None,
+    known: Mapping[str, frozenset[str]] | None = None,
+) -> Iterator[Row]:
+    """Yield the rows of a table, one at a time: of one file, or of all files that a pattern names, sorted by name.
 
     Args:
-        path: of the table, resolved.
+        path: of the table, resolved; or a pattern, such as hf-train-*.parquet.
         root: the table as the user gave it, for messages.
-        check_columns: called with the names of the columns before the first row.
+        check_columns: called with the names of the columns before the first row of each file.
         columns: names of those that are read.
+        records: key of a JSON file that holds the array of rows, with dots between the keys on the way to it.
+        dialect: of CSV and its kin, one of DIALECTS; None: it is told from the file.
+        known: values that are expected in a column, in lower case, by its name; they help to tell the dialect.
     Raises:
-        UserError: the table is missing, of an unknown kind, unreadable or cut off, or `check_columns` refuses it.
+        UserError: a file is missing, of an unknown kind, unreadable or cut off; or `check_columns` refuses it; or the
+            files differ in the columns that are read.
     """
-    if not path.is_file():
-        what = "is a folder; data=fakenewsnet reads those" if path.is_dir() else "does not exist"
-        raise UserError(f"data.root={root} {what} (looked at {path}). {EXPECTED_FORMATS}")
-    kind = [suffix.casefold() for suffix in path.suffixes if suffix.casefold() != ".gz"][-1:]
+    files = table_files(path, root)
+    folder, several = fixed_folder(path), len(files) > 1
+    first: set[str] | None = None
+
+    for file in files:
+        name = file.relative_to(folder).as_posix() if several else file.name
+
+        def check(present: list[str], name: str = name) -> None:
+            nonlocal first
+            try:
+                check_columns(present)
+            except UserError as error:
+                raise UserError(f"{error} The file is {name}.") if several else error from error
+            wanted = columns & set(present)
+            if several and first is not None and wanted != first and not _is_json(name):
+                odd = min(wanted ^ first)
+                has, lacks = (name, files[0].name) if odd in wanted else (files[0].name, name)
+                raise UserError(
+                    f"data.root={root}: {has} has a column {odd}, {lacks} has none. Files of one table have the same "
+                    f"columns; name another pattern, or set the column to null (data.columns.…=null)."
+                )
+            first = wanted
+
+        for number, content in _file_rows(file, root, check, columns, records, dialect, known or {}):
+            yield (f"{name} row {number}" if several else number), content
+
+
+def table_files(path: Path, root: str) -> list[Path]:
+    """List the files of a table, sorted by name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        raise UserError(
+            f"data.root={root} is a folder; data=fakenewsnet reads those. A table in several files is named by a "
+            f"pattern, as in 'data.root={root.rstrip('/')}/*.parquet'. {EXPECTED_FORMATS}"
+        )
+    if not GLOB_SIGNS & set(str(path)):
+        raise UserError(f"data.root={root} does not exist (looked at {path}). {EXPECTED_FORMATS}")
+    found = sorted(Path(name) for name in glob.glob(str(path)) if Path(name).is_file())
+    if not found:
+        raise UserError(f"data.root={root}: no file has such a name (looked for {path}). {EXPECTED_FORMATS}")
+    return found
+
+
+def fixed_folder(path: Path) -> Path:
+    """Folder of a table; of a pattern, the part above its first sign that stands for others."""
+    if path.exists():
+        return path.parent
+    return next(parent for parent in path.parents if not GLOB_SIGNS & set(str(parent)))
+
+
+def parse_row(number: int | str, content: Any, pictures: Collection[str | None] = ()) -> dict[str, Any]:
+    """Turn a row of `read_rows` into its cells by column.
+
+    Args:
+        pictures: names of columns whose bytes are pictures, and are left as they are.
+    Raises:
+        UnusableArticle: the row is damaged.
+    """
+    where = f"row {number}" if isinstance(number, int) else number
+    if isinstance(content, UnusableArticle):
+        raise content
+    if isinstance(content, bytes):
+        return parse_object(decode_text(content, "row", where), "row", where)
+    if not isinstance(content, dict):
+        raise UnusableArticle("row is not a JSON object", f"{where}: it holds a {type(content).__name__}")
+    return {name: _decode(cell, where, name in pictures) for name, cell in content.items()}
+
+
+def _decode(cell: Any, where: str, picture: bool) -> Any:
+    if isinstance(cell, UndecodedText) or (isinstance(cell, bytes) and not picture):
+        return decode_text(bytes(cell), "row", where)
+    return cell
+
+
+def _is_json(name: str) -> bool:
+    return _kind(Path(name)) in JSON_SUFFIXES
+
+
+def _kind(path: Path) -> str:
+    return next((s for s in reversed([suffix.casefold() for suffix in path.suffixes]) if s != ".gz"), "")
+
+
+def _file_rows(
+    path: Path,
+    root: str,
+    check_columns: ColumnCheck,
+    columns: set[str],
+    records: str | None,
+    dialect: str | None,
+    known: Mapping[str, frozenset[str]],
+) -> Iterator[tuple[int, Any]]:
+    kind = _kind(path)
+    for key, value, suffixes in (("dialect", dialect, DELIMITED_SUFFIXES), ("records", records, JSON_SUFFIXES)):
+        if value is not None and kind not in suffixes:
+            raise UserError(f"data.{key}={value} has no meaning for {path.name}; it is for {', '.join(suffixes)}.")
     try:
-        if kind and kind[0] in CSV_SUFFIXES:
-            yield from _csv_rows(path, check_columns)
-        elif kind and kind[0] in JSON_SUFFIXES:
-            yield from _json_rows(path, root, check_columns)
-        elif kind and kind[0] in PARQUET_SUFFIXES:
+        if kind in DELIMITED_SUFFIXES:
+            yield from delimited_rows(path, root, check_columns, dialect, known)
+        elif kind in JSON_SUFFIXES:
+            yield from _json_rows(path, root, check_columns, records)
+        elif kind in PARQUET_SUFFIXES:
             yield from _parquet_rows(path, root, check_columns, columns)
         else:
-            raise UserError(f"data.root={root}: the name does not say what kind of table it is. {EXPECTED_FORMATS}")
+            which = "the name" if path.name in root else path.name
+            raise UserError(f"data.root={root}: {which} does not say what kind of table it is. {EXPECTED_FORMATS}")
     except (OSError, EOFError, zlib.error) as error:  # the last two from gzip files that are cut off or damaged
         raise UserError(f"data.root={root} cannot be read ({error}). Is the file whole?") from error
 
 
-def parse_row(number: int, content: Any) -> dict[str, Any]:
-    """Turn a row of `read_rows` into its cells by column.
+def _json_rows(path: Path, root: str, check_columns: ColumnCheck, records: str | None) -> Iterator[tuple[int, Any]]:
+    """Yield the elements of an array, or the lines of JSON lines, which begin with an object."""
+    mark = find_mark(path, root)
+    with TextFormat(mark or "utf-8").open(path) as text:
+        start = text.read(PROBED_BYTES).lstrip(" \t\r\n\0\ufeff")[:1]
+    if start == "[" or records is not None:
+        yield from _array_rows(path, root, check_columns, records)
+    else:
+        yield from _line_rows(path, root, check_columns, mark)
+
+
+def _array_rows(path: Path, root: str, check_columns: ColumnCheck, records: str | None) -> Iterator[tuple[int, Any]]:
+    form = find_format(path, root)
+    try:
+        with form.open(path) as handle:
+            text = JsonText(handle)
+            if records is not None:
+                _find_array(text, records.split("."), f"data.records={records}")
+            for number, element in enumerate(text.elements(), 1):
+                if number == 1 and isinstance(element, dict):
+                    check_columns(list(element))
+                yield number, _restore(element, form) if form.mixed else element
+            if records is None and text.peek() != END:
+                raise BrokenJson(f"line {text.line}: the array ends, and something follows")
+    except BrokenJson as error:
+        raise UserError(
+            f"data.root={root} cannot be read as JSON ({error}). Is the file whole? Mend it there; no row is read "
+            "meanwhile."
+        ) from error
+
+
+def _find_array(text: JsonText, keys: list[str], setting: str) -> None:
+    """Read on to the array below these keys, each in the object of the one before.
 
     Raises:
-        UnusableArticle: the row is damaged.
+        UserError: a key is missing, or there is no array.
     """
-    if isinstance(content, UnusableArticle):
-        raise content
-    if isinstance(content, bytes):
-        return parse_object(decode_text(content, "row", f"row {number}"), "row", f"row {number}")
-    return {
-        name: decode_text(cell, "row", f"row {number}") if isinstance(cell, bytes) else cell
-        for name, cell in content.items()
-    }
+    for depth, key in enumerate(keys):
+        found = []
+        if text.peek() != "{":
+            raise UserError(f"{setting}: {'.'.join(keys[:depth]) or 'the file'} holds no object with keys.")
+        for name in text.members():
+            if name == key:
+                break
+            found.append(name)
+            text.skip()
+        else:
+            raise UserError(f"{setting}: there is no key {key}. There are {', '.join(found[:NAMED_KEYS]) or 'none'}.")
+    if text.peek() != "[":
+        raise UserError(f"{setting}: expected an array [{{…}}, {{…}}] there, found '{text.peek()}'.")
 
 
-def _csv_rows(path: Path, check_columns: ColumnCheck) -> Iterator[Row]:
-    """Yield rows by the standard library's csv: a bad row or a wrong encoding concerns that row alone."""
-    csv.field_size_limit(MAX_ARTICLE_BYTES)
-    with _open_file(path) as raw:
-        head = raw.peek(4)[:4]
-        encoding = next((name for mark, name in BYTE_ORDER_MARKS if head.startswith(mark)), "utf-8")
-        # Bytes that are no UTF-8 are kept and decoded cell by cell, in `parse_row`.
-        text = io.TextIOWrapper(raw, encoding, errors="surrogateescape", newline="")
-        lines = iter(text)
-        first = next(lines, "")
-        delimiter = max(DELIMITERS, key=first.count)
-        names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
-        check_columns(names)
-        rows = csv.reader((line.replace("\0", " ") for line in lines), delimiter=delimiter)
-        number = 0
-        while True:
-            number += 1
-            try:
-                cells = next(rows)
-            except StopIteration:
-                return
-            except csv.Error as error:  # for example a quotation mark that is never closed
-                yield number, UnusableArticle("row cannot be read", str(error))
-                continue
-            if len(cells) == len(names):
-                yield number, dict(zip(names, map(_restore_bytes, cells), strict=True))
-            elif cells:  # else an empty line
-                detail = f"{len(cells)} cells, expected {len(names)}"
-                yield number, UnusableArticle("row has too few or too many cells", detail)
+def _restore(value: Any, form: TextFormat) -> Any:
+    """Restore the bytes of texts that are not in the encoding of the file."""
+    if isinstance(value, dict):
+        return {name: _restore(inner, form) for name, inner in value.items()}
+    if isinstance(value, str):
+        with suppress(UnicodeEncodeError):  # half of a surrogate pair, as "\ud83d"
+            return form.restore(value)
+    return value
 
 
-def _json_rows(path: Path, root: str, check_columns: ColumnCheck) -> Iterator[Row]:
-    with _open_file(path) as raw:
+def _line_rows(path: Path, root: str, check_columns: ColumnCheck, mark: str | None) -> Iterator[tuple[int, Any]]:
+    with _open_lines(path, mark) as raw:
         number = 0
         while line := raw.readline(MAX_ARTICLE_BYTES + 1):
             number += 1
@@ -113,28 +237,89 @@ def _json_rows(path: Path, root: str, check_columns: ColumnCheck) -> Iterator[Ro
                 while line and not line.endswith(b"\n"):
                     line = raw.readline(MAX_ARTICLE_BYTES)
                 yield number, UnusableArticle("row is too large", f"more than {MAX_ARTICLE_BYTES / 1e6:g} MB")
-            elif line.strip():
+            elif line.strip(b" \t\r\n\0"):
                 if number == 1:
-                    _check_first_line(line, root, check_columns)
+                    _check_first_line(line, path, root, check_columns)
                 yield number, line
 
 
-def _check_first_line(line: bytes, root: str, check_columns: ColumnCheck) -> None:
-    """Refuse a JSON array, or a first row without the named columns, before each row is left out for it.
+def _open_lines(path: Path, mark: str | None) -> io.BufferedReader:
+    """Open a file for reading in lines of UTF-8."""
+    if mark in (None, "utf-8-sig"):
+        return open_file(path)
+    return io.BufferedReader(_Recoded(path, mark))
+
+
+class _Recoded(io.RawIOBase):
+    """A text file of wide characters, read as UTF-8."""
+
+    def __init__(self, path: Path, encoding: str) -> None:
+        self._text = TextFormat(encoding, newline="").open(path)
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        self._rest = self._rest or self._text.read(len(target) // 4 + 1).encode("utf-8", "surrogatepass")
+        piece, self._rest = self._rest[: len(target)], self._rest[len(target) :]
+        target[: len(piece)] = piece
+        return len(piece)
+
+    def close(self) -> None:
+        self._text.close()
+        super().close()
+
+
+def _check_first_line(line: bytes, path: Path, root: str, check_columns: ColumnCheck) -> None:
+    """Refuse one object that holds all rows, or a first row without the named columns.
 
     Raises:
-        UserError: the first line is one of them; the message tells how to convert the file or name its columns.
+        UserError: the first line shows one of them; the message tells how to name the array or the columns.
     """
-    if line.lstrip().startswith(b"["):
-        raise UserError(
-            f"data.root={root} starts with '['; expected JSON lines, one object {{…}} on each. To convert: "
-            "jq -c '.[]' in.json > out.jsonl"
-        )
-    with suppress(UnusableArticle):
-        check_columns(list(parse_object(decode_text(line, "row", "row 1"), "row", "row 1")))
+    try:
+        row = parse_object(decode_text(line, "row", "row 1"), "row", "row 1")
+    except UnusableArticle:
+        arrays = _arrays(path) if _kind(path) == ".json" else None
+        if arrays is None:  # a bad line, which costs itself alone
+            return
+    else:
+        arrays = [name for name, value in row.items() if isinstance(value, list) and value[:1] and _is_object(value[0])]
+        try:
+            check_columns(list(row))
+            return
+        except UserError:
+            if not arrays:
+                raise
+    named = f"data.records={arrays[0]}" if arrays else "data.records=KEY"
+    raise UserError(
+        f"data.root={root} is one JSON object. Expected an array of articles, or one object a line. Name the key that "
+        f"holds the array, as in {named}."
+    )
 
 
-def _parquet_rows(path: Path, root: str, check_columns: ColumnCheck, columns: set[str]) -> Iterator[Row]:
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _arrays(path: Path) -> list[str] | None:
+    """List the keys that hold arrays in a file that is one JSON object; None if it is none."""
+    found = []
+    try:
+        with TextFormat(find_mark(path, str(path)) or "utf-8").open(path) as handle:
+            text = JsonText(handle)
+            for name in text.members():
+                if text.peek() == "[":
+                    found.append(name)
+                text.skip()
+            return found if text.peek() == END else None
+    except (BrokenJson, RecursionError):
+        return None
+
+
+def _parquet_rows(
+    path: Path, root: str, check_columns: ColumnCheck, columns: set[str]
+) -> Iterator[tuple[int, dict[str, Any]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -148,22 +333,14 @@ def _parquet_rows(path: Path, root: str, check_columns: ColumnCheck, columns: se
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row
-    except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter from names and words that are no UTF-8
+            if number != file.metadata.num_rows:
+                raise UserError(
+                    f"data.root={root}: {path.name} says it has {file.metadata.num_rows} rows; {number} came."
+                )
+    except UserError:
+        raise
+    # ValueError from words that are no UTF-8, and, like OverflowError, from times that no calendar has
+    except (pa.ArrowException, ValueError, OverflowError) as error:
         raise UserError(
             f"data.root={root} cannot be read as Parquet ({first_line(error)}). Is the file whole?"
         ) from error
-
-
-def _open_file(path: Path) -> io.BufferedReader:
-    if path.suffix.casefold() == ".gz":
-        return io.BufferedReader(gzip.open(path, "rb"))
-    return path.open("rb")
-
-
-def _restore_bytes(cell: str) -> str | bytes:
-    """Restore the bytes of a cell that is not UTF-8; other cells stay text."""
-    try:
-        cell.encode()
-    except UnicodeEncodeError:
-        return cell.encode("utf-8", "surrogateescape")
-    return cell

@@ -89,7 +89,7 @@ def decode_text(content: bytes, what: str, name: str) -> str:
     try:
         return content.decode(encoding or "utf-8")
     except UnicodeDecodeError as error:
-        guess = None if encoding else _guess_encoding(content)
+        guess = None if encoding else guess_encoding(content)
         try:
             if guess is not None:
                 return content.decode(guess)
@@ -98,8 +98,8 @@ def decode_text(content: bytes, what: str, name: str) -> str:
         raise UnusableArticle(f"encoding of the {what} cannot be told", f"{name}: byte {error.start}") from error
 
 
-def _guess_encoding(content: bytes) -> str | None:
-    """Guess the encoding of a text that is not UTF-8; None where no guess is safe."""
+def guess_encoding(content: bytes) -> str | None:
+    """Guess the encoding of a text that is not UTF-8 (it has a byte beyond ASCII); None where no guess is safe."""
     if b"\x00" in content[:PROBED_BYTES]:  # no 8-bit text holds these; UTF-16 without a mark is not guessed
         return None
     # The bytes around the first one that is not ASCII: a page may start with more than PROBED_BYTES of ASCII.

@@ -144,12 +144,11 @@ def test_the_delimiter_is_the_one_that_the_header_uses(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("none.csv", None, r"none\.csv does not exist .*Expected \.csv, \.tsv, \.jsonl or \.parquet"),
+        ("none.csv", None, r"none\.csv does not exist .*Expected \.csv, \.tsv, \.txt, \.jsonl, \.json or"),
         ("t.xlsx", b"PK", r"does not say what kind of table"),
         ("t.csv", b"id,words\n1,x\n", r"there is no column label\. It has id, words\. .*data\.columns\.label=verdict"),
         ("t.csv", b"id,label\n1,fake\n", r"there is no column title or text"),
         ("t.csv", b"", r"there is no column label"),
-        ("t.jsonl", b'[{"text": "x"}]', r"starts with '\['; expected JSON lines.*jq"),
         ("t.jsonl", b'{"body": "x"}\n', r"there is no column label\. It has body"),
         ("t.parquet", b"PAR1 no more", r"cannot be read as Parquet.*Is the file whole"),
         ("t.csv.gz", gzip.compress(b"id,text,label\n" * 9999)[:-20], r"cannot be read .*Is the file whole"),

@@ -34,6 +34,8 @@ class Reader(Protocol):
     """Reads one format of data set."""
 
     root: str  # the input, as messages name it
+    # A reader that reads the same files otherwise than it did also has `revision`, an integer from 2, so that articles
+    # which were prepared before are made anew.
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from urllib.parse import urljoin
 from safe_exp.config.data import DataConfig, LabelsConfig
 from safe_exp.data.reading.articles import Article, LeftOut, label_words, require_words
 from safe_exp.data.reading.cleaning import as_text, iso_date
+from safe_exp.data.reading.labels import IGNORED, Labels
 from safe_exp.data.reading.readers import DataKind, readers
 from safe_exp.data.reading.untrusted import UnusableArticle, leads_outside, parse_object, read_text
 from safe_exp.system.errors import UserError
@@ -44,12 +45,15 @@ class FolderReader:
     def __post_init__(self) -> None:
         self._root = Path(self.root).expanduser().resolve()
         self._words = {} if self.labels is None else label_words(self.labels)
+        self._ignored = [] if self.labels is None else Labels(self.labels).ignored
+        self._folders = {*self._words, *self._ignored}  # names of folders that hold articles
         self._stray: list[LeftOut] = []
 
     @property
     def settings(self) -> dict[str, Any]:
         """Settings that shape the articles, as plain values."""
-        return {"reader": "folders", "labels": self._words, "caption_file": self.caption_file}
+        ignored = {"ignored_labels": self._ignored} if self._ignored else {}
+        return {"reader": "folders", "labels": self._words, "caption_file": self.caption_file, **ignored}
 
     @property
     def image_root(self) -> Path:
@@ -97,6 +101,8 @@ class FolderReader:
 
     def _read(self, item: str) -> Article:
         folder = self._root / item
+        if self._ignored and folder.parent.name.casefold() in self._ignored:
+            raise UnusableArticle(IGNORED, f"folder {folder.parent.name}")
         names = [name for name in ARTICLE_FILES if (folder / name).exists()]
         name = names[0] if names else ARTICLE_FILES[0]
         content = parse_object(read_text(folder / name, self._root, "article"), "article file", name)
@@ -166,9 +172,9 @@ class FolderReader:
         label_folders = [
             folder
             for level in (root, *self._subfolders(root))
-            if level == root or level.name.casefold() not in self._words
+            if level == root or level.name.casefold() not in self._folders
             for folder in self._subfolders(level, required=level == root)
-            if folder.name.casefold() in self._words
+            if folder.name.casefold() in self._folders
         ]
         if not label_folders:
             if root.name.casefold() in self._words:

@@ -1,23 +1,30 @@
-"""Tables with one article a row: CSV or TSV, JSON lines, or Parquet."""
+"""Tables with one article a row: CSV and its kin, JSON lines or arrays, or Parquet."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
+import re
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING
 
 from safe_exp.config.data import DataConfig, LabelsConfig, SplitMethod
-from safe_exp.data.reading.articles import Article, LeftOut, label_words, require_words
+from safe_exp.data.reading.articles import Article, LeftOut, require_words
 from safe_exp.data.reading.cleaning import as_text, iso_date
+from safe_exp.data.reading.dialects import DIALECTS
+from safe_exp.data.reading.labels import Labels
 from safe_exp.data.reading.readers import DataKind, readers
-from safe_exp.data.reading.table_formats import Row, parse_row, read_rows
+from safe_exp.data.reading.table_formats import Row, fixed_folder, parse_row, read_rows
 from safe_exp.data.reading.untrusted import UnusableArticle
 from safe_exp.system.errors import UserError
+
+_DECIMAL_COMMA = re.compile(r"(-?\d+),(\d+)")
 
 
 @dataclass
@@ -48,6 +55,10 @@ class TableDataConfig(DataConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.dialect is not None and self.dialect not in DIALECTS:
+            raise UserError(
+                f"data.dialect={self.dialect}: expected null (told from the file) or {', '.join(DIALECTS)}."
+            )
         if self.download_images:
             raise UserError(
                 "data.download_images=true: image addresses are read from FakeNewsNet-style folders, not from tables. "
@@ -60,11 +71,13 @@ class TableReader:
     """Read a table of articles.
 
     Args:
-        root: the table as the user gave it.
+        root: the table as the user gave it, or a pattern that names several files.
         columns: names of its columns.
         labels: the words that name each class; None: the rows have no labels.
         images: folder that the image column's paths start from; None: the table's own.
         reads_captions: take the sentence that describes the image from its column; else look for the image itself.
+        records: key of a JSON file that holds the array of articles; None: the file is the array.
+        dialect: one of DIALECTS; None: it is told from the file.
     """
 
     root: str
@@ -72,11 +85,15 @@ class TableReader:
     labels: LabelsConfig | None
     images: str | None
     reads_captions: bool
+    records: str | None = None
+    dialect: str | None = None
+
+    revision = 2  # the same file gives other rows than with 1: stray quotation marks take in no neighbours
 
     def __post_init__(self) -> None:
         self._path = Path(self.root).expanduser().resolve()
-        self._images = Path(self.images).expanduser().resolve() if self.images else self._path.parent
-        self._words = {} if self.labels is None else label_words(self.labels)
+        self._images = Path(self.images).expanduser().resolve() if self.images else fixed_folder(self._path)
+        self._labels = None if self.labels is None else Labels(self.labels, self.columns.label)
         self._cells = {name: column for name, column in vars(self.columns).items() if column is not None}
         if self.labels is None:
             self._cells.pop("label", None)
@@ -84,7 +101,8 @@ class TableReader:
     @property
     def settings(self) -> dict[str, Any]:
         """Settings that shape the articles, as plain values."""
-        return {"reader": "table", "labels": self._words, "columns": self._cells, "captions": self.reads_captions}
+        labels = {"labels": {}} if self._labels is None else self._labels.settings
+        return {"reader": "table", **labels, "columns": self._cells, "captions": self.reads_captions}
 
     @property
     def image_root(self) -> Path:
@@ -97,7 +115,15 @@ class TableReader:
         Raises:
             UserError: the table is missing, of an unknown kind, unreadable or cut off, or lacks a column.
         """
-        return read_rows(self._path, self.root, self._check_columns, set(self._cells.values()))
+        return read_rows(
+            self._path,
+            self.root,
+            self._check_columns,
+            set(self._cells.values()),
+            records=self.records,
+            dialect=self.dialect,
+            known={} if self._labels is None else {self.columns.label: self._labels.named},
+        )
 
     def stray(self) -> list[LeftOut]:
         """List what `items` left out: nothing, since a bad row is an item, too."""
@@ -114,43 +140,36 @@ class TableReader:
                 image = stat and [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
             except (OSError, ValueError, UnusableArticle):  # `read` gives the reason
                 image = None
-        return [number, hashlib.sha256(repr(content).encode("utf-8", "replace")).hexdigest(), image]
+        return [number, _digest(content), image]
 
     def read(self, item: Row) -> Article | LeftOut:
         """Read the article of a row, or give the reason why there is none."""
         number, content = item
         try:
-            return self._read(number, parse_row(number, content))
+            return self._read(number, parse_row(number, content, (self.columns.image,)))
         except UnusableArticle as error:
-            return LeftOut(f"{self._path.name} row {number}", error.reason, error.detail)
+            place = f"{self._path.name} row {number}" if isinstance(number, int) else number
+            return LeftOut(place, error.reason, error.detail)
 
-    def _read(self, number: int, row: dict[str, Any]) -> Article:
+    def _read(self, number: int | str, row: dict[str, Any]) -> Article:
         cells = {name: row.get(column) for name, column in self._cells.items()}
-        article_id = as_text(cells.get("id")) or f"row {number}"
+        own_id = as_text(cells.get("id"))
+        article_id = own_id or (f"row {number}" if isinstance(number, int) else number)
         title, text, date = as_text(cells.get("title")), as_text(cells.get("text")), cells.get("date")
         caption, image, no_visual = self._visual(cells)
         require_words(article_id, title, text, has_visual=no_visual is None)
         return Article(
             id=article_id,
-            label=None if self.labels is None else self._label(cells["label"]),
+            label=None if self._labels is None else self._labels.find(cells["label"]),
             title=title,
             text=text,
             caption=caption,
             images=() if image is None else (image,),
             no_visual=no_visual,
             source=as_text(cells.get("source")) or None,
-            date=iso_date(date.isoformat() if hasattr(date, "isoformat") else date),  # Parquet has a type for dates
+            date=_read_date(date),
+            made_up_id=not own_id,
         )
-
-    def _label(self, cell: Any) -> int:
-        label = as_text(cell) if not isinstance(cell, bool) else str(cell)
-        if label.casefold() not in self._words:
-            raise UnusableArticle(
-                "label is not one of data.labels",
-                f"'{label[:40]}' in column {self.columns.label}; say which words are which, as in "
-                "data.labels.fake=[false] data.labels.real=[true]",
-            )
-        return self._words[label.casefold()]
 
     def _visual(self, cells: dict[str, Any]) -> tuple[str, Path | None, tuple[str, str] | None]:
         """Read the caption or find the image; third is the reason where there is neither."""
@@ -175,8 +194,15 @@ class TableReader:
         """Refuse a table that lacks its label, its words, or a column that the user named.
 
         Raises:
-            UserError: a column is missing; the message lists those that are there.
+            UserError: a column is missing, and the message lists those that are there; or two have one name.
         """
+        counts = Counter(present)
+        twice = next((column for column in self._cells.values() if counts[column] > 1), None)
+        if twice is not None:
+            raise UserError(
+                f"data.root={self.root}: {counts[twice]} columns have the name {twice}, so it cannot be told which is "
+                "meant. Rename one of them."
+            )
         missing = [c for name, c in self._cells.items() if c not in present and (c != name or name == "label")]
         if not missing and not {self._cells.get("title"), self._cells.get("text")} & set(present):
             missing = ["title or text"]
@@ -187,9 +213,43 @@ class TableReader:
             )
 
 
+def _digest(content: Any) -> str:
+    """SHA-256 of the content of a row; bytes are hashed as they are, since a picture would be four times as long."""
+    digest = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        if isinstance(value, bytes):
+            digest.update(b"b%d:" % len(value))
+            digest.update(value)
+        elif isinstance(value, dict):
+            digest.update(b"{%d:" % len(value))
+            for name, inner in value.items():
+                add(name)
+                add(inner)
+        else:
+            text = repr(value).encode("utf-8", "replace")
+            digest.update(b"r%d:" % len(text))
+            digest.update(text)
+
+    add(content)
+    return digest.hexdigest()
+
+
+def _read_date(cell: Any) -> str | None:
+    if hasattr(cell, "isoformat"):  # Parquet has a type for dates
+        return iso_date(cell.isoformat())
+    if isinstance(cell, str) and (number := _DECIMAL_COMMA.fullmatch(cell.strip())):
+        return iso_date(".".join(number.groups()))
+    return iso_date(cell)
+
+
 def _reader(data: TableDataConfig, labels: LabelsConfig | None, caption_file: str | None) -> TableReader:
-    columns = data.columns if data.split is SplitMethod.given else replace(data.columns, split=None)
-    return TableReader(data.root, columns, labels, data.images, reads_captions=caption_file is not None)
+    columns = copy.copy(data.columns)
+    if getattr(data, "split", None) not in (SplitMethod.given, SplitMethod.given.value):
+        columns.split = None
+    # A config that an earlier version stored lacks the last two.
+    records, dialect = getattr(data, "records", None), getattr(data, "dialect", None)
+    return TableReader(data.root, columns, labels, data.images, caption_file is not None, records, dialect)
 
 
 readers.add(DataKind("table", TableDataConfig, _reader))
