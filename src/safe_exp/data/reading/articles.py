@@ -40,6 +40,7 @@ class Article:
     source: str | None = None  # publisher
     date: str | None = None  # of publication, YYYY-MM-DD
     image_urls: tuple[str, ...] = ()  # addresses of its images, where no file of them lies beside it
+    lost_images: tuple[tuple[str, str], ...] = ()  # reason and detail of each image that it names and that is not there
     side: str | None = None  # train, val or test, where the publisher of the data set gives it
     made_up_id: bool = False  # the reader named it by its place, such as row 3, which says nothing about the article
 
