@@ -28,7 +28,7 @@ def test_an_image_in_the_folder_is_read(described):
 
 
 def test_an_image_elsewhere_is_left_out(described):
-    assert described("elsewhere/a.png")["no_visual"] == "image file lies outside data.root"
+    assert described("elsewhere/a.png")["unusable"].reason == "image file lies outside data.root"
 
 
 def test_a_downloaded_image_lies_elsewhere_and_is_read(described, tmp_path):

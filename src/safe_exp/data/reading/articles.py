@@ -25,6 +25,12 @@ class StoredPicture:
 Picture: TypeAlias = Path | StoredPicture
 
 
+def name_picture(picture: Picture) -> str:
+    """Return the path of a file, or the name of a picture in a table, as text that can be stored."""
+    name = picture.name if isinstance(picture, StoredPicture) else str(picture)
+    return name.encode("utf-8", "replace").decode("utf-8")
+
+
 @dataclass(frozen=True)
 class Article:
     """An article as it was found. Text, image or both may be missing; a missing part is never invented."""
