@@ -39,7 +39,7 @@ def summarise_data(
              f"with an image or caption, {counts['with_both']:,} with both")
         )  # fmt: skip
     images = prepared.manifest.get("images")
-    if images and images["used"] < images["found"]:
+    if images and images["used"] < images["named"]:
         lines.append(("images", describe_images(images, prepared.manifest["settings"]["max_visual_tokens"])))
     lines += [(name, _by_class(labels[side])) for name, side in split.sides().items()]
     share = labels[split.test].mean()

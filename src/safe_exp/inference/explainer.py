@@ -124,7 +124,7 @@ class Explainer:
         return {"phrases": listed, "others": sum((phrase.contribution for phrase in phrases[self.phrases :]), 0.0)}
 
     def _locate_patches(self, start: int, end: int, words: int) -> list[dict[str, int]]:
-        """Locate the patches of visual words `start` to `end`; of several images, each is named by its number from 0."""
+        """Locate the patches of visual words `start` to `end`; where there are several images, each has its number."""
         patches = sum(grid * grid for grid in self.grids)
         found = [locate_patch(self.grids, number % patches) for number in range(start, end)]
         if words > patches:

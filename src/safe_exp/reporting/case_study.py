@@ -129,9 +129,9 @@ def read_content(job: Job, article_id: str) -> ArticleContent | None:
             return None
         if not kind.items_are_ids:
             content = _all_contents(settings, caption_file).get(article_id)
-            return content and replace(
-                content, image=content.image or _stored_picture(settings, caption_file, article_id)
-            )
+            if content is not None and isinstance(content.image, StoredPicture):
+                return replace(content, image=_stored_picture(settings, caption_file, article_id))
+            return content
         # The id comes from a file too, so it must not name another place, by dots or by a link.
         if not (root / article_id).resolve().is_relative_to(root):
             return None
@@ -164,8 +164,8 @@ def _open_readers(settings: str, caption_file: str) -> tuple[DataKind, Reader, R
 def _all_contents(settings: str, caption_file: str) -> dict[str, ArticleContent]:
     """Read all articles of a table by id, with shortened texts; the first of equal ids counts.
 
-    Pictures that lie in the table are left out: together they may be larger than the memory. A table that cannot be
-    read gives none.
+    Pictures that lie in the table are empty: together they may be larger than the memory. A table that cannot be read
+    gives none.
     """
     contents: dict[str, ArticleContent] = {}
     _, told, seen = _open_readers(settings, caption_file)
@@ -174,7 +174,9 @@ def _all_contents(settings: str, caption_file: str) -> dict[str, ArticleContent]
             article = told.read(item)
             content = _content(article, seen.read(item))
             if content is not None and isinstance(article, Article) and article.id not in contents:
-                image = content.image if isinstance(content.image, Path) else None
+                image = content.image
+                if isinstance(image, StoredPicture):
+                    image = replace(image, content=b"")
                 contents[article.id] = replace(content, text=shorten(content.text), image=image)
     except (UserError, OSError):
         return {}

@@ -89,8 +89,8 @@ def fingerprint(digests: Sequence[str], settings: dict[str, Any]) -> str:
 
 
 def describe_images(images: dict[str, Any], max_visual_tokens: int) -> str:
-    """Describe the entry "images" of the manifest: 1,234 found, 1,200 used, 30 beyond …; 4 × no image file."""
-    parts = [f"{images['found']:,} found, {images['used']:,} used"]
+    """Describe the entry "images" of the manifest: 1,234 named, 1,200 used, 30 beyond …; 4 × no image file."""
+    parts = [f"{images['named']:,} named, {images['used']:,} used"]
     if beyond := images["beyond_max_visual_tokens"]:
         parts.append(f", {beyond:,} beyond data.max_visual_tokens={max_visual_tokens}")
     reasons = sorted(images["unusable"].items(), key=lambda pair: (-pair[1], pair[0]))
@@ -144,12 +144,12 @@ class _Columns:
         used = part["images_used"].drop_null().to_pylist()
         if not used:
             return
-        images = self.images = self.images or {"found": 0, "used": 0, "beyond_max_visual_tokens": 0, "unusable": {}}
+        images = self.images = self.images or {"named": 0, "used": 0, "beyond_max_visual_tokens": 0, "unusable": {}}
         beyond = sum(part["images_beyond"].drop_null().to_pylist())
         lost = _flatten(part["images_lost"]).to_pylist()
         images["used"] += sum(used)
         images["beyond_max_visual_tokens"] += beyond
-        images["found"] += sum(used) + beyond + len(lost)
+        images["named"] += sum(used) + beyond + len(lost)
         for reason in lost:
             images["unusable"][reason] = images["unusable"].get(reason, 0) + 1
 

@@ -201,7 +201,7 @@ class TableReader:
                 else:
                     lost.append(self.not_downloaded.get(found.url) or self._explain_address(found.url))
             elif isinstance(found, LostImage):
-                lost.append(tuple(found))
+                lost.append((found.reason, found.detail))
             else:
                 pictures.append(found)
         no_visual = None if pictures else lost[0] if lost else self._pictures.explain_nothing()
