@@ -6,12 +6,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from safe_exp.config.data import LabelsConfig
 from safe_exp.data.reading.articles import StoredPicture
 from safe_exp.data.reading.image_cells import Address, ImageCells, LostImage, check_pattern
 from safe_exp.data.reading.readers.table import ColumnsConfig, TableReader
 from safe_exp.system.errors import UserError
 from tests.data.damage import encoded, picture
-from tests.data.reading.readers.test_table import COLUMNS, LABELS
+
+LABELS = LabelsConfig(fake=["fake"], real=["real"])
+COLUMNS = {name: name for name in ("id", "title", "text", "label", "image", "caption", "source", "date")}
 
 PNG = encoded(picture(), "PNG")
 
