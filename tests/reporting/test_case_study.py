@@ -114,8 +114,9 @@ def test_a_picture_that_lies_in_the_table_is_shown_and_all_others_are_not_kept(t
             for n, content in enumerate(contents)]  # fmt: skip
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
     columns = {name: name for name in ("id", "title", "text", "label", "image", "caption", "source", "date")}
+    labels = {"fake": ["true"], "real": ["false"]}
     job = write_and_read_job(tmp_path / "sweep", tmp_path / "t.parquet", "data.name=table", "data.images=null",
-                 f"data.columns={json.dumps(columns)}", 'data.labels={"fake": ["true"], "real": ["false"]}')  # fmt: skip
+                 f"data.columns={json.dumps(columns)}", f"data.labels={json.dumps(labels)}")  # fmt: skip
     assert read_content(job, "a1").image == StoredPicture("1.png", contents[1])
     assert decoded(thumbnail(read_content(job, "a1").image)).size == (80, 16)
 
