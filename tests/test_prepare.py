@@ -79,7 +79,8 @@ def test_a_lost_shard_is_named(place):
         (["data.require=[sound]"], r"data\.require=\['sound'\]: expected \[text\], \[visual\] or \[text,visual\]"),
         (["data.labels.fake=[real]"], r"the word 'real' is given twice"),
         (["data.download.concurrency=0"], r"data\.download\.concurrency=0: expected a number from 1"),
-        (["data=table", "data.download_images=true"], r"image addresses are read from FakeNewsNet-style folders"),
+        (["data=table", "data.image_pattern=all.jpg"], r"all rows would have the same image\. Name a column in braces"),
+        (["data=table", "data.image_separator=''"], r"data\.image_separator='': expected the character between"),
         (["data.strict=true"], r"fake/broken: article file is not valid JSON .*data\.strict=false"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import json
 
-from safe_exp.inference.explainer import Passage, colour_words
+from safe_exp.inference.explainer import Explainer, Passage, colour_words
 
 
 def test_coloured_text_shows_markup_of_others_as_it_is():
@@ -21,3 +21,14 @@ def test_below_the_coloured_words_stands_how_the_logit_comes_about():
     assert shown.endswith("adds 2 to the logit\nlogit -2.500 = - 1.000 constant - 1.750 text + 0.250 image")
     answer["explanation"] = {"cosine": {}}  # SAFE\\W has no logit
     assert colour_words({"text": Passage(["x"], 0)}, answer, {"text": [-2.0]}).plain.endswith("adds 2 to -cos(t, v)")
+
+
+def test_patches_of_several_images_are_located_in_their_own():
+    explainer = Explainer(model=None, phrases=1, grids=[2, 1])
+    assert explainer._locate_patches(3, 5, 5) == [
+        {"grid": 2, "row": 1, "column": 1},
+        {"grid": 1, "row": 0, "column": 0},
+    ]
+    assert explainer._locate_patches(4, 6, 10) == [
+        {"image": 0, "grid": 1, "row": 0, "column": 0}, {"image": 1, "grid": 2, "row": 0, "column": 0}
+    ]  # fmt: skip

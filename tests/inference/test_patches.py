@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from safe_exp.inference.patches import FAKE, REAL, draw_patches, locate_patch, save_picture
+from safe_exp.inference.patches import FAKE, REAL, draw_images, draw_patches, locate_patch, save_picture
 
 
 def test_patches_are_counted_level_by_level_and_row_by_row():
@@ -30,3 +30,18 @@ def test_no_id_leads_a_picture_out_of_its_folder(article_id, tmp_path):
     assert path.parent == tmp_path / "out"
     assert path.resolve().is_relative_to(tmp_path / "out")
     assert Image.open(path).format == "PNG"
+
+
+def test_several_images_stand_below_one_another_each_with_its_own_patches():
+    worth = [0.5, 0, 0, 0, 0, 0, 0, 0, 0, -1.0]  # the first patch of the first, the last of the second
+    images = [Image.new("RGB", (40, 30), "white"), Image.new("RGB", (30, 40), "black")]
+    picture = draw_images(images, [2, 1], worth)
+    height = 448 + 48
+    assert picture.size == (448 + 12 + 448, 2 * height)
+    assert picture.getpixel((2, 2)) == FAKE
+    assert picture.getpixel((448 + 12 + 2, 2)) == (255, 255, 255)
+    assert picture.getpixel((2, height + 2)) == (0, 0, 0)
+    assert picture.getpixel((448 + 12 + 2, height + 2)) == REAL
+    assert picture.getpixel((6, 20)) != FAKE  # half as thick as the strongest, which is in the other image
+    (alone,) = images[:1]
+    assert draw_images([alone], [2, 1], worth[:5]).tobytes() == draw_patches(alone, [2, 1], worth[:5]).tobytes()

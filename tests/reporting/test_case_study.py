@@ -4,9 +4,12 @@ import base64
 import io
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from safe_exp.data.reading.articles import StoredPicture
 from safe_exp.reporting.case_study import choose_cases, read_content, shorten, thumbnail
 from safe_exp.reporting.conditions import group
 from safe_exp.sweep.folder import read_sweep
@@ -103,6 +106,19 @@ def test_an_article_of_a_table_is_found_by_its_id_and_shortened(tmp_path):
     assert (content.title, content.caption, content.image) == ("One", "a boat", (tmp_path / "i.png").resolve())
     assert content.text == shorten("word " * 500)
     assert read_content(job, "b") is None
+
+
+def test_a_picture_that_lies_in_the_table_is_shown_and_all_others_are_not_kept(tmp_path):
+    contents = [picture(tmp_path / f"{n}.png", (80, 8 * n)).read_bytes() for n in (1, 2)]
+    rows = [{"id": f"a{n}", "text": "x", "label": "true", "image": {"bytes": content, "path": f"{n}.png"}}
+            for n, content in enumerate(contents)]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    columns = {name: name for name in ("id", "title", "text", "label", "image", "caption", "source", "date")}
+    labels = {"fake": ["true"], "real": ["false"]}
+    job = write_and_read_job(tmp_path / "sweep", tmp_path / "t.parquet", "data.name=table", "data.images=null",
+                 f"data.columns={json.dumps(columns)}", f"data.labels={json.dumps(labels)}")  # fmt: skip
+    assert read_content(job, "a1").image == StoredPicture("1.png", contents[1])
+    assert decoded(thumbnail(read_content(job, "a1").image)).size == (80, 16)
 
 
 def test_articles_of_an_unknown_kind_have_no_content(tmp_path):

@@ -71,7 +71,7 @@ class DataConfig:
     prepared: str = MISSING  # folder for prepared data sets, one for each input with its settings; made on first use
     labels: LabelsConfig = MISSING
     require: list[str] | None = MISSING  # parts an article must have: text, visual or both; null: the model's input
-    download_images: bool = MISSING  # true: fetch images given as addresses (top_img), for captioners that read images
+    download_images: bool = MISSING  # true: fetch images given as addresses, for captioners that read images
     download: DownloadConfig = MISSING
     workers: int | None = MISSING  # processes that prepare articles, >= 1; null: one for each core
     shards: int | None = MISSING  # number of shares to prepare apart, such as one a machine; null: no shares

@@ -5,6 +5,7 @@ reading/readers/    one module for each kind of data set
 prepared/           raw articles to a prepared data set, once
 captioners/         images to sentences, one module for each captioner
 codebook.py         visual words: the vocabulary of image patches
+gallery.py          the pictures of an article, as far as they fit
 download/           images from their addresses
 splitting/          train, val and test; near-duplicates; leakage by publisher
 synthetic/          the built-in data set

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -15,8 +15,9 @@ from torch import Tensor
 from safe_exp.data.artifacts import Artifacts
 from safe_exp.data.batch import NewsBatch
 from safe_exp.data.captioners import build_image_captioner, captioner_from_plain
-from safe_exp.data.reading.articles import Article, LeftOut
-from safe_exp.data.reading.images import decode_image, read_image_file
+from safe_exp.data.gallery import Description, Gallery, fill
+from safe_exp.data.reading.articles import Article, LeftOut, Picture
+from safe_exp.data.reading.images import decode_image, read_picture
 from safe_exp.data.reading.untrusted import UnusableArticle
 from safe_exp.data.text import UNKNOWN, split_words
 
@@ -31,7 +32,7 @@ class EncodedArticle:
     visual_words: list[str]  # of the sentence; words of a codebook are called v1, v2, …
     text_tokens: np.ndarray  # (n,) int64
     visual_tokens: np.ndarray  # (n',) int64
-    image: Image.Image | None  # as the captioner saw it
+    images: list[Image.Image]  # as the captioner saw them; with visual words each has as many of them
 
 
 class ArticleEncoder:
@@ -65,29 +66,28 @@ class ArticleEncoder:
             UserError: the captioner's model cannot be loaded.
         """
         encoded: list[EncodedArticle | LeftOut] = []
-        undescribed: list[EncodedArticle] = []  # their images are shown to the captioner, all together
-        for article in articles:
+        undescribed: list[int] = []  # places of articles whose images are shown to the captioner, all together
+        for place, article in enumerate(articles):
             try:
                 item = self._encode_words(article)
                 if self._needs_description(article):
-                    root = image_root or article.image.parent.resolve()
-                    item.image = decode_image(read_image_file(article.image, root), article.image.name)
-                    undescribed.append(item)
+                    undescribed.append(place)
                 elif "visual" in self._required and not item.visual_words:
                     raise self._explain_no_visual(article)
                 encoded.append(item)
             except UnusableArticle as error:
                 encoded.append(LeftOut(article.id, error.reason, error.detail))
-        self._describe(undescribed)
+        galleries, decoded = self._describe([articles[place] for place in undescribed], image_root)
+        for place, gallery in zip(undescribed, galleries, strict=True):
+            try:
+                self._add_images(cast(EncodedArticle, encoded[place]), gallery, decoded)
+            except UnusableArticle as error:
+                encoded[place] = LeftOut(articles[place].id, error.reason, error.detail)
         return [self._require_description(item) for item in encoded]
 
     def _needs_description(self, article: Article) -> bool:
         # A sentence that comes with the article replaces the one that a captioner would write.
-        return (
-            self._captioner is not None
-            and article.image is not None
-            and not (self._codebook is None and article.caption)
-        )
+        return self._captioner is not None and bool(article.images) and not (self._codebook is None and article.caption)
 
     def _encode_words(self, article: Article) -> EncodedArticle:
         most = self._max_words["text"] if "text" in self._reads else 0
@@ -98,22 +98,54 @@ class ArticleEncoder:
         reads_captions = "visual" in self._reads and self._codebook is None
         visual = split_words(article.caption, self._max_words["visual"])[0] if reads_captions else []
         return EncodedArticle(
-            article.id, text, len(title), visual, self._number_words(text), self._number_words(visual), None
+            article.id, text, len(title), visual, self._number_words(text), self._number_words(visual), []
         )
 
-    def _describe(self, items: Sequence[EncodedArticle]) -> None:
-        """Describe the images of these articles, a batch at a time, and add the words to the articles."""
-        for start in range(0, len(items), getattr(self._captioner, "batch_size", 1)):
-            batch = items[start : start + self._captioner.batch_size]
-            found = self._captioner.describe([item.image for item in batch])
-            if self._codebook is None:
-                for item, sentence in zip(batch, cast(Sequence[str], found), strict=True):
-                    item.visual_words = split_words(sentence, self._max_words["visual"])[0]
-                    item.visual_tokens = self._number_words(item.visual_words)
-            else:
-                for item, numbers in zip(batch, self._codebook.encode(np.stack(found)), strict=True):
-                    item.visual_words = [f"v{number}" for number in numbers]
-                    item.visual_tokens = numbers.astype(np.int64)
+    def _describe(
+        self, articles: Sequence[Article], image_root: Path | None
+    ) -> tuple[list[Gallery], dict[Picture, Image.Image]]:
+        """Describe the images of articles, as far as these have room for them; return the decoded ones, too."""
+        galleries = [Gallery(article.images, self._max_words["visual"], self._count_words) for article in articles]
+        decoded: dict[Picture, Image.Image] = {}
+
+        def describe(pictures: list[Picture]) -> dict[Picture, Description | UnusableArticle]:
+            found: dict[Picture, Description | UnusableArticle] = {}
+            for picture in pictures:
+                try:
+                    content = read_picture(picture, image_root or _own_folder(picture))
+                    decoded[picture] = decode_image(content, picture.name)
+                except UnusableArticle as error:
+                    found[picture] = error
+            good = [picture for picture in pictures if picture not in found]
+            for start in range(0, len(good), getattr(self._captioner, "batch_size", 1)):
+                batch = good[start : start + self._captioner.batch_size]
+                described = self._captioner.describe([decoded[picture] for picture in batch])
+                found |= zip(batch, described, strict=True)
+            return found
+
+        fill(galleries, describe)
+        return galleries, decoded
+
+    def _add_images(self, item: EncodedArticle, gallery: Gallery, decoded: Mapping[Picture, Image.Image]) -> None:
+        """Add the words of an article's images, and the images themselves.
+
+        Raises:
+            UnusableArticle: none of the images can be used.
+        """
+        if not gallery.taken:
+            raise gallery.refused[0]
+        item.images = [decoded[taken.picture] for taken in gallery.taken]
+        if self._codebook is None:
+            item.visual_words = split_words(gallery.sentence, self._max_words["visual"])[0]
+            item.visual_tokens = self._number_words(item.visual_words)
+        else:
+            patches = np.stack([taken.description for taken in gallery.taken])  # (images, P, F)
+            numbers = self._codebook.encode(patches).ravel()
+            item.visual_words = [f"v{number}" for number in numbers]
+            item.visual_tokens = numbers.astype(np.int64)
+
+    def _count_words(self, sentence: str) -> int:
+        return len(split_words(sentence, self._max_words["visual"])[0])
 
     def _require_description(self, item: EncodedArticle | LeftOut) -> EncodedArticle | LeftOut:
         if isinstance(item, EncodedArticle) and "visual" in self._required and not item.visual_words:
@@ -124,13 +156,18 @@ class ArticleEncoder:
         if article.no_visual is not None:
             return UnusableArticle(*article.no_visual)
         if self._captioner is None:
-            what = "the image" if article.image else "an article"
+            what = "the image" if article.images else "an article"
             return UnusableArticle("no caption", f"the run reads captions made elsewhere: give one with {what}")
         return UnusableArticle("no image", f"the run looks at images itself (captioner={self._captioner_name})")
 
     def _number_words(self, words: Sequence[str]) -> np.ndarray:
         unknown = self._vocabulary[UNKNOWN]
         return np.array([self._vocabulary.get(word, unknown) for word in words], np.int64)
+
+
+def _own_folder(picture: Picture) -> Path:
+    """Return the folder of a file that the user chose; a picture in a table has none, and is not looked for."""
+    return picture.parent.resolve() if isinstance(picture, Path) else Path()
 
 
 def make_batch(articles: Sequence[EncodedArticle]) -> NewsBatch:

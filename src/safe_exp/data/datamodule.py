@@ -174,9 +174,8 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         if prepared.descriptors is None:
             counts += count_words(prepared.caption_tokens, training, len(prepared.words))
         else:
-            described = prepared.descriptor_row[training]
             config = cast(CodebookConfig, self.captioner)  # it describes patches: see Captioner.describes_patches
-            codebook = fit_codebook(prepared.descriptors, described[described >= 0], config, self.data.seed)
+            codebook = fit_codebook(prepared.descriptors, prepared.image_rows(training), config, self.data.seed)
         tokenizer = build_tokenizer(frequent_words(prepared.words, counts, self.data.min_frequency))
         table, coverage = load_vectors(self.vectors, vocabulary_words(tokenizer))
         manifest = {

@@ -108,7 +108,9 @@ class EncodedArticles(Dataset):
 
 
 def encode_prepared(prepared: PreparedArticles, tokenizer: Tokenizer, codebook: Codebook | None) -> EncodedArticles:
-    """Encode every article by the numbers of a vocabulary, and its image by visual words if there is a codebook.
+    """Encode every article by the numbers of a vocabulary, and its images by visual words if there is a codebook.
+
+    The visual words of several images follow one another.
 
     Raises:
         UserError: there is a codebook, and no article has a described image.
@@ -121,9 +123,12 @@ def encode_prepared(prepared: PreparedArticles, tokenizer: Tokenizer, codebook: 
     else:
         if prepared.descriptors is None:
             raise UserError("The articles have no image that could be described, and the run reads visual words.")
-        words = np.zeros((len(prepared), prepared.descriptors.shape[1]), np.int32)  # (N, P)
-        described = prepared.descriptor_row >= 0
-        words[described] = codebook.encode(prepared.descriptors)[prepared.descriptor_row[described]]
+        patches, most = prepared.descriptors.shape[1], int(prepared.descriptor_count.max())
+        of_images = codebook.encode(prepared.descriptors)  # (M, P)
+        words = np.zeros((len(prepared), most * patches), np.int32)  # (N, images * P)
+        for k in range(most):
+            having = prepared.descriptor_count > k
+            words[having, k * patches : (k + 1) * patches] = of_images[prepared.descriptor_row[having] + k]
         visual = Sentences.from_matrix(words)
     return EncodedArticles(
         Sentences.from_matrix(prepared.text_tokens, numbers),

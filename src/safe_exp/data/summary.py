@@ -9,6 +9,7 @@ import numpy as np
 from safe_exp.config import DataConfig, SplitMethod
 from safe_exp.data.artifacts import VocabularyEntry
 from safe_exp.data.prepared import PreparedArticles
+from safe_exp.data.prepared.join import describe_images
 from safe_exp.data.reading.articles import LeftOut, count_reasons
 from safe_exp.data.splitting.splits import Split
 
@@ -37,6 +38,9 @@ def summarise_data(
             ("modalities", f"of {counts['articles']:,}: {counts['with_text']:,} with text, {counts['with_visual']:,} "
              f"with an image or caption, {counts['with_both']:,} with both")
         )  # fmt: skip
+    images = prepared.manifest.get("images")
+    if images and images["used"] < images["named"]:
+        lines.append(("images", describe_images(images, prepared.manifest["settings"]["max_visual_tokens"])))
     lines += [(name, _by_class(labels[side])) for name, side in split.sides().items()]
     share = labels[split.test].mean()
     lines.append(("majority rate", f"{max(share, 1 - share):.3f} of test: the accuracy of always giving one answer"))

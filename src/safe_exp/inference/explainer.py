@@ -15,7 +15,7 @@ from safe_exp.config import ModelConfig, PredictConfig
 from safe_exp.data.article_encoder import EncodedArticle
 from safe_exp.data.captioners import captioner_from_plain
 from safe_exp.inference.attribution import Cache, Parts, SideParts, cosine_parts, list_phrases, logit_parts
-from safe_exp.inference.patches import draw_patches, locate_patch, save_picture
+from safe_exp.inference.patches import draw_images, locate_patch, save_picture
 from safe_exp.network.variants import variants
 from safe_exp.runs.stored_run import StoredRun
 from safe_exp.system.errors import UserError
@@ -98,8 +98,8 @@ class Explainer:
                 }
             answer["explanation"] = found
             worth = _worth(logit, cosines, row)
-            if self.folder is not None and article.image is not None and "image" in worth:
-                picture = draw_patches(article.image, self.grids, worth["image"], _unit(found))
+            if self.folder is not None and article.images and "image" in worth:
+                picture = draw_images(article.images, self.grids, worth["image"], _unit(found))
                 found["picture"] = str(save_picture(picture, self.folder, article.id))
             if self.console is not None:
                 self.console.print(colour_words(read, answer, worth))
@@ -119,9 +119,19 @@ class Explainer:
                 "contribution": phrase.contribution,
             }
             if name == "image" and self.grids:
-                item["patches"] = [locate_patch(self.grids, number) for number in range(phrase.start, phrase.end)]
+                item["patches"] = self._locate_patches(phrase.start, phrase.end, len(read.words))
             listed.append(item)
         return {"phrases": listed, "others": sum((phrase.contribution for phrase in phrases[self.phrases :]), 0.0)}
+
+    def _locate_patches(self, start: int, end: int, words: int) -> list[dict[str, int]]:
+        """Locate the patches of visual words `start` to `end`; where there are several images, each has its number."""
+        patches = sum(grid * grid for grid in self.grids)
+        found = [locate_patch(self.grids, number % patches) for number in range(start, end)]
+        if words > patches:
+            found = [
+                {"image": number // patches, **place} for number, place in zip(range(start, end), found, strict=True)
+            ]
+        return found
 
 
 def _list_passages(article: EncodedArticle, model: ModelConfig) -> dict[str, Passage]:

@@ -32,8 +32,35 @@ def locate_patch(grids: Sequence[int], number: int) -> dict[str, int]:
     raise ValueError(f"the grids {list(grids)} have no patch {number} more.")
 
 
+def draw_images(
+    images: Sequence[Image.Image], grids: Sequence[int], worth: Sequence[float], unit: str = "the logit"
+) -> Image.Image:
+    """Draw the patches of an article's images, see `draw_patches`, one image below the other, all on one scale.
+
+    Args:
+        worth: contribution of each patch of the first image, then of the second, and so on.
+    """
+    patches = sum(grid * grid for grid in grids)
+    shares = [worth[start : start + patches] for start in range(0, len(images) * patches, patches)]
+    strongest = max((abs(value) for share in shares for value in share), default=0)
+    names = [f"image {number + 1} of {len(images)}: " if len(images) > 1 else "" for number in range(len(images))]
+    sheets = [
+        draw_patches(image, grids, share, unit, strongest, name)
+        for image, share, name in zip(images, shares, names, strict=True)
+    ]
+    whole = Image.new("RGB", (sheets[0].width, sum(sheet.height for sheet in sheets)), "white")
+    for number, sheet in enumerate(sheets):
+        whole.paste(sheet, (0, number * sheet.height))
+    return whole
+
+
 def draw_patches(
-    image: Image.Image, grids: Sequence[int], worth: Sequence[float], unit: str = "the logit"
+    image: Image.Image,
+    grids: Sequence[int],
+    worth: Sequence[float],
+    unit: str = "the logit",
+    strongest: float | None = None,
+    name: str = "",
 ) -> Image.Image:
     """Draw the image once for each level of patches, outlined in orange (fake) or blue (real), thicker for more.
 
@@ -41,8 +68,10 @@ def draw_patches(
         grids: patches on a side, level by level.
         worth: contribution of each patch to the logit of fake, level after level, row by row.
         unit: name of the quantity that they contribute to.
+        strongest: contribution with the thickest outline; None: the largest of these.
+        name: stands before the words below the image.
     """
-    strongest = max(map(abs, worth), default=0) or 1.0
+    strongest = (max(map(abs, worth), default=0) if strongest is None else strongest) or 1.0
     sheet = Image.new("RGB", ((PANEL + GAP) * len(grids) - GAP, PANEL + FOOT), "white")
     words, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
     number = 0
@@ -61,7 +90,7 @@ def draw_patches(
                 if abs(value) >= MIN_OUTLINED:
                     draw.rectangle(corners, outline=(*colour, 255), width=1 + round(7 * abs(value)))
         sheet.paste(Image.alpha_composite(panel, marks).convert("RGB"), (level * (PANEL + GAP), 0))
-        words.text((level * (PANEL + GAP) + 6, PANEL + 4), f"{grid} by {grid} patches", "black", font)
+        words.text((level * (PANEL + GAP) + 6, PANEL + 4), f"{name}{grid} by {grid} patches", "black", font)
     below = PANEL + 25
     words.text((6, below), "orange: fake", FAKE, font)
     words.text((106, below), "blue: real", REAL, font)

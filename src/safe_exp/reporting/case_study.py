@@ -18,8 +18,8 @@ from typing import NamedTuple
 from PIL import Image
 
 from safe_exp.config.threshold import THRESHOLD
-from safe_exp.data.reading.articles import Article, LeftOut
-from safe_exp.data.reading.images import UnusableImage, decode_image, read_image_file
+from safe_exp.data.reading.articles import Article, LeftOut, Picture, StoredPicture
+from safe_exp.data.reading.images import UnusableImage, decode_image, read_picture
 from safe_exp.data.reading.readers import DataKind, Reader, readers
 from safe_exp.reporting.conditions import Condition
 from safe_exp.runs.job_outcome import Job
@@ -42,7 +42,7 @@ class ArticleContent:
     title: str
     text: str
     caption: str | None  # the sentence that describes the image
-    image: Path | None
+    image: Picture | None  # the first
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,10 @@ def read_content(job: Job, article_id: str) -> ArticleContent | None:
         if not root.exists():
             return None
         if not kind.items_are_ids:
-            return _all_contents(settings, caption_file).get(article_id)
+            content = _all_contents(settings, caption_file).get(article_id)
+            if content is not None and isinstance(content.image, StoredPicture):
+                return replace(content, image=_stored_picture(settings, caption_file, article_id))
+            return content
         # The id comes from a file too, so it must not name another place, by dots or by a link.
         if not (root / article_id).resolve().is_relative_to(root):
             return None
@@ -161,7 +164,8 @@ def _open_readers(settings: str, caption_file: str) -> tuple[DataKind, Reader, R
 def _all_contents(settings: str, caption_file: str) -> dict[str, ArticleContent]:
     """Read all articles of a table by id, with shortened texts; the first of equal ids counts.
 
-    A table that cannot be read gives none.
+    Pictures that lie in the table are empty: together they may be larger than the memory. A table that cannot be read
+    gives none.
     """
     contents: dict[str, ArticleContent] = {}
     _, told, seen = _open_readers(settings, caption_file)
@@ -170,10 +174,23 @@ def _all_contents(settings: str, caption_file: str) -> dict[str, ArticleContent]
             article = told.read(item)
             content = _content(article, seen.read(item))
             if content is not None and isinstance(article, Article) and article.id not in contents:
-                contents[article.id] = replace(content, text=shorten(content.text))
+                image = content.image
+                if isinstance(image, StoredPicture):
+                    image = replace(image, content=b"")
+                contents[article.id] = replace(content, text=shorten(content.text), image=image)
     except (UserError, OSError):
         return {}
     return contents
+
+
+def _stored_picture(settings: str, caption_file: str, article_id: str) -> StoredPicture | None:
+    """Read the first picture of an article whose pictures lie in the table; None if there is none."""
+    _, _, seen = _open_readers(settings, caption_file)
+    for item in seen.items():
+        article = seen.read(item)
+        if isinstance(article, Article) and article.id == article_id:
+            return article.image if isinstance(article.image, StoredPicture) else None
+    return None
 
 
 def _content(told: Article | LeftOut, seen: Article | LeftOut) -> ArticleContent | None:
@@ -183,13 +200,14 @@ def _content(told: Article | LeftOut, seen: Article | LeftOut) -> ArticleContent
     return None
 
 
-def thumbnail(path: Path) -> str | None:
+def thumbnail(picture: Picture) -> str | None:
     """Redraw an image as a small JPEG and return it as a data URI; None if it cannot be read or is far too large.
 
     The result contains pixels only: no metadata, and nothing else from the file.
     """
     try:
-        small = decode_image(read_image_file(path, path.parent.resolve()), path.name)
+        home = picture.parent.resolve() if isinstance(picture, Path) else Path()
+        small = decode_image(read_picture(picture, home), picture.name)
     except UnusableImage:
         return None
     small.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))

@@ -4,6 +4,7 @@ import http.server
 import threading
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from safe_exp.data.prepared import prepare
@@ -80,3 +81,48 @@ def test_private_addresses_are_not_asked_unless_allowed(config, server):
     prepared = prepare(closed, CAPTIONER, fetch=True)
     assert asked == []
     assert prepared.no_visual[0] == "address is not public"
+
+
+@pytest.fixture
+def table(tmp_path, server):
+    """Config of a table whose rows name images by address, one of them twice, and one beside a file."""
+    address, _ = server
+    (tmp_path / "own.png").write_bytes(encoded(picture(seed=7), "PNG"))
+    rows = [f"{address}/good.jpg", f"{address}/gone.jpg", f"own|{address}/good.jpg", "own", f"{address}/good.jpg"]
+    lines = [f"a{n},{'fake' if n % 2 else 'real'},body {n},{cell}" for n, cell in enumerate(rows)]
+    lines.append(f"alone,fake,,{address}/good.jpg")  # no text: its image is all that it has
+    (tmp_path / "t.csv").write_text("\n".join(["id,label,text,image", *lines]), encoding="utf-8")
+    data = compose_config(
+        "data=table", f"data.root={tmp_path / 't.csv'}", "data.image_separator='|'", "data.max_visual_tokens=100",
+        "data.download_images=true", "data.download.allow_private=true", "data.download.retries=0", "data.workers=1",
+    ).data  # fmt: skip
+    return replace(data, prepared=str(tmp_path / "prepared"))
+
+
+def test_addresses_in_a_table_are_asked_once_and_their_images_used(table, server, monkeypatch):
+    _, asked = server
+    prepared = prepare(table, CAPTIONER, fetch=True)
+    assert sorted(asked) == ["/gone.jpg", "/good.jpg"]
+    assert dict(zip(prepared.ids, prepared.no_visual, strict=True)) == {
+        "a0": None, "a1": "not found", "a2": None, "a3": None, "a4": None, "alone": None
+    }  # fmt: skip
+    assert prepared.descriptor_count.tolist() == [1, 0, 2, 1, 1, 1]
+    assert prepared.manifest["images"] == {
+        "named": 7, "used": 6, "beyond_max_visual_tokens": 0, "unusable": {"not found": 1}
+    }  # fmt: skip
+    first, both, own = (prepared.descriptors[prepared.image_rows(np.array([row]))] for row in (0, 2, 3))
+    np.testing.assert_array_equal(both, np.concatenate([own, first]))  # in the order of the cell
+    monkeypatch.setattr(Preparation, "make", lambda *_: pytest.fail("prepared again"))
+    assert prepare(table, CAPTIONER).folder == prepared.folder
+    assert len(asked) == 2
+
+
+def test_without_downloads_an_address_is_a_reason_that_says_how(table, server):
+    _, asked = server
+    prepared = prepare(replace(table, download_images=False), CAPTIONER, fetch=True)
+    assert asked == []
+    assert prepared.no_visual == ["image is an address", "image is an address", None, None, "image is an address"]
+    assert prepared.no_visual_detail[0].endswith("/good.jpg; data.download_images=true fetches it")
+    assert [(item.path, item.reason) for item in prepared.left_out] == [
+        ("t.csv row 6", "no title, no text and no image")
+    ]

@@ -49,15 +49,16 @@ def exact_jaccard(left, right):
     return len(left & right) / len(left | right)
 
 
+NO_PICTURES = ([], np.zeros(0, np.uint64), np.zeros(0, np.int64))
+
+
 def find_groups(texts, image_hashes=None, perceptual_hashes=None):
     count = len(texts)
-    no_images = perceptual_hashes is None
+    pictures = NO_PICTURES if perceptual_hashes is None else (image_hashes, perceptual_hashes, np.arange(count))
     return near_duplicate_groups(
         [text_key(text) for text in texts],
         np.array([minhash_signature(text) for text in texts]).reshape(count, PERMUTATIONS),
-        image_hashes or [None] * count,
-        np.zeros(count, dtype=np.uint64) if no_images else perceptual_hashes,
-        np.full(count, not no_images),
+        *pictures,
     )
 
 
@@ -180,10 +181,21 @@ def test_copies_of_a_story_do_not_make_its_picture_common():
 
 
 def test_articles_without_a_picture_are_not_tied_by_its_absence():
-    found = near_duplicate_groups(
-        ["a", "b"], np.array([minhash_signature(t) for t in "ab"]), [None, None], np.zeros(2), np.zeros(2)
-    )
+    found = near_duplicate_groups(["a", "b"], np.array([minhash_signature(t) for t in "ab"]), *NO_PICTURES)
     assert found.group.tolist() == [0, 1]
+
+
+def test_an_article_is_tied_by_any_of_its_pictures():
+    far_apart = np.random.default_rng(5).integers(0, 2**64, 6, dtype=np.uint64)
+    signatures = np.array([minhash_signature(text) for text in different_texts(5)])
+    # Articles 0 and 1 share a file, 1 and 2 nearly the same picture; 3 has another, 4 none.
+    files, rows = ["a", "b", "b", "c", "d", "e"], np.array([0, 0, 1, 1, 2, 3])
+    hashes = far_apart.copy()
+    hashes[1] = hashes[2]
+    hashes[4] = hashes[3] ^ np.uint64(1)
+    found = near_duplicate_groups([str(n) for n in range(5)], signatures, files, hashes, rows)
+    assert found.group.tolist() == [0, 0, 0, 1, 2]
+    assert (found.identical_images, found.near_images) == (2, 1)  # 1 counts as tied by the same picture
 
 
 def test_no_articles_have_no_groups():
@@ -192,7 +204,7 @@ def test_no_articles_have_no_groups():
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.lists(st.tuples(st.text("ab !", max_size=8), st.sampled_from([None, "x", "y"]), st.integers(0, 40)), max_size=30)
+    st.lists(st.tuples(st.text("ab !", max_size=8), st.sampled_from(["w", "x", "y"]), st.integers(0, 40)), max_size=30)
 )
 def test_groups_are_numbered_by_first_appearance_and_keep_every_copy_together(drawn):
     texts, files, hashes = zip(*drawn, strict=True) if drawn else ((), (), ())
@@ -224,9 +236,7 @@ def test_the_work_grows_with_the_articles_and_not_with_their_pairs(monkeypatch):
         template = rng.random((half, PERMUTATIONS)) < 0.5
         signatures[:half] = np.where(template, signatures[0], signatures[:half])
         signatures[half + quarter :] = signatures[half : half + quarter]  # the same words in another order
-        found = near_duplicate_groups(
-            [str(n) for n in range(count)], signatures, [None] * count, np.zeros(count), np.zeros(count)
-        )
+        found = near_duplicate_groups([str(n) for n in range(count)], signatures, *NO_PICTURES)
         assert (found.group[half : half + quarter] == found.group[half + quarter :]).all()
     assert compared[2_000] > 2_000
     assert compared[16_000] < 12 * compared[2_000]  # 8 times the articles, 64 times the pairs
@@ -263,10 +273,9 @@ def test_signatures_may_lie_in_a_file(tmp_path):
     signatures = np.array([minhash_signature(text) for text in texts])
     np.save(tmp_path / "signatures.npy", signatures)
     mapped = np.load(tmp_path / "signatures.npy", mmap_mode="r")
-    rest = ([None] * 23, np.zeros(23), np.zeros(23))
     keys = [str(n) for n in range(23)]
-    expected = near_duplicate_groups(keys, signatures, *rest)
-    assert near_duplicate_groups(keys, mapped, *rest).group.tolist() == expected.group.tolist()
+    expected = near_duplicate_groups(keys, signatures, *NO_PICTURES)
+    assert near_duplicate_groups(keys, mapped, *NO_PICTURES).group.tolist() == expected.group.tolist()
     assert expected.near_texts == 6
 
 

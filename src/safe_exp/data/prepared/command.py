@@ -12,6 +12,7 @@ from rich.table import Table
 
 from safe_exp.config import PrepareConfig
 from safe_exp.data.prepared import PreparedArticles, prepare
+from safe_exp.data.prepared.join import describe_images
 from safe_exp.data.prepared.prepare import Preparation
 from safe_exp.system.files import short_path, write_json
 from safe_exp.system.versions import installed_versions
@@ -48,6 +49,9 @@ def prepare_data_set(config: PrepareConfig, folder: Path) -> int:
     write_json(folder / "manifest.json", manifest)
     console = Console()
     console.print(_counts_table(prepared.manifest["counts"]))
+    if images := prepared.manifest.get("images"):
+        told = describe_images(images, prepared.manifest["settings"]["max_visual_tokens"])
+        console.print(f"Images: {told}", highlight=False)
     for title, reasons in (
         ("Left out", prepared.manifest["left_out"]["by_reason"]),
         ("Without image or caption", prepared.manifest["without_image_or_caption"]),

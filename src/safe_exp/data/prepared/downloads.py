@@ -13,7 +13,7 @@ DOWNLOADS = "downloads"  # below data.prepared; shared by every data set whose a
 
 
 def attach_downloads(reader: TakesDownloads, data: DataConfig, fetch: bool) -> None:
-    """Tell `reader` the downloaded image of each article that has none beside it, or the reason why there is none.
+    """Tell `reader` the downloaded image of each address without a file, or the reason why there is none.
 
     Args:
         fetch: download the images that are missing. Else only earlier downloads are used, so that a run does not wait
@@ -26,22 +26,26 @@ def attach_downloads(reader: TakesDownloads, data: DataConfig, fetch: bool) -> N
 
     folder = Path(data.prepared).expanduser() / DOWNLOADS
     if fetch or not folder.is_dir():
-        outcomes = download_images((ImageRequest(item, url) for item, url in _wanted(reader)), folder, data.download)
+        outcomes = download_images((ImageRequest(key, url) for key, url in _wanted(reader)), folder, data.download)
     else:
         with DownloadFolder(folder, data.download.max_bytes) as store:
-            outcomes = {item: store.look_up(url) for item, url in _wanted(reader)}
-    for item, outcome in outcomes.items():
+            outcomes = {key: store.look_up(url) for key, url in _wanted(reader)}
+    for key, outcome in outcomes.items():
         if outcome is None:
-            reader.not_downloaded[item] = ("image not downloaded", "python -m safe_exp.prepare tries again")
+            reader.not_downloaded[key] = ("image not downloaded", "python -m safe_exp.prepare tries again")
         elif isinstance(outcome, Failed):
-            reader.not_downloaded[item] = (outcome.reason, f"{outcome.url}: {outcome.detail}")
+            reader.not_downloaded[key] = (outcome.reason, f"{outcome.url}: {outcome.detail}")
         else:
-            reader.downloaded[item] = str(outcome.path.absolute())
+            reader.downloaded[key] = str(outcome.path.absolute())
 
 
 def _wanted(reader: TakesDownloads) -> Iterator[tuple[str, str]]:
-    """Yield item and address of each article that has no image beside it and names one by its address."""
+    """Yield key and address of each image that articles name by its address alone; each key once."""
+    seen: set[str] = set()
     for item in reader.items():
         article = reader.read(item)
-        if isinstance(article, Article) and article.image is None and article.image_urls:
-            yield item, article.image_urls[0]
+        found = reader.addresses(item, article) if isinstance(article, Article) else {}
+        for key, address in found.items():
+            if key not in seen:
+                seen.add(key)
+                yield key, address

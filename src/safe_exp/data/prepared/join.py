@@ -6,8 +6,10 @@ The memory holds one part at a time, the list of different words, and a few hund
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from safe_exp.data.prepared.parts import DESCRIPTOR_SHAPE, LEFT_OUT
+from safe_exp.data.prepared.parts import DESCRIPTOR_SHAPE, LEFT_OUT, SCHEMA
 from safe_exp.data.reading.articles import LABELS, LeftOut, count_reasons
 from safe_exp.data.splitting.duplicates import near_duplicate_groups
 from safe_exp.system.digest import json_digest
@@ -51,7 +53,7 @@ def join_parts(
     columns = _Columns()
     left_out = list(stray)
     for path in paths:  # first pass: gather what the second needs to know of all articles
-        part = pq.read_table(path)
+        part = _read_part(path)
         fresh, repeated = _without_repeated_ids(part, seen)
         left_out += [LeftOut(**item) for item in json.loads(part.schema.metadata[LEFT_OUT])] + repeated
         columns.add(fresh, json.loads(part.schema.metadata[DESCRIPTOR_SHAPE]))
@@ -59,8 +61,9 @@ def join_parts(
     if not columns.ids:
         raise UserError(_explain_no_article(left_out))
     duplicates = near_duplicate_groups(
-        columns.text_keys, np.concatenate(columns.minhash), columns.image_hashes,
-        np.concatenate(columns.perceptual_hashes), np.array([h is not None for h in columns.image_hashes]),
+        columns.text_keys, np.concatenate(columns.minhash), list(chain.from_iterable(columns.image_hashes)),
+        np.array(list(chain.from_iterable(columns.perceptual_hashes)), np.uint64),
+        np.repeat(np.arange(len(columns.ids)), list(map(len, columns.image_hashes))),
     )  # fmt: skip
     _write_articles(paths, columns, duplicates.group, folder, advance)
     left_out.sort(key=lambda item: item.path)
@@ -73,6 +76,7 @@ def join_parts(
         "without_image_or_caption": columns.no_visual,
         "near_duplicates": {name: value for name, value in asdict(duplicates).items() if isinstance(value, int)},
         "words": len(columns.words),
+        **({} if columns.images is None else {"images": columns.images}),
         "files": checksums(folder, sorted(path.name for path in folder.iterdir())),
     }
     write_sealed_json(folder / MANIFEST, manifest)
@@ -84,6 +88,15 @@ def fingerprint(digests: Sequence[str], settings: dict[str, Any]) -> str:
     return json_digest([settings, list(digests)])
 
 
+def describe_images(images: dict[str, Any], max_visual_tokens: int) -> str:
+    """Describe the entry "images" of the manifest: 1,234 named, 1,200 used, 30 beyond …; 4 × no image file."""
+    parts = [f"{images['named']:,} named, {images['used']:,} used"]
+    if beyond := images["beyond_max_visual_tokens"]:
+        parts.append(f", {beyond:,} beyond data.max_visual_tokens={max_visual_tokens}")
+    reasons = sorted(images["unusable"].items(), key=lambda pair: (-pair[1], pair[0]))
+    return "".join(parts) + "".join(f"; {count} × {reason}" for reason, count in reasons)
+
+
 class _Columns:
     """Columns of all articles that are held in memory."""
 
@@ -91,14 +104,15 @@ class _Columns:
         self.ids: list[str] = []
         self.digests: list[str] = []
         self.text_keys: list[str] = []
-        self.image_hashes: list[str | None] = []
+        self.image_hashes: list[list[str]] = []  # of all images of each article
         self.minhash: list[np.ndarray] = []
-        self.perceptual_hashes: list[np.ndarray] = []
+        self.perceptual_hashes: list[list[int]] = []
         self.kinds: list[tuple[str | None, int, bool, bool]] = []  # site, label, has text, has image or caption
         self.no_visual: dict[str, int] = {}
         self.words: dict[str, int] = {}  # from 1, in the order in which they first appear
         self.text_width = self.caption_width = self.described = 0
         self.descriptor_shape: list[int] | None = None
+        self.images: dict[str, Any] | None = None  # numbers of images; None where captions were read
 
     def add(self, part: pa.Table, descriptor_shape: list[int] | None) -> None:
         """Append the columns of a part, with the shape [P, F] of its descriptors if it has some."""
@@ -106,8 +120,9 @@ class _Columns:
         self.ids += part["id"].to_pylist()
         self.digests += part["digest"].to_pylist()
         self.text_keys += part["text_key"].to_pylist()
-        self.image_hashes += part["image_hash"].to_pylist()
-        self.perceptual_hashes.append(part["perceptual_hash"].fill_null(0).to_numpy())
+        self.image_hashes += _list_hashes(part, "image_hash")
+        self.perceptual_hashes += _list_hashes(part, "perceptual_hash")
+        self._count_images(part)
         if len(part):
             self.minhash.append(np.asarray(_flatten(part["minhash"])).reshape(len(part), -1))
         text, caption = _lengths(part["text_words"]), _lengths(part["caption_words"])
@@ -120,10 +135,23 @@ class _Columns:
             self.kinds.append((site, label, words > 0, reason is None))
             if reason is not None:
                 self.no_visual[reason] = self.no_visual.get(reason, 0) + 1
-        self.described += len(part) - part["descriptors"].null_count
+        self.described += int(_described(part, self.descriptor_shape).sum())
         for column in ("text_words", "caption_words"):
             for word in _flatten(part[column]).unique().to_pylist():
                 self.words.setdefault(word, len(self.words) + 1)
+
+    def _count_images(self, part: pa.Table) -> None:
+        used = part["images_used"].drop_null().to_pylist()
+        if not used:
+            return
+        images = self.images = self.images or {"named": 0, "used": 0, "beyond_max_visual_tokens": 0, "unusable": {}}
+        beyond = sum(part["images_beyond"].drop_null().to_pylist())
+        lost = _flatten(part["images_lost"]).to_pylist()
+        images["used"] += sum(used)
+        images["beyond_max_visual_tokens"] += beyond
+        images["named"] += sum(used) + beyond + len(lost)
+        for reason in lost:
+            images["unusable"][reason] = images["unusable"].get(reason, 0) + 1
 
 
 def _write_articles(
@@ -146,23 +174,24 @@ def _write_articles(
             *(pq.read_schema(paths[0]).field(name) for name in KEPT_COLUMNS),
             ("group", pa.int64()),
             ("descriptor_row", pa.int64()),
+            ("descriptor_count", pa.int64()),
         ]
     )
     with pq.ParquetWriter(folder / ARTICLES, schema, compression="zstd") as writer:
         for path in paths:
-            part, _ = _without_repeated_ids(pq.read_table(path), seen)
+            part, _ = _without_repeated_ids(_read_part(path), seen)
             end = row + len(part)
             texts[row:end] = _number_words(part["text_words"], columns.words, columns.text_width)
             captions[row:end] = _number_words(part["caption_words"], columns.words, columns.caption_width)
-            has = ~part["descriptors"].is_null().to_numpy(zero_copy_only=False)
-            rows = np.where(has, image_row + np.cumsum(has) - 1, -1)
-            if described is not None and has.any():
-                described[image_row : image_row + has.sum()] = np.asarray(_flatten(part["descriptors"])).reshape(
-                    -1, *shape
-                )
-            image_row += int(has.sum())
+            images = _described(part, shape)
+            rows = np.where(images > 0, image_row + np.cumsum(images) - images, -1)
+            if described is not None and images.any():
+                found = np.asarray(_flatten(part["descriptors"])).reshape(-1, *shape)
+                described[image_row : image_row + len(found)] = found
+            image_row += int(images.sum())
             kept = part.select(KEPT_COLUMNS).append_column("group", pa.array(group[row:end]))
-            writer.write_table(kept.append_column("descriptor_row", pa.array(rows)).cast(schema))
+            kept = kept.append_column("descriptor_row", pa.array(rows))
+            writer.write_table(kept.append_column("descriptor_count", pa.array(images)).cast(schema))
             row = end
             advance(1)
     for matrix in (texts, captions, described):
@@ -180,6 +209,26 @@ def _without_repeated_ids(part: pa.Table, seen: set[str]) -> tuple[pa.Table, lis
             repeated.append(LeftOut(article_id, "id occurs before", "the first article of this id is kept"))
         seen.add(article_id)
     return (part, []) if all(keep) else (part.filter(pa.array(keep)), repeated)
+
+
+def _read_part(path: Path) -> pa.Table:
+    """Read a part; columns that an earlier version did not write are null."""
+    part = pq.read_table(path)
+    for field in SCHEMA:
+        if field.name not in part.column_names:
+            part = part.append_column(field, pa.nulls(len(part), field.type))
+    return part
+
+
+def _list_hashes(part: pa.Table, name: str) -> list[list[Any]]:
+    """List the hashes of all images of each article; those of several stand in a column of their own."""
+    only, several = part[name].to_pylist(), part[f"{name}es"].to_pylist()
+    return [many or ([] if one is None else [one]) for one, many in zip(only, several, strict=True)]
+
+
+def _described(part: pa.Table, shape: Sequence[int] | None) -> np.ndarray:
+    """Count the images of each article that have descriptors of this shape [P, F]: (B,) int64."""
+    return _lengths(part["descriptors"]) // (math.prod(shape) if shape else 1)
 
 
 def _create_matrix(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:

@@ -7,7 +7,7 @@ made before an interruption are kept.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from safe_exp.config import CaptionerConfig
-from safe_exp.data.reading.articles import Article, LeftOut
+from safe_exp.data.gallery import NO_WORDS, Gallery, fill
+from safe_exp.data.reading.articles import Article, LeftOut, Picture, name_picture
 from safe_exp.data.reading.readers import Part, Reader, TakesDownloads
 from safe_exp.data.splitting.duplicates import minhash_signature, text_key
 from safe_exp.data.text import split_words
@@ -34,9 +35,14 @@ SCHEMA = pa.schema(
         ("title", pa.string()),
         ("text", pa.string()),
         ("caption", pa.string()),  # the sentence that describes the image; empty where there is none
-        ("image", pa.string()),  # the file's path, for people; its content is in the columns below
+        ("image", pa.string()),  # path of the first file, for people; its content is in the columns below
         ("image_hash", pa.string()),  # SHA-256 of its content
         ("perceptual_hash", pa.uint64()),
+        ("image_hashes", pa.list_(pa.string())),  # of all readable images, also those not described; null for one
+        ("perceptual_hashes", pa.list_(pa.uint64())),
+        ("images_used", pa.int32()),  # images whose words the network reads; null where no image is read
+        ("images_beyond", pa.int32()),  # images for which max_visual_tokens leaves no room
+        ("images_lost", pa.list_(pa.string())),  # reason of each other image that the article names
         ("no_visual", pa.string()),  # reason why there is no image or caption, to count by
         ("no_visual_detail", pa.string()),
         ("digest", pa.string()),  # see article_digest
@@ -47,7 +53,7 @@ SCHEMA = pa.schema(
         ("text_cut", pa.bool_()),
         ("caption_words", pa.list_(pa.string())),
         ("caption_cut", pa.bool_()),
-        ("descriptors", pa.list_(pa.float32())),  # of the image's patches, flattened; null but for visual words
+        ("descriptors", pa.list_(pa.float32())),  # of the images' patches, flattened; null but for visual words
     ]
 )
 LEFT_OUT, DESCRIPTOR_SHAPE = b"left_out", b"descriptor_shape"  # in the file's metadata
@@ -85,24 +91,24 @@ class PartMaker:
         """
         found = [self.reader.read(item) for item in part.items]
         articles = [item for item in found if isinstance(item, Article)]
-        pictures = self._pictures(articles, advance)
+        pictures, advanced = self._pictures(articles, advance)
         rows, left_out, faults = [], [], []
         for item in found:
             if isinstance(item, LeftOut):
                 left_out.append(item)
                 faults.append(item)
                 continue
-            row = self._row(item, pictures.get(item.image, {}))
+            row = self._row(item, next(pictures))
             problem = row["no_visual"] and LeftOut(item.id, row["no_visual"], row["no_visual_detail"])
             if problem and not row["text_words"]:
                 left_out.append(problem)
             else:
                 rows.append(row | {"digest": article_digest(row)})
-            if problem and (item.image or not row["text_words"]):  # a missing image is no fault: a model may need none
+            if problem and (item.images or not row["text_words"]):  # a missing image is no fault: a model may need none
                 faults.append(problem)
         if self.strict and faults:
             raise UserError(explain_unusable(faults[0]))
-        shape = next((row["descriptors"].shape for row in rows if "descriptors" in row), None)
+        shape = next((row["descriptors"].shape[1:] for row in rows if "descriptors" in row), None)
         for row in rows:
             if "descriptors" in row:
                 row["descriptors"] = row["descriptors"].ravel()
@@ -111,19 +117,44 @@ class PartMaker:
         )
         with whole_file(self.path(part.number)) as draft:
             pq.write_table(table, draft, compression="zstd")
-        advance(len(part.items) - len(pictures))
+        advance(len(part.items) - advanced)
         return len(part.items)
 
-    def _pictures(self, articles: list[Article], advance: Callable[[int], None]) -> dict[Path, dict[str, Any]]:
-        """Describe the image of each article by its columns of the part; none if no image is read."""
-        if self.captioner.caption_file is not None:
-            return {}
-        from safe_exp.data.prepared.pictures import describe_pictures  # takes a second to import
+    def _pictures(
+        self, articles: list[Article], advance: Callable[[int], None]
+    ) -> tuple[Iterator[dict[str, Any]], int]:
+        """Describe the images of the articles.
 
-        files = list(dict.fromkeys(article.image for article in articles if article.image is not None))
+        Returns:
+            The columns that they fill, for each article; none if no image is read. And the number of steps that
+            `advance` was told, at most one for each article.
+        """
+        if self.captioner.caption_file is not None:
+            return ({} for _ in articles), 0
+        from safe_exp.data.prepared.pictures import describe_pictures, gather_columns, hash_pictures
+
         reader = self.reader
         downloaded = set(map(Path, reader.downloaded.values())) if isinstance(reader, TakesDownloads) else set()
-        return describe_pictures(files, reader.image_root, downloaded, self.captioner, self.cache, advance)
+        facts: dict[Picture, dict[str, Any]] = {}
+        advanced = 0
+
+        def describe(pictures: list[Picture]) -> dict[Picture, Any]:
+            nonlocal advanced
+            unknown = [picture for picture in pictures if picture not in facts]
+            told = advance if not advanced else lambda _: None  # the second pictures of articles are no further steps
+            facts.update(describe_pictures(unknown, reader.image_root, downloaded, self.captioner, self.cache, told))
+            advanced = advanced or len(unknown)
+            return {picture: facts[picture].get("unusable", facts[picture].get("description")) for picture in pictures}
+
+        galleries = [Gallery(article.images, self.max_visual_tokens, self._count_words) for article in articles]
+        fill(galleries, describe)
+        beyond = dict.fromkeys(picture for gallery in galleries for picture in gallery.beyond if picture not in facts)
+        facts |= hash_pictures(beyond, reader.image_root, downloaded)
+        pairs = zip(galleries, articles, strict=True)
+        return (gather_columns(gallery, facts, article) for gallery, article in pairs), advanced
+
+    def _count_words(self, sentence: str) -> int:
+        return len(split_words(sentence, self.max_visual_tokens)[0])
 
     def _row(self, article: Article, picture: dict[str, Any]) -> dict[str, Any]:
         row: dict[str, Any] = {
@@ -135,14 +166,15 @@ class PartMaker:
             "title": article.title,
             "text": article.text,
             "caption": article.caption,
-            "image": None if article.image is None else str(article.image),
+            "image": None if article.image is None else name_picture(article.image),
             "no_visual": article.no_visual and article.no_visual[0],
             "no_visual_detail": article.no_visual and article.no_visual[1],
         }
         row |= picture
         row |= self._words(article, row["caption"])
+        row["caption_cut"] |= "descriptors" not in row and bool(row.get("images_beyond"))
         if not row["no_visual"] and not row["caption_words"] and "descriptors" not in row:
-            row |= {"no_visual": "caption has no words", "no_visual_detail": row["caption"][:40]}
+            row |= {"no_visual": NO_WORDS, "no_visual_detail": row["caption"][:40]}
         return row
 
     def _words(self, article: Article, caption: str) -> dict[str, Any]:
@@ -172,4 +204,5 @@ def explain_unusable(item: LeftOut) -> str:
 def article_digest(row: dict[str, Any]) -> str:
     """SHA-256 of the columns on which the network and the splits depend: the same on every machine."""
     seen = ("id", "label", "site", "source", "date", "title", "text", "caption", "image_hash")
-    return json_digest([row.get(name) for name in seen])
+    several = [row["image_hashes"]] if row.get("image_hashes") else []  # with one image as it was before there were any
+    return json_digest([*(row.get(name) for name in seen), *several])

@@ -18,6 +18,7 @@ from safe_exp.system.files import read_sealed_json, require_unchanged
 
 LOADED_COLUMNS = ("id", "label", "site", "source", "date", "no_visual", "no_visual_detail", "title_words", "text_cut",
            "caption_cut", "group", "descriptor_row")  # fmt: skip
+OPTIONAL_COLUMNS = ("descriptor_count",)  # prepared data made by earlier versions lack them
 CONTENT_COLUMNS = ("title", "text", "caption", "image")
 
 
@@ -44,7 +45,8 @@ class PreparedArticles:
     text_cut: np.ndarray  # (N,) bool: the text was longer
     caption_cut: np.ndarray  # (N,) bool: the caption was longer
     descriptors: np.ndarray | None  # (M, P, F) float32 of M images, mapped; None where sentences describe images
-    descriptor_row: np.ndarray  # (N,) row in `descriptors`, or -1
+    descriptor_row: np.ndarray  # (N,) row of the article's first image in `descriptors`, or -1
+    descriptor_count: np.ndarray  # (N,) number of its images there; they follow one another
 
     @classmethod
     def open(cls, folder: Path) -> PreparedArticles:
@@ -56,7 +58,9 @@ class PreparedArticles:
         try:
             manifest, _ = read_sealed_json(folder / MANIFEST)
             require_unchanged(folder, manifest.get("files"))  # a damaged matrix would be mapped without an error
-            table = pq.read_table(folder / ARTICLES, columns=list(LOADED_COLUMNS))
+            present = pq.read_schema(folder / ARTICLES).names
+            optional = [name for name in OPTIONAL_COLUMNS if name in present]
+            table = pq.read_table(folder / ARTICLES, columns=[*LOADED_COLUMNS, *optional])
             words = pq.read_table(folder / WORDS)["word"].to_pylist()
             text_tokens, caption_tokens = (_map_matrix(folder / name) for name in (TEXT_TOKENS, CAPTION_TOKENS))
             descriptors = _map_matrix(folder / DESCRIPTORS) if (folder / DESCRIPTORS).exists() else None
@@ -69,11 +73,13 @@ class PreparedArticles:
             name: table[name].to_numpy()
             for name in ("label", "group", "title_words", "text_cut", "caption_cut", "descriptor_row")
         }
+        several = "descriptor_count" in optional
+        count = table["descriptor_count"].to_numpy() if several else (numbers["descriptor_row"] >= 0).astype(np.int64)
         return cls(
             folder, manifest, table["id"].to_pylist(), numbers["label"].astype(np.int64), plain["source"],
             plain["date"], numbers["group"], plain["no_visual"], plain["no_visual_detail"], words, text_tokens,
             caption_tokens, numbers["title_words"], numbers["text_cut"], numbers["caption_cut"], descriptors,
-            numbers["descriptor_row"],
+            numbers["descriptor_row"], count,
         )  # fmt: skip
 
     def __len__(self) -> int:
@@ -96,6 +102,12 @@ class PreparedArticles:
     def has_visual(self) -> np.ndarray:
         """Find the articles that have a caption or a described image, (N,) bool."""
         return np.array([reason is None for reason in self.no_visual], bool)
+
+    def image_rows(self, rows: np.ndarray) -> np.ndarray:
+        """List the rows in `descriptors` of all images of the articles `rows` (n,) int64: (m,) int64."""
+        counts = self.descriptor_count[rows]
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)  # 0, 1, … of each article
+        return np.repeat(self.descriptor_row[rows], counts) + within
 
     def contents(self, rows: np.ndarray) -> Iterator[dict[str, str | None]]:
         """Yield title, text, caption and image path of the articles `rows` (n,) int64, which ascend."""

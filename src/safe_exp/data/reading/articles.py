@@ -25,6 +25,12 @@ class StoredPicture:
 Picture: TypeAlias = Path | StoredPicture
 
 
+def name_picture(picture: Picture) -> str:
+    """Return the path of a file, or the name of a picture in a table, as text that can be stored."""
+    name = picture.name if isinstance(picture, StoredPicture) else str(picture)
+    return name.encode("utf-8", "replace").decode("utf-8")
+
+
 @dataclass(frozen=True)
 class Article:
     """An article as it was found. Text, image or both may be missing; a missing part is never invented."""
@@ -40,6 +46,7 @@ class Article:
     source: str | None = None  # publisher
     date: str | None = None  # of publication, YYYY-MM-DD
     image_urls: tuple[str, ...] = ()  # addresses of its images, where no file of them lies beside it
+    lost_images: tuple[tuple[str, str], ...] = ()  # reason and detail of each image that it names and that is not there
     side: str | None = None  # train, val or test, where the publisher of the data set gives it
     made_up_id: bool = False  # the reader named it by its place, such as row 3, which says nothing about the article
 

@@ -13,6 +13,7 @@ import imagehash
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from safe_exp.data.reading.articles import Picture
 from safe_exp.data.reading.untrusted import UnusableArticle, leads_outside, read_plain_file
 from safe_exp.system.errors import first_line
 
@@ -51,6 +52,19 @@ def read_image_file(path: Path, root: Path) -> bytes:
     if len(content) > MAX_FILE_BYTES:
         raise UnusableImage("image file is too large", f"{path.name}: more than {MAX_FILE_BYTES / 2**20:.0f} MiB")
     return content
+
+
+def read_picture(picture: Picture, root: Path) -> bytes:
+    """Read the bytes of a picture, from its file below `root` or from the table that holds it.
+
+    Raises:
+        UnusableImage: as `read_image_file` does, or the bytes in a table are more than MAX_FILE_BYTES.
+    """
+    if isinstance(picture, Path):
+        return read_image_file(picture, root)
+    if len(picture.content) > MAX_FILE_BYTES:
+        raise UnusableImage("image file is too large", f"{picture.name}: more than {MAX_FILE_BYTES / 2**20:.0f} MiB")
+    return picture.content
 
 
 def decode_image(content: bytes, name: str) -> Image.Image:

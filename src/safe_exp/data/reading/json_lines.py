@@ -52,6 +52,8 @@ def arriving_lines(stream: io.BufferedReader, most: int) -> Iterator[list[Line]]
 class LineReader:
     """Read articles from lines: objects with any of id, title, text, caption and image; other keys are ignored.
 
+    Several images are a list.
+
     Args:
         images: the folder outside of which no image is read; None: lines may name no image. Lines may come from
             elsewhere, and a path could point at any file of this machine.
@@ -93,13 +95,13 @@ class LineReader:
                 "%s: '%s' is not read, here and below; %s are.", article_id, _shorten_key(key), ", ".join(CONTENT_KEYS)
             )
         title, text, caption = (as_text(values.get(name)) for name in ("title", "text", "caption"))
-        image = self._image(values.get("image"))
-        require_words(article_id, title, text, has_visual=bool(caption or image))
-        return Article(article_id, None, title, text, caption, () if image is None else (image,))
+        value = values.get("image")
+        named = [one for one in (value if isinstance(value, list) else [value]) if one is not None and one != ""]
+        images = tuple(self._image(one) for one in named)
+        require_words(article_id, title, text, has_visual=bool(caption or images))
+        return Article(article_id, None, title, text, caption, images)
 
-    def _image(self, value: Any) -> Path | None:
-        if value is None or value == "":
-            return None
+    def _image(self, value: Any) -> Path:
         if not isinstance(value, str):
             raise UnusableArticle("image is not a path", f"expected a string, found a {type(value).__name__}")
         if self._images is None:

@@ -86,18 +86,20 @@ def minhash_signature(title_and_text: str) -> np.ndarray:
 def near_duplicate_groups(
     text_keys: Sequence[str],
     signatures: np.ndarray,
-    image_hashes: Sequence[str | None],
+    image_hashes: Sequence[str],
     perceptual_hashes: np.ndarray,
-    has_image: np.ndarray,
+    articles: np.ndarray,
 ) -> DuplicateGroups:
     """Group N articles that are tied by their text, or by a picture that few stories share; ties chain.
+
+    An article may have several pictures, each of which may tie it.
 
     Args:
         text_keys: the `text_key` of each article.
         signatures: the `minhash_signature` of each, (N, PERMUTATIONS) uint32, in memory or mapped from a file.
-        image_hashes: hash of each picture's content; None where there is none.
-        perceptual_hashes: (N,) uint64; any number where there is no picture.
-        has_image: (N,) bool.
+        image_hashes: hash of each of M pictures' content.
+        perceptual_hashes: of the pictures, (M,) uint64.
+        articles: row of each picture's article, (M,) int64.
     """
     if len(text_keys) >= CHUNK_PAIRS:
         log.info("Looking for near-duplicates among %s articles.", f"{len(text_keys):,}")
@@ -106,13 +108,11 @@ def near_duplicate_groups(
     stories = _alike_texts(np.asarray(signatures), first)[texts]  # (N,)
     texts_of_story = np.bincount(stories[first])
 
-    has_image = np.asarray(has_image, dtype=bool)
-    has_hash = has_image & np.array([key is not None for key in image_hashes], dtype=bool)
-    values, value = np.unique(np.asarray(perceptual_hashes, dtype=np.uint64)[has_image], return_inverse=True)
-    same_links, same = _ties(number_keys(image_hashes)[has_hash], stories, has_hash)
+    values, value = np.unique(np.asarray(perceptual_hashes, dtype=np.uint64), return_inverse=True)
+    same_links, same = _ties(number_keys(image_hashes), articles, stories)
     # Where a chain of neighbours has grown too long to say anything, equal perceptual hashes still may.
-    equal_links, equal = _ties(value, stories, has_image)
-    close_links, close = _ties(_close_hashes(values)[value], stories, has_image)
+    equal_links, equal = _ties(value, articles, stories)
+    close_links, close = _ties(_close_hashes(values)[value], articles, stories)
 
     left, right = np.concatenate([same_links, equal_links, close_links], axis=1)
     return DuplicateGroups(
@@ -192,21 +192,21 @@ def _close_hashes(values: np.ndarray) -> np.ndarray:
     return groups
 
 
-def _ties(pictures: np.ndarray, stories: np.ndarray, having: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _ties(pictures: np.ndarray, articles: np.ndarray, stories: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Find the stories that a picture ties: at most MAX_STORIES of them have it.
 
     Args:
-        pictures: (M,) int64, numbers of the pictures of the M articles that have one.
+        pictures: (M,) int64, numbers of M pictures, equal for the same picture.
+        articles: (M,) int64, row of each picture's article.
         stories: (N,) int64, number of each article's story.
-        having: (N,) bool, true for these M articles.
     Returns:
         Pairs of tied stories (2, K) int64; and (N,) bool, true for articles with a picture that ties.
     """
-    under = np.unique(np.stack([pictures, stories[having]]), axis=1)  # (2, C) by picture, then story
+    under = np.unique(np.stack([pictures, stories[articles]]), axis=1)  # (2, C) by picture, then story
     count = np.bincount(under[0])  # stories under each picture
     rare = (count > 1) & (count <= MAX_STORIES)
     picture, story = under[:, rare[under[0]]]
     neighbours = picture[1:] == picture[:-1]
     tied = np.zeros(len(stories), dtype=bool)
-    tied[having] = rare[pictures]
+    tied[articles[rare[pictures]]] = True
     return np.stack([story[:-1][neighbours], story[1:][neighbours]]), tied

@@ -64,10 +64,13 @@ class Reader(Protocol):
 
 @runtime_checkable
 class TakesDownloads(Reader, Protocol):
-    """A reader of articles that may name their image by its address; the images are downloaded for it."""
+    """A reader of articles that may name their images by their addresses; the images are downloaded for it."""
 
-    downloaded: dict[str, str]  # the downloaded file, for items without an image beside them
+    downloaded: dict[str, str]  # the downloaded files, by the keys of `addresses`
     not_downloaded: dict[str, tuple[str, str]]  # the reason why there is no such file, and a detail
+
+    def addresses(self, item: Any, article: Article) -> dict[str, str]:
+        """List the addresses of the article of an item that have no file, by keys that tell images apart."""
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,10 @@ class FolderReader:
         except OSError as error:  # files that cannot be read have reasons of their own
             return LeftOut(_printable(item), "article folder cannot be read", error.strerror or str(error))
 
+    def addresses(self, item: str, article: Article) -> dict[str, str]:
+        """Give the address of the article's image, under its id, where no image lies beside it."""
+        return {} if article.images or not article.image_urls else {item: article.image_urls[0]}
+
     def _read(self, item: str) -> Article:
         folder = self._root / item
         if self._ignored and folder.parent.name.casefold() in self._ignored:

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING
 
 from safe_exp.config.data import DataConfig, LabelsConfig, SplitMethod
-from safe_exp.data.reading.articles import Article, LeftOut, require_words
+from safe_exp.data.reading.articles import Article, LeftOut, Picture, require_words
 from safe_exp.data.reading.cleaning import as_text, iso_date
 from safe_exp.data.reading.dialects import DIALECTS
+from safe_exp.data.reading.image_cells import (
+    Address,
+    FoundImage,
+    ImageCells,
+    LostImage,
+    check_pattern,
+    take_stored,
+    without_bytes,
+)
 from safe_exp.data.reading.labels import Labels
 from safe_exp.data.reading.readers import DataKind, readers
 from safe_exp.data.reading.table_formats import Row, fixed_folder, parse_row, read_rows
@@ -35,7 +44,7 @@ class ColumnsConfig:
     title: str | None = MISSING
     text: str | None = MISSING
     label: str = MISSING
-    image: str | None = MISSING  # a path below data.images
+    image: str | None = MISSING  # a path below data.images, with or without its ending; an address; or the bytes
     caption: str | None = MISSING
     source: str | None = MISSING
     date: str | None = MISSING
@@ -48,8 +57,8 @@ class TableDataConfig(DataConfig):
 
     columns: ColumnsConfig = MISSING
     images: str | None = MISSING  # folder that the image column's paths start from; null: the table's own
-    image_pattern: str | None = MISSING  # name of an image's file, such as '{id}.jpg'; null: the image column's cell
-    image_separator: str | None = MISSING  # character between several images in one cell; null: one image a cell
+    image_pattern: str | None = MISSING  # file of an image, such as '{id}.jpg', with columns in braces; null: the cell
+    image_separator: str | None = MISSING  # stands between several images in one cell; null: one image a cell
     records: str | None = MISSING  # key of a JSON file that holds the array of articles; null: the file is the array
     dialect: str | None = MISSING  # delimiter and quoting, such as tab-unquoted; null: told from the file
 
@@ -59,11 +68,9 @@ class TableDataConfig(DataConfig):
             raise UserError(
                 f"data.dialect={self.dialect}: expected null (told from the file) or {', '.join(DIALECTS)}."
             )
-        if self.download_images:
-            raise UserError(
-                "data.download_images=true: image addresses are read from FakeNewsNet-style folders, not from tables. "
-                "Download the images first and name their files in the column data.columns.image."
-            )
+        check_pattern(self.image_pattern)
+        if self.image_separator == "":
+            raise UserError("data.image_separator='': expected the character between two images, such as ','.")
 
 
 @dataclass
@@ -75,7 +82,9 @@ class TableReader:
         columns: names of its columns.
         labels: the words that name each class; None: the rows have no labels.
         images: folder that the image column's paths start from; None: the table's own.
-        reads_captions: take the sentence that describes the image from its column; else look for the image itself.
+        reads_captions: take the sentence that describes the image from its column; else look for the images themselves.
+        image_pattern, image_separator: see ImageCells.
+        downloads: images that are named by their addresses are to be downloaded.
         records: key of a JSON file that holds the array of articles; None: the file is the array.
         dialect: one of DIALECTS; None: it is told from the file.
     """
@@ -85,6 +94,11 @@ class TableReader:
     labels: LabelsConfig | None
     images: str | None
     reads_captions: bool
+    image_pattern: str | None = None
+    image_separator: str | None = None
+    downloads: bool = False
+    downloaded: dict[str, str] = field(default_factory=dict)  # see TakesDownloads
+    not_downloaded: dict[str, tuple[str, str]] = field(default_factory=dict)
     records: str | None = None
     dialect: str | None = None
 
@@ -97,12 +111,14 @@ class TableReader:
         self._cells = {name: column for name, column in vars(self.columns).items() if column is not None}
         if self.labels is None:
             self._cells.pop("label", None)
+        self._pictures = ImageCells(self._images, self._cells, self.image_pattern, self.image_separator)
 
     @property
     def settings(self) -> dict[str, Any]:
         """Settings that shape the articles, as plain values."""
         labels = {"labels": {}} if self._labels is None else self._labels.settings
-        return {"reader": "table", **labels, "columns": self._cells, "captions": self.reads_captions}
+        plain = {"reader": "table", **labels, "columns": self._cells, "captions": self.reads_captions}
+        return plain if self.reads_captions else plain | self._pictures.settings
 
     @property
     def image_root(self) -> Path:
@@ -115,11 +131,12 @@ class TableReader:
         Raises:
             UserError: the table is missing, of an unknown kind, unreadable or cut off, or lacks a column.
         """
+        pictures = set() if self.reads_captions else self._pictures.column_names
         return read_rows(
             self._path,
             self.root,
             self._check_columns,
-            set(self._cells.values()),
+            {*self._cells.values(), *pictures},
             records=self.records,
             dialect=self.dialect,
             known={} if self._labels is None else {self.columns.label: self._labels.named},
@@ -130,65 +147,98 @@ class TableReader:
         return []
 
     def signature(self, item: Row) -> Any:
-        """Hash the row, and add size and times of its image."""
+        """Hash the row, and add size and times of its images."""
         number, content = item
-        image = None
-        if not self.reads_captions and "image" in self._cells:
-            try:
-                cell = str(parse_row(number, content).get(self._cells["image"]) or "").strip()
-                stat = os.stat(self._images / cell) if cell else None
-                image = stat and [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
-            except (OSError, ValueError, UnusableArticle):  # `read` gives the reason
-                image = None
-        return [number, _digest(content), image]
+        pictures: list[Any] = []
+        if not self.reads_captions:
+            with suppress(UnusableArticle):  # `read` gives the reason
+                row = self._parse(number, content)
+                pictures = [self._picture_signature(found) for found in self._pictures.find(row, number)]
+            column = self._cells.get("image")
+            if isinstance(content, dict) and column in content:
+                content = content | {column: without_bytes(content[column])}
+        # One picture is written as one: so were all, and prepared data of then are found again.
+        files = None if not any(pictures) else pictures[0] if len(pictures) == 1 else pictures
+        return [number, _digest(content), files]
 
     def read(self, item: Row) -> Article | LeftOut:
         """Read the article of a row, or give the reason why there is none."""
         number, content = item
         try:
-            return self._read(number, parse_row(number, content, (self.columns.image,)))
+            return self._read(number, content)
         except UnusableArticle as error:
             place = f"{self._path.name} row {number}" if isinstance(number, int) else number
             return LeftOut(place, error.reason, error.detail)
 
-    def _read(self, number: int | str, row: dict[str, Any]) -> Article:
+    def addresses(self, item: Row, article: Article) -> dict[str, str]:
+        """List the addresses of the article's images; an address that several articles name is one image."""
+        return {url: url for url in article.image_urls}
+
+    def _read(self, number: int | str, content: Any) -> Article:
+        row = self._parse(number, content)
         cells = {name: row.get(column) for name, column in self._cells.items()}
         own_id = as_text(cells.get("id"))
         article_id = own_id or (f"row {number}" if isinstance(number, int) else number)
         title, text, date = as_text(cells.get("title")), as_text(cells.get("text")), cells.get("date")
-        caption, image, no_visual = self._visual(cells)
-        require_words(article_id, title, text, has_visual=no_visual is None)
+        visual = self._caption(cells) if self.reads_captions else self._images_of(number, row)
+        # What a download brings is not known yet when the addresses are listed.
+        awaited = self.downloads and bool(visual.get("image_urls"))
+        require_words(article_id, title, text, has_visual=visual["no_visual"] is None or awaited)
         return Article(
             id=article_id,
             label=None if self._labels is None else self._labels.find(cells["label"]),
             title=title,
             text=text,
-            caption=caption,
-            images=() if image is None else (image,),
-            no_visual=no_visual,
             source=as_text(cells.get("source")) or None,
             date=_read_date(date),
             made_up_id=not own_id,
+            **visual,
         )
 
-    def _visual(self, cells: dict[str, Any]) -> tuple[str, Path | None, tuple[str, str] | None]:
-        """Read the caption or find the image; third is the reason where there is neither."""
-        if self.reads_captions:
-            caption = as_text(cells.get("caption"))
-            reason = None if caption else ("no caption", f"column {self.columns.caption} is empty or absent")
-            return caption, None, reason
-        name = str(cells.get("image") or "").strip()
-        if not name:
-            return "", None, ("no image", f"column {self.columns.image} is empty or absent")
-        try:
-            path = (self._images / name).resolve()
-            if not path.is_relative_to(self._images):
-                return "", None, ("image lies outside data.images", name[:100])
-            if not path.is_file():
-                return "", None, ("no image file", f"expected {name[:100]} below data.images")
-        except (OSError, ValueError, RuntimeError):  # a name that no file can have
-            return "", None, ("no image file", f"{name[:100]!r} names no file")
-        return "", path, None
+    def _parse(self, number: int | str, content: Any) -> dict[str, Any]:
+        column = self._cells.get("image")
+        content, picture = take_stored(content, None if self.reads_captions else column)
+        row = parse_row(number, content)
+        return row if picture is None else row | {column: picture}
+
+    def _caption(self, cells: dict[str, Any]) -> dict[str, Any]:
+        """Read the sentence that describes the image, as fields of the article."""
+        caption = as_text(cells.get("caption"))
+        reason = None if caption else ("no caption", f"column {self.columns.caption} is empty or absent")
+        return {"caption": caption, "no_visual": reason}
+
+    def _images_of(self, number: int | str, row: dict[str, Any]) -> dict[str, Any]:
+        """Find the images of a row, as fields of the article."""
+        pictures: list[Picture] = []
+        lost: list[tuple[str, str]] = []
+        urls = []
+        for found in self._pictures.find(row, number):
+            if isinstance(found, Address):
+                urls.append(found.url)
+                if found.url in self.downloaded:
+                    pictures.append(Path(self.downloaded[found.url]))
+                else:
+                    lost.append(self.not_downloaded.get(found.url) or self._explain_address(found.url))
+            elif isinstance(found, LostImage):
+                lost.append((found.reason, found.detail))
+            else:
+                pictures.append(found)
+        no_visual = None if pictures else lost[0] if lost else self._pictures.explain_nothing()
+        return {
+            "images": tuple(pictures),
+            "no_visual": no_visual,
+            "image_urls": tuple(urls),
+            "lost_images": tuple(lost),
+        }
+
+    def _explain_address(self, url: str) -> tuple[str, str]:
+        how = "python -m safe_exp.prepare fetches it" if self.downloads else "data.download_images=true fetches it"
+        return "image is an address", f"{as_text(url[:100])}; {how}"
+
+    def _picture_signature(self, found: FoundImage) -> Any:
+        if isinstance(found, Address):
+            return self.downloaded.get(found.url) or self.not_downloaded.get(found.url)
+        return self._pictures.signature(found)
 
     def _check_columns(self, present: list[str]) -> None:
         """Refuse a table that lacks its label, its words, or a column that the user named.
@@ -211,6 +261,8 @@ class TableReader:
                 f"data.root={self.root}: there is no column {missing[0]}. It has {', '.join(present[:30])}. Name its "
                 "columns, as in data.columns.label=verdict data.columns.text=body; null where there is none."
             )
+        if not self.reads_captions:
+            self._pictures.check_columns(present, list(vars(self.columns)))
 
 
 def _digest(content: Any) -> str:
@@ -244,12 +296,22 @@ def _read_date(cell: Any) -> str | None:
 
 
 def _reader(data: TableDataConfig, labels: LabelsConfig | None, caption_file: str | None) -> TableReader:
+    # A config that an earlier version stored lacks some keys.
     columns = copy.copy(data.columns)
     if getattr(data, "split", None) not in (SplitMethod.given, SplitMethod.given.value):
         columns.split = None
-    # A config that an earlier version stored lacks the last two.
-    records, dialect = getattr(data, "records", None), getattr(data, "dialect", None)
-    return TableReader(data.root, columns, labels, data.images, caption_file is not None, records, dialect)
+    return TableReader(
+        data.root,
+        columns,
+        labels,
+        data.images,
+        reads_captions=caption_file is not None,
+        image_pattern=getattr(data, "image_pattern", None),
+        image_separator=getattr(data, "image_separator", None),
+        downloads=getattr(data, "download_images", False),
+        records=getattr(data, "records", None),
+        dialect=getattr(data, "dialect", None),
+    )
 
 
 readers.add(DataKind("table", TableDataConfig, _reader))
