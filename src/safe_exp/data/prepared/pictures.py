@@ -14,12 +14,13 @@ from PIL import Image
 from safe_exp.config import CaptionerConfig
 from safe_exp.data.captioners import ImageCaptioner, build_image_captioner, captioner_from_plain
 from safe_exp.data.prepared.description_cache import DescriptionCache, describe_all
+from safe_exp.data.reading.articles import ImageRoot
 from safe_exp.data.reading.images import UnusableImage, content_hash, decode_image, perceptual_hash, read_image_file
 
 
 def describe_pictures(
     files: Sequence[Path],
-    root: Path,
+    root: ImageRoot,
     downloaded: Collection[Path],
     config: CaptionerConfig,
     cache: Path,
@@ -29,7 +30,7 @@ def describe_pictures(
 
     Args:
         files: paths of the images, each once.
-        root: no image outside of it is read, except `downloaded` ones.
+        root: no image outside of it, or of several, is read, except `downloaded` ones.
         downloaded: files that `prepare` has fetched itself; they lie elsewhere, and are no links.
         advance: called with 1 for each file.
     Returns:

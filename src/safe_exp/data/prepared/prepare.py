@@ -28,7 +28,8 @@ from safe_exp.data.prepared.join import FORMAT_VERSION, MANIFEST, join_parts
 from safe_exp.data.prepared.parts import PartMaker, explain_unusable
 from safe_exp.data.prepared.store import PreparedArticles
 from safe_exp.data.reading.cleaning import CLEANING_VERSION
-from safe_exp.data.reading.readers import PART_ARTICLES, Part, Reader, TakesDownloads, build_reader, cut_into_parts
+from safe_exp.data.reading.given_sides import build_given_reader, readers_of_one_root
+from safe_exp.data.reading.readers import PART_ARTICLES, Part, Reader, TakesDownloads, cut_into_parts
 from safe_exp.data.splitting.duplicates import SIGNATURE_RECIPE
 from safe_exp.data.text import NORMALISATION
 from safe_exp.system.digest import json_digest
@@ -52,7 +53,7 @@ def prepare(
     max_visual_tokens: int | None = None,
     fetch: bool = False,
 ) -> PreparedArticles:
-    """Prepare the articles at `data.root`, unless they are prepared already, and open the data set.
+    """Prepare the articles at `data.root` (and of given sides), unless they are already, and open the data set.
 
     Args:
         max_text_tokens, max_visual_tokens: replace those of `data`; a stored run has its own.
@@ -89,10 +90,11 @@ class Preparation:
         fetch: bool = False,
     ) -> None:
         self.data = data
-        self.reader: Reader = build_reader(data, captioner)
+        self.reader: Reader = build_given_reader(data, captioner)
         image_captioner = build_image_captioner(captioner)
-        if data.download_images and image_captioner and isinstance(self.reader, TakesDownloads):
-            attach_downloads(self.reader, data, fetch)
+        for reader in readers_of_one_root(self.reader):
+            if data.download_images and image_captioner and isinstance(reader, TakesDownloads):
+                attach_downloads(reader, data, fetch)
         max_text = max_text_tokens or data.max_text_tokens
         max_visual = max_visual_tokens or data.max_visual_tokens
         self.settings = {
@@ -105,7 +107,8 @@ class Preparation:
         self.signature, self.parts, self.items = _list_input(self.reader)
         home = Path(data.prepared).expanduser().absolute()
         root = Path(self.reader.root).expanduser().resolve()
-        key = json_digest([FORMAT_VERSION, str(root), self.settings, self.signature])[:12]
+        other_roots = getattr(self.reader, "other_roots", [])
+        key = json_digest([FORMAT_VERSION, str(root), self.settings, self.signature, *other_roots])[:12]
         self.folder = home / f"{root.name}-{key}"
         self.draft = home / f".{root.name}-{key}.parts-of-{PART_ARTICLES}"  # parts of another size lie elsewhere
         self._lock = home / ".locks" / f"{self.folder.name}.lock"

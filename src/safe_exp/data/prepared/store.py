@@ -19,6 +19,7 @@ from safe_exp.system.files import require_unchanged
 
 LOADED_COLUMNS = ("id", "label", "site", "source", "date", "no_visual", "no_visual_detail", "title_words", "text_cut",
            "caption_cut", "group", "descriptor_row")  # fmt: skip
+ADDED_COLUMNS = ("side",)  # prepared data of earlier versions lack them
 CONTENT_COLUMNS = ("title", "text", "caption", "image")
 
 
@@ -46,6 +47,7 @@ class PreparedArticles:
     caption_cut: np.ndarray  # (N,) bool: the caption was longer
     descriptors: np.ndarray | None  # (M, P, F) float32 of M images, mapped; None where sentences describe images
     descriptor_row: np.ndarray  # (N,) row in `descriptors`, or -1
+    sides: Sequence[str | None]  # train, val or test, where it is given
 
     @classmethod
     def open(cls, folder: Path) -> PreparedArticles:
@@ -57,7 +59,8 @@ class PreparedArticles:
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             require_unchanged(folder, manifest.get("files"))  # a damaged matrix would be mapped without an error
-            table = pq.read_table(folder / ARTICLES, columns=list(LOADED_COLUMNS))
+            added = [name for name in ADDED_COLUMNS if name in pq.read_schema(folder / ARTICLES).names]
+            table = pq.read_table(folder / ARTICLES, columns=[*LOADED_COLUMNS, *added])
             words = pq.read_table(folder / WORDS)["word"].to_pylist()
             text_tokens, caption_tokens = (_map_matrix(folder / name) for name in (TEXT_TOKENS, CAPTION_TOKENS))
             descriptors = _map_matrix(folder / DESCRIPTORS) if (folder / DESCRIPTORS).exists() else None
@@ -74,7 +77,7 @@ class PreparedArticles:
             folder, manifest, table["id"].to_pylist(), numbers["label"].astype(np.int64), plain["source"],
             plain["date"], numbers["group"], plain["no_visual"], plain["no_visual_detail"], words, text_tokens,
             caption_tokens, numbers["title_words"], numbers["text_cut"], numbers["caption_cut"], descriptors,
-            numbers["descriptor_row"],
+            numbers["descriptor_row"], table["side"].to_pylist() if "side" in added else [None] * len(table),
         )  # fmt: skip
 
     def __len__(self) -> int:

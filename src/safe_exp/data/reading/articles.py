@@ -12,6 +12,11 @@ from safe_exp.config.data import LabelsConfig
 from safe_exp.data.reading.untrusted import UnusableArticle
 
 LABELS = {"fake": 1, "real": 0}
+SIDE_WORDS = {  # words of published data sets for the side of an article, in lower case
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validate", "validation", "dev", "development"),
+    "test": ("test", "testing", "test_public"),
+}
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,7 @@ class StoredPicture:
 
 
 Picture: TypeAlias = Path | StoredPicture
+ImageRoot: TypeAlias = Path | tuple[Path, ...]  # resolved folder outside of which no image is read, or several
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,25 @@ def label_words(config: LabelsConfig) -> dict[str, int]:
     """Map each word that names a class, in lower case, to the class: 1 = fake, 0 = real."""
     named = ((config.fake, LABELS["fake"]), (config.real, LABELS["real"]))
     return {word.strip().casefold(): label for words, label in named for word in words}
+
+
+def read_side(word: str, where: str) -> str:
+    """Read the side of an article: train, val or test.
+
+    Args:
+        word: as published; upper or lower case.
+        where: where it stands, for the reason.
+    Raises:
+        UnusableArticle: it is empty, or names none of the three.
+    """
+    key = word.strip().casefold()
+    for side, words in SIDE_WORDS.items():
+        if key in words:
+            return side
+    if not key:
+        raise UnusableArticle("no side is given", f"{where} is empty")
+    known = ", ".join(word for words in SIDE_WORDS.values() for word in words)
+    raise UnusableArticle("side is not train, val or test", f"'{word.strip()[:40]}' in {where}; known are {known}")
 
 
 def require_words(article_id: str, title: str, text: str, has_visual: bool) -> None:

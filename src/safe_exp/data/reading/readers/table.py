@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING
 
 from safe_exp.config.data import DataConfig, LabelsConfig, SplitMethod
-from safe_exp.data.reading.articles import Article, LeftOut, label_words, require_words
+from safe_exp.data.reading.articles import Article, LeftOut, label_words, read_side, require_words
 from safe_exp.data.reading.cleaning import as_text, iso_date
 from safe_exp.data.reading.readers import DataKind, readers
 from safe_exp.data.reading.table_formats import Row, parse_row, read_rows
@@ -65,6 +65,7 @@ class TableReader:
         labels: the words that name each class; None: the rows have no labels.
         images: folder that the image column's paths start from; None: the table's own.
         reads_captions: take the sentence that describes the image from its column; else look for the image itself.
+        reads_sides: read the side of each row from its column.
     """
 
     root: str
@@ -72,6 +73,7 @@ class TableReader:
     labels: LabelsConfig | None
     images: str | None
     reads_captions: bool
+    reads_sides: bool = False
 
     def __post_init__(self) -> None:
         self._path = Path(self.root).expanduser().resolve()
@@ -80,6 +82,8 @@ class TableReader:
         self._cells = {name: column for name, column in vars(self.columns).items() if column is not None}
         if self.labels is None:
             self._cells.pop("label", None)
+        if not self.reads_sides:
+            self._cells.pop("split", None)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -140,7 +144,13 @@ class TableReader:
             no_visual=no_visual,
             source=as_text(cells.get("source")) or None,
             date=iso_date(date.isoformat() if hasattr(date, "isoformat") else date),  # Parquet has a type for dates
+            side=self._side(row),
+            made_up_id=not as_text(cells.get("id")),
         )
+
+    def _side(self, row: dict[str, Any]) -> str | None:
+        column = self._cells.get("split")
+        return None if column not in row else read_side(as_text(row[column]), f"column {column}")
 
     def _label(self, cell: Any) -> int:
         label = as_text(cell) if not isinstance(cell, bool) else str(cell)
@@ -188,8 +198,8 @@ class TableReader:
 
 
 def _reader(data: TableDataConfig, labels: LabelsConfig | None, caption_file: str | None) -> TableReader:
-    columns = data.columns if data.split is SplitMethod.given else replace(data.columns, split=None)
-    return TableReader(data.root, columns, labels, data.images, reads_captions=caption_file is not None)
+    reads_sides = getattr(data, "split", None) is SplitMethod.given  # a report reads with what a run has stored
+    return TableReader(data.root, data.columns, labels, data.images, caption_file is not None, reads_sides)
 
 
 readers.add(DataKind("table", TableDataConfig, _reader))
