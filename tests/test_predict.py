@@ -281,6 +281,11 @@ def test_a_data_set_and_an_article_at_once_are_refused(trained):
         replace(_composed("data=fakenewsnet", "data.root=x"), title="t")
 
 
+def test_roots_of_other_sides_are_refused(trained):
+    with pytest.raises(UserError, match=r"data\.val_root and data\.test_root have no meaning for predict"):
+        _composed("data=fakenewsnet", "data.root=x", "data.split=given", "data.test_root=y")
+
+
 def test_the_command_answers_each_line_before_the_next_and_says_by_its_exit_code_that_one_failed(trained):
     command = [sys.executable, "-m", "safe_exp.predict", "run=words"]
     with subprocess.Popen(

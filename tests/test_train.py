@@ -16,6 +16,7 @@ from sklearn import metrics as sklearn_metrics
 from safe_exp.network.safe_network import VARIANTS
 from safe_exp.scoring.scores import FIGURES
 from tests.commands import SMALL, environment, only_run, read_json, read_rows, run
+from tests.data.folders import write_side_tables
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -257,6 +258,34 @@ def test_what_is_not_used_is_not_imported_before_the_training_has_ended(tmp_path
     unused = {"wandb", "matplotlib", "transformers", "datasets", "pandas", "skimage", "scipy.signal", "sklearn.cluster"}
     assert not unused & imported
     assert list(only_run(tmp_path).glob("figures/*.png"))  # matplotlib is there when it is needed
+
+
+@pytest.mark.slow
+def test_published_sides_are_trained_on_scored_and_resumed_and_baselines_take_the_same(tmp_path):
+    tables = write_side_tables(tmp_path, train=40, val=16, test=20)
+    given = (
+        "data=table",
+        "data.root=train.csv",
+        "data.val_root=val.csv",
+        "data.test_root=test.csv",
+        "data.split=given",
+    )
+    done = run("train", *SMALL[1:], *given, "hydra.run.dir=net", "logger=none", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "as given by data.val_root and data.test_root" in done.stdout + done.stderr
+    fit = run("baseline", *given, "hydra.run.dir=tfidf", cwd=tmp_path)
+    assert fit.returncode == 0, fit.stderr
+    expected = [(side, row["id"]) for side in ("val", "test") for row in read_rows(tables[side])]
+    for folder in ("net", "tfidf"):
+        assert [(row["split"], row["id"]) for row in read_rows(tmp_path / folder / "predictions.csv")] == expected
+    more = run("train", "resume=net", "trainer.max_epochs=3", cwd=tmp_path)
+    assert more.returncode == 0, more.stderr
+    assert read_json(tmp_path / "net" / "metrics.json")["epochs"] == 3
+    scored = run("evaluate", "run=net", *given, "hydra.run.dir=scored", cwd=tmp_path)
+    assert scored.returncode == 0, scored.stderr
+    assert "data.split=given: the 56 articles of other sides than test are not scored" in scored.stderr
+    before = read_json(tmp_path / "net" / "metrics.json")["test"]["prediction"]
+    assert read_json(tmp_path / "scored" / "metrics.json")["test"]["prediction"] == pytest.approx(before, nan_ok=True)
 
 
 @pytest.mark.slow

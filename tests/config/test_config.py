@@ -115,6 +115,16 @@ def test_gamma_is_the_learning_rate_and_each_optimizer_has_its_own_default():
         (["data.test_fraction=0.9"], r"data.test_fraction=0.9: expected a share above 0 and at most 0.5"),
         (["data.folds=5", "data.fold=5"], r"data.fold=5: expected 0 to 4"),
         (["data.fold=1"], r"data.fold=1 has no meaning without data.folds"),
+        (["data.test_root=x"], r"data.test_root=x has no meaning with data.split=random; add data.split=given"),
+        (
+            ["data.split=date", "data.val_root=x"],
+            r"data.val_root=x has no meaning with data.split=date; add data.split",
+        ),
+        (["data.drop_leaks=true"], r"no meaning with data.split=random, which keeps near-duplicates on one side"),
+        (
+            ["data.split=given", "data.folds=5"],
+            r"data.folds=5 with data.split=given: the given test side is one. Leave out data.folds \(data.folds=null\)",
+        ),
         (["data.cue_strength=2"], r"data.cue_strength=2.0: expected a number from 0 to 1"),
         (["callbacks.monitor=test/f1"], r"expected a validation metric"),
         (["callbacks.mode=up"], r"expected min or max"),

@@ -1,6 +1,7 @@
 """FakeNewsNet-style folders of a few made-up articles, and configs that point at them."""
 
 import atexit
+import csv
 import json
 import shutil
 import tempfile
@@ -47,6 +48,26 @@ def write_folder(root: Path, per_class: int = 20, sources: int | None = None) ->
 def folder_config(root: Path, *overrides: str) -> DataConfig:
     config = _composed("data=fakenewsnet", "data.root=unused", *overrides).data
     return replace(config, root=str(root), prepared=PREPARED)
+
+
+def table_config(table: Path | str, *overrides: str, **roots: Path | str) -> DataConfig:
+    """Configure a table; `roots` are val_root and test_root."""
+    config = _composed("data=table", "data.root=unused", *overrides).data
+    return replace(config, root=str(table), prepared=PREPARED, **{key: str(root) for key, root in roots.items()})
+
+
+def write_side_tables(folder: Path, **articles: int) -> dict[str, Path]:
+    """Write a CSV of so many articles for each side, train.csv and so on: unlike texts, every second one fake."""
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = np.random.default_rng(0)
+    paths = {}
+    for side, count in articles.items():
+        paths[side] = folder / f"{side}.csv"
+        bodies = [" ".join(f"w{word}" for word in numbers.integers(0, 400, 30)) for _ in range(count)]
+        rows = [[f"{side[:2]}{n}", f"body {body}", ("real", "fake")[n % 2], "a boat"] for n, body in enumerate(bodies)]
+        with paths[side].open("w", newline="", encoding="utf-8") as handle:
+            csv.writer(handle).writerows([["id", "text", "label", "caption"], *rows])
+    return paths
 
 
 @cache  # composing takes longer than most tests that use it

@@ -1,3 +1,4 @@
+import csv
 import json
 import shutil
 from dataclasses import replace
@@ -15,7 +16,14 @@ from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.data.labelled_folder import encode_folder
 from safe_exp.data.text import vocabulary_words
 from safe_exp.system.errors import UserError
-from tests.data.folders import REAL_DATA, folder_config, write_article, write_folder
+from tests.data.folders import (
+    REAL_DATA,
+    folder_config,
+    table_config,
+    write_article,
+    write_folder,
+    write_side_tables,
+)
 from tests.made import compose_config
 
 CAPTIONER = FileCaptionerConfig("file", "caption.txt")
@@ -172,6 +180,113 @@ def test_a_stored_run_encodes_another_folder_with_its_own_words_and_cuts(root, t
     assert batch.text_tokens.tolist() == [[number("title"), 1, *[number("word")] * 3]] * 2
     assert batch.visual_tokens.tolist() == [[number("boat"), 1]] * 2
     assert len(scored.fingerprint) == 64
+
+
+@pytest.fixture
+def leaky(tmp_path):
+    """Tables of 20, 10 and 12 rows, in which two rows of train copy rows of test and one of val copies one of test."""
+    tables = write_side_tables(tmp_path / "sides", train=20, val=10, test=12)
+    tested = list(csv.DictReader(tables["test"].open(newline="")))
+    for side, copied in (("train", tested[:2]), ("val", tested[2:3])):
+        with tables[side].open("a", newline="") as handle:
+            csv.writer(handle).writerows([f"copy {row['id']}", f"{row['text']} end", *list(row.values())[2:]]
+                                         for row in copied)  # fmt: skip
+    return tables
+
+
+def given_sides(tables, *overrides, **arguments):
+    roots = {f"{side}_root": path for side, path in tables.items() if side != "train"}
+    return set_up(table_config(tables["train"], "data.split=given", *overrides, **roots), **arguments)
+
+
+def read_ids(path):
+    return [row["id"] for row in csv.DictReader(path.open(newline=""))]
+
+
+def test_given_sides_are_those_of_the_files_and_leaks_are_reported(leaky):
+    module = given_sides(leaky)
+    manifest, rows = module.manifest(), dict(module.summary())
+    assert manifest["split"] == {side: read_ids(path) for side, path in leaky.items()}
+    assert manifest["leaks"] == {"train_test": 2, "train_val": 0, "val_test": 1, "dropped": False}
+    assert rows["split"] == "as given by data.val_root and data.test_root"
+    assert rows["leaks"] == (
+        "near-duplicates of test articles: 2 in train, 1 in val; data.drop_leaks=true leaves them out"
+    )
+    assert "near-duplicates" not in rows
+    assert "drop_leaks" not in manifest["settings"]
+
+
+def test_leaks_are_dropped_listed_and_part_of_the_fingerprint(leaky):
+    module = given_sides(leaky, "data.drop_leaks=true")
+    manifest = module.manifest()
+    assert {side: len(ids) for side, ids in manifest["split"].items()} == {"train": 20, "val": 10, "test": 12}
+    assert not [name for side in manifest["split"].values() for name in side if name.startswith("copy")]
+    assert manifest["left_out"]["by_reason"] == {
+        "training article nearly copies a test article": 2, "validation article nearly copies a test article": 1,
+    }  # fmt: skip
+    written = sum(len(read_ids(path)) for path in leaky.values())
+    assert written == 20 + 10 + 12 + 3 == sum(map(len, manifest["split"].values())) + len(module.left_out)
+    assert dict(module.summary())["leaks"].endswith("2 in train, 1 in val; left out by data.drop_leaks=true")
+    assert manifest["settings"]["drop_leaks"] is True
+    assert manifest["fingerprint"] != given_sides(leaky).manifest()["fingerprint"]
+
+
+def test_moved_sides_keep_the_fingerprint_of_the_run_and_a_second_start_takes_them(leaky, tmp_path):
+    first = given_sides(leaky)
+    first.save_artifacts(tmp_path / "artifacts")
+    shutil.move(tmp_path / "sides", tmp_path / "moved")
+    moved = {side: tmp_path / "moved" / path.name for side, path in leaky.items()}
+    assert given_sides(moved, artifacts=tmp_path / "artifacts").manifest() == first.manifest()
+    swapped = {"train": moved["train"], "val": moved["test"], "test": moved["val"]}
+    with pytest.raises(UserError, match="are not those with which"):
+        given_sides(swapped, artifacts=tmp_path / "artifacts")
+
+
+def test_without_a_given_val_side_the_summary_says_how_it_was_drawn(leaky):
+    del leaky["val"]
+    module = given_sides(leaky, "data.val_fraction=0.25")
+    assert dict(module.summary())["split"] == (
+        "as given by data.test_root; val drawn from train by data.val_fraction=0.25, at random, stratified by class"
+    )
+    assert [len(side) for side in module.split.sides().values()] == [16, 6, 12]  # one of four parts of 22
+
+
+def test_a_column_of_sides_is_named_by_the_summary(tmp_path):
+    rows = [f"{n},unlike text {n} {n * 7} {n * 13},{('real', 'fake')[n % 2]},boat,{side}"
+            for n, side in enumerate(["train"] * 8 + ["valid"] * 4 + ["test"] * 4 + [""])]  # fmt: skip
+    (tmp_path / "t.csv").write_text("\n".join(["id,text,label,caption,subset", *rows]))
+    module = set_up(table_config(tmp_path / "t.csv", "data.split=given", "data.columns.split=subset"))
+    assert dict(module.summary())["split"] == "as given by column subset"
+    assert module.manifest()["split"]["val"] == ["8", "9", "10", "11"]
+    assert module.manifest()["left_out"]["by_reason"] == {"no side is given": 1}
+
+
+def test_a_stored_run_scores_the_given_test_side_where_there_is_one_else_everything(leaky, tmp_path):
+    given_sides(leaky).save_artifacts(tmp_path / "artifacts")
+    stored = Artifacts.load(tmp_path / "artifacts")
+
+    def score(table, *overrides, **roots):
+        scored = encode_folder(table_config(table, *overrides, **roots), stored, ["text", "visual"])
+        return [scored.ids[row] for batch in scored.loader for row in batch.index], scored
+
+    found, scored = score(leaky["train"], "data.split=given", test_root=leaky["test"])
+    assert found == read_ids(leaky["test"])
+    assert (scored.scored, scored.other_sides, scored.trained_on) == (12, 22, 0)
+    assert scored.manifest()["other_sides"] == 22
+    found, scored = score(leaky["train"], "data.split=given")  # no article has a side
+    assert found == read_ids(leaky["train"])
+    assert (scored.scored, scored.other_sides, scored.trained_on) == (22, 0, 22)
+    found, scored = score(leaky["test"])
+    assert found == read_ids(leaky["test"])
+    assert "other_sides" not in scored.manifest()
+
+
+def test_a_given_test_side_of_which_nothing_can_be_scored_is_refused(leaky, tmp_path):
+    given_sides(leaky).save_artifacts(tmp_path / "artifacts")
+    leaky["test"].write_text("id,text,label,caption\nx,no caption,fake,\n")
+    data = table_config(leaky["train"], "data.split=given", test_root=leaky["test"])
+    with pytest.raises(UserError, match="no article of the given test side has all parts that the model reads"):
+        encode_folder(data, Artifacts.load(tmp_path / "artifacts"), ["text", "visual"])
 
 
 def test_incomplete_or_damaged_artifacts_are_refused(root, tmp_path):

@@ -121,6 +121,25 @@ def test_a_picture_that_lies_in_the_table_is_shown_and_all_others_are_not_kept(t
     assert decoded(thumbnail(read_content(job, "a1").image)).size == (80, 16)
 
 
+def test_a_test_article_is_found_in_the_root_of_its_side(tmp_path):
+    write_article(tmp_path / "train", "fake/a1", title="trained on")
+    write_article(tmp_path / "test", "fake/a1", title="tested on")
+    job = write_and_read_job(tmp_path / "sweep", tmp_path / "train", f"data.test_root={tmp_path}/test")
+    assert read_content(job, "test/fake/a1").title == "tested on"
+    assert read_content(job, "train/fake/a1").title == "trained on"  # by its own words an article for the test
+    assert read_content(job, "test/../../test/fake/a1") is None
+    for side in ("train", "test"):
+        (tmp_path / f"{side}.csv").write_text(f"id,title,label\n7,of {side},fake\n,row of {side},real\n")
+    columns = {name: name for name in ("id", "title", "text", "label", "image", "caption", "source", "date")}
+    table = ("data.name=table", f"data.columns={json.dumps(columns)}", "data.images=null")
+    job = write_and_read_job(
+        tmp_path / "tables", tmp_path / "train.csv", *table, f"data.test_root={tmp_path}/test.csv"
+    )  # fmt: skip
+    assert read_content(job, "7").title == "of test"
+    assert read_content(job, "test/7").title == "of test"
+    assert read_content(job, "test/row 2").title == "row of test"
+
+
 def test_articles_of_an_unknown_kind_have_no_content(tmp_path):
     write_article(tmp_path / "data", "fake/a1")
     assert (

@@ -116,7 +116,11 @@ def test_every_job_has_a_row_whatever_its_state(tmp_path):
 
 @pytest.mark.parametrize(
     ("site", "names", "theirs"),
-    [("gossipcop/", "a{}", [0.838, 0.857, 0.937, 0.895]), ("", "politifact1{}", [0.874, 0.889, 0.903, 0.896])],
+    [
+        ("gossipcop/", "a{}", [0.838, 0.857, 0.937, 0.895]),
+        ("", "politifact1{}", [0.874, 0.889, 0.903, 0.896]),
+        ("test/", "politifact1{}", [0.874, 0.889, 0.903, 0.896]),  # of a folder of the test side
+    ],
 )
 def test_the_paper_s_figures_stand_beside_ours_on_its_own_sites(tmp_path, site, names, theirs):
     articles = [(f"{a[0].split('/')[0]}/{names.format(n)}", *a[1:]) for n, a in enumerate(ARTICLES)]

@@ -20,7 +20,9 @@ def start_job(folder, mode, overrides, subdir="${hydra.job.num}"):
 
 
 def test_a_job_is_named_by_its_overrides_without_the_paths_of_this_machine(tmp_path):
-    folder = start_job(tmp_path / "job", "RUN", ["model.alpha=0.4", "data.root=/articles", "seed=1"])
+    folder = start_job(
+        tmp_path / "job", "RUN", ["model.alpha=0.4", "data.root=/articles", "data.test_root=/t", "seed=1"]
+    )
     assert job_name(folder) == "model.alpha=0.4 seed=1"
 
 

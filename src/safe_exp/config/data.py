@@ -66,8 +66,8 @@ class DataConfig:
 
     name: str = MISSING  # name of the kind of data set
     root: str = MISSING  # folder or table of the articles; relative to the folder where the command is started
-    val_root: str | None = MISSING  # validation articles, with data.split=given; null: none apart from data.root
-    test_root: str | None = MISSING  # test articles, with data.split=given; null: none apart from data.root
+    val_root: str | None = MISSING  # as root, of the validation articles, for data.split=given; null: they are in root
+    test_root: str | None = MISSING  # as root, of the test articles, for data.split=given; null: they are in root
     prepared: str = MISSING  # folder for prepared data sets, one for each input with its settings; made on first use
     labels: LabelsConfig = MISSING
     require: list[str] | None = MISSING  # parts an article must have: text, visual or both; null: the model's input
@@ -80,9 +80,9 @@ class DataConfig:
     words: str = MISSING  # how texts are cut into words: auto, spaces, or the name of a word cutter
     keep_urls: bool = MISSING  # true: addresses in texts stay; false: each becomes the one word url
     drop_repeated: bool = MISSING  # true: leave out images and openings of texts that repeat over many articles
-    drop_leaks: bool = MISSING  # true: leave training articles out that nearly copy an article of a given val or test
+    drop_leaks: bool = MISSING  # true: train on no article that nearly copies one of a given val or test side
     split: SplitMethod = MISSING  # division into training, validation and test articles
-    val_fraction: float = MISSING  # validation's share of all articles, up to 0.5; the nearest 1/n of what test leaves
+    val_fraction: float = MISSING  # validation's share of all articles (given: all but test), up to 0.5; nearest 1/n
     test_fraction: float = MISSING  # test's share of all articles, up to 0.5; the nearest 1/n
     folds: int | None = MISSING  # number of folds of a cross-validation, >= 2; null: one split by test_fraction
     fold: int = MISSING  # number of the fold that is the test split, from 0
@@ -105,6 +105,7 @@ class DataConfig:
                 f"data.val_fraction + data.test_fraction = {self.val_fraction + self.test_fraction:g}: "
                 "at least 0.2 of the articles must be left to train on."
             )
+        self._check_given_sides()
         if self.folds is not None:
             require_at_least("data.folds", self.folds, 2)
             if self.split is SplitMethod.date:
@@ -119,6 +120,26 @@ class DataConfig:
                 )
         elif self.fold != 0:
             raise UserError(f"data.fold={self.fold} has no meaning without data.folds; add e.g. data.folds=5.")
+
+    def _check_given_sides(self) -> None:
+        if self.split is SplitMethod.given:
+            if self.folds is not None:
+                raise UserError(
+                    f"data.folds={self.folds} with data.split=given: the given test side is one. Leave out data.folds "
+                    "(data.folds=null), or let data.split=random make the folds."
+                )
+            return
+        for key in ("val_root", "test_root"):
+            if getattr(self, key) is not None:
+                raise UserError(
+                    f"data.{key}={getattr(self, key)} has no meaning with data.split={self.split.value}; add "
+                    "data.split=given, which takes the sides as they are published."
+                )
+        if self.drop_leaks:
+            raise UserError(
+                f"data.drop_leaks=true has no meaning with data.split={self.split.value}, which keeps near-duplicates "
+                "on one side. It is for data.split=given; leave it out."
+            )
 
     def _check_preparation(self) -> None:
         if self.require is not None and (not self.require or not set(self.require) <= set(MODALITIES)):

@@ -45,6 +45,12 @@ class PredictConfig:
             given = next(name for name in ARTICLE_KEYS if getattr(self, name) is not None)
             raise UserError(f"data={self.data.name} and {given}=… were both given: expected a data set or one article.")
 
+        if self.data is not None and (self.data.val_root or self.data.test_root):
+            raise UserError(
+                "data.val_root and data.test_root have no meaning for predict, which answers the articles of data.root "
+                "whatever their side. Give their file or folder as data.root."
+            )
+
     @property
     def one_article(self) -> bool:
         """True if the command line describes an article."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -16,7 +15,7 @@ from safe_exp.data.artifacts import Artifacts
 from safe_exp.data.batch import NewsBatch
 from safe_exp.data.captioners import build_image_captioner, captioner_from_plain
 from safe_exp.data.gallery import Description, Gallery, fill
-from safe_exp.data.reading.articles import Article, LeftOut, Picture
+from safe_exp.data.reading.articles import Article, ImageRoot, LeftOut, Picture
 from safe_exp.data.reading.images import decode_image, read_picture
 from safe_exp.data.reading.untrusted import UnusableArticle
 from safe_exp.data.text import UNKNOWN, split_words
@@ -57,7 +56,9 @@ class ArticleEncoder:
         self._captioner_name = config.name
         self._captioner = build_image_captioner(config) if "visual" in reads else None
 
-    def encode(self, articles: Sequence[Article], image_root: Path | None = None) -> list[EncodedArticle | LeftOut]:
+    def encode(
+        self, articles: Sequence[Article], image_root: ImageRoot | None = None
+    ) -> list[EncodedArticle | LeftOut]:
         """Encode each article, or give the reason why it cannot be encoded; in the order of the articles.
 
         Args:

@@ -39,6 +39,7 @@ SHAPING_KEYS = (
     "max_visual_tokens",
     "min_frequency",
 )
+LATER_SHAPING_KEYS = ("drop_leaks",)  # switches that count where they are on: settings of earlier versions lack them
 
 
 class VocabularyEntry(TypedDict):
@@ -134,6 +135,7 @@ def _link_if_alike(path: Path, other: Path) -> None:
 def shaping_settings(data: DataConfig, captioner: CaptionerConfig, required: Sequence[str]) -> dict[str, Any]:
     """Collect the settings on which the data depend, as plain values."""
     values = {name: getattr(data, name) for name in SHAPING_KEYS}
+    values |= {name: True for name in LATER_SHAPING_KEYS if getattr(data, name)}
     return {
         **values,
         "split": data.split.value,

@@ -198,6 +198,8 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
             ),
             "split": self._side_ids(),
         }
+        if self.split.leaks is not None:
+            manifest["leaks"] = {**self.split.leaks, "dropped": self.data.drop_leaks}
         visual = table if codebook is None else torch.from_numpy(codebook.vectors())
         return Artifacts(tokenizer, table, visual, codebook, manifest)
 

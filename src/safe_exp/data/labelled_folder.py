@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from safe_exp.config import DataConfig
+import numpy as np
+
+from safe_exp.config import DataConfig, SplitMethod
 from safe_exp.data.artifacts import Artifacts, data_fingerprint
 from safe_exp.data.captioners import captioner_from_plain
 from safe_exp.data.encoded import SCORED_AT_ONCE, NewsLoader, encode_prepared
-from safe_exp.data.prepared import prepare
+from safe_exp.data.prepared import PreparedArticles, prepare
 from safe_exp.data.reading.articles import LeftOut, count_reasons
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
 from safe_exp.data.selection import find_usable_rows
+from safe_exp.system.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class ScoredFolder:
     loader: NewsLoader  # over the articles that can be scored, in the order of the data set
     fingerprint: str
     scored: int  # number of articles that can be scored
+    other_sides: int  # number of articles that are not scored, since they are on a given side other than test
     trained_on: int  # how many of them stand, by their ids, in the run's own training split
     counts: dict[str, Any]  # articles of the prepared data set by class and modality, as its manifest has them
 
@@ -34,6 +38,7 @@ class ScoredFolder:
             "fingerprint": self.fingerprint,
             "counts": self.counts,
             "scored": self.scored,
+            **({"other_sides": self.other_sides} if self.other_sides else {}),
             "left_out": {
                 "by_reason": count_reasons(self.left_out),
                 "articles": [vars(item) for item in self.left_out],
@@ -44,10 +49,11 @@ class ScoredFolder:
 def encode_folder(data: DataConfig, stored: Artifacts, reads: Sequence[str]) -> ScoredFolder:
     """Prepare and encode articles with the captioner, the vocabulary and the cuts of a stored run.
 
-    All articles may be of one class.
+    All articles may be of one class. Under data.split=given, where some are marked as test articles, these alone are
+    scored.
 
     Args:
-        data: the articles, and how to read and batch them; its split is not used.
+        data: the articles, and how to read and batch them; of its split only given sides are used.
         stored: the run's artifacts.
         reads: the modalities that the model reads.
     Raises:
@@ -57,6 +63,11 @@ def encode_folder(data: DataConfig, stored: Artifacts, reads: Sequence[str]) -> 
     captioner = captioner_from_plain(settings["captioner"])
     prepared = prepare(data, captioner, settings["max_text_tokens"], settings["max_visual_tokens"])
     rows, lacking = find_usable_rows(prepared, data.require or reads, data)
+    on_side = _find_scored_side(prepared, data)
+    test_ids = {prepared.ids[row] for row in np.flatnonzero(on_side).tolist()}
+    rows, lacking = rows[on_side[rows]], [item for item in lacking if item.path in test_ids]
+    if not len(rows):
+        raise UserError("data.split=given: no article of the given test side has all parts that the model reads.")
     encoded = encode_prepared(prepared, stored.tokenizer, stored.codebook)
     loader = NewsLoader(encoded, GlobalBatches(ArticleOrder(rows), max(data.batch_size, SCORED_AT_ONCE)))
     ids = [prepared.ids[row] for row in rows]
@@ -67,6 +78,15 @@ def encode_folder(data: DataConfig, stored: Artifacts, reads: Sequence[str]) -> 
         loader,
         data_fingerprint(prepared.fingerprint, settings, {"scored": ids}),
         len(rows),
+        int((~on_side).sum()),
         sum(article_id in training for article_id in ids),
         prepared.manifest["counts"],
     )
+
+
+def _find_scored_side(prepared: PreparedArticles, data: DataConfig) -> np.ndarray:
+    """Find the articles to score, (N,) bool: those of the given test side, or all, if no test side is given."""
+    on_test = np.array([side == "test" for side in prepared.sides], bool)
+    if data.split is SplitMethod.given and on_test.any():
+        return on_test
+    return np.ones(len(prepared), bool)

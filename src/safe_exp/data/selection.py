@@ -75,6 +75,7 @@ def gather_split_columns(prepared: PreparedArticles, rows: np.ndarray) -> SplitC
         groups=prepared.groups[rows],
         sources=[prepared.sources[row] for row in rows],
         dates=[prepared.dates[row] for row in rows],
+        sides=[prepared.sides[row] for row in rows],
     )
 
 

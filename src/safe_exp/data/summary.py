@@ -48,7 +48,9 @@ def summarise_data(
     if left_out:
         reasons = "; ".join(f"{count} × {reason}" for reason, count in count_reasons(left_out).items())
         lines.append(("left out", f"{len(left_out)}: {reasons}; artifacts/data_manifest.json lists them"))
-    if split.near_duplicates:
+    if split.leaks is not None:
+        lines.append(("leaks", _describe_leaks(data, split.leaks)))
+    elif split.near_duplicates:
         lines.append(("near-duplicates", f"{split.near_duplicates} articles have one; they stand on one side together"))
     if split.publishers:
         lines.append(("publishers", f"{split.publishers}, {split.shared_publishers} of them on more than one side"))
@@ -66,12 +68,34 @@ def _by_class(labels: np.ndarray) -> str:
 
 def _describe_split(data: DataConfig, split: Split) -> str:
     part = f"fold {data.fold} of {data.folds}" if data.folds else "one split"
+    if data.split is SplitMethod.given:
+        return _describe_given(data, split)
     if data.split is SplitMethod.date:
         return "by date: trained on the oldest, tested on the newest"
     if data.split is SplitMethod.source:
         alone = f"; {split.without_source} articles name none and stand alone" if split.without_source else ""
         return f"by publisher, {part}, {split.groups} groups, the largest of {split.largest_group} articles{alone}"
     return f"random, stratified by class, {part}"
+
+
+def _describe_given(data: DataConfig, split: Split) -> str:
+    apart = [key for key in ("val_root", "test_root") if getattr(data, key) is not None]
+    column = getattr(getattr(data, "columns", None), "split", None)  # of a table
+    where = f" by {' and '.join(f'data.{key}' for key in apart)}" if apart else f" by column {column}" if column else ""
+    drawn = f"; val drawn from train by data.val_fraction={data.val_fraction:g}, at random, stratified by class"
+    return f"as given{where}{drawn if split.val_drawn else ''}"
+
+
+def _describe_leaks(data: DataConfig, leaks: dict[str, int]) -> str:
+    """Describe the near-duplicates that stand on two given sides."""
+    of_test = [f"{leaks[f'{side}_test']} in {side}" for side in ("train", "val") if leaks[f"{side}_test"]]
+    found = [f"near-duplicates of test articles: {', '.join(of_test)}"] if of_test else []
+    if leaks["train_val"]:
+        found.append(f"near-duplicates of validation articles: {leaks['train_val']} in train")
+    if not found:
+        return "no article nearly copies one of another side"
+    way_out = "left out by data.drop_leaks=true" if data.drop_leaks else "data.drop_leaks=true leaves them out"
+    return f"{'; '.join(found)}; {way_out}"
 
 
 def _describe_vocabulary(data: DataConfig, vocabulary: VocabularyEntry) -> str:

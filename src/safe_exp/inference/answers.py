@@ -24,7 +24,7 @@ from safe_exp.config import PredictConfig
 from safe_exp.config.threshold import BEST, THRESHOLD
 from safe_exp.data.article_encoder import ArticleEncoder, EncodedArticle, make_batch
 from safe_exp.data.captioners import captioner_from_plain
-from safe_exp.data.reading.articles import Article, LeftOut
+from safe_exp.data.reading.articles import Article, ImageRoot, LeftOut
 from safe_exp.data.reading.json_lines import LineReader, arriving_lines
 from safe_exp.data.reading.readers import build_reader
 from safe_exp.equations import SafeOutput, Words
@@ -79,7 +79,7 @@ class Answerer:
         best = self.calibration.thresholds["prediction"]
         return float(self.calibration.probability(to_logit(best))) if self.calibrate else best
 
-    def answer(self, asked: list[Article | LeftOut], image_root: Path | None = None) -> list[Answer]:
+    def answer(self, asked: list[Article | LeftOut], image_root: ImageRoot | None = None) -> list[Answer]:
         """Answer each article, in their order; an article gets the same answer alone and in any batch.
 
         Args:
@@ -186,7 +186,7 @@ def answer_all(config: PredictConfig, standard_input: BufferedReader, output: Bi
 
 def read_questions(
     config: PredictConfig, stored: StoredRun, standard_input: BufferedReader
-) -> Iterator[tuple[list[Article | LeftOut], Path | None]]:
+) -> Iterator[tuple[list[Article | LeftOut], ImageRoot | None]]:
     """Yield the articles to answer, batch by batch, each with the folder outside of which their images may not lie.
 
     They come from the command line, from `data`, or as JSON lines from standard input.

@@ -30,12 +30,12 @@ log = logging.getLogger(__name__)
 
 @torch.inference_mode()
 def evaluate(config: EvaluateConfig, folder: Path) -> float:
-    """Score every article below `config.data.root`; write metrics.json and predictions.csv; return the AUROC.
+    """Score every article below `config.data.root`, or on its given test side; write the files; return the AUROC.
 
     Vocabulary, word vectors and limits of length are the run's own; nothing else of its training data is needed.
 
     Args:
-        folder: gets the files.
+        folder: gets metrics.json, predictions.csv and data_manifest.json.
     Raises:
         UserError: the run or the articles cannot be used, or the run lacks the calibration that `config` asks for.
     """
@@ -77,6 +77,8 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
             reasons = "; ".join(f"{count} × {reason}" for reason, count in count_reasons(scored.left_out).items())
             listed = short_path(folder / "data_manifest.json")
             log.info("Left out %d: %s; %s lists them.", len(scored.left_out), reasons, listed)
+        if scored.other_sides:
+            log.info("data.split=given: the %d articles of other sides than test are not scored.", scored.other_sides)
         log.info("Scored %d articles. Everything is in %s", scored.scored, short_path(folder))
     return figures["prediction"]["auroc"]
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -112,7 +112,7 @@ def choose_cases(condition: Condition, count: int) -> dict[str, list[Case]]:
 
 
 def read_content(job: Job, article_id: str) -> ArticleContent | None:
-    """Read the title, text, caption and image of an article, from the data root that the job's config records.
+    """Read the title, text, caption and image of a test article, from the data root that the job's config records.
 
     Returns:
         None if the articles are no longer there, the id names a place outside their root, or no article can be read.
@@ -120,22 +120,14 @@ def read_content(job: Job, article_id: str) -> ArticleContent | None:
     data = job.config.get("data") or {}
     caption_file = str((job.config.get("captioner") or {}).get("file_name") or "caption.txt")
     try:
-        root = job.started_in / Path(str(data["root"])).expanduser()
         labels = data.get("labels") or {"fake": ["fake"], "real": ["real"]}
-        settings = json.dumps({**data, "root": str(root), "labels": labels})
-        kind, told, seen = _open_readers(settings, caption_file)
-        root = Path(told.root).resolve()
-        if not root.exists():
-            return None
-        if not kind.items_are_ids:
-            content = _all_contents(settings, caption_file).get(article_id)
-            if content is not None and isinstance(content.image, StoredPicture):
-                return replace(content, image=_stored_picture(settings, caption_file, article_id))
-            return content
-        # The id comes from a file too, so it must not name another place, by dots or by a link.
-        if not (root / article_id).resolve().is_relative_to(root):
-            return None
-        return _content(told.read(article_id), seen.read(article_id))
+        for given_root, inner_id in _list_places(data, article_id):
+            root = job.started_in / Path(given_root).expanduser()
+            settings = json.dumps({**data, "root": str(root), "labels": labels})
+            found = _read_below(settings, caption_file, inner_id)
+            if found is not None:
+                return found
+        return None
     except (
         UserError,
         OSError,
@@ -146,6 +138,33 @@ def read_content(job: Job, article_id: str) -> ArticleContent | None:
         TypeError,
     ):  # an old config may lack keys
         return None
+
+
+def _list_places(data: dict[str, Any], article_id: str) -> list[tuple[str, str]]:
+    """List the roots that may hold a test article, with its id below them: see SidesReader."""
+    if data.get("test_root") is None:
+        return [(str(data["root"]), article_id)]
+    return [
+        (str(data["test_root"]), article_id.removeprefix("test/")),
+        (str(data["root"]), article_id.removeprefix("train/")),
+    ]
+
+
+def _read_below(settings: str, caption_file: str, article_id: str) -> ArticleContent | None:
+    """Read the article with this id below the root of `settings`; None if there is none."""
+    kind, told, seen = _open_readers(settings, caption_file)
+    root = Path(told.root).resolve()
+    if not root.exists():
+        return None
+    if not kind.items_are_ids:
+        content = _all_contents(settings, caption_file).get(article_id)
+        if content is not None and isinstance(content.image, StoredPicture):
+            return replace(content, image=_stored_picture(settings, caption_file, article_id))
+        return content
+    # The id comes from a file too, so it must not name another place, by dots or by a link.
+    if not (root / article_id).resolve().is_relative_to(root):
+        return None
+    return _content(told.read(article_id), seen.read(article_id))
 
 
 def _open_readers(settings: str, caption_file: str) -> tuple[DataKind, Reader, Reader]:
@@ -160,7 +179,7 @@ def _open_readers(settings: str, caption_file: str) -> tuple[DataKind, Reader, R
     return kind, kind.build(data, data.labels, caption_file), kind.build(data, data.labels, None)
 
 
-@lru_cache(maxsize=1)  # a sweep's articles are in one table
+@lru_cache(maxsize=2)  # a sweep's articles are in one table, or its test articles in another
 def _all_contents(settings: str, caption_file: str) -> dict[str, ArticleContent]:
     """Read all articles of a table by id, with shortened texts; the first of equal ids counts.
 

@@ -178,7 +178,7 @@ def _find_site(job: Job) -> tuple[str | None, int]:
 
 def _site(article_id: str) -> str | None:
     """Find the site in an article's id."""
-    folders = article_id.casefold().split("/")  # the id of a table's row is one part
+    folders = re.sub("^(train|val|test)/", "", article_id.casefold()).split("/")  # the id of a table's row is one part
     found = re.match(r"(politifact|gossipcop)", folders[0] if len(folders) > 2 else folders[-1])
     return found.group(1) if found else None
 

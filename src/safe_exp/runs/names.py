@@ -9,6 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+PLACES = ("data.root=", "data.val_root=", "data.test_root=", "resume=")  # overrides that say nothing about the job
+
 
 def job_name(folder: Path) -> str:
     """Name the job in `folder` by the overrides it was started with, or by the date and time of its folder."""
@@ -22,7 +24,7 @@ def sweep_name(folder: Path) -> str | None:
 
 def name_job(hydra_config: Any) -> str:
     """Compute `job_name` from Hydra's own config of the job."""
-    overrides = [o for o in hydra_config.overrides.task if not o.startswith(("data.root=", "resume="))]
+    overrides = [o for o in hydra_config.overrides.task if not o.startswith(PLACES)]
     return " ".join(overrides) or "-".join(Path(hydra_config.runtime.output_dir).parts[-2:])
 
 

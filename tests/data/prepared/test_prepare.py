@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from safe_exp.data.captioners.file import FileCaptionerConfig
@@ -115,6 +116,17 @@ def test_parts_shards_and_processes_give_the_same_data_set(root, small_parts, tm
     preparation.join()
     assert content(PreparedArticles.open(preparation.folder)) == whole
     assert not preparation.draft.exists()
+
+
+def test_parts_of_an_earlier_version_which_knew_no_sides_are_joined(root, tmp_path):
+    whole = prepare(config(root, home=tmp_path / "new"), CAPTIONER)
+    preparation = Preparation(config(root, home=tmp_path / "old"), CAPTIONER)
+    preparation.make(preparation.missing())
+    path = preparation.maker.path(0)
+    pq.write_table(pq.read_table(path).drop_columns(["side"]), path)
+    preparation.join()
+    assert content(prepare(config(root, home=tmp_path / "old"), CAPTIONER))["rows"] == content(whole)["rows"]
+    assert set(whole.sides) == {None}
 
 
 def test_a_lost_shard_is_named_with_the_command_that_makes_it(root, small_parts):

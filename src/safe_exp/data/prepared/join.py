@@ -29,7 +29,7 @@ ARTICLES, WORDS, MANIFEST = "articles.parquet", "words.parquet", "manifest.json"
 TEXT_TOKENS, CAPTION_TOKENS, DESCRIPTORS = "text_tokens.npy", "caption_tokens.npy", "descriptors.npy"
 KEPT_COLUMNS = (  # columns of a part that the data set keeps; the others become matrices or groups
     "id", "label", "site", "source", "date", "title", "text", "caption", "image", "no_visual", "no_visual_detail",
-    "title_words", "text_cut", "caption_cut",
+    "title_words", "text_cut", "caption_cut", "side",
 )  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def join_parts(
     Raises:
         UserError: no part holds an article.
     """
-    seen: set[str] = set()
+    seen: dict[str, str | None] = {}
     columns = _Columns()
     left_out = list(stray)
     for path in paths:  # first pass: gather what the second needs to know of all articles
@@ -167,11 +167,11 @@ def _write_articles(
     captions = _create_matrix(folder / CAPTION_TOKENS, (count, columns.caption_width), np.int32)
     shape = columns.descriptor_shape
     described = _create_matrix(folder / DESCRIPTORS, (columns.described, *shape), np.float32) if shape else None
-    seen: set[str] = set()
+    seen: dict[str, str | None] = {}
     row = image_row = 0
     schema = pa.schema(
         [
-            *(pq.read_schema(paths[0]).field(name) for name in KEPT_COLUMNS),
+            *(SCHEMA.field(name) for name in KEPT_COLUMNS),
             ("group", pa.int64()),
             ("descriptor_row", pa.int64()),
             ("descriptor_count", pa.int64()),
@@ -200,15 +200,34 @@ def _write_articles(
     pq.write_table(pa.table({"word": list(columns.words)}), folder / WORDS, compression="zstd")
 
 
-def _without_repeated_ids(part: pa.Table, seen: set[str]) -> tuple[pa.Table, list[LeftOut]]:
-    """Drop rows with an id that is in `seen`, and add the other ids to it; return the rows kept, and those dropped."""
-    keep, repeated = [], []
-    for article_id in part["id"].to_pylist():
-        keep.append(article_id not in seen)
-        if article_id in seen:
-            repeated.append(LeftOut(article_id, "id occurs before", "the first article of this id is kept"))
-        seen.add(article_id)
-    return (part, []) if all(keep) else (part.filter(pa.array(keep)), repeated)
+def _read_part(path: Path) -> pa.Table:
+    """Read a part; columns that an earlier version did not write are empty."""
+    part = pq.read_table(path)
+    for name in SCHEMA.names:
+        if name not in part.column_names:
+            part = part.append_column(SCHEMA.field(name), pa.nulls(len(part), SCHEMA.field(name).type))
+    return part
+
+
+def _without_repeated_ids(part: pa.Table, seen: dict[str, str | None]) -> tuple[pa.Table, list[LeftOut]]:
+    """Drop rows with an id that is in `seen`, and add the other ids to it; return the rows kept, and those dropped.
+
+    An id that came before on another given side is another article: many data sets count from 0 on each side. The side
+    comes in front of the later one, as in test/17.
+
+    Args:
+        seen: side of each id so far; None where none is given.
+    """
+    ids, keep, repeated = part["id"].to_pylist(), [], []
+    for row, side in enumerate(part["side"].to_pylist()):
+        if side is not None and side != seen.get(ids[row], side):
+            ids[row] = f"{side}/{ids[row]}"
+        keep.append(ids[row] not in seen)
+        if ids[row] in seen:
+            repeated.append(LeftOut(ids[row], "id occurs before", "the first article of this id is kept"))
+        seen.setdefault(ids[row], side)
+    renamed = part.set_column(part.column_names.index("id"), SCHEMA.field("id"), pa.array(ids, pa.string()))
+    return (renamed, []) if all(keep) else (renamed.filter(pa.array(keep)), repeated)
 
 
 def _read_part(path: Path) -> pa.Table:

@@ -29,6 +29,7 @@ SCHEMA = pa.schema(
     [
         ("id", pa.string()),
         ("label", pa.int8()),  # 1 = fake
+        ("side", pa.string()),  # train, val or test, where it is given
         ("site", pa.string()),
         ("source", pa.string()),  # publisher
         ("date", pa.string()),  # YYYY-MM-DD
@@ -160,6 +161,7 @@ class PartMaker:
         row: dict[str, Any] = {
             "id": article.id,
             "label": article.label,
+            "side": article.side,
             "site": article.site,
             "source": article.source,
             "date": article.date,

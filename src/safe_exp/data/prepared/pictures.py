@@ -16,7 +16,7 @@ from safe_exp.config import CaptionerConfig
 from safe_exp.data.captioners import ImageCaptioner, build_image_captioner, captioner_from_plain
 from safe_exp.data.gallery import NO_WORDS, Gallery
 from safe_exp.data.prepared.description_cache import DescriptionCache, describe_all
-from safe_exp.data.reading.articles import Article, Picture, name_picture
+from safe_exp.data.reading.articles import Article, ImageRoot, Picture, name_picture
 from safe_exp.data.reading.images import UnusableImage, content_hash, decode_image, perceptual_hash, read_picture
 
 HASHES = ("image_hash", "perceptual_hash")
@@ -24,7 +24,7 @@ HASHES = ("image_hash", "perceptual_hash")
 
 def describe_pictures(
     pictures: Sequence[Picture],
-    root: Path,
+    root: ImageRoot,
     downloaded: Collection[Path],
     config: CaptionerConfig,
     cache: Path,
@@ -34,7 +34,7 @@ def describe_pictures(
 
     Args:
         pictures: files, or contents that a table holds, each once.
-        root: no image outside of it is read, except `downloaded` ones.
+        root: no image outside of it, or of several, is read, except `downloaded` ones.
         downloaded: files that `prepare` has fetched itself; they lie elsewhere, and are no links.
         advance: called with 1 for each picture.
     Returns:

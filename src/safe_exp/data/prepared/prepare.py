@@ -29,7 +29,8 @@ from safe_exp.data.prepared.join import FORMAT_VERSION, MANIFEST, join_parts
 from safe_exp.data.prepared.parts import PartMaker, explain_unusable
 from safe_exp.data.prepared.store import PreparedArticles
 from safe_exp.data.reading.cleaning import CLEANING_VERSION
-from safe_exp.data.reading.readers import PART_ARTICLES, Part, Reader, TakesDownloads, build_reader, cut_into_parts
+from safe_exp.data.reading.given_sides import build_given_reader, readers_of_one_root
+from safe_exp.data.reading.readers import PART_ARTICLES, Part, Reader, TakesDownloads, cut_into_parts
 from safe_exp.data.splitting.duplicates import SIGNATURE_RECIPE
 from safe_exp.data.text import NORMALISATION
 from safe_exp.system.digest import json_digest
@@ -53,7 +54,7 @@ def prepare(
     max_visual_tokens: int | None = None,
     fetch: bool = False,
 ) -> PreparedArticles:
-    """Prepare the articles at `data.root`, unless they are prepared already, and open the data set.
+    """Prepare the articles at `data.root` (and of given sides), unless they are already, and open the data set.
 
     Args:
         max_text_tokens, max_visual_tokens: replace those of `data`; a stored run has its own.
@@ -90,10 +91,11 @@ class Preparation:
         fetch: bool = False,
     ) -> None:
         self.data = data
-        self.reader: Reader = build_reader(data, captioner)
+        self.reader: Reader = build_given_reader(data, captioner)
         image_captioner = build_image_captioner(captioner)
-        if data.download_images and image_captioner and isinstance(self.reader, TakesDownloads):
-            attach_downloads(self.reader, data, fetch)
+        for reader in readers_of_one_root(self.reader):
+            if data.download_images and image_captioner and isinstance(reader, TakesDownloads):
+                attach_downloads(reader, data, fetch)
         max_text = max_text_tokens or data.max_text_tokens
         max_visual = max_visual_tokens or data.max_visual_tokens
         self.settings = {
@@ -108,7 +110,9 @@ class Preparation:
         root = Path(self.reader.root).expanduser().resolve()
         revision = getattr(self.reader, "revision", 1)  # of the way in which it reads
         made_by = [FORMAT_VERSION] if revision == 1 else [FORMAT_VERSION, revision]
-        key = json_digest([*made_by, str(root), self.settings, self.signature])[:12]
+        key = json_digest(
+            [*made_by, str(root), self.settings, self.signature, *getattr(self.reader, "other_roots", [])]
+        )[:12]
         name = re.sub(r"[*?\[\]]+", "_", root.name)  # of a pattern that stands for several files
         self.folder = home / f"{name}-{key}"
         self.draft = home / f".{name}-{key}.parts-of-{PART_ARTICLES}"  # parts of another size lie elsewhere

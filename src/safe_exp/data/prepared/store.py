@@ -18,7 +18,7 @@ from safe_exp.system.files import read_sealed_json, require_unchanged
 
 LOADED_COLUMNS = ("id", "label", "site", "source", "date", "no_visual", "no_visual_detail", "title_words", "text_cut",
            "caption_cut", "group", "descriptor_row")  # fmt: skip
-OPTIONAL_COLUMNS = ("descriptor_count",)  # prepared data made by earlier versions lack them
+OPTIONAL_COLUMNS = ("descriptor_count", "side")  # prepared data made by earlier versions lack them
 CONTENT_COLUMNS = ("title", "text", "caption", "image")
 
 
@@ -47,6 +47,7 @@ class PreparedArticles:
     descriptors: np.ndarray | None  # (M, P, F) float32 of M images, mapped; None where sentences describe images
     descriptor_row: np.ndarray  # (N,) row of the article's first image in `descriptors`, or -1
     descriptor_count: np.ndarray  # (N,) number of its images there; they follow one another
+    sides: Sequence[str | None]  # train, val or test, where it is given
 
     @classmethod
     def open(cls, folder: Path) -> PreparedArticles:
@@ -79,7 +80,7 @@ class PreparedArticles:
             folder, manifest, table["id"].to_pylist(), numbers["label"].astype(np.int64), plain["source"],
             plain["date"], numbers["group"], plain["no_visual"], plain["no_visual_detail"], words, text_tokens,
             caption_tokens, numbers["title_words"], numbers["text_cut"], numbers["caption_cut"], descriptors,
-            numbers["descriptor_row"], count,
+            numbers["descriptor_row"], count, table["side"].to_pylist() if "side" in optional else [None] * len(table),
         )  # fmt: skip
 
     def __len__(self) -> int:

@@ -13,6 +13,12 @@ from safe_exp.data.reading.labels import LABELS, Labels, LabelWords
 from safe_exp.data.reading.untrusted import UnusableArticle
 from safe_exp.system.errors import UserError
 
+SIDE_WORDS = {  # words of published data sets for the side of an article, in lower case
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validate", "validation", "dev", "development"),
+    "test": ("test", "testing", "test_public"),
+}
+
 
 @dataclass(frozen=True)
 class StoredPicture:
@@ -23,6 +29,7 @@ class StoredPicture:
 
 
 Picture: TypeAlias = Path | StoredPicture
+ImageRoot: TypeAlias = Path | tuple[Path, ...]  # resolved folder outside of which no image is read, or several
 
 
 def name_picture(picture: Picture) -> str:
@@ -90,6 +97,25 @@ def label_words(config: LabelWords) -> dict[str, int]:
             f"them, as in data.labels.{name}=[{name}]."
         )
     return labels.words
+
+
+def read_side(word: str, where: str) -> str:
+    """Read the side of an article: train, val or test.
+
+    Args:
+        word: as published; upper or lower case.
+        where: where it stands, for the reason.
+    Raises:
+        UnusableArticle: it is empty, or names none of the three.
+    """
+    key = word.strip().casefold()
+    for side, words in SIDE_WORDS.items():
+        if key in words:
+            return side
+    if not key:
+        raise UnusableArticle("no side is given", f"{where} is empty")
+    known = ", ".join(word for words in SIDE_WORDS.values() for word in words)
+    raise UnusableArticle("side is not train, val or test", f"'{word.strip()[:40]}' in {where}; known are {known}")
 
 
 def require_words(article_id: str, title: str, text: str, has_visual: bool) -> None:

@@ -13,7 +13,7 @@ import imagehash
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from safe_exp.data.reading.articles import Picture
+from safe_exp.data.reading.articles import ImageRoot, Picture
 from safe_exp.data.reading.untrusted import UnusableArticle, leads_outside, read_plain_file
 from safe_exp.system.errors import first_line
 
@@ -33,14 +33,16 @@ class UnusableImage(UnusableArticle):
     """An image that cannot be used; `reason` is a short fixed phrase to count by, `detail` tells what was found."""
 
 
-def read_image_file(path: Path, root: Path) -> bytes:
-    """Read the bytes of an image file below `root`, which is resolved already.
+def read_image_file(path: Path, root: ImageRoot) -> bytes:
+    """Read the bytes of an image file below `root`, or below one of several; they are resolved already.
 
     A data set from elsewhere must not pull in other files of this machine by a link, `..` or a path from /.
 
     Raises:
         UnusableImage: the file is missing, no plain file, larger than MAX_FILE_BYTES, unreadable, or outside the root.
     """
+    if isinstance(root, tuple):
+        root = next((each for each in root if path.is_relative_to(each)), root[0])
     if leads_outside(path, root) or not Path(os.path.normpath(path)).is_relative_to(root) or _parent_leaves(path, root):
         raise UnusableImage("image file lies outside data.root", path.name)
     try:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from safe_exp.config import DataConfig
+from safe_exp.config import DataConfig, SplitMethod
 from safe_exp.data.splitting.splits import Split, SplitColumns, number_publishers
 
 # By chance alone a classifier exceeds the majority rate by 3 standard errors in about 1 of 700 splits.
@@ -25,12 +25,15 @@ def leakage_warning(columns: SplitColumns, split: Split, config: DataConfig) -> 
     margin = STANDARD_ERRORS * math.sqrt(majority * (1 - majority) / len(split.test))
     if accuracy <= majority + margin:
         return None
+    advice = "data.split=source keeps whole publishers on one side."
+    if config.split is SplitMethod.given:
+        advice = f"The sides are as given; to measure what is left for other publishers, {advice}"
     return (
         f"data.split={config.split.value}: {split.shared_publishers} of {split.publishers} publishers stand on more "
         f"than one side, and a classifier that sees only the publisher's name reaches {accuracy:.1%} on the test "
         f"articles (always giving the commoner answer: {majority:.1%}). A model may learn to tell publishers apart "
         "instead of fake from real, and its test figures will be too good for articles of other publishers. "
-        "data.split=source keeps whole publishers on one side."
+        f"{advice}"
     )
 
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from safe_exp.config import DataConfig, SplitMethod
+from safe_exp.data.splitting.as_given import count_leaks, drop_leaks, split_as_given
 from safe_exp.data.splitting.by_date import split_by_date
 from safe_exp.data.splitting.groups import count_members, join_groups, number_keys
 from safe_exp.system.errors import UserError
 
 # StratifiedGroupKFold takes 0.15 ms for each group: half a minute for 200,000 articles that name no publisher.
 MAX_GROUPS = 20_000
+NOT_DRAWN = (SplitMethod.date, SplitMethod.given)
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class SplitColumns:
     groups: np.ndarray  # (N,) int64, near-duplicates share a number: see DuplicateGroups
     sources: Sequence[str | None]  # publishers
     dates: Sequence[str | None]  # ISO 8601, with or without a time of day
+    sides: Sequence[str | None] | None = None  # train, val or test, as published; None: no article says
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Split:
     publishers: int
     shared_publishers: int  # publishers with articles on more than one side
     without_source: int  # articles that name no publisher
+    leaks: dict[str, int] | None = None  # near-duplicates across given sides, before any were dropped: see count_leaks
+    val_drawn: bool = False  # the sides are given, and val, which was not among them, is a part of train
 
     def sides(self) -> dict[str, np.ndarray]:
         """Rows (n,) int64 of each side by its name."""
@@ -52,6 +57,8 @@ def make_split(columns: SplitColumns, config: DataConfig) -> Split:
     Near-duplicates stand on one side; under split=source whole publishers do. The test side is fold `data.fold` of
     `data.folds`; without folds, one of round(1 / test_fraction) parts. Val is one part of what that leaves; its share
     of all articles comes as near as possible to val_fraction. Under split=date nothing is drawn: see `split_by_date`.
+    Under split=given the sides are those that the articles name. Near-duplicates on two of them are counted, and with
+    data.drop_leaks dropped. Only a val side that is not given is drawn: one of round(1 / val_fraction) parts of train.
 
     Raises:
         UserError: there are too few articles, publishers or dates, or a side lacks a class, so that AUROC would be
@@ -68,11 +75,22 @@ def make_split(columns: SplitColumns, config: DataConfig) -> Split:
             )
         groups = _join_publishers(groups, publishers)
     unplaced: dict[str, np.ndarray] = {}
+    leaks, val_drawn = None, False
     if config.split is SplitMethod.date:
         sides, unplaced = split_by_date(groups, columns.dates, config.val_fraction, config.test_fraction)
+    elif config.split is SplitMethod.given:
+        sides, unplaced = split_as_given(columns.sides or [None] * len(labels))
+        val_drawn = not len(sides["val"]) and config.val_root is None
+        leaks = count_leaks(sides, groups)
+        if config.drop_leaks:
+            sides, dropped = drop_leaks(sides, groups)
+            unplaced |= dropped
+        if val_drawn:
+            sides = _draw_val(sides, labels, groups, config)
+            leaks = leaks if config.drop_leaks else count_leaks(sides, groups)
     else:
         sides = _draw_sides(labels, groups, config)
-    _check_sides(sides, labels, config)
+    _check_sides(sides, labels, unplaced, config)
     standing = np.concatenate([np.unique(publishers[side]) for side in sides.values()])  # once for each side
     return Split(
         **sides,
@@ -83,6 +101,8 @@ def make_split(columns: SplitColumns, config: DataConfig) -> Split:
         publishers=int(publishers.max(initial=-1)) + 1,
         shared_publishers=int((np.bincount(standing[standing >= 0]) > 1).sum()),
         without_source=int((publishers < 0).sum()),
+        leaks=leaks,
+        val_drawn=val_drawn,
     )
 
 
@@ -118,6 +138,16 @@ def _draw_sides(labels: np.ndarray, groups: np.ndarray, config: DataConfig) -> d
     rest = np.setdiff1d(rows, test)
     val = _pick_part_with_both_classes(_deal(rest, labels, groups, val_folds, config, "data.val_fraction"), labels)
     return {"train": np.setdiff1d(rest, val), "val": val, "test": test}
+
+
+def _draw_val(
+    sides: dict[str, np.ndarray], labels: np.ndarray, groups: np.ndarray, config: DataConfig
+) -> dict[str, np.ndarray]:
+    """Draw val from the rows of train; test stays as it is."""
+    val_folds = max(2, round(1 / config.val_fraction))
+    parts = _deal(sides["train"], labels, groups, val_folds, config, "data.val_fraction")
+    val = _pick_part_with_both_classes(parts, labels)
+    return {"train": np.setdiff1d(sides["train"], val), "val": val, "test": sides["test"]}
 
 
 def _deal(
@@ -182,19 +212,33 @@ def _pick_part_with_both_classes(parts: Sequence[np.ndarray], labels: np.ndarray
     return next((part for part in parts if len(np.unique(labels[part])) == 2), parts[0])
 
 
-def _check_sides(sides: dict[str, np.ndarray], labels: np.ndarray, config: DataConfig) -> None:
-    drawn = "" if config.split is SplitMethod.date else f", data.seed={config.seed}, data.fold={config.fold}"
+def _check_sides(
+    sides: dict[str, np.ndarray], labels: np.ndarray, unplaced: dict[str, np.ndarray], config: DataConfig
+) -> None:
+    """Refuse sides that lack a class.
+
+    Raises:
+        UserError: one does; the message gives the counts, and under split=given those of the articles on no side.
+    """
+    drawn = "" if config.split in NOT_DRAWN else f", data.seed={config.seed}, data.fold={config.fold}"
+    left = "; ".join(f"{len(rows)} × {reason}" for reason, rows in unplaced.items())
+    on_no_side = f" On no side: {left}." if left and config.split is SplitMethod.given else ""
     for name, rows in sides.items():
         fake, real = int((labels[rows] == 1).sum()), int((labels[rows] == 0).sum())
         if not (fake and real):
             raise UserError(
                 f"data.split={config.split.value}{drawn}: the {name} split has {fake} fake and {real} real articles; "
-                f"each split needs both. {_advice(config)}"
+                f"each split needs both.{on_no_side} {_advice(config)}"
             )
 
 
 def _advice(config: DataConfig) -> str:
+    if config.split is SplitMethod.given:
+        return (
+            "Given sides are taken as they are. Where no val side is given it is drawn from train, by "
+            "data.val_fraction; data.split=random draws all sides; or give more articles."
+        )
     fewer = "fewer data.folds" if config.folds else "a larger data.test_fraction or data.val_fraction"
-    seed = "" if config.split is SplitMethod.date else ", another data.seed"
+    seed = "" if config.split in NOT_DRAWN else ", another data.seed"
     other = "" if config.split is SplitMethod.random else ", data.split=random"
     return f"Use {fewer}{seed}{other}, or more articles."

@@ -10,13 +10,12 @@ they are used.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from safe_exp.config import CaptionerConfig, DataConfig
-from safe_exp.config.data import LabelsConfig
-from safe_exp.data.reading.articles import Article, LeftOut
+from safe_exp.config.data import LabelsConfig, SplitMethod
+from safe_exp.data.reading.articles import Article, ImageRoot, LeftOut
 from safe_exp.system.registry import Registry
 
 PART_ARTICLES = 256  # articles that a process reads, holds and writes at a time, and loses when it is interrupted
@@ -42,8 +41,8 @@ class Reader(Protocol):
         """Settings that shape the articles, as plain values; no paths of this machine."""
 
     @property
-    def image_root(self) -> Path:
-        """The resolved folder outside of which no image is read."""
+    def image_root(self) -> ImageRoot:
+        """The resolved folder outside of which no image is read; several, where articles come from several."""
 
     def items(self) -> Iterator[Any]:
         """List the items that may be articles, in an order that is the same on every machine.
@@ -97,7 +96,7 @@ readers: Registry[DataKind] = Registry("data", __name__)
 
 
 def build_reader(data: DataConfig, captioner: CaptionerConfig, labelled: bool = True) -> Reader:
-    """Build the reader that `data=…` asks for; without `labelled`, a reader of articles without labels.
+    """Build the reader of `data.root` that `data=…` asks for; without `labelled`, of articles without labels and sides.
 
     Raises:
         UserError: there is no such kind of data set, or its articles cannot be written.
@@ -105,7 +104,14 @@ def build_reader(data: DataConfig, captioner: CaptionerConfig, labelled: bool = 
     kind = readers[data.name]
     if kind.write is not None:
         kind.write(data)
-    return kind.build(data, data.labels if labelled else None, captioner.caption_file)
+    if not labelled:
+        return kind.build(without_sides(data), None, captioner.caption_file)
+    return kind.build(data, data.labels, captioner.caption_file)
+
+
+def without_sides(data: DataConfig) -> DataConfig:
+    """Return the same settings for reading `data.root` alone, where no article has a given side."""
+    return replace(data, split=SplitMethod.random, val_root=None, test_root=None, drop_leaks=False)
 
 
 def cut_into_parts(reader: Reader) -> Iterator[Part]:

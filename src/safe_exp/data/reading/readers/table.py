@@ -15,7 +15,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from safe_exp.config.data import DataConfig, LabelsConfig, SplitMethod
-from safe_exp.data.reading.articles import Article, LeftOut, Picture, require_words
+from safe_exp.data.reading.articles import Article, LeftOut, Picture, read_side, require_words
 from safe_exp.data.reading.cleaning import as_text, iso_date
 from safe_exp.data.reading.dialects import DIALECTS
 from safe_exp.data.reading.image_cells import (
@@ -87,6 +87,7 @@ class TableReader:
         downloads: images that are named by their addresses are to be downloaded.
         records: key of a JSON file that holds the array of articles; None: the file is the array.
         dialect: one of DIALECTS; None: it is told from the file.
+        reads_sides: read the side of each row from its column.
     """
 
     root: str
@@ -101,6 +102,7 @@ class TableReader:
     not_downloaded: dict[str, tuple[str, str]] = field(default_factory=dict)
     records: str | None = None
     dialect: str | None = None
+    reads_sides: bool = False
 
     revision = 2  # the same file gives other rows than with 1: stray quotation marks take in no neighbours
 
@@ -111,6 +113,8 @@ class TableReader:
         self._cells = {name: column for name, column in vars(self.columns).items() if column is not None}
         if self.labels is None:
             self._cells.pop("label", None)
+        if not self.reads_sides:
+            self._cells.pop("split", None)
         self._pictures = ImageCells(self._images, self._cells, self.image_pattern, self.image_separator)
 
     @property
@@ -192,8 +196,13 @@ class TableReader:
             source=as_text(cells.get("source")) or None,
             date=_read_date(date),
             made_up_id=not own_id,
+            side=self._side(row),
             **visual,
         )
+
+    def _side(self, row: dict[str, Any]) -> str | None:
+        column = self._cells.get("split")
+        return None if column not in row else read_side(as_text(row[column]), f"column {column}")
 
     def _parse(self, number: int | str, content: Any) -> dict[str, Any]:
         column = self._cells.get("image")
@@ -297,12 +306,9 @@ def _read_date(cell: Any) -> str | None:
 
 def _reader(data: TableDataConfig, labels: LabelsConfig | None, caption_file: str | None) -> TableReader:
     # A config that an earlier version stored lacks some keys.
-    columns = copy.copy(data.columns)
-    if getattr(data, "split", None) not in (SplitMethod.given, SplitMethod.given.value):
-        columns.split = None
     return TableReader(
         data.root,
-        columns,
+        data.columns,
         labels,
         data.images,
         reads_captions=caption_file is not None,
@@ -311,6 +317,7 @@ def _reader(data: TableDataConfig, labels: LabelsConfig | None, caption_file: st
         downloads=getattr(data, "download_images", False),
         records=getattr(data, "records", None),
         dialect=getattr(data, "dialect", None),
+        reads_sides=getattr(data, "split", None) in (SplitMethod.given, SplitMethod.given.value),
     )
 
 
