@@ -178,7 +178,7 @@ def write_dgm4(root: Path) -> Published:
                 {"id": 7000 + number // 2, "image": image, "text": sentence(400 + number), "fake_cls": kind,
                  "fake_image_box": [1, 2, 3, 4], "fake_text_pos": [], "mtcnn_boxes": [[1, 2, 3, 4]]}
             )  # fmt: skip
-            made.add(f"{side} {position + 1}", int(kind != "orig"), 1, side)
+            made.add(f"{side}/row {position + 1}", int(kind != "orig"), 1, side)
             number += 1
         write_json(metadata / f"{side}.json", pairs)
     return made
@@ -239,10 +239,7 @@ def write_newsclippings(root: Path) -> Published:
 def write_recovery(root: Path) -> Published:
     """Write a quoted table with line breaks in its texts, labels by publisher, and pictures named by news_id."""
     images = root / "images"
-    made = Published(
-        ["data=recovery", f"data.root={root / 'recovery-news-data.csv'}", f"data.images={images}",
-         "data.image_pattern='{id}.jpg'"]
-    )  # fmt: skip
+    made = Published(["data=recovery", f"data.root={root / 'recovery-news-data.csv'}", f"data.images={images}"])
     rows = []
     for number in range(30):
         publisher = number % 10
