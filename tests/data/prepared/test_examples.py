@@ -64,7 +64,7 @@ def test_patches_of_a_picture_are_counted(root):
     for number in range(3):
         noise(number).save(root / "real" / str(number) / "image.png")
     prepared = prepare(folder_config(root), visual_words_config(grids=[2, 1]))
-    assert "5 patches" in printed(prepared)
+    assert "5 patches, 1 picture " in printed(prepared)
     assert "captioner=file reads a sentence" in advise_on_captioner(prepared)
 
 

@@ -56,7 +56,8 @@ def _describe(prepared: PreparedArticles, row: int) -> dict[str, str]:
     words = _read_words(prepared, prepared.text_tokens[row])
     title, text = words[: prepared.title_words[row]], words[prepared.title_words[row] :]
     names = {label: name for name, label in LABELS.items()}
-    facts = {"article": prepared.ids[row], "label": names[int(prepared.labels[row])]}
+    stands = [names[int(prepared.labels[row])], *([side] if (side := prepared.sides[row]) else [])]
+    facts = {"article": prepared.ids[row], "label": ", ".join(stands)}
     origin = ", ".join(filter(None, (prepared.sources[row], prepared.dates[row])))
     return facts | {
         "source": origin or "–",
@@ -69,8 +70,9 @@ def _describe(prepared: PreparedArticles, row: int) -> dict[str, str]:
 def _describe_visual(prepared: PreparedArticles, row: int) -> str:
     if reason := prepared.no_visual[row]:
         return f"none: {reason} ({prepared.no_visual_detail[row]})"
-    if prepared.descriptors is not None and prepared.descriptor_row[row] >= 0:
-        return f"{prepared.descriptors.shape[1]} patches"
+    if prepared.descriptors is not None:
+        pictures = int(prepared.descriptor_count[row])
+        return f"{pictures * prepared.descriptors.shape[1]} patches, {pictures} picture{'s' if pictures > 1 else ''}"
     return _shorten(_read_words(prepared, prepared.caption_tokens[row]), cut=bool(prepared.caption_cut[row]))
 
 
