@@ -241,8 +241,8 @@ def write_recovery(root: Path) -> Published:
     images = root / "images"
     made = Published(["data=recovery", f"data.root={root / 'recovery-news-data.csv'}", f"data.images={images}"])
     rows = []
-    for number in range(30):
-        publisher = number % 10
+    for number in range(40):
+        publisher = number % 20
         if number != 8:
             draw(images / f"{number}.jpg", 700 + number)
         rows.append(
@@ -261,8 +261,8 @@ def write_gossipcop(root: Path) -> Published:
     """Write a Parquet table with addresses of pictures, none of which is there."""
     made = Published(["data=gossipcop", f"data.root={root / 'gossipcop.parquet'}"])
     rows = []
-    for number in range(24):
-        fake = number % 4 == 0
+    for number in range(36):
+        fake = number % 3 == 0
         source = f"site{number % 5}.invalid"
         rows.append(
             {"id": f"gossipcop-{number}", "label": "fake" if fake else "real", "title": sentence(1000 + number, 7),
