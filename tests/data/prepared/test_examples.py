@@ -44,7 +44,7 @@ def test_all_articles_are_shown_where_there_are_few(tmp_path):
 def test_words_are_shown_as_the_network_reads_them(root):
     lines = printed(prepare(folder_config(root, "data.max_text_tokens=4"), CAPTIONER)).splitlines()
     text = "\n".join(" ".join(line.split()) for line in lines)
-    assert "│ article │ fake/x │\n│ label │ fake │\n│ source │ – │\n│ title │ – │" in text
+    assert "│ article │ fake/x │\n│ label │ fake │\n│ source │ no source, no date │\n│ title │ – │" in text
     assert "│ text │ look [ b ] … (4 words, then cut) │\n│ image │ a red boat at sea │" in text
     assert "│ title │ good day 1 │\n│ text │ a … (1 word, then cut) │" in text
     assert max(map(len, lines)) <= 100

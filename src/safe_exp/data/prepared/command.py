@@ -59,7 +59,7 @@ def prepare_data_set(config: PrepareConfig, folder: Path) -> int:
             log.info("Which articles these are: %s", short_path(folder / "manifest.json"))
     console.print(tabulate_examples(prepared), width=min(console.width, WIDTH))
     if not prepared.has_visual().any():
-        log.warning("No article has an image or a caption: %s.", advise_on_captioner(prepared))
+        log.info("No article has an image or a caption: %s.", advise_on_captioner(prepared))
     log.info("%d articles, %.0f s. They are in %s", len(prepared), manifest["seconds"], short_path(prepared.folder))
     log.info("fingerprint %s", prepared.fingerprint)
     return len(prepared)

@@ -58,9 +58,8 @@ def _describe(prepared: PreparedArticles, row: int) -> dict[str, str]:
     names = {label: name for name, label in LABELS.items()}
     stands = [names[int(prepared.labels[row])], *([side] if (side := prepared.sides[row]) else [])]
     facts = {"article": prepared.ids[row], "label": ", ".join(stands)}
-    origin = ", ".join(filter(None, (prepared.sources[row], prepared.dates[row])))
     return facts | {
-        "source": origin or "–",
+        "source": f"{prepared.sources[row] or 'no source'}, {prepared.dates[row] or 'no date'}",
         "title": _shorten(title, cut=False),
         "text": _shorten(text, cut=bool(prepared.text_cut[row])),
         "image": _describe_visual(prepared, row),

@@ -20,7 +20,7 @@ from safe_exp.data.reading.untrusted import UnusableArticle
 from safe_exp.system.errors import UserError
 
 PAIRS, NEWS = "annotations", "data.json"  # key of the pairs in their file; the file of VisualNews
-COLUMNS = ColumnsConfig("id", None, "text", "label", "image", caption=None, source="source", date=None, split=None)
+COLUMNS = ColumnsConfig("id", None, "text", "label", "image", "caption", source="source", date=None, split=None)
 EXPECTED = "Expected a file of matches, as news_clippings/data/merged_balanced/train.json."
 
 

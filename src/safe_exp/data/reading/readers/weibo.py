@@ -24,7 +24,7 @@ TIME = -11  # position of the time, counted from the end, since a user's name ma
 SEPARATOR = "|"
 MAX_FILE_BYTES = 1 << 30  # the largest published file has 3 MB
 # A rumour names its user and a true post does not, so that users would give the labels away: there is no source.
-COLUMNS = ColumnsConfig("id", None, "text", "label", "image", caption=None, source=None, date="date", split="split")
+COLUMNS = ColumnsConfig("id", None, "text", "label", "image", "caption", source=None, date="date", split="split")
 LAYOUT = (
     "Expected a folder with tweets/train_rumor.txt, tweets/train_nonrumor.txt, tweets/test_rumor.txt, "
     "tweets/test_nonrumor.txt, rumor_images and nonrumor_images."
