@@ -9,6 +9,7 @@ import numpy as np
 
 from safe_exp.config import DataConfig
 from safe_exp.data.prepared import PreparedArticles
+from safe_exp.data.prepared.examples import advise_on_captioner
 from safe_exp.data.prepared.parts import explain_unusable
 from safe_exp.data.reading.articles import LeftOut, count_reasons
 from safe_exp.data.splitting.splits import Split, SplitColumns
@@ -39,11 +40,13 @@ def find_usable_rows(
         raise UserError(explain_unusable(lacking[0]))
     if not usable.any():
         reasons = "; ".join(f"{count} × {reason}" for reason, count in count_reasons(lacking).items())
+        advice = ["take a model that needs less (model=text_only reads no image, model=visual_only no text)"]
+        if "visual" in required and not has["visual"].any():
+            advice.insert(0, f"take another captioner ({advise_on_captioner(prepared)})")
+        way_out = ", or ".join(advice)
         raise UserError(
             f"data.root={data.root}: none of the {len(prepared)} articles has {' and '.join(required)} "
-            f"({reasons}; for example {lacking[0].path}: {lacking[0].detail}). Take a model that needs less "
-            "(model=text_only reads no image, model=visual_only no text), or another captioner "
-            "(captioner=visual_words reads the images themselves, captioner=file a sentence about each)."
+            f"({reasons}; for example {lacking[0].path}: {lacking[0].detail}). {way_out[0].upper()}{way_out[1:]}."
         )
     return np.flatnonzero(usable), lacking
 

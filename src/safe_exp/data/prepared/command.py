@@ -12,6 +12,7 @@ from rich.table import Table
 
 from safe_exp.config import PrepareConfig
 from safe_exp.data.prepared import PreparedArticles, prepare
+from safe_exp.data.prepared.examples import WIDTH, advise_on_captioner, tabulate_examples
 from safe_exp.data.prepared.join import describe_images
 from safe_exp.data.prepared.prepare import Preparation
 from safe_exp.system.files import short_path, write_json
@@ -60,6 +61,9 @@ def prepare_data_set(config: PrepareConfig, folder: Path) -> int:
             listed = "; ".join(f"{count} × {reason}" for reason, count in reasons.items())
             console.print(f"{title}: {listed}", highlight=False)
             log.info("Which articles these are: %s", short_path(folder / "manifest.json"))
+    console.print(tabulate_examples(prepared), width=min(console.width, WIDTH))
+    if not prepared.has_visual().any():
+        log.info("No article has an image or a caption: %s.", advise_on_captioner(prepared))
     log.info("%d articles, %.0f s. They are in %s", len(prepared), manifest["seconds"], short_path(prepared.folder))
     log.info("fingerprint %s", prepared.fingerprint)
     return len(prepared)
