@@ -104,7 +104,7 @@ class ArticleEncoder:
         )
 
     def _describe(
-        self, articles: Sequence[Article], image_root: Path | None
+        self, articles: Sequence[Article], image_root: ImageRoot | None
     ) -> tuple[list[Gallery], dict[Picture, Image.Image]]:
         """Describe the images of articles, as far as these have room for them; return the decoded ones, too."""
         galleries = [Gallery(article.images, self._max_words["visual"], self._count_words) for article in articles]

@@ -48,7 +48,8 @@ def build_trainer(
             default_root_dir=folder,
             use_distributed_sampler=False,  # the data module distributes each batch itself
         )
-    rank_zero_only.rank = trainer.global_rank  # Lightning's loggers go by it, and guess it from the environment
+    # Lightning's loggers go by it, and would guess it from the environment.
+    rank_zero_only.rank = trainer.global_rank  # type: ignore[attr-defined]  # untyped
     processes = trainer.num_devices * trainer.num_nodes
     require_a_task_for_each_process(processes)
     if config.model.update is Update.algorithm1 and processes > 1:

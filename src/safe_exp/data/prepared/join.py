@@ -230,15 +230,6 @@ def _without_repeated_ids(part: pa.Table, seen: dict[str, str | None]) -> tuple[
     return (renamed, []) if all(keep) else (renamed.filter(pa.array(keep)), repeated)
 
 
-def _read_part(path: Path) -> pa.Table:
-    """Read a part; columns that an earlier version did not write are null."""
-    part = pq.read_table(path)
-    for field in SCHEMA:
-        if field.name not in part.column_names:
-            part = part.append_column(field, pa.nulls(len(part), field.type))
-    return part
-
-
 def _list_hashes(part: pa.Table, name: str) -> list[list[Any]]:
     """List the hashes of all images of each article; those of several stand in a column of their own."""
     only, several = part[name].to_pylist(), part[f"{name}es"].to_pylist()

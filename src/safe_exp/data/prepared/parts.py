@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from safe_exp.config import CaptionerConfig
 from safe_exp.data.gallery import NO_WORDS, Gallery, fill
 from safe_exp.data.reading.articles import Article, LeftOut, Picture, name_picture
+from safe_exp.data.reading.given_sides import readers_of_one_root
 from safe_exp.data.reading.readers import Part, Reader, TakesDownloads
 from safe_exp.data.splitting.duplicates import minhash_signature, text_key
 from safe_exp.data.text import split_words
@@ -135,7 +136,8 @@ class PartMaker:
         from safe_exp.data.prepared.pictures import describe_pictures, gather_columns, hash_pictures
 
         reader = self.reader
-        downloaded = set(map(Path, reader.downloaded.values())) if isinstance(reader, TakesDownloads) else set()
+        fetched = [each.downloaded for each in readers_of_one_root(reader) if isinstance(each, TakesDownloads)]
+        downloaded = {Path(file) for files in fetched for file in files.values()}
         facts: dict[Picture, dict[str, Any]] = {}
         advanced = 0
 

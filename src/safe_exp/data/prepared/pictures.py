@@ -64,14 +64,14 @@ def describe_pictures(
 
 
 def hash_pictures(
-    pictures: Iterable[Picture], root: Path, downloaded: Collection[Path]
+    pictures: Iterable[Picture], root: ImageRoot, downloaded: Collection[Path]
 ) -> dict[Picture, dict[str, Any]]:
     """Read and hash pictures that no captioner is to see; the facts are those of `describe_pictures`."""
     return {picture: _hash_picture(picture, root, downloaded)[0] for picture in pictures}
 
 
 def _hash_picture(
-    picture: Picture, root: Path, downloaded: Collection[Path]
+    picture: Picture, root: ImageRoot, downloaded: Collection[Path]
 ) -> tuple[dict[str, Any], Image.Image | None]:
     """Read a picture; return its hashes and itself, or the reason why it cannot be used and None."""
     try:

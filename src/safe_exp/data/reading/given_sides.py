@@ -70,6 +70,11 @@ class SidesReader:
         self.root = self.readers["train"].root
 
     @property
+    def revision(self) -> int:
+        """The latest revision of a reader: see Reader."""
+        return max(getattr(reader, "revision", 1) for reader in self.readers.values())
+
+    @property
     def other_roots(self) -> list[str]:
         """The other roots, resolved."""
         roots = [reader.root for name, reader in self.readers.items() if name != "train"]
@@ -84,16 +89,6 @@ class SidesReader:
     def image_root(self) -> tuple[Path, ...]:
         """The resolved folders outside of which no image is read; `read` checks that each article keeps to its own."""
         return tuple(dict.fromkeys(root for reader in self.readers.values() for root in _image_roots(reader)))
-
-    @property
-    def downloaded(self) -> dict[Item, str]:
-        """Downloaded files of all readers: see TakesDownloads."""
-        return self._by_item("downloaded")
-
-    @property
-    def not_downloaded(self) -> dict[Item, tuple[str, str]]:
-        """Reasons why files are missing, of all readers: see TakesDownloads."""
-        return self._by_item("not_downloaded")
 
     def items(self) -> Iterator[Item]:
         """Yield the items of each reader: train, val, test.
@@ -132,13 +127,6 @@ class SidesReader:
         if outside is None:
             return article
         return replace(article, images=(), no_visual=("image file lies outside data.root", outside.name))
-
-    def _by_item(self, attribute: str) -> dict[Item, Any]:
-        found: dict[Item, Any] = {}
-        for name, reader in self.readers.items():
-            if isinstance(reader, TakesDownloads):
-                found |= {(name, item): value for item, value in getattr(reader, attribute).items()}
-        return found
 
 
 def readers_of_one_root(reader: Reader) -> list[Reader]:

@@ -109,7 +109,7 @@ class ImageCells:
                     f"data.columns that has one. Expected one of {', '.join([*known, *own[:30]])}."
                 )
 
-    def find(self, row: Mapping[str, Any], number: int) -> list[FoundImage]:
+    def find(self, row: Mapping[str, Any], number: int | str) -> list[FoundImage]:
         """Find the pictures that a row names, in their order; each once.
 
         Args:

@@ -56,7 +56,7 @@ def read_image_file(path: Path, root: ImageRoot) -> bytes:
     return content
 
 
-def read_picture(picture: Picture, root: Path) -> bytes:
+def read_picture(picture: Picture, root: ImageRoot) -> bytes:
     """Read the bytes of a picture, from its file below `root` or from the table that holds it.
 
     Raises:

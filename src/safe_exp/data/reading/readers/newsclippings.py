@@ -105,7 +105,7 @@ class NewsClippingsReader:
         try:
             with self._path.open(encoding="utf-8-sig", errors="replace") as handle:
                 text = JsonText(handle)
-                for key in text.keys():  # noqa: SIM118  (no mapping: the text is read on)
+                for key in text.members():
                     if key == PAIRS:
                         found = True
                         yield from (pair for _, pair in text.elements())
