@@ -34,6 +34,7 @@ WHOLE_PROJECT = {
 }  # beside the commands'
 NO_MODULE = {  # test files of a room that are named after no module of it
     "data/test_presets.py": "conf/data/: whole data sets in their published form, from files to batches",
+    "data/reading/test_row_accounting.py": "all formats and readers, damaged in each way",
     "equations/test_edge_cases.py": "all equations, where they divide by zero or saturate",
     "training/test_overfit.py": "a whole training, in each way of computing the gradients",
 }

@@ -70,7 +70,7 @@ def _fault(record: Record, layout: _Layout) -> UnusableArticle | None:
     if len(record.cells) != len(layout.names):
         found = f"{len(record.cells)} cells, expected {len(layout.names)}"
         return UnusableArticle("row has too few or too many cells", where + found)
-    if layout.dialect.quoted and len(record.lines) > 1 and not record.well_formed(layout.dialect.delimiter):
+    if layout.dialect.quoted and len(record.lines) > 1 and not record.well_formed:
         return UnusableArticle("quotation marks do not match", f"{where}it goes on for {len(record.lines)} lines")
     return None
 
@@ -136,7 +136,7 @@ def _read_names(path: Path, form: TextFormat, dialect: Dialect, skip_first: bool
         return [], 0
     header = next(dialect.records(head))
     names, last = header.cells, header.line + len(header.lines) - 1
-    if not header.well_formed(dialect.delimiter):  # a mark that is never closed; only the first line can be meant
+    if not header.well_formed:  # a mark that is never closed; only the first line can be meant
         names, last = split_line(head[0][1] or "", dialect.delimiter), head[0][0]
     if not dialect.quoted:
         names = [name.strip().strip('"') for name in names]

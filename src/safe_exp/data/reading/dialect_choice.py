@@ -141,20 +141,25 @@ class _Marks:
         self.records += 1
         whole = not record.fault and len(record.cells) == self.width
         self.whole += whole
-        if whole and not record.odd(self.delimiter):
+        if whole and not record.odd:
             self.learnt += 1
             _learn(columns, record.cells, self.records)
         self.with_breaks += whole and len(record.lines) > 1
-        self.at_stake |= record.odd(self.delimiter)
         if record.marked:
-            formed = record.well_formed(self.delimiter)
-            self.malformed += not formed
-            if formed and [split_line(line, self.delimiter) for line in record.lines] != [record.cells]:
-                self.proper += 1
-                if len(record.lines) == 1:
-                    self.in_one_line += 1
-                    self.first_in_one_line = self.first_in_one_line or record.line
-            self.at_stake |= not formed or not whole or len(record.lines) > 1
+            self._add_marked(record, whole)
+
+    def _add_marked(self, record: Record, whole: bool) -> None:
+        formed, lines = record.well_formed, record.lines
+        self.malformed += not formed
+        if formed and len(lines) > 1:
+            self.proper += 1
+        elif formed and any(cell.startswith(MARK) for cell in split_line(lines[0], self.delimiter)):
+            self.proper += 1
+            self.in_one_line += 1
+            self.first_in_one_line = self.first_in_one_line or record.line
+        # Two lines with the header's number of cells may be two rows.
+        like_rows = len(lines) > 1 and sum(line.count(self.delimiter) == self.width - 1 for line in lines) > 1
+        self.at_stake |= record.odd or not whole or like_rows
 
 
 class _Trial:
@@ -174,10 +179,10 @@ class _Trial:
         numbered = [
             (record.line + n, line) for n, line in enumerate(record.lines) if not is_blank(line, self.delimiter)
         ]
-        plain = [self._fits(split_line(line, self.delimiter)) for _, line in numbered]
+        plain = [self._fits_plain(line) for _, line in numbered]
         self.lines += len(numbered) + record.cut_off
         self.by_line += sum(plain)
-        odd = record.odd(self.delimiter)
+        odd = record.odd
         before, odd_before = self._before
         if (odd or odd_before) and (odd or not fits) and (odd_before or not before) and not (fits and before):
             self.torn = self.torn or record.line - 1
@@ -192,20 +197,21 @@ class _Trial:
 
     def _swallowed(self, record: Record, fits: bool, lines: list[Line], plain: list[bool]) -> int | None:
         """Number of the first line that the record takes in though it is a row of its own."""
-        formed = record.well_formed(self.delimiter)
-        own = [fits_plain or self._is_row(line, formed) for fits_plain, (_, line) in zip(plain, lines, strict=True)]
-        if fits and formed and sum(own) - 1 <= (len(lines) - 1) / 2:
+        own = plain if record.well_formed else [self._is_row(line) for _, line in lines]
+        if fits and record.well_formed and sum(own) - 1 <= (len(lines) - 1) / 2:
             return None  # a cell with line breaks, of which a few look like rows
         return next((number for (number, _), is_row in zip(lines[1:], own[1:], strict=True) if is_row), None)
+
+    def _fits_plain(self, line: str) -> bool:
+        of_width = line.count(self.delimiter) == len(self.columns) - 1  # else it need not be cut
+        return of_width and self._fits(split_line(line, self.delimiter))
 
     def _fits(self, cells: list[str]) -> bool:
         if len(cells) != len(self.columns):
             return False
         return all(column.takes(cell) for column, cell in zip(self.columns, cells, strict=True))
 
-    def _is_row(self, line: str, formed: bool) -> bool:
-        """Tell if a line is a row by itself when its marks quote; any with the right number of cells, in a torn row."""
-        record = next(iter(Dialect(self.delimiter, quoted=True).records([(1, line)])))
-        if not formed:
-            return len(self.columns) in (len(record.cells), len(split_line(line, self.delimiter)))
-        return record.well_formed(self.delimiter) and self._fits(record.cells)
+    def _is_row(self, line: str) -> bool:
+        """Tell if a line of a torn row has the header's number of cells by itself, in either reading."""
+        alone = next(iter(Dialect(self.delimiter, quoted=True).records([(1, line)])))
+        return len(self.columns) in (len(alone.cells), line.count(self.delimiter) + 1)

@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 from safe_exp.data.reading.untrusted import MAX_ARTICLE_BYTES
@@ -47,6 +48,7 @@ class Dialect(NamedTuple):
 class Record:
     """A row as it stands in the file."""
 
+    delimiter: str
     line: int  # number of its first line in the file, from 1
     lines: list[str]
     cells: list[str]
@@ -54,25 +56,26 @@ class Record:
     cut_off: bool = False  # a further line of it is too long to be held
     blank: bool = False  # an empty line, which is no row
 
-    @property
+    @cached_property
     def marked(self) -> bool:
         """Whether it holds a quotation mark."""
         return any(MARK in line for line in self.lines)
 
-    def well_formed(self, delimiter: str) -> bool:
-        """Tell if each quotation mark that opens a cell is closed at the end of a cell."""
+    @cached_property
+    def well_formed(self) -> bool:
+        """Whether each quotation mark that opens a cell is closed at the end of a cell."""
         if self.fault or not self.marked:
             return not self.fault
+        rows = csv.reader(map(_hide_returns, self.lines), delimiter=self.delimiter, strict=True)
         try:
-            return sum(1 for _ in csv.reader(map(_hide_returns, self.lines), delimiter=delimiter, strict=True)) == 1
+            return sum(1 for _ in rows) == 1
         except csv.Error:
             return False
 
-    def odd(self, delimiter: str) -> bool:
-        """Tell if it has a mark too many, or lacks one."""
-        return self.marked and (
-            not self.well_formed(delimiter) or sum(line.count(MARK) for line in self.lines) % 2 == 1
-        )
+    @cached_property
+    def odd(self) -> bool:
+        """Whether it has a mark too many, or lacks one."""
+        return self.marked and (not self.well_formed or sum(line.count(MARK) for line in self.lines) % 2 == 1)
 
 
 class _Feed:
@@ -120,20 +123,20 @@ def _quoted_records(lines: Iterable[Line], delimiter: str) -> Iterator[Record]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield Record(feed.number, feed.taken, [], str(error), feed.cut_off)
+            yield Record(delimiter, feed.number, feed.taken, [], str(error), feed.cut_off)
             continue
         if any("\r" in line for line in feed.taken):
             cells = [cell.replace(_STAND_IN, "\r") for cell in cells]
         blank = len(feed.taken) == 1 and is_blank(feed.taken[0], delimiter)
-        yield Record(feed.number, feed.taken, cells, blank=blank)
+        yield Record(delimiter, feed.number, feed.taken, cells, blank=blank)
 
 
 def _unquoted_records(lines: Iterable[Line], delimiter: str) -> Iterator[Record]:
     for number, line in lines:
         if line is None:
-            yield Record(number, [], [], TOO_LARGE, cut_off=True)
+            yield Record(delimiter, number, [], [], TOO_LARGE, cut_off=True)
         else:
-            yield Record(number, [line], split_line(line, delimiter), blank=is_blank(line, delimiter))
+            yield Record(delimiter, number, [line], split_line(line, delimiter), blank=is_blank(line, delimiter))
 
 
 def split_line(line: str, delimiter: str) -> list[str]:

@@ -93,15 +93,14 @@ class JsonText:
             self._value()
 
     def _element(self) -> Any:
-        start = self.line
         try:
             return self._value()
         except BrokenJson as error:
-            return self._pass_over(start, error)
+            return self._pass_over(error)
 
-    def _pass_over(self, start: int, error: BrokenJson) -> UnusableArticle:
+    def _pass_over(self, error: BrokenJson) -> UnusableArticle:
         """Pass over an element that is not JSON, if its brackets tell where it ends."""
-        depth = 0
+        start, depth = self.line, 0
         for token in _TOKEN.finditer(self._buffer, self._at):
             sign = token.group()
             if depth == 0 and sign in (",", "]"):
@@ -123,21 +122,26 @@ class JsonText:
         """
         self.peek()
         while True:
+            value, end, fault = None, len(self._buffer), None
             try:
                 value, end = _DECODER.raw_decode(self._buffer, self._at)
-                fault = None
             except (ValueError, RecursionError) as error:  # RecursionError: brackets nested by the thousand
-                fault, end = error, len(self._buffer)
-            # A value at the end of the piece may go on in the next, such as a number.
-            if end == len(self._buffer) and end - self._at <= MAX_ARTICLE_BYTES and self._read_on():
+                fault = error
+            # What stands at the end of a piece may go on in the next: a number does after ".", "e" or "e-".
+            left = len(self._buffer) - end
+            open_end = left == 0 or (left <= 2 and isinstance(value, int | float))
+            if open_end and len(self._buffer) - self._at <= MAX_ARTICLE_BYTES and self._read_on():
                 continue
             if fault is not None:
-                place = getattr(fault, "pos", self._at)
-                line = self._lines + self._buffer.count("\n", 0, min(place, len(self._buffer)))
-                what = "it is nested too deeply" if isinstance(fault, RecursionError) else getattr(fault, "msg", fault)
-                raise BrokenJson(f"line {line}: {what}") from fault
+                raise BrokenJson(self._explain(fault)) from fault
             self._at = end
             return value
+
+    def _explain(self, fault: Exception) -> str:
+        if isinstance(fault, json.JSONDecodeError):
+            return f"line {self._lines + self._buffer.count(chr(10), 0, fault.pos)}: {fault.msg}"
+        what = "it is nested too deeply" if isinstance(fault, RecursionError) else str(fault)
+        return f"line {self.line}: {what}"
 
     def _take(self, sign: str) -> None:
         found = self.peek()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +17,8 @@ from safe_exp.system.errors import UserError
 BLOCK_BYTES = 1 << 20
 WIDE = ("utf-16", "utf-32")
 HEAD_BYTES = 64  # UTF-16 without a mark shows in the first words, which are names of columns
+LETTERS_TOGETHER = 2  # accented letters stand alone, one in a few; those of another script stand together
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]+")
 
 
 @dataclass(frozen=True)
@@ -114,15 +117,8 @@ def find_mark(path: Path, root: str) -> str | None:
 
 def _find_unmarked(path: Path) -> tuple[str, bool]:
     """Find the encoding of a file without a mark, and tell if some of its bytes are not in it."""
-    decoder = codecs.getincrementaldecoder("utf-8")("strict")
-    with open_file(path) as raw:
-        try:
-            while block := raw.read(BLOCK_BYTES):
-                decoder.decode(block)
-            decoder.decode(b"", final=True)
-            return "utf-8", False
-        except UnicodeDecodeError:
-            pass
+    if _decodes(path, "utf-8"):
+        return "utf-8", False
     odd, proper = bytearray(), False
     with open_file(path) as raw:
         while line := raw.readline(BLOCK_BYTES):
@@ -133,8 +129,27 @@ def _find_unmarked(path: Path) -> tuple[str, bool]:
                     odd += line[:PROBED_BYTES]
             if proper and odd:
                 return "utf-8", True
-    encoding = guess_encoding(bytes(odd))
-    return (encoding, True) if encoding is not None and _reads_lines(encoding) else ("utf-8", True)
+    runs = _BEYOND_ASCII.findall(odd)
+    if sum(map(len, runs)) < LETTERS_TOGETHER * len(runs):
+        encoding: str | None = "cp1252"
+    else:
+        encoding = guess_encoding(b" ".join(runs))
+    if encoding is None or not _reads_lines(encoding):
+        return "utf-8", True
+    return encoding, not _decodes(path, encoding)
+
+
+def _decodes(path: Path, encoding: str) -> bool:
+    """Tell if a whole file is in this encoding."""
+    decoder = codecs.getincrementaldecoder(encoding)("strict")
+    try:
+        with open_file(path) as raw:
+            while block := raw.read(BLOCK_BYTES):
+                decoder.decode(block)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _reads_lines(encoding: str) -> bool:
