@@ -14,6 +14,7 @@ from safe_exp.data.prepared import prepare
 from safe_exp.data.reading.articles import LeftOut, count_reasons
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
 from safe_exp.data.selection import find_usable_rows
+from safe_exp.data.text import Cutting
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def encode_folder(data: DataConfig, stored: Artifacts, reads: Sequence[str]) -> 
     """
     settings = stored.manifest["settings"]
     captioner = captioner_from_plain(settings["captioner"])
-    prepared = prepare(data, captioner, settings["max_text_tokens"], settings["max_visual_tokens"])
+    cutting = Cutting.from_settings(settings)
+    prepared = prepare(data, captioner, settings["max_text_tokens"], settings["max_visual_tokens"], cutting=cutting)
     rows, lacking = find_usable_rows(prepared, data.require or reads, data)
     encoded = encode_prepared(prepared, stored.tokenizer, stored.codebook)
     loader = NewsLoader(encoded, GlobalBatches(ArticleOrder(rows), max(data.batch_size, SCORED_AT_ONCE)))

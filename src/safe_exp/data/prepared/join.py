@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from safe_exp.data.prepared.parts import DESCRIPTOR_SHAPE, LEFT_OUT
 from safe_exp.data.reading.articles import LABELS, LeftOut, count_reasons
 from safe_exp.data.splitting.duplicates import near_duplicate_groups
+from safe_exp.data.text import without_needless_auto
 from safe_exp.system.digest import json_digest
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import checksums, write_json
@@ -42,7 +43,7 @@ def join_parts(
 
     Args:
         stray: articles that the listing left out, before a part was read.
-        settings: settings that shaped the parts, as plain values.
+        settings: settings that shaped the parts, as plain values; recorded without a `words: auto` that changed nothing.
         advance: called with 1 for each part, in both passes.
     Raises:
         UserError: no part holds an article.
@@ -63,6 +64,7 @@ def join_parts(
         np.concatenate(columns.perceptual_hashes), np.array([h is not None for h in columns.image_hashes]),
     )  # fmt: skip
     _write_articles(paths, columns, duplicates.group, folder, advance)
+    settings = without_needless_auto(settings, columns.words)
     left_out.sort(key=lambda item: item.path)
     manifest = {
         "format": FORMAT_VERSION,

@@ -19,7 +19,7 @@ from safe_exp.config import CaptionerConfig
 from safe_exp.data.reading.articles import Article, LeftOut
 from safe_exp.data.reading.readers import Part, Reader, TakesDownloads
 from safe_exp.data.splitting.duplicates import minhash_signature, text_key
-from safe_exp.data.text import split_words
+from safe_exp.data.text import Cutting, split_words
 from safe_exp.system.digest import json_digest
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import whole_file
@@ -67,6 +67,7 @@ class PartMaker:
     captioner: CaptionerConfig
     max_text_tokens: int
     max_visual_tokens: int
+    cutting: Cutting
     strict: bool
     cache: Path
     folder: Path
@@ -147,9 +148,9 @@ class PartMaker:
 
     def _words(self, article: Article, caption: str) -> dict[str, Any]:
         text = article.title_and_text
-        title_words, _ = split_words(article.title, self.max_text_tokens)
-        text_words, text_cut = split_words(text, self.max_text_tokens)
-        caption_words, caption_cut = split_words(caption, self.max_visual_tokens)
+        title_words, _ = split_words(article.title, self.max_text_tokens, self.cutting)
+        text_words, text_cut = split_words(text, self.max_text_tokens, self.cutting)
+        caption_words, caption_cut = split_words(caption, self.max_visual_tokens, self.cutting.of_captions())
         return {
             "text_key": text_key(text),
             "minhash": minhash_signature(text),
