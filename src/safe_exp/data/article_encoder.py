@@ -42,8 +42,8 @@ class ArticleEncoder:
         artifacts: the run's artifacts.
         reads: the modalities that the model reads.
     Raises:
-        UserError: the captioner's settings or its model's folder cannot be used, or the package of the run's word cutter
-                is not installed.
+        UserError: the captioner's settings or its model's folder cannot be used, or the run's word cutter is not
+            installed.
     """
 
     def __init__(self, artifacts: Artifacts, reads: Sequence[str]) -> None:

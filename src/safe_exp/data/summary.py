@@ -99,7 +99,7 @@ def _describe_vocabulary(data: DataConfig, vocabulary: VocabularyEntry) -> str:
 
 
 def _describe_unknown(shares: Mapping[str, float]) -> str:
-    return ", ".join(f"{share:.1%} of the tokens in texts of {name}" for name, share in shares.items())
+    return " and ".join(f"{share:.1%} of {name}" for name, share in shares.items()) + ", in tokens of their texts"
 
 
 def _describe_vectors(vocabulary: VocabularyEntry) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 # Parts of scikit-learn's messages where there is no word, no word in min_df articles, and fewer articles than min_df.
 EMPTY_VOCABULARY_MESSAGES = ("empty vocabulary", "no terms remain", "max_df corresponds to < documents than min_df")
+SKLEARN_WORD = re.compile(r"\b\w\w+\b")  # the default of TfidfVectorizer
 MAX_SOLVER_STEPS = 1000  # scikit-learn's default of 100 does not always suffice
 
 
@@ -125,8 +127,8 @@ def fit_and_score(
 def build_classifier(config: MethodConfig, cutting: Cutting = AT_SPACES) -> DummyClassifier | Pipeline:
     """Build the classifier of `baseline=…`, not yet fitted.
 
-    scikit-learn's own words are used where texts are cut at spaces. Otherwise, as in Chinese, they would be whole
-    clauses: there the words are those that the network reads.
+    Words are scikit-learn's own. Those of Chinese, say, would be whole clauses: a text of such a script is cut as it is
+    for the network.
 
     Args:
         cutting: of the texts that it is fitted to.
@@ -155,15 +157,17 @@ def build_classifier(config: MethodConfig, cutting: Cutting = AT_SPACES) -> Dumm
 
 
 class _Words:
-    """Words of a text for scikit-learn: those that the network reads, without punctuation and single letters of English.
+    """Words of a text for scikit-learn: its own, but for scripts without spaces and addresses that become one word.
 
-    scikit-learn itself leaves the same out.
+    Such a text is cut as it is for the network. Punctuation and single letters are left out, as scikit-learn does.
     """
 
     def __init__(self, cutting: Cutting) -> None:
         self.cutting = cutting
 
     def __call__(self, text: str) -> list[str]:
+        if self.cutting.keep_urls and not holds_unspaced(text):
+            return SKLEARN_WORD.findall(text)
         words, _ = split_words(text, len(text), self.cutting)
         return [word for word in words if holds_unspaced(word) or (len(word) > 1 and any(map(str.isalnum, word)))]
 

@@ -43,7 +43,7 @@ def join_parts(
 
     Args:
         stray: articles that the listing left out, before a part was read.
-        settings: settings that shaped the parts, as plain values; recorded without a `words: auto` that changed nothing.
+        settings: settings that shaped the parts, as plain values; a `words: auto` that changed nothing is not recorded.
         advance: called with 1 for each part, in both passes.
     Raises:
         UserError: no part holds an article.

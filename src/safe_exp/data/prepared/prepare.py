@@ -161,7 +161,7 @@ class Preparation:
 
         Raises:
             UserError: as `PartMaker.make` does; the word cutter's package is missing; or a process was killed, or the
-                parts cannot be written.
+            parts cannot be written.
         """
         word_cutters[self.cutting.words].require_package()
         wanted = set(numbers)
