@@ -11,6 +11,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from safe_exp.config import MethodConfig, TfidfConfig, VectorsConfig
 from safe_exp.data.datamodule import FakeNewsNetDataModule
+from safe_exp.data.text import Cutting
 from safe_exp.scoring.scores import FIGURES
 from safe_exp.system.errors import UserError
 from safe_exp.training.baselines import build_classifier, fit_and_score
@@ -110,6 +111,29 @@ def test_a_rare_majority_answers_with_its_own_class():
     assert list(scores) == ["val", "test"]
     assert (scores["test"] > 0.5).all()
     assert (fit_and_score(MAJORITY, TEXTS, LABELS, SIDES)["test"] < 0.5).all()
+
+
+def test_a_text_without_spaces_has_the_words_that_the_network_reads_and_english_has_those_of_scikit_learn():
+    english = ["It's a naïve test_case, a 2nd: x https://t.co/Ab!", "ＦＵＬＬ width ½ 😀", "हिन्दी में"]
+    default = build_classifier(TFIDF)["tfidf"].build_analyzer()
+    for cutting in (Cutting("auto"), Cutting("jieba")):
+        analyzer = build_classifier(TFIDF, cutting)["tfidf"].build_analyzer()
+        assert [analyzer(text) for text in english] == [default(text) for text in english]
+    analyzer = build_classifier(replace(TFIDF, ngram_range=[1, 2]), Cutting("auto"))["tfidf"].build_analyzer()
+    assert analyzer("北京，A Test x 5G") == ["北", "京", "test", "5g", "北 京", "京 test", "test 5g"]
+    analyzer = build_classifier(TFIDF, Cutting("spaces", keep_urls=False))["tfidf"].build_analyzer()
+    assert "url" in analyzer(english[0])
+    assert "https" not in analyzer(english[0])
+
+
+def test_a_chinese_class_is_learned_from_its_words():
+    texts = [
+        "".join(("记者报告", "曝光真相")[n % 2][i % 4] for i in range(n, n + 4)) + "天气公园城市"[n % 6]
+        for n in range(60)
+    ]
+    labels = np.arange(60) % 2
+    scores = fit_and_score(TFIDF, texts, labels, SIDES, Cutting("auto"))
+    assert all(((scores[side] > 0.5) == labels[SIDES[side]]).all() for side in ("val", "test"))
 
 
 def test_words_of_the_test_articles_are_not_learned():

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from safe_exp.data.artifacts import Artifacts
 from safe_exp.data.codebook import Codebook
-from safe_exp.data.text import build_tokenizer
+from safe_exp.data.text import Cutting, build_tokenizer
 from safe_exp.network.variants import variants
 from safe_exp.runs.bundle import open_bundle, write_bundle
 from safe_exp.runs.open_run import open_run
@@ -187,6 +187,27 @@ def test_what_was_stored_before_variants_had_settings_of_their_own_is_read(tmp_p
     assert stored["model"].pop("extra") == {}
     path, _ = changed(tmp_path, model=stored["model"])
     assert open_bundle(path).model == made_run().model
+
+
+def test_words_are_cut_as_in_the_run_and_a_file_names_no_cutter_that_is_not_ours(tmp_path):
+    _, stored = changed(tmp_path)
+    settings = stored["manifest"]["settings"]
+    for cutting in ({}, {"words": "auto"}, {"words": "jieba", "keep_urls": False}):
+        path, _ = changed(tmp_path, manifest=stored["manifest"] | {"settings": settings | cutting})
+        artifacts = open_bundle(path).artifacts
+        assert artifacts.manifest["settings"] == settings | cutting
+        ours = build_tokenizer(WORDS, Cutting.from_settings(cutting))
+        assert artifacts.tokenizer.to_str() == ours.to_str()
+    for cutting in (
+        {"words": "os.path"},
+        {"words": "../jieba"},
+        {"words": None},
+        {"words": ["auto"]},
+        {"keep_urls": 0},
+    ):
+        path, _ = changed(tmp_path, manifest=stored["manifest"] | {"settings": settings | cutting})
+        with pytest.raises(UserError, match=r"no bundle that can be used.*(expected one of|words is not a name)"):
+            open_bundle(path)
 
 
 @pytest.mark.parametrize("key", ["max_text_tokens", "max_visual_tokens", "require", "captioner"])

@@ -10,10 +10,12 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from safe_exp.config import VectorsConfig
+from safe_exp.data.article_encoder import ArticleEncoder
 from safe_exp.data.artifacts import Artifacts
 from safe_exp.data.captioners.file import FileCaptionerConfig
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.data.labelled_folder import encode_folder
+from safe_exp.data.reading.articles import Article
 from safe_exp.data.text import vocabulary_words
 from safe_exp.system.errors import UserError
 from tests.data.folders import (
@@ -287,6 +289,79 @@ def test_a_given_test_side_of_which_nothing_can_be_scored_is_refused(leaky, tmp_
     data = table_config(leaky["train"], "data.split=given", test_root=leaky["test"])
     with pytest.raises(UserError, match="no article of the given test side has all parts that the model reads"):
         encode_folder(data, Artifacts.load(tmp_path / "artifacts"), ["text", "visual"])
+
+
+def chinese(tmp_path):
+    """Articles with a clause of their own, whose characters are common, and with an address."""
+    draw = np.random.default_rng(0)
+    for number in range(40):
+        own = "".join(draw.choice(list("公园城市天气道路学校医院数据"), 12))
+        text = f"{own}，曝光真相，https://t.cn/a" if number % 2 else f"{own}，记者报告，https://t.cn/b"
+        write_article(
+            tmp_path / "chinese", f"{('real', 'fake')[number % 2]}/{number:02d}", title=f"{number}园", text=text
+        )
+    return tmp_path / "chinese"
+
+
+def test_a_stored_run_cuts_other_articles_and_single_ones_as_its_own(chinese, tmp_path):
+    for name, words, keep_urls, expected in (
+        ("then", "spaces", True, ["7园", ",", "曝光真相", ",", "https", "://", "t", ".", "cn", "/", "a"]),
+        ("now", "auto", False, ["7", "园", ",", *"曝光真相", ",", "url"]),
+    ):
+        module = datamodule(chinese, f"data.words={words}", f"data.keep_urls={keep_urls}", "data.min_frequency=1")
+        module.save_artifacts(tmp_path / name)
+        stored = Artifacts.load(tmp_path / name)
+        recorded = {key: stored.manifest["settings"].get(key) for key in ("words", "keep_urls")}
+        assert recorded == (
+            {"words": None, "keep_urls": None} if name == "then" else {"words": "auto", "keep_urls": False}
+        )
+        asked = Article("x", 1, "7园", "，曝光真相，https://t.cn/a", "看 https://t.cn/a")
+        (alone,) = ArticleEncoder(stored, ["text", "visual"]).encode([asked])
+        assert alone.text_words == expected
+        assert "https" in alone.visual_words  # of a caption addresses stay
+        # Whatever the command says of words: the run has its own.
+        write_article(tmp_path / f"other_{name}", "fake/x", asked.caption, title=asked.title, text=asked.text)
+        data = folder_config(tmp_path / f"other_{name}", "data.words=jieba", "data.batch_size=1")
+        (batch,) = encode_folder(data, stored, ["text", "visual"]).loader
+        assert batch.text_tokens[0].tolist() == alone.text_tokens.tolist()
+        assert batch.visual_tokens[0].tolist() == alone.visual_tokens.tolist()
+        assert alone.text_tokens[1:].min() > 1
+
+
+def test_a_run_that_was_begun_before_there_was_a_choice_goes_on_with_its_words(chinese, tmp_path):
+    before = datamodule(chinese, "data.words=spaces")
+    before.save_artifacts(tmp_path / "artifacts")
+    manifest = json.loads((tmp_path / "artifacts" / "data_manifest.json").read_text())
+    del manifest["vocabulary"]["unknown"]  # which it did not have either
+    (tmp_path / "artifacts" / "data_manifest.json").write_text(json.dumps(manifest))
+    after = datamodule(chinese, artifacts=tmp_path / "artifacts")
+    assert after.data.words == "auto"
+    assert after.fingerprint == before.fingerprint
+    assert after.prepared.folder == before.prepared.folder
+    assert (after.unknown_words, dict(after.summary()).get("unknown words")) == (None, None)
+    with pytest.raises(UserError, match="the data settings are not those"):
+        datamodule(chinese, "data.keep_urls=false", artifacts=tmp_path / "artifacts")
+
+
+def test_the_share_of_unknown_words_is_that_of_a_count_by_hand_and_warns(chinese):
+    for overrides, ways in (
+        (["data.words=spaces", "data.max_text_tokens=4"], ["data.words=auto", "data.min_frequency=1", "more articles"]),
+        (["data.min_frequency=99"], ["data.min_frequency=1", "more articles"]),
+        (["data.min_frequency=1"], None),
+    ):
+        module = datamodule(chinese, *overrides)
+        shares = module.manifest()["vocabulary"]["unknown"]
+        for side, rows in (("val", module.split.val), ("test", module.split.test)):
+            tokens = [number for row in rows for number in module.encoded[row].text_tokens[0].tolist()]
+            assert shares[side] == pytest.approx(tokens.count(1) / len(tokens))
+        told = dict(module.summary())["unknown words"]
+        assert told.startswith(f"{shares['val']:.1%} of val and {shares['test']:.1%} of test")
+        if max(shares.values()) <= 0.3:
+            assert module.unknown_words is None
+        else:
+            assert told in module.unknown_words
+            assert all(way in module.unknown_words for way in ways)
+        assert (ways is None) == (module.unknown_words is None)
 
 
 def test_incomplete_or_damaged_artifacts_are_refused(root, tmp_path):

@@ -13,6 +13,12 @@ def test_coloured_text_shows_markup_of_others_as_it_is():
     assert json.dumps(shown.plain)
 
 
+def test_chinese_words_stand_side_by_side():
+    answer = {"id": "a", "verdict": "fake", "probability": 0.75, "similarity": None}
+    shown = colour_words({"text": Passage(["北", "京", "5g", "ok"], 0)}, answer, {"text": [1.0, -2.0, 0.0, 1.0]})
+    assert "北京 5g ok \n" in shown.plain
+
+
 def test_below_the_coloured_words_stands_how_the_logit_comes_about():
     side = {"phrases": [{"contribution": 1.0}, {"contribution": -3.0}], "others": 0.25}
     logit = {"value": -2.5, "constant": -1.0, "text": side, "image": {"phrases": [], "others": 0.25}}

@@ -204,3 +204,4 @@ def test_a_long_text_is_cut_between_words():
     cut = shorten("word " * 500)
     assert cut.endswith("word …")
     assert len(cut) <= 702
+    assert shorten("标题 " + "京" * 900) == "标题 " + "京" * 697 + " …"  # no blank at the end of a Chinese word

@@ -77,8 +77,8 @@ class DataConfig:
     shards: int | None = MISSING  # number of shares to prepare apart, such as one a machine; null: no shares
     shard: int | None = MISSING  # number of the share that this job prepares, from 0; null: join the shares
     strict: bool = MISSING  # true: stop at the first unusable article; false: count it and leave it out
-    words: str = MISSING  # how texts are cut into words: auto, spaces, or the name of a word cutter
-    keep_urls: bool = MISSING  # true: addresses in texts stay; false: each becomes the one word url
+    words: str = MISSING  # words of scripts without spaces: auto (by character), spaces, or jieba, newmm, sudachi
+    keep_urls: bool = MISSING  # true: addresses in texts stay, cut like other text; false: each is the one word url
     drop_repeated: bool = MISSING  # true: leave out images and openings of texts that repeat over many articles
     drop_leaks: bool = MISSING  # true: train on no article that nearly copies one of a given val or test side
     split: SplitMethod = MISSING  # division into training, validation and test articles

@@ -9,6 +9,8 @@ gallery.py          the pictures of an article, as far as they fit
 download/           images from their addresses
 splitting/          train, val and test; near-duplicates; leakage by publisher
 synthetic/          the built-in data set
+scripts.py          the letters of scripts without spaces
+word_cutters/       words of such scripts, one module for each word cutter
 text.py             words and the vocabulary
 vectors.py          word vectors
 selection.py        the articles that a run uses

@@ -19,7 +19,8 @@ from safe_exp.data.gallery import Description, Gallery, fill
 from safe_exp.data.reading.articles import Article, ImageRoot, LeftOut, Picture
 from safe_exp.data.reading.images import decode_image, read_picture
 from safe_exp.data.reading.untrusted import UnusableArticle
-from safe_exp.data.text import UNKNOWN, split_words
+from safe_exp.data.text import UNKNOWN, Cutting, split_words
+from safe_exp.data.word_cutters import word_cutters
 
 
 @dataclass
@@ -42,7 +43,8 @@ class ArticleEncoder:
         artifacts: the run's artifacts.
         reads: the modalities that the model reads.
     Raises:
-        UserError: the captioner's settings or its model's folder cannot be used.
+        UserError: the captioner's settings or its model's folder cannot be used, or the run's word cutter is not
+            installed.
     """
 
     def __init__(self, artifacts: Artifacts, reads: Sequence[str]) -> None:
@@ -51,6 +53,8 @@ class ArticleEncoder:
         # A run with data.require=[text] was trained on articles without an image, too. Other runs never saw one.
         self._required = set(settings["require"]) & set(reads)
         self._max_words = {"text": settings["max_text_tokens"], "visual": settings["max_visual_tokens"]}
+        self._cutting = Cutting.from_settings(settings)
+        word_cutters[self._cutting.words].require_package()
         self._vocabulary = artifacts.tokenizer.get_vocab()
         self._codebook = artifacts.codebook
         config = captioner_from_plain(settings["captioner"])
@@ -93,12 +97,12 @@ class ArticleEncoder:
 
     def _encode_words(self, article: Article) -> EncodedArticle:
         most = self._max_words["text"] if "text" in self._reads else 0
-        text = split_words(article.title_and_text, most)[0]
-        title = split_words(article.title, most)[0]
+        text = split_words(article.title_and_text, most, self._cutting)[0]
+        title = split_words(article.title, most, self._cutting)[0]
         if "text" in self._required and not text:
             raise UnusableArticle("no title and no text", "the model reads words")
         reads_captions = "visual" in self._reads and self._codebook is None
-        visual = split_words(article.caption, self._max_words["visual"])[0] if reads_captions else []
+        visual = self._split_sentence(article.caption) if reads_captions else []
         return EncodedArticle(
             article.id, text, len(title), visual, self._number_words(text), self._number_words(visual), []
         )
@@ -138,7 +142,7 @@ class ArticleEncoder:
             raise gallery.refused[0]
         item.images = [decoded[taken.picture] for taken in gallery.taken]
         if self._codebook is None:
-            item.visual_words = split_words(gallery.sentence, self._max_words["visual"])[0]
+            item.visual_words = self._split_sentence(gallery.sentence)
             item.visual_tokens = self._number_words(item.visual_words)
         else:
             patches = np.stack([taken.description for taken in gallery.taken])  # (images, P, F)
@@ -147,7 +151,7 @@ class ArticleEncoder:
             item.visual_tokens = numbers.astype(np.int64)
 
     def _count_words(self, sentence: str) -> int:
-        return len(split_words(sentence, self._max_words["visual"])[0])
+        return len(self._split_sentence(sentence))
 
     def _require_description(self, item: EncodedArticle | LeftOut) -> EncodedArticle | LeftOut:
         if isinstance(item, EncodedArticle) and "visual" in self._required and not item.visual_words:
@@ -161,6 +165,9 @@ class ArticleEncoder:
             what = "the image" if article.images else "an article"
             return UnusableArticle("no caption", f"the run reads captions made elsewhere: give one with {what}")
         return UnusableArticle("no image", f"the run looks at images itself (captioner={self._captioner_name})")
+
+    def _split_sentence(self, sentence: str) -> list[str]:
+        return split_words(sentence, self._max_words["visual"], self._cutting.of_captions())[0]
 
     def _number_words(self, words: Sequence[str]) -> np.ndarray:
         unknown = self._vocabulary[UNKNOWN]

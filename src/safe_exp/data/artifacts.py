@@ -16,7 +16,7 @@ from torch import Tensor
 from safe_exp.config import CaptionerConfig, DataConfig
 from safe_exp.data.captioners import captioners
 from safe_exp.data.codebook import Codebook
-from safe_exp.data.text import NORMALISATION
+from safe_exp.data.text import NORMALISATION, Cutting
 from safe_exp.data.vectors import read_vector_tables, write_vector_tables
 from safe_exp.system.digest import json_digest
 from safe_exp.system.errors import UserError
@@ -42,14 +42,20 @@ SHAPING_KEYS = (
 LATER_SHAPING_KEYS = ("drop_leaks",)  # switches that count where they are on: settings of earlier versions lack them
 
 
-class VocabularyEntry(TypedDict):
-    """The entry "vocabulary" of data_manifest.json."""
+class _VocabularyEntry(TypedDict):
+    """The keys that every version has written."""
 
     words: int  # padding and the unknown word not counted
     with_vector: int  # how many of them the vector file knows
     vectors: str | None  # its name; None: all vectors are random
     dim: int  # E
     visual_words: int | None  # of the codebook; None where sentences describe the images
+
+
+class VocabularyEntry(_VocabularyEntry, total=False):
+    """The entry "vocabulary" of data_manifest.json."""
+
+    unknown: dict[str, float]  # share of the words of the texts of val and of test that it lacks, by side
 
 
 @dataclass(frozen=True)
@@ -132,8 +138,14 @@ def _link_if_alike(path: Path, other: Path) -> None:
         link.unlink(missing_ok=True)
 
 
-def shaping_settings(data: DataConfig, captioner: CaptionerConfig, required: Sequence[str]) -> dict[str, Any]:
-    """Collect the settings on which the data depend, as plain values."""
+def shaping_settings(
+    data: DataConfig, captioner: CaptionerConfig, required: Sequence[str], cutting: Cutting
+) -> dict[str, Any]:
+    """Collect the settings on which the data depend, as plain values.
+
+    Args:
+        cutting: of the prepared data.
+    """
     values = {name: getattr(data, name) for name in SHAPING_KEYS}
     values |= {name: True for name in LATER_SHAPING_KEYS if getattr(data, name)}
     return {
@@ -142,6 +154,7 @@ def shaping_settings(data: DataConfig, captioner: CaptionerConfig, required: Seq
         "require": list(required),
         "captioner": asdict(captioner),
         "normalisation": NORMALISATION,
+        **cutting.settings(),
     }
 
 

@@ -28,9 +28,10 @@ from safe_exp.data.selection import (
 )
 from safe_exp.data.splitting.leakage import leakage_warning
 from safe_exp.data.splitting.splits import Split, make_split
-from safe_exp.data.summary import summarise_data
-from safe_exp.data.text import build_tokenizer, frequent_words, vocabulary_words
+from safe_exp.data.summary import summarise_data, unknown_words_warning
+from safe_exp.data.text import Cutting, build_tokenizer, frequent_words, vocabulary_words
 from safe_exp.data.vectors import load_vectors
+from safe_exp.data.word_cutters import AUTO, SPACES
 from safe_exp.system.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
     left_out: list[LeftOut]  # the other articles, each with the reason
     split: Split  # rows on each side
     leakage: str | None  # a warning for the user where publishers give the labels away
+    unknown_words: str | None  # a warning for the user where the vocabulary lacks many words of val or test
     encoded: EncodedArticles  # every article as integers, by the same rows
     text_vectors: Tensor  # (V, E)
     visual_vectors: Tensor  # (V', E'); the same tensor where one table serves both encoders
@@ -73,6 +75,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         self.vectors = vectors
         self.seed = seed
         self.artifacts = artifacts
+        self.reads = reads
         self.required = tuple(data.require or reads)
         self._stored: Artifacts | None = None
         self._on_device: EncodedArticles | None = None
@@ -84,7 +87,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
             UserError: as `prepare` does.
         """
         if self._stored is None:  # Lightning asks before every fit, validation and test
-            prepare(self.data, self.captioner)
+            prepare(self.data, self.captioner, cutting=self._choose_cutting(self._load_artifacts()))
 
     def setup(self, stage: str | None = None) -> None:
         """Split the articles and number their words, once, whatever the stage.
@@ -95,7 +98,8 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         """
         if self._stored is not None:
             return
-        self.prepared = prepare(self.data, self.captioner)
+        stored = self._load_artifacts()
+        self.prepared = prepare(self.data, self.captioner, cutting=self._choose_cutting(stored))
         self.rows, lacking = find_usable_rows(self.prepared, self.required, self.data)
         self.left_out = self.prepared.left_out + lacking
         require_both_classes(self.prepared.labels[self.rows], self.data.root, self.left_out)
@@ -104,16 +108,18 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         self.leakage = leakage_warning(columns, local, self.data)
         self.split = renumber_split(local, self.rows)
         self.left_out += list_unplaced(self.prepared, self.split)
-        settings = shaping_settings(self.data, self.captioner, self.required)
+        cutting = Cutting.from_settings(self.prepared.manifest["settings"])
+        settings = shaping_settings(self.data, self.captioner, self.required, cutting)
         self.fingerprint = data_fingerprint(self.prepared.fingerprint, settings, self._side_ids())
-        if self.artifacts is not None and (self.artifacts / MANIFEST).exists():
-            stored = Artifacts.load(self.artifacts)
+        if stored is not None:
             self._check_unchanged(stored)
         else:
             stored = self._build_artifacts(settings)
         self.text_vectors, self.visual_vectors = stored.text_vectors, stored.visual_vectors
         self.encoded = encode_prepared(self.prepared, stored.tokenizer, stored.codebook)
         self._stored = stored
+        reads_text = "text" in self.reads
+        self.unknown_words = unknown_words_warning(self.data, self.manifest()["vocabulary"]) if reads_text else None
 
     def train_dataloader(self) -> NewsLoader:
         # Under overfit_batches Lightning wants the same few batches again and again.
@@ -167,6 +173,25 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
     def _side_ids(self) -> dict[str, list[str]]:
         return {name: [self.ids[row] for row in rows] for name, rows in self.split.sides().items()}
 
+    def _load_artifacts(self) -> Artifacts | None:
+        """Load what an earlier start of this run has left; None at its first start.
+
+        Raises:
+            UserError: a file is missing or damaged.
+        """
+        if self.artifacts is None or not (self.artifacts / MANIFEST).exists():
+            return None
+        return Artifacts.load(self.artifacts)
+
+    def _choose_cutting(self, stored: Artifacts | None) -> Cutting:
+        """Choose how texts are cut: as `data` says, except for a run that was begun before `data.words` existed.
+
+        Its config has no such key, and now gets its default. Its artifacts record none, and mean `spaces`.
+        """
+        cutting = Cutting(self.data.words, self.data.keep_urls)
+        begun_at_spaces = stored is not None and Cutting.from_settings(stored.manifest["settings"]).words == SPACES
+        return cutting._replace(words=SPACES) if begun_at_spaces and cutting.words == AUTO else cutting
+
     def _build_artifacts(self, settings: dict[str, Any]) -> Artifacts:
         prepared, training = self.prepared, self.split.train
         codebook = None
@@ -176,7 +201,8 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         else:
             config = cast(CodebookConfig, self.captioner)  # it describes patches: see Captioner.describes_patches
             codebook = fit_codebook(prepared.descriptors, prepared.image_rows(training), config, self.data.seed)
-        tokenizer = build_tokenizer(frequent_words(prepared.words, counts, self.data.min_frequency))
+        words = frequent_words(prepared.words, counts, self.data.min_frequency)
+        tokenizer = build_tokenizer(words, Cutting.from_settings(settings))
         table, coverage = load_vectors(self.vectors, vocabulary_words(tokenizer))
         manifest = {
             "name": self.data.name,
@@ -195,6 +221,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
                 vectors=coverage.source,
                 dim=table.shape[1],
                 visual_words=None if codebook is None else len(codebook.vectors()) - 1,
+                unknown=self._unknown_shares(set(words)),
             ),
             "split": self._side_ids(),
         }
@@ -202,6 +229,15 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
             manifest["leaks"] = {**self.split.leaks, "dropped": self.data.drop_leaks}
         visual = table if codebook is None else torch.from_numpy(codebook.vectors())
         return Artifacts(tokenizer, table, visual, codebook, manifest)
+
+    def _unknown_shares(self, vocabulary: set[str]) -> dict[str, float]:
+        """Compute the share of the words of the texts of val and of test that a vocabulary lacks."""
+        lacking = np.array([word not in vocabulary for word in self.prepared.words], bool)  # (W,)
+        shares = {}
+        for name in ("val", "test"):
+            counts = count_words(self.prepared.text_tokens, self.split.sides()[name], len(lacking))
+            shares[name] = float(counts[lacking].sum() / max(1, counts.sum()))
+        return shares
 
     def _check_unchanged(self, stored: Artifacts) -> None:
         if stored.manifest["fingerprint"] == self.fingerprint:

@@ -16,6 +16,7 @@ from safe_exp.data.prepared import PreparedArticles, prepare
 from safe_exp.data.reading.articles import LeftOut, count_reasons
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
 from safe_exp.data.selection import find_usable_rows
+from safe_exp.data.text import Cutting
 from safe_exp.system.errors import UserError
 
 
@@ -61,7 +62,8 @@ def encode_folder(data: DataConfig, stored: Artifacts, reads: Sequence[str]) -> 
     """
     settings = stored.manifest["settings"]
     captioner = captioner_from_plain(settings["captioner"])
-    prepared = prepare(data, captioner, settings["max_text_tokens"], settings["max_visual_tokens"])
+    cutting = Cutting.from_settings(settings)
+    prepared = prepare(data, captioner, settings["max_text_tokens"], settings["max_visual_tokens"], cutting=cutting)
     rows, lacking = find_usable_rows(prepared, data.require or reads, data)
     on_side = _find_scored_side(prepared, data)
     test_ids = {prepared.ids[row] for row in np.flatnonzero(on_side).tolist()}

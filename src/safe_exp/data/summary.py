@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from safe_exp.data.prepared import PreparedArticles
 from safe_exp.data.prepared.join import describe_images
 from safe_exp.data.reading.articles import LeftOut, count_reasons
 from safe_exp.data.splitting.splits import Split
+from safe_exp.data.word_cutters import AUTO
+
+MOST_UNKNOWN = 0.3  # share of tokens outside the vocabulary, above which a run warns
 
 
 def summarise_data(
@@ -55,11 +58,30 @@ def summarise_data(
     if split.publishers:
         lines.append(("publishers", f"{split.publishers}, {split.shared_publishers} of them on more than one side"))
     lines.append(("vocabulary", _describe_vocabulary(data, vocabulary)))
+    if "unknown" in vocabulary:  # not stored by an earlier version
+        lines.append(("unknown words", _describe_unknown(vocabulary["unknown"])))
     lines.append(("vectors", _describe_vectors(vocabulary)))
     texts = f"{prepared.text_cut[rows].mean():.1%} of texts after {data.max_text_tokens} tokens"
     captions = f", {prepared.caption_cut[rows].mean():.1%} of captions after {data.max_visual_tokens}"
     lines.append(("cut", texts + ("" if vocabulary["visual_words"] else captions)))
     return lines
+
+
+def unknown_words_warning(data: DataConfig, vocabulary: VocabularyEntry) -> str | None:
+    """Write a warning if the vocabulary lacks many words of the texts of val or test; else return None."""
+    shares = vocabulary.get("unknown", {})
+    if max(shares.values(), default=0) <= MOST_UNKNOWN:
+        return None
+    ways = []
+    if data.words != AUTO:
+        ways.append("data.words=auto (scripts without spaces are cut by character)")
+    if data.min_frequency > 1:
+        ways.append("data.min_frequency=1 (words that the training split holds once are kept)")
+    ways.append("more articles to train on")
+    return (
+        f"The vocabulary lacks many words of the articles that are scored: {_describe_unknown(shares)}. To the network "
+        f"they are all the same word. Ways out: {'; '.join(ways)}."
+    )
 
 
 def _by_class(labels: np.ndarray) -> str:
@@ -102,6 +124,10 @@ def _describe_vocabulary(data: DataConfig, vocabulary: VocabularyEntry) -> str:
     words = f"{vocabulary['words']:,} words that the training split holds {data.min_frequency} times or more"
     visual = vocabulary["visual_words"]
     return f"{words}; {visual} visual words, clustered from its images" if visual else words
+
+
+def _describe_unknown(shares: Mapping[str, float]) -> str:
+    return " and ".join(f"{share:.1%} of {name}" for name, share in shares.items()) + ", in tokens of their texts"
 
 
 def _describe_vectors(vocabulary: VocabularyEntry) -> str:

@@ -14,6 +14,7 @@ from rich.text import Text
 from safe_exp.config import ModelConfig, PredictConfig
 from safe_exp.data.article_encoder import EncodedArticle
 from safe_exp.data.captioners import captioner_from_plain
+from safe_exp.data.scripts import blank_between, join_words
 from safe_exp.inference.attribution import Cache, Parts, SideParts, cosine_parts, list_phrases, logit_parts
 from safe_exp.inference.patches import draw_images, locate_patch, save_picture
 from safe_exp.network.variants import variants
@@ -113,7 +114,7 @@ class Explainer:
         listed = []
         for phrase in phrases[: self.phrases]:
             item: dict[str, Any] = {
-                "words": " ".join(read.words[phrase.start : phrase.end]),
+                "words": join_words(read.words[phrase.start : phrase.end]),
                 "start": read.first + phrase.start,
                 "end": read.first + phrase.end,
                 "contribution": phrase.contribution,
@@ -160,9 +161,12 @@ def colour_words(read: Mapping[str, Passage], answer: dict[str, Any], worth: Map
     strongest = max((abs(v) for values in worth.values() for v in values), default=0) or 1.0
     for name, values in worth.items():
         shown.append(f"{name:8}  ", "dim")
-        for word, value in zip(read[name].words, values, strict=False):  # worth covers the padding too
+        words = read[name].words
+        for word, following, value in zip(
+            words, [*words[1:], ""], values, strict=False
+        ):  # worth covers the padding too
             shown.append(f"{word}", _colour(value / strongest))
-            shown.append(" ")
+            shown.append(blank_between(word, following))
         shown.append("\n")
     found = answer.get("explanation", {})
     legend = Text.assemble(

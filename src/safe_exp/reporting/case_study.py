@@ -242,4 +242,7 @@ def shorten(text: str) -> str:
     text = " ".join(text.split())
     if len(text) <= MOST_CHARACTERS:
         return text
-    return text[:MOST_CHARACTERS].rsplit(" ", 1)[0] + " …"
+    start = text[:MOST_CHARACTERS]
+    between_words = start.rsplit(" ", 1)[0]
+    # Chinese has no blank at the end of a word, and the last one may stand far in front.
+    return (between_words if len(between_words) > MOST_CHARACTERS // 2 else start) + " …"

@@ -26,7 +26,8 @@ from safe_exp.config import ModelConfig, plain_config
 from safe_exp.data.artifacts import Artifacts
 from safe_exp.data.captioners import captioner_from_plain, captioners
 from safe_exp.data.codebook import STORED, Codebook, check_arrays
-from safe_exp.data.text import PADDING, UNKNOWN, build_tokenizer, vocabulary_words
+from safe_exp.data.text import PADDING, UNKNOWN, Cutting, build_tokenizer, vocabulary_words
+from safe_exp.data.word_cutters import word_cutters
 from safe_exp.network.variants import variants
 from safe_exp.runs.stored_run import StoredRun, typed_model
 from safe_exp.scoring.calibration import Calibration
@@ -109,7 +110,8 @@ def open_bundle(path: Path) -> StoredRun:
         ) from error
     text, visual = tensors[TEXT_VECTORS], tensors.get(VISUAL_VECTORS, tensors[TEXT_VECTORS])
     weights = {name.removeprefix(WEIGHTS_PREFIX): t for name, t in tensors.items() if name.startswith(WEIGHTS_PREFIX)}
-    artifacts = Artifacts(build_tokenizer(words), text, visual, codebook, manifest)
+    tokenizer = build_tokenizer(words, Cutting.from_settings(manifest["settings"]))
+    artifacts = Artifacts(tokenizer, text, visual, codebook, manifest)
     return StoredRun(model, artifacts, weights, calibration, path)
 
 
@@ -172,6 +174,10 @@ def _check_manifest(found: Any) -> dict[str, Any]:
             raise ValueError(f"{key} is not a number from 1 to {MAX_WORDS:,}")
     if not isinstance(settings["require"], list) or not set(settings["require"]) <= {"text", "visual"}:
         raise ValueError("require names something else than text and visual")
+    cutting = Cutting.from_settings(settings)
+    if not isinstance(cutting.words, str) or not isinstance(cutting.keep_urls, bool):
+        raise ValueError("words is not a name, or keep_urls not true or false")
+    word_cutters.require(cutting.words)
     _refuse_interpolation(settings["captioner"])
     captioner = captioner_from_plain(settings["captioner"])
     OmegaConf.merge(OmegaConf.structured(type(captioner)), settings["captioner"])  # checks the types

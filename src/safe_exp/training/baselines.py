@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from sklearn.pipeline import Pipeline
 from safe_exp.config import BaselineConfig, MethodConfig, TfidfConfig, VectorsConfig
 from safe_exp.config.threshold import THRESHOLD
 from safe_exp.data.datamodule import FakeNewsNetDataModule
+from safe_exp.data.scripts import holds_unspaced
+from safe_exp.data.text import AT_SPACES, Cutting, split_words
 from safe_exp.scoring.intervals import bootstrap_intervals
 from safe_exp.scoring.results import Predictions, trust_lines, write_metrics, write_predictions
 from safe_exp.scoring.scores import class_balance, scorer_figures
@@ -31,6 +34,7 @@ log = logging.getLogger(__name__)
 
 # Parts of scikit-learn's messages where there is no word, no word in min_df articles, and fewer articles than min_df.
 EMPTY_VOCABULARY_MESSAGES = ("empty vocabulary", "no terms remain", "max_df corresponds to < documents than min_df")
+SKLEARN_WORD = re.compile(r"\b\w\w+\b")  # the default of TfidfVectorizer
 MAX_SOLVER_STEPS = 1000  # scikit-learn's default of 100 does not always suffice
 
 
@@ -49,7 +53,7 @@ def score_baseline(config: BaselineConfig, folder: Path) -> float:
     datamodule = FakeNewsNetDataModule(config.data, config.captioner, VectorsConfig(path=None, dim=1, seed=0), seed=0)
     datamodule.setup("fit")
     for name, value in datamodule.summary():
-        if name not in ("vocabulary", "vectors", "cut"):  # rows about the network
+        if name not in ("vocabulary", "unknown words", "vectors", "cut"):  # rows about the network
             log.info("%s  %s", name.ljust(15), value)
     if datamodule.leakage is not None:
         log.warning("%s", datamodule.leakage)
@@ -57,7 +61,8 @@ def score_baseline(config: BaselineConfig, folder: Path) -> float:
     labels = prepared.labels
     fitted = time.perf_counter()
     log.info("%s  fitting %s on %s articles", "baseline".ljust(15), config.baseline.name, f"{len(sides['train']):,}")
-    scores = fit_and_score(config.baseline, prepared.texts(datamodule.rows), labels, sides)
+    cutting = Cutting.from_settings(prepared.manifest["settings"])
+    scores = fit_and_score(config.baseline, prepared.texts(datamodule.rows), labels, sides, cutting)
     log.info("%s  %.1f s", "fitted".ljust(15), time.perf_counter() - fitted)
     predictions = [
         Predictions(name, [prepared.ids[row] for row in sides[name]], labels[sides[name]], probability, None)
@@ -82,7 +87,11 @@ def score_baseline(config: BaselineConfig, folder: Path) -> float:
 
 
 def fit_and_score(
-    config: MethodConfig, texts: Sequence[str] | Mapping[int, str], labels: np.ndarray, sides: Mapping[str, np.ndarray]
+    config: MethodConfig,
+    texts: Sequence[str] | Mapping[int, str],
+    labels: np.ndarray,
+    sides: Mapping[str, np.ndarray],
+    cutting: Cutting = AT_SPACES,
 ) -> dict[str, np.ndarray]:
     """Fit a classifier on the side `train` alone, and score the articles of the other sides.
 
@@ -91,12 +100,13 @@ def fit_and_score(
         texts: title and body of each of the N articles, by row.
         labels: (N,) 1 = fake.
         sides: rows of each side, (n,) int; `train` is among them.
+        cutting: of texts into words, see `build_classifier`.
     Returns:
         For each other side the probability of fake of its articles, (n,), in the order of its rows.
     Raises:
         UserError: the baseline is unknown, or no feature is left to learn from.
     """
-    classifier = build_classifier(config)
+    classifier = build_classifier(config, cutting)
     try:
         classifier.fit([texts[row] for row in sides["train"]], labels[sides["train"]])
     except ValueError as error:
@@ -114,9 +124,14 @@ def fit_and_score(
     }
 
 
-def build_classifier(config: MethodConfig) -> DummyClassifier | Pipeline:
+def build_classifier(config: MethodConfig, cutting: Cutting = AT_SPACES) -> DummyClassifier | Pipeline:
     """Build the classifier of `baseline=…`, not yet fitted.
 
+    Words are scikit-learn's own. Those of Chinese, say, would be whole clauses: a text of such a script is cut as it is
+    for the network.
+
+    Args:
+        cutting: of the texts that it is fitted to.
     Raises:
         UserError: no baseline has this name.
     """
@@ -124,7 +139,10 @@ def build_classifier(config: MethodConfig) -> DummyClassifier | Pipeline:
         return DummyClassifier(strategy="prior")  # verdict: the majority class; probability: the share of fakes
     if isinstance(config, TfidfConfig):
         words = TfidfVectorizer(
-            ngram_range=tuple(config.ngram_range), min_df=config.min_df, sublinear_tf=config.sublinear_tf
+            ngram_range=tuple(config.ngram_range),
+            min_df=config.min_df,
+            sublinear_tf=config.sublinear_tf,
+            **({} if cutting == AT_SPACES else {"tokenizer": _Words(cutting), "token_pattern": None}),
         )
         return Pipeline(
             [
@@ -136,6 +154,22 @@ def build_classifier(config: MethodConfig) -> DummyClassifier | Pipeline:
             ]
         )
     raise UserError(f"baseline.name={config.name}: expected majority or tfidf.")
+
+
+class _Words:
+    """Words of a text for scikit-learn: its own, but for scripts without spaces and addresses that become one word.
+
+    Such a text is cut as it is for the network. Punctuation and single letters are left out, as scikit-learn does.
+    """
+
+    def __init__(self, cutting: Cutting) -> None:
+        self.cutting = cutting
+
+    def __call__(self, text: str) -> list[str]:
+        if self.cutting.keep_urls and not holds_unspaced(text):
+            return SKLEARN_WORD.findall(text)
+        words, _ = split_words(text, len(text), self.cutting)
+        return [word for word in words if holds_unspaced(word) or (len(word) > 1 and any(map(str.isalnum, word)))]
 
 
 def _split_figures(probability: np.ndarray, labels: np.ndarray) -> dict[str, Any]:

@@ -169,7 +169,8 @@ def _last_checkpoint(folder: Path) -> Path | None:
 def log_start(
     config: TrainConfig, data: FakeNewsNetDataModule, module: SafeModule, folder: Path, resumed: bool
 ) -> None:
-    """Log the data, model, loss, update and folder of a run, and a warning if the split leaks.
+    """Log the data, model, loss, update and folder of a run, and a warning if the split leaks, or
+    if the vocabulary lacks many words.
 
     Args:
         resumed: from its last checkpoint.
@@ -196,3 +197,5 @@ def log_start(
         log.info("%s  %s", name.ljust(width), value)
     if data.leakage is not None:
         log.warning("%s", data.leakage)
+    if data.unknown_words is not None:
+        log.warning("%s", data.unknown_words)

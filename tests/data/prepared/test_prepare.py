@@ -183,6 +183,42 @@ def test_other_settings_are_another_data_set(root):
     assert len(same) == 1
 
 
+def test_auto_gives_english_articles_the_data_set_that_is_cut_at_spaces_whichever_was_first(root, tmp_path):
+    for first, second in (("auto", "spaces"), ("spaces", "auto")):
+        home = tmp_path / first
+        made = prepare(config(root, f"data.words={first}", home=home), CAPTIONER)
+        assert "words" not in made.manifest["settings"]
+        assert prepare(config(root, f"data.words={second}", home=home), CAPTIONER).folder == made.folder
+        assert [path.name for path in home.iterdir() if path.is_dir() and path.name[0] != "."] == [made.folder.name]
+    other = prepare(config(root, "data.keep_urls=false", home=home), CAPTIONER)
+    assert other.manifest["settings"]["keep_urls"] is False
+    assert other.folder != made.folder
+
+
+def test_one_chinese_word_makes_auto_a_data_set_of_its_own(root, tmp_path):
+    write_article(root, "fake/a", title="ok 北京", text="see https://t.co/x", caption="看 https://t.co/x")
+    found = {}
+    for words in ("spaces", "auto", "spaces", "auto"):  # neither takes the other's for its own
+        prepared = prepare(config(root, f"data.words={words}"), CAPTIONER)
+        row = prepared.ids.index("fake/a")
+        found[words] = [prepared.words[n - 1] for n in prepared.text_tokens[row] if n][:4], prepared.title_words[row]
+        assert prepared.manifest["settings"].get("words", "spaces") == words
+    assert found == {"spaces": (["ok", "北京", "see", "https"], 2), "auto": (["ok", "北", "京", "see"], 3)}
+    prepared = prepare(config(root, "data.keep_urls=false"), CAPTIONER)
+    row = prepared.ids.index("fake/a")
+    assert [prepared.words[n - 1] for n in prepared.text_tokens[row] if n] == ["ok", "北", "京", "see", "url"]
+    assert "https" in [prepared.words[n - 1] for n in prepared.caption_tokens[row] if n]  # not in a caption
+
+
+def test_damaged_words_are_no_reason_to_prepare_anew(root):
+    folder = prepare(config(root, "data.words=spaces"), CAPTIONER).folder
+    data = bytearray((folder / "words.parquet").read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "words.parquet").write_bytes(data)
+    with pytest.raises(UserError, match=r"words\.parquet is not as it was written.*Remove this folder"):
+        prepare(config(root, "data.words=auto"), CAPTIONER)
+
+
 def test_strict_names_the_first_article_that_cannot_be_used(root, small_parts):
     for name in ("b", "a", "c"):
         (write_article(root, f"real/{name}") / "news_article.json").write_text("{")

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from safe_exp.data.prepared.parts import DESCRIPTOR_SHAPE, LEFT_OUT, SCHEMA
 from safe_exp.data.reading.articles import LABELS, LeftOut, count_reasons
 from safe_exp.data.splitting.duplicates import near_duplicate_groups
+from safe_exp.data.text import without_needless_auto
 from safe_exp.system.digest import json_digest
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import checksums, write_sealed_json
@@ -44,7 +45,7 @@ def join_parts(
 
     Args:
         stray: articles that the listing left out, before a part was read.
-        settings: settings that shaped the parts, as plain values.
+        settings: settings that shaped the parts, as plain values; a `words: auto` that changed nothing is not recorded.
         advance: called with 1 for each part, in both passes.
     Raises:
         UserError: no part holds an article.
@@ -66,6 +67,7 @@ def join_parts(
         np.repeat(np.arange(len(columns.ids)), list(map(len, columns.image_hashes))),
     )  # fmt: skip
     _write_articles(paths, columns, duplicates.group, folder, advance)
+    settings = without_needless_auto(settings, columns.words)
     left_out.sort(key=lambda item: item.path)
     manifest = {
         "format": FORMAT_VERSION,

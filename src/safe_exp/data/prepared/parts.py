@@ -21,7 +21,7 @@ from safe_exp.data.reading.articles import Article, LeftOut, Picture, name_pictu
 from safe_exp.data.reading.given_sides import readers_of_one_root
 from safe_exp.data.reading.readers import Part, Reader, TakesDownloads
 from safe_exp.data.splitting.duplicates import minhash_signature, text_key
-from safe_exp.data.text import split_words
+from safe_exp.data.text import Cutting, split_words
 from safe_exp.system.digest import json_digest
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import whole_file
@@ -75,6 +75,7 @@ class PartMaker:
     captioner: CaptionerConfig
     max_text_tokens: int
     max_visual_tokens: int
+    cutting: Cutting
     strict: bool
     cache: Path
     folder: Path
@@ -157,7 +158,7 @@ class PartMaker:
         return (gather_columns(gallery, facts, article) for gallery, article in pairs), advanced
 
     def _count_words(self, sentence: str) -> int:
-        return len(split_words(sentence, self.max_visual_tokens)[0])
+        return len(split_words(sentence, self.max_visual_tokens, self.cutting.of_captions())[0])
 
     def _row(self, article: Article, picture: dict[str, Any]) -> dict[str, Any]:
         row: dict[str, Any] = {
@@ -183,9 +184,9 @@ class PartMaker:
 
     def _words(self, article: Article, caption: str) -> dict[str, Any]:
         text = article.title_and_text
-        title_words, _ = split_words(article.title, self.max_text_tokens)
-        text_words, text_cut = split_words(text, self.max_text_tokens)
-        caption_words, caption_cut = split_words(caption, self.max_visual_tokens)
+        title_words, _ = split_words(article.title, self.max_text_tokens, self.cutting)
+        text_words, text_cut = split_words(text, self.max_text_tokens, self.cutting)
+        caption_words, caption_cut = split_words(caption, self.max_visual_tokens, self.cutting.of_captions())
         return {
             "text_key": text_key(text),
             "minhash": minhash_signature(text),

@@ -27,12 +27,13 @@ from safe_exp.data.captioners import build_image_captioner, captioners
 from safe_exp.data.prepared.downloads import attach_downloads
 from safe_exp.data.prepared.join import FORMAT_VERSION, MANIFEST, join_parts
 from safe_exp.data.prepared.parts import PartMaker, explain_unusable
-from safe_exp.data.prepared.store import PreparedArticles
+from safe_exp.data.prepared.store import PreparedArticles, read_words
 from safe_exp.data.reading.cleaning import CLEANING_VERSION
 from safe_exp.data.reading.given_sides import build_given_reader, readers_of_one_root
 from safe_exp.data.reading.readers import PART_ARTICLES, Part, Reader, TakesDownloads, cut_into_parts
 from safe_exp.data.splitting.duplicates import SIGNATURE_RECIPE
-from safe_exp.data.text import NORMALISATION
+from safe_exp.data.text import NORMALISATION, Cutting, without_needless_auto
+from safe_exp.data.word_cutters import word_cutters
 from safe_exp.system.digest import json_digest
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import short_path
@@ -53,17 +54,19 @@ def prepare(
     max_text_tokens: int | None = None,
     max_visual_tokens: int | None = None,
     fetch: bool = False,
+    cutting: Cutting | None = None,
 ) -> PreparedArticles:
     """Prepare the articles at `data.root` (and of given sides), unless they are already, and open the data set.
 
     Args:
         max_text_tokens, max_visual_tokens: replace those of `data`; a stored run has its own.
         fetch: with `data.download_images`, ask again for images that an earlier download did not get.
+        cutting: replaces that of `data`; a stored run has its own.
     Raises:
         UserError: there is no input or no usable article, or (strict) an article cannot be used; the captioner's model
             cannot be loaded; the data set cannot be written or read.
     """
-    preparation = Preparation(data, captioner, max_text_tokens, max_visual_tokens, fetch)
+    preparation = Preparation(data, captioner, max_text_tokens, max_visual_tokens, fetch, cutting)
     if not preparation.done():
         with preparation.locked():
             if not preparation.done():  # else another process was faster
@@ -89,8 +92,11 @@ class Preparation:
         max_text_tokens: int | None = None,
         max_visual_tokens: int | None = None,
         fetch: bool = False,
+        cutting: Cutting | None = None,
     ) -> None:
         self.data = data
+        self.cutting = cutting or Cutting(data.words, data.keep_urls)
+        word_cutters.require(self.cutting.words)
         self.reader: Reader = build_given_reader(data, captioner)
         image_captioner = build_image_captioner(captioner)
         for reader in readers_of_one_root(self.reader):
@@ -103,6 +109,7 @@ class Preparation:
             "captioner": image_captioner.settings if image_captioner else {"name": captioner.name},
             "max_text_tokens": max_text,
             "max_visual_tokens": max_visual,
+            **self.cutting.settings(),
             "versions": {"cleaning": CLEANING_VERSION, "normalisation": NORMALISATION, "duplicates": SIGNATURE_RECIPE},
         }
         self.signature, self.parts, self.items = _list_input(self.reader)
@@ -110,22 +117,38 @@ class Preparation:
         root = Path(self.reader.root).expanduser().resolve()
         revision = getattr(self.reader, "revision", 1)  # of the way in which it reads
         made_by = [FORMAT_VERSION] if revision == 1 else [FORMAT_VERSION, revision]
-        key = json_digest(
-            [*made_by, str(root), self.settings, self.signature, *getattr(self.reader, "other_roots", [])]
-        )[:12]
+        other_roots = getattr(self.reader, "other_roots", [])
         name = re.sub(r"[*?\[\]]+", "_", root.name)  # of a pattern that stands for several files
-        self.folder = home / f"{name}-{key}"
-        self.draft = home / f".{name}-{key}.parts-of-{PART_ARTICLES}"  # parts of another size lie elsewhere
+
+        def named(settings: dict[str, Any]) -> str:
+            return f"{name}-{json_digest([*made_by, str(root), settings, self.signature, *other_roots])[:12]}"
+
+        self.folder = home / named(self.settings)
+        # Where `auto` changes nothing, the data set is the one that is cut at spaces, whichever made it first.
+        self._at_spaces = home / named(without_needless_auto(self.settings, []))
+        self.draft = home / f".{self.folder.name}.parts-of-{PART_ARTICLES}"  # parts of another size lie elsewhere
         self._lock = home / ".locks" / f"{self.folder.name}.lock"
         self.maker = PartMaker(
-            self.reader, captioner, max_text, max_visual, data.strict, home / "descriptions", self.draft
+            self.reader, captioner, max_text, max_visual, self.cutting, data.strict, home / "descriptions", self.draft
         )
         self.one_process = captioners[captioner.name].one_process
         self.reads_images = image_captioner is not None
 
     def done(self) -> bool:
-        """Tell if the data set is complete."""
+        """Tell if the data set is complete; `folder` is then where it lies."""
+        if not (self.folder / MANIFEST).is_file() and self._serves(self._at_spaces):
+            self.folder = self._at_spaces
         return (self.folder / MANIFEST).is_file()
+
+    def _serves(self, folder: Path) -> bool:
+        """Tell if a complete data set that is cut at spaces is cut by `auto` to the same words."""
+        if folder == self.folder or not (folder / MANIFEST).is_file():
+            return False
+        try:
+            words = read_words(folder)
+        except UserError:  # damaged: whoever opens it says so
+            return True
+        return without_needless_auto(self.settings, words) != self.settings
 
     def missing(self, shard: int | None = None) -> list[int]:
         """List the numbers of the parts that are not made yet: of one share of `data.shards`, or of all."""
@@ -144,8 +167,10 @@ class Preparation:
         """Make these parts, in several processes if that is faster.
 
         Raises:
-            UserError: as `PartMaker.make` does; or a process was killed, or the parts cannot be written.
+            UserError: as `PartMaker.make` does; the word cutter's package is missing; or a process was killed, or the
+            parts cannot be written.
         """
+        word_cutters[self.cutting.words].require_package()
         wanted = set(numbers)
         if len(wanted) < self.parts and self.data.shards is None:
             log.info("Going on with a preparation that was interrupted: %d of %d parts.", len(wanted), self.parts)
@@ -183,6 +208,8 @@ class Preparation:
                 with counting(log, "Joining parts", 2 * len(paths)) as advance:
                     manifest = join_parts(paths, self.reader.stray(), self.settings, new, advance)
                 self._require_every_item(manifest, len(self.reader.stray()))
+                if manifest["settings"] != self.settings:
+                    self.folder = self._at_spaces
                 try:
                     os.rename(new, self.folder)
                 except OSError:

@@ -20,6 +20,7 @@ LOADED_COLUMNS = ("id", "label", "site", "source", "date", "no_visual", "no_visu
            "caption_cut", "group", "descriptor_row")  # fmt: skip
 OPTIONAL_COLUMNS = ("descriptor_count", "side")  # prepared data made by earlier versions lack them
 CONTENT_COLUMNS = ("title", "text", "caption", "image")
+READ_ERRORS = (OSError, ValueError, KeyError, AttributeError, EOFError, TypeError, pa.ArrowException)
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,8 @@ class PreparedArticles:
             words = pq.read_table(folder / WORDS)["word"].to_pylist()
             text_tokens, caption_tokens = (_map_matrix(folder / name) for name in (TEXT_TOKENS, CAPTION_TOKENS))
             descriptors = _map_matrix(folder / DESCRIPTORS) if (folder / DESCRIPTORS).exists() else None
-        except (OSError, ValueError, KeyError, AttributeError, EOFError, pa.ArrowException) as error:
-            raise UserError(
-                f"{folder}: the prepared data cannot be read ({error}). Remove this folder; it is then made anew."
-            ) from error
+        except READ_ERRORS as error:
+            raise _unreadable(folder, error) from error
         plain = {name: table[name].to_pylist() for name in ("source", "date", "no_visual", "no_visual_detail")}
         numbers = {
             name: table[name].to_numpy()
@@ -127,6 +126,24 @@ class PreparedArticles:
             int(row): f"{content['title']} {content['text']}".strip()
             for row, content in zip(rows, self.contents(rows), strict=True)
         }
+
+
+def read_words(folder: Path) -> list[str]:
+    """Read the words of a prepared data set, in the order of their numbers, and nothing else.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    try:
+        manifest, _ = read_sealed_json(folder / MANIFEST)
+        require_unchanged(folder, {name: sum for name, sum in (manifest.get("files") or {}).items() if name == WORDS})
+        return pq.read_table(folder / WORDS)["word"].to_pylist()
+    except READ_ERRORS as error:
+        raise _unreadable(folder, error) from error
+
+
+def _unreadable(folder: Path, error: Exception) -> UserError:
+    return UserError(f"{folder}: the prepared data cannot be read ({error}). Remove this folder; it is then made anew.")
 
 
 def _map_matrix(path: Path) -> np.ndarray:
