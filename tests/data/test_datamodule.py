@@ -291,6 +291,7 @@ def test_a_given_test_side_of_which_nothing_can_be_scored_is_refused(leaky, tmp_
         encode_folder(data, Artifacts.load(tmp_path / "artifacts"), ["text", "visual"])
 
 
+@pytest.fixture
 def chinese(tmp_path):
     """Articles with a clause of their own, whose characters are common, and with an address."""
     draw = np.random.default_rng(0)

@@ -18,6 +18,7 @@ from safe_exp.data.reading.articles import Article, LeftOut
 from safe_exp.data.reading.readers import Part
 from safe_exp.data.reading.readers.fakenewsnet import FolderReader
 from safe_exp.data.reading.readers.table import ColumnsConfig, TableReader
+from safe_exp.data.text import AT_SPACES
 from safe_exp.system.errors import UserError
 from tests.fuzz.cases import JSON_VALUES, SCALARS, TEXT, as_bytes, broken, fuzz, objects
 
@@ -48,7 +49,8 @@ def test_a_folder_of_any_bytes_is_prepared_or_accounted_for(cases, folder):
             (place / "caption.txt").write_bytes(caption)
     reader = FolderReader(str(root), LABELS, "caption.txt")
     items = list(reader.items())
-    maker = PartMaker(reader, FileCaptionerConfig(name="file", file_name="caption.txt"), 20, 10, False, folder, folder)
+    captioner = FileCaptionerConfig(name="file", file_name="caption.txt")
+    maker = PartMaker(reader, captioner, 20, 10, AT_SPACES, False, folder, folder)
     maker.make(Part(0, items))
     part = pq.read_table(maker.path(0))
     assert len(part) + len(json.loads(part.schema.metadata[LEFT_OUT])) == len(cases) == len(items)

@@ -17,6 +17,7 @@ from safe_exp.data.reading.articles import Article, LeftOut, read_side
 from safe_exp.data.reading.given_sides import build_given_reader
 from safe_exp.data.reading.readers import Part, TakesDownloads, build_reader
 from safe_exp.data.reading.untrusted import UnusableArticle
+from safe_exp.data.text import AT_SPACES
 from safe_exp.system.errors import UserError
 from tests.data.folders import folder_config, table_config, write_article, write_side_tables
 from tests.made import compose_config
@@ -225,9 +226,9 @@ def test_an_image_of_another_root_and_one_of_no_root_are_not_read(tmp_path):
     train, test = (reader.read(item) for item in reader.items())
     assert (train.images, train.no_visual) == ((), ("image file lies outside data.root", "image.png"))
     assert test.images == (tmp_path / "outside.png",)  # refused when it is opened:
-    maker = PartMaker(reader, captioner, 10, 10, False, tmp_path / "cache", tmp_path)
-    facts = maker._pictures([test], lambda _: None)
-    assert next(iter(facts.values()))["no_visual"] == "image file lies outside data.root"
+    maker = PartMaker(reader, captioner, 10, 10, AT_SPACES, False, tmp_path / "cache", tmp_path)
+    maker.make(Part(0, list(reader.items())))
+    assert pq.read_table(maker.path(0))["no_visual"].to_pylist() == ["image file lies outside data.root"] * 2
 
 
 def test_downloads_of_each_reader_are_those_of_all(tmp_path):
@@ -235,11 +236,10 @@ def test_downloads_of_each_reader_are_those_of_all(tmp_path):
     for side in ("train", "test"):
         (tmp_path / side / "fake" / side / "image.png").rename(tmp_path / f"{side}.png")
     reader = build_given_reader(data, captioner)
-    assert isinstance(reader, TakesDownloads)
     for side, inner in reader.readers.items():
+        assert isinstance(inner, TakesDownloads)
         inner.downloaded[f"fake/{side}"] = str(tmp_path / f"{side}.png")
-    assert reader.downloaded == {(side, f"fake/{side}"): str(tmp_path / f"{side}.png") for side in ("train", "test")}
     assert [reader.read(item).image.name for item in reader.items()] == ["train.png", "test.png"]
-    maker = PartMaker(reader, captioner, 10, 10, False, tmp_path / "cache", tmp_path)
+    maker = PartMaker(reader, captioner, 10, 10, AT_SPACES, False, tmp_path / "cache", tmp_path)
     maker.make(Part(0, list(reader.items())))
     assert pq.read_table(maker.path(0))["image_hash"].null_count == 0

@@ -219,7 +219,7 @@ def folders(trial: Trial, folder: Path) -> str:
 
 
 def read_table(root: str, records: str | None = None) -> list:
-    reader = TableReader(root, ColumnsConfig(**COLUMNS), LABELS, None, True, records)
+    reader = TableReader(root, ColumnsConfig(**COLUMNS), LABELS, None, True, records=records)
     return [reader.read(item) for item in reader.items()]
 
 

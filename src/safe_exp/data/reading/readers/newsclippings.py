@@ -108,7 +108,7 @@ class NewsClippingsReader:
                 for key in text.members():
                     if key == PAIRS:
                         found = True
-                        yield from (pair for _, pair in text.elements())
+                        yield from text.elements()
                     else:
                         text.skip()
         except (OSError, BrokenJson) as error:
@@ -139,7 +139,7 @@ class NewsClippingsReader:
         news = {}
         try:
             with self._news_path.open(encoding="utf-8-sig", errors="replace") as handle:
-                for _, entry in JsonText(handle).elements():
+                for entry in JsonText(handle).elements():
                     if isinstance(entry, dict) and (key := as_text(entry.get("id"))) in wanted:
                         image = entry.get("image_path")
                         news[key] = _News(
