@@ -26,7 +26,7 @@ from safe_exp.data.selection import (
     renumber_split,
     require_both_classes,
 )
-from safe_exp.data.splitting.leakage import leakage_warning
+from safe_exp.data.splitting.leakage import leakage_warning, split_repeats_warning
 from safe_exp.data.splitting.splits import Split, make_split
 from safe_exp.data.summary import summarise_data
 from safe_exp.data.text import build_tokenizer, frequent_words, vocabulary_words
@@ -52,7 +52,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
     rows: np.ndarray  # (n,) int64, of the articles that are used, ascending
     left_out: list[LeftOut]  # the other articles, each with the reason
     split: Split  # rows on each side
-    leakage: str | None  # a warning for the user where publishers give the labels away
+    leakage: str | None  # a warning for the user where publishers, or what repeats, give the labels away
     encoded: EncodedArticles  # every article as integers, by the same rows
     text_vectors: Tensor  # (V, E)
     visual_vectors: Tensor  # (V', E'); the same tensor where one table serves both encoders
@@ -74,6 +74,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         self.seed = seed
         self.artifacts = artifacts
         self.required = tuple(data.require or reads)
+        self.reads = tuple(reads)
         self._stored: Artifacts | None = None
         self._on_device: EncodedArticles | None = None
 
@@ -101,8 +102,9 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         require_both_classes(self.prepared.labels[self.rows], self.data.root, self.left_out)
         columns = gather_split_columns(self.prepared, self.rows)
         local = make_split(columns, self.data)
-        self.leakage = leakage_warning(columns, local, self.data)
         self.split = renumber_split(local, self.rows)
+        self.leakage = "\n".join(filter(None, (leakage_warning(columns, local, self.data), self._warn_of_repeats())))
+        self.leakage = self.leakage or None
         self.left_out += list_unplaced(self.prepared, self.split)
         settings = shaping_settings(self.data, self.captioner, self.required)
         self.fingerprint = data_fingerprint(self.prepared.fingerprint, settings, self._side_ids())
@@ -141,7 +143,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         return self._stored.manifest
 
     def save_artifacts(self, folder: Path) -> None:
-        """Write tokenizer.json, vectors.safetensors, data_manifest.json and, for visual words, codebook.safetensors."""
+        """Write the files of `Artifacts.save`."""
         self._stored.save(folder)
 
     def _loader(self, rows: np.ndarray, batch_size: int, seed: int | None = None) -> NewsLoader:
@@ -166,6 +168,12 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
 
     def _side_ids(self) -> dict[str, list[str]]:
         return {name: [self.ids[row] for row in rows] for name, rows in self.split.sides().items()}
+
+    def _warn_of_repeats(self) -> str | None:
+        if self.prepared.repeats is None:
+            return None
+        carried, described = self.prepared.repeats.carried(self.reads)
+        return split_repeats_warning(carried, described, self.prepared.labels, self.prepared.groups, self.split)
 
     def _build_artifacts(self, settings: dict[str, Any]) -> Artifacts:
         prepared, training = self.prepared, self.split.train
@@ -200,7 +208,8 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
             "split": self._side_ids(),
         }
         visual = table if codebook is None else torch.from_numpy(codebook.vectors())
-        return Artifacts(tokenizer, table, visual, codebook, manifest)
+        texts = prepared.text_signatures(training[prepared.has_text()[training]])
+        return Artifacts(tokenizer, table, visual, codebook, manifest, texts)
 
     def _check_unchanged(self, stored: Artifacts) -> None:
         if stored.manifest["fingerprint"] == self.fingerprint:

@@ -27,6 +27,7 @@ from safe_exp.system.files import whole_file
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
+        ("made_up_id", pa.bool_()),  # the reader named the article by its place
         ("label", pa.int8()),  # 1 = fake
         ("site", pa.string()),
         ("source", pa.string()),  # publisher
@@ -128,6 +129,7 @@ class PartMaker:
     def _row(self, article: Article, picture: dict[str, Any]) -> dict[str, Any]:
         row: dict[str, Any] = {
             "id": article.id,
+            "made_up_id": article.made_up_id,
             "label": article.label,
             "site": article.site,
             "source": article.source,

@@ -132,6 +132,7 @@ class TableReader:
         require_words(article_id, title, text, has_visual=no_visual is None)
         return Article(
             id=article_id,
+            made_up_id=not as_text(cells.get("id")),
             label=None if self.labels is None else self._label(cells["label"]),
             title=title,
             text=text,
