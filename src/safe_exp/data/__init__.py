@@ -6,7 +6,7 @@ prepared/           raw articles to a prepared data set, once
 captioners/         images to sentences, one module for each captioner
 codebook.py         visual words: the vocabulary of image patches
 download/           images from their addresses
-splitting/          train, val and test; near-duplicates; leakage by publisher
+splitting/          train, val and test; near-duplicates; leakage by publishers and repeats
 synthetic/          the built-in data set
 text.py             words and the vocabulary
 vectors.py          word vectors

@@ -45,7 +45,7 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     _require_chosen_data(config, stored)
     model, network, artifacts = stored.model, stored.network(), stored.artifacts
     scored = encode_folder(config.data, artifacts, variants[model.variant].reads)
-    if seen := _describe_trained_on(scored):
+    if seen := describe_trained_on(scored):
         log.warning("%s", seen)
     scores = SplitScores()
     for batch in scored.loader:
@@ -78,7 +78,7 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     return figures["prediction"]["auroc"]
 
 
-def _describe_trained_on(scored: ScoredFolder) -> str | None:
+def describe_trained_on(scored: ScoredFolder) -> str | None:
     """Write the warning that some of the articles are known from the training; None where none is."""
     by_id, by_words = map(len, scored.trained_on)
     if not by_id and not by_words:

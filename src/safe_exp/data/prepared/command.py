@@ -73,7 +73,9 @@ def _report_repeats(prepared: PreparedArticles, console: Console) -> None:
         return
     for kind, items in repeats.items.items():
         if items:
-            console.print(f"Repeated {kind}: {_summarise_repeats(kind, items)}", highlight=False, markup=False, soft_wrap=True)
+            console.print(
+                f"Repeated {kind}: {_summarise_repeats(kind, items)}", highlight=False, markup=False, soft_wrap=True
+            )
     carried, described = repeats.carried(MODALITIES)
     if warning := repeats_warning(carried, described, prepared.labels, prepared.groups):
         log.warning("%s", warning)

@@ -51,8 +51,9 @@ def repeats_warning(carried: Carried, described: Sequence[str], labels: np.ndarr
         return None
     return (
         f"What repeats follows the class: {_list_some(described, found.items)}. A classifier that sees only which "
-        f"picture or opening repeats is right on {found.accuracy:.1%} of the {found.articles} of {len(labels)} articles that have "
-        f"one (always giving the commoner answer: {found.commoner:.1%}). data.drop_repeated=true leaves them out."
+        f"picture or opening repeats is right on {found.accuracy:.1%} of the {found.articles} articles that have "
+        f"one, of {len(labels)} (always giving the commoner answer: {found.commoner:.1%}). data.drop_repeated=true "
+        "leaves them out."
     )
 
 

@@ -214,9 +214,9 @@ def find_giveaway(
 ) -> ClassGiveaway | None:
     """Tell if items follow the class: more than chance explains, if labels were dealt without regard to them.
 
-    Two tests are exact, each at the level CHANCE. One takes the items one by one (binomial, two-sided, Bonferroni), the
-    other all together: the number of articles with the commoner class of their item. A group of near-duplicates counts
-    once. It stands on one side of every split, so that an item in a single group tells a model nothing about others.
+    Two tests are exact, each at the level CHANCE. One takes the items one by one (binomial, two-sided), the other all
+    together: the number of articles with the commoner class of their item. A group of near-duplicates counts once. It
+    stands on one side of every split, so that an item in a single group tells a model nothing about others.
 
     Args:
         labels: (N,) 1 = fake, 0 = real.
@@ -235,7 +235,7 @@ def find_giveaway(
     by_chance = np.ones(len(members))
     low, high = binom.cdf(fakes, members, fake_share), binom.sf(fakes - 1, members, fake_share)
     by_chance[several] = np.minimum(1, 2 * np.minimum(low, high))[several]
-    clear = by_chance * several.sum() <= CHANCE
+    clear = by_chance <= CHANCE / _count_tests(members[several], fake_share)
     item, fake = _units(carried, labels, groups, once=True)
     members, fakes = np.bincount(item, minlength=len(members)), np.bincount(item, fake, len(members)).astype(np.int64)
     several = members > 1
@@ -270,6 +270,17 @@ def _units(
         _, chosen = np.unique(group[order], return_index=True)
         item, label = item[order[chosen]], label[order[chosen]]
     return item, label
+
+
+def _count_tests(members: np.ndarray, fake_share: float) -> int:
+    """Count the tests by which the level is to be divided, of items with `members` (I,) int64 articles (Tarone 1990).
+
+    An item of few articles can never reach the level, whatever their classes, and so raises no false alarm.
+    """
+    least = np.sort(2 * np.minimum(fake_share**members, (1 - fake_share) ** members))  # smallest p-value of each item
+    tests = np.arange(1, len(members) + 1)
+    enough = np.searchsorted(least, CHANCE / tests, side="right") <= tests
+    return int(tests[enough][0])
 
 
 def _chance_of_commoner(members: np.ndarray, fakes: np.ndarray, fake_share: float) -> float:
