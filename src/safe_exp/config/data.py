@@ -72,9 +72,7 @@ class DataConfig:
     strict: bool = MISSING  # true: stop at the first unusable article; false: count it and leave it out
     words: str = MISSING  # how texts are cut into words: auto, spaces, or the name of a word cutter
     keep_urls: bool = MISSING  # true: addresses in texts stay; false: each becomes the one word url
-    # true: leave out articles whose text begins with the same six words as two or more other stories, and take images
-    # that stand under three or more stories from their articles; counted, each with its reason
-    drop_repeated: bool = MISSING
+    drop_repeated: bool = MISSING  # true: leave out articles whose first words, and images that, three stories share
     drop_leaks: bool = MISSING  # true: leave training articles out that nearly copy an article of a given val or test
     split: SplitMethod = MISSING  # division into training, validation and test articles
     val_fraction: float = MISSING  # validation's share of all articles, up to 0.5; the nearest 1/n of what test leaves
