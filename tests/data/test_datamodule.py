@@ -101,6 +101,7 @@ def test_a_second_start_uses_what_the_first_one_stored(root, tmp_path):
     assert sorted(path.name for path in (tmp_path / "artifacts").iterdir()) == [
         "data_manifest.json",
         "tokenizer.json",
+        "training_texts.safetensors",
         "vectors.safetensors",
     ]
     second = datamodule(root, vectors=replace(VECTORS, seed=9), artifacts=tmp_path / "artifacts")
@@ -133,7 +134,7 @@ def test_the_manifest_accounts_for_every_article(root, tmp_path):
     module = datamodule(root)
     module.save_artifacts(tmp_path)
     manifest = json.loads((tmp_path / "data_manifest.json").read_text(encoding="utf-8"))
-    assert sorted(manifest.pop("files")) == ["tokenizer.json", "vectors.safetensors"]
+    assert sorted(manifest.pop("files")) == ["tokenizer.json", "training_texts.safetensors", "vectors.safetensors"]
     assert manifest == module.manifest()
     assert manifest["left_out"]["by_reason"] == {"no caption file": 1}
     assert manifest["left_out"]["articles"][0]["path"] == "real/broken"

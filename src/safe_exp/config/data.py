@@ -79,7 +79,7 @@ class DataConfig:
     strict: bool = MISSING  # true: stop at the first unusable article; false: count it and leave it out
     words: str = MISSING  # words of scripts without spaces: auto (by character), spaces, or jieba, newmm, sudachi
     keep_urls: bool = MISSING  # true: addresses in texts stay, cut like other text; false: each is the one word url
-    drop_repeated: bool = MISSING  # true: leave out images and openings of texts that repeat over many articles
+    drop_repeated: bool = MISSING  # true: leave out articles whose first words, and images that, three stories share
     drop_leaks: bool = MISSING  # true: train on no article that nearly copies one of a given val or test side
     split: SplitMethod = MISSING  # division into training, validation and test articles
     val_fraction: float = MISSING  # validation's share of all articles (given: all but test), up to 0.5; nearest 1/n

@@ -7,7 +7,7 @@ captioners/         images to sentences, one module for each captioner
 codebook.py         visual words: the vocabulary of image patches
 gallery.py          the pictures of an article, as far as they fit
 download/           images from their addresses
-splitting/          train, val and test; near-duplicates; leakage by publisher
+splitting/          train, val and test; near-duplicates; leakage by publishers and repeats
 synthetic/          the built-in data set
 scripts.py          the letters of scripts without spaces
 word_cutters/       words of such scripts, one module for each word cutter

@@ -10,12 +10,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
+import numpy as np
+from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from safe_exp.config import CaptionerConfig, DataConfig
 from safe_exp.data.captioners import captioners
 from safe_exp.data.codebook import Codebook
+from safe_exp.data.splitting.duplicates import KEY_BYTES, PERMUTATIONS
 from safe_exp.data.text import NORMALISATION, Cutting
 from safe_exp.data.vectors import read_vector_tables, write_vector_tables
 from safe_exp.system.digest import json_digest
@@ -25,6 +28,7 @@ from safe_exp.system.files import checksums, read_sealed_json, require_unchanged
 log = logging.getLogger(__name__)
 
 TOKENIZER, VECTORS, CODEBOOK = "tokenizer.json", "vectors.safetensors", "codebook.safetensors"
+TRAINING_TEXTS = "training_texts.safetensors"
 MANIFEST = "data_manifest.json"
 # Keys of DataConfig that decide where an article stands and how it is cut into words. data.root is not among them: a
 # data set stays the same when it is moved. Nor is the batch size, which leaves the data as they are.
@@ -67,6 +71,7 @@ class Artifacts:
     visual_vectors: Tensor  # (V', E'); the same tensor, where one table serves both encoders
     codebook: Codebook | None  # of the visual words; None where sentences describe the images
     manifest: dict[str, Any]  # counts, settings, the sides' articles, fingerprint: see FakeNewsNetDataModule.manifest
+    training_texts: np.ndarray | None = None  # (m, 144) uint8, see compact_signatures; None: of an older run, a bundle
 
     def save(self, folder: Path) -> None:
         """Write the files. The manifest comes last: it holds the checksums of the others, which are then complete."""
@@ -75,7 +80,11 @@ class Artifacts:
         write_vector_tables(folder / VECTORS, self.text_vectors, self.visual_vectors)
         if self.codebook is not None:
             self.codebook.save(folder / CODEBOOK)
-        names = (TOKENIZER, VECTORS, *([] if self.codebook is None else [CODEBOOK]))
+        if self.training_texts is not None:
+            with whole_file(folder / TRAINING_TEXTS) as draft:
+                save_file({"texts": np.ascontiguousarray(self.training_texts)}, draft)
+        parts = {CODEBOOK: self.codebook, TRAINING_TEXTS: self.training_texts}
+        names = (TOKENIZER, VECTORS, *(name for name, part in parts.items() if part is not None))
         write_sealed_json(folder / MANIFEST, self.manifest | {"files": checksums(folder, names)})
 
     @classmethod
@@ -92,6 +101,7 @@ class Artifacts:
             require_unchanged(folder, manifest.pop("files", None))
             tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
             tables = read_vector_tables(folder / VECTORS)
+            texts = _read_training_texts(folder / TRAINING_TEXTS)
             has_codebook = captioners[manifest["settings"]["captioner"]["name"]].describes_patches
         # tokenizers and safetensors have no common error; tokenizers raises a bare Exception
         except Exception as error:
@@ -100,7 +110,21 @@ class Artifacts:
             log.info("%s: an older version wrote this, without a digest; it is taken as it is.", folder / MANIFEST)
         if has_codebook:
             _require_file(folder / CODEBOOK)
-        return cls(tokenizer, *tables, Codebook.load(folder / CODEBOOK) if has_codebook else None, manifest)
+        return cls(tokenizer, *tables, Codebook.load(folder / CODEBOOK) if has_codebook else None, manifest, texts)
+
+
+def _read_training_texts(path: Path) -> np.ndarray | None:
+    """Read the training articles' texts as `find_copies` knows them; None where an older run kept none.
+
+    Raises:
+        ValueError: the file holds something else.
+    """
+    if not path.exists():
+        return None
+    texts = load_file(path).get("texts")
+    if texts is None or texts.dtype != np.uint8 or texts.shape[1:] != (KEY_BYTES + PERMUTATIONS,):
+        raise ValueError(f"{path.name} does not hold {KEY_BYTES + PERMUTATIONS} bytes a text")
+    return texts
 
 
 def _require_file(path: Path) -> None:
@@ -150,6 +174,7 @@ def shaping_settings(
     values |= {name: True for name in LATER_SHAPING_KEYS if getattr(data, name)}
     return {
         **values,
+        **({"drop_repeated": True} if data.drop_repeated else {}),  # runs made before this key keep their fingerprint
         "split": data.split.value,
         "require": list(required),
         "captioner": asdict(captioner),

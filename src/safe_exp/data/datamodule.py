@@ -26,7 +26,7 @@ from safe_exp.data.selection import (
     renumber_split,
     require_both_classes,
 )
-from safe_exp.data.splitting.leakage import leakage_warning
+from safe_exp.data.splitting.leakage import leakage_warning, split_repeats_warning
 from safe_exp.data.splitting.splits import Split, make_split
 from safe_exp.data.summary import summarise_data, unknown_words_warning
 from safe_exp.data.text import Cutting, build_tokenizer, frequent_words, vocabulary_words
@@ -53,7 +53,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
     rows: np.ndarray  # (n,) int64, of the articles that are used, ascending
     left_out: list[LeftOut]  # the other articles, each with the reason
     split: Split  # rows on each side
-    leakage: str | None  # a warning for the user where publishers give the labels away
+    leakage: str | None  # a warning for the user where publishers, or what repeats, give the labels away
     unknown_words: str | None  # a warning for the user where the vocabulary lacks many words of val or test
     encoded: EncodedArticles  # every article as integers, by the same rows
     text_vectors: Tensor  # (V, E)
@@ -77,6 +77,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         self.artifacts = artifacts
         self.reads = reads
         self.required = tuple(data.require or reads)
+        self.reads = tuple(reads)
         self._stored: Artifacts | None = None
         self._on_device: EncodedArticles | None = None
 
@@ -105,8 +106,9 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         require_both_classes(self.prepared.labels[self.rows], self.data.root, self.left_out)
         columns = gather_split_columns(self.prepared, self.rows)
         local = make_split(columns, self.data)
-        self.leakage = leakage_warning(columns, local, self.data)
         self.split = renumber_split(local, self.rows)
+        self.leakage = "\n".join(filter(None, (leakage_warning(columns, local, self.data), self._warn_of_repeats())))
+        self.leakage = self.leakage or None
         self.left_out += list_unplaced(self.prepared, self.split)
         cutting = Cutting.from_settings(self.prepared.manifest["settings"])
         settings = shaping_settings(self.data, self.captioner, self.required, cutting)
@@ -147,7 +149,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         return self._stored.manifest
 
     def save_artifacts(self, folder: Path) -> None:
-        """Write tokenizer.json, vectors.safetensors, data_manifest.json and, for visual words, codebook.safetensors."""
+        """Write the files of `Artifacts.save`."""
         self._stored.save(folder)
 
     def _loader(self, rows: np.ndarray, batch_size: int, seed: int | None = None) -> NewsLoader:
@@ -192,6 +194,12 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         begun_at_spaces = stored is not None and Cutting.from_settings(stored.manifest["settings"]).words == SPACES
         return cutting._replace(words=SPACES) if begun_at_spaces and cutting.words == AUTO else cutting
 
+    def _warn_of_repeats(self) -> str | None:
+        if self.prepared.repeats is None:
+            return None
+        carried, described = self.prepared.repeats.carried(self.reads)
+        return split_repeats_warning(carried, described, self.prepared.labels, self.prepared.groups, self.split)
+
     def _build_artifacts(self, settings: dict[str, Any]) -> Artifacts:
         prepared, training = self.prepared, self.split.train
         codebook = None
@@ -228,7 +236,8 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         if self.split.leaks is not None:
             manifest["leaks"] = {**self.split.leaks, "dropped": self.data.drop_leaks}
         visual = table if codebook is None else torch.from_numpy(codebook.vectors())
-        return Artifacts(tokenizer, table, visual, codebook, manifest)
+        texts = prepared.text_signatures(training[prepared.has_text()[training]])
+        return Artifacts(tokenizer, table, visual, codebook, manifest, texts)
 
     def _unknown_shares(self, vocabulary: set[str]) -> dict[str, float]:
         """Compute the share of the words of the texts of val and of test that a vocabulary lacks."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,16 @@ from safe_exp.data.prepared import PreparedArticles, prepare
 from safe_exp.data.reading.articles import LeftOut, count_reasons
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
 from safe_exp.data.selection import find_usable_rows
+from safe_exp.data.splitting.duplicates import find_copies
 from safe_exp.data.text import Cutting
 from safe_exp.system.errors import UserError
+
+
+class TrainedOn(NamedTuple):
+    """Ids of the scored articles that the run was trained on."""
+
+    by_id: list[str]  # as far as the words agree, where both have some
+    by_words: list[str]  # other articles with the words of a training article, or nearly its words
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,7 @@ class ScoredFolder:
     fingerprint: str
     scored: int  # number of articles that can be scored
     other_sides: int  # number of articles that are not scored, since they are on a given side other than test
-    trained_on: int  # how many of them stand, by their ids, in the run's own training split
+    trained_on: TrainedOn
     counts: dict[str, Any]  # articles of the prepared data set by class and modality, as its manifest has them
 
     def manifest(self) -> dict[str, Any]:
@@ -39,6 +47,7 @@ class ScoredFolder:
             "fingerprint": self.fingerprint,
             "counts": self.counts,
             "scored": self.scored,
+            "trained_on": self.trained_on._asdict(),
             **({"other_sides": self.other_sides} if self.other_sides else {}),
             "left_out": {
                 "by_reason": count_reasons(self.left_out),
@@ -73,7 +82,6 @@ def encode_folder(data: DataConfig, stored: Artifacts, reads: Sequence[str]) -> 
     encoded = encode_prepared(prepared, stored.tokenizer, stored.codebook)
     loader = NewsLoader(encoded, GlobalBatches(ArticleOrder(rows), max(data.batch_size, SCORED_AT_ONCE)))
     ids = [prepared.ids[row] for row in rows]
-    training = set(stored.manifest["split"]["train"])
     return ScoredFolder(
         prepared.ids,
         prepared.left_out + lacking,
@@ -81,7 +89,7 @@ def encode_folder(data: DataConfig, stored: Artifacts, reads: Sequence[str]) -> 
         data_fingerprint(prepared.fingerprint, settings, {"scored": ids}),
         len(rows),
         int((~on_side).sum()),
-        sum(article_id in training for article_id in ids),
+        find_trained_on(prepared, rows, stored),
         prepared.manifest["counts"],
     )
 
@@ -92,3 +100,19 @@ def _find_scored_side(prepared: PreparedArticles, data: DataConfig) -> np.ndarra
     if data.split is SplitMethod.given and on_test.any():
         return on_test
     return np.ones(len(prepared), bool)
+
+
+def find_trained_on(prepared: PreparedArticles, rows: np.ndarray, stored: Artifacts) -> TrainedOn:
+    """Find the articles `rows` (n,) int64 that the run was trained on, by their words and by their ids.
+
+    An id that the reader made up says nothing, nor does an id where the words of the article are others than those that
+    the run was trained on: many tables number their rows from 1.
+    """
+    training = set(stored.manifest["split"]["train"])
+    by_id = np.array([prepared.ids[row] in training and not prepared.made_up_ids[row] for row in rows], dtype=bool)
+    copied = np.zeros(len(rows), dtype=bool)
+    if stored.training_texts is not None:
+        has_text = prepared.has_text()[rows]
+        copied[has_text] = find_copies(prepared.text_signatures(rows[has_text]), stored.training_texts)
+        by_id &= copied | ~has_text
+    return TrainedOn(*([prepared.ids[row] for row in rows[found]] for found in (by_id, copied & ~by_id)))

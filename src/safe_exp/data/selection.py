@@ -11,6 +11,7 @@ from safe_exp.config import DataConfig
 from safe_exp.data.prepared import PreparedArticles
 from safe_exp.data.prepared.examples import advise_on_captioner
 from safe_exp.data.prepared.parts import explain_unusable
+from safe_exp.data.prepared.store import REPEATED_OPENING, REPEATED_PICTURE
 from safe_exp.data.reading.articles import LeftOut, count_reasons
 from safe_exp.data.splitting.splits import Split, SplitColumns
 from safe_exp.system.errors import UserError
@@ -19,7 +20,7 @@ from safe_exp.system.errors import UserError
 def find_usable_rows(
     prepared: PreparedArticles, required: Sequence[str], data: DataConfig
 ) -> tuple[np.ndarray, list[LeftOut]]:
-    """Find the articles that have every required modality.
+    """Find the articles that have every required modality and, with `data.drop_repeated`, no repeated opening.
 
     Args:
         required: of "text" and "visual".
@@ -30,14 +31,19 @@ def find_usable_rows(
     """
     has = {"text": prepared.has_text(), "visual": prepared.has_visual()}
     usable = np.logical_and.reduce([has[modality] for modality in required])
+    dropped = _find_dropped(prepared) if data.drop_repeated else {}
     lacking = [
         LeftOut(prepared.ids[row], "no title and no text", "only an image")
         if not has["text"][row] and "text" in required
         else LeftOut(prepared.ids[row], prepared.no_visual[row], prepared.no_visual_detail[row] or "")
         for row in np.flatnonzero(~usable).tolist()
+        if row not in dropped
     ]
-    if lacking and data.strict:
-        raise UserError(explain_unusable(lacking[0]))
+    faults = [item for item in lacking if item.reason != REPEATED_PICTURE]
+    if faults and data.strict:
+        raise UserError(explain_unusable(faults[0]))
+    usable[list(dropped)] = False
+    lacking += dropped.values()
     if not usable.any():
         reasons = "; ".join(f"{count} × {reason}" for reason, count in count_reasons(lacking).items())
         advice = ["take a model that needs less (model=text_only reads no image, model=visual_only no text)"]
@@ -49,6 +55,20 @@ def find_usable_rows(
             f"({reasons}; for example {lacking[0].path}: {lacking[0].detail}). {way_out[0].upper()}{way_out[1:]}."
         )
     return np.flatnonzero(usable), lacking
+
+
+def _find_dropped(prepared: PreparedArticles) -> dict[int, LeftOut]:
+    """List the articles with a repeated opening, by row."""
+    items = prepared.repeats.items["openings"]
+    rows, numbers = prepared.repeats.openings
+    return {
+        row: LeftOut(
+            prepared.ids[row],
+            REPEATED_OPENING,
+            f"'{items[number]['words']}' begins {items[number]['articles']} articles",
+        )
+        for row, number in zip(rows.tolist(), numbers.tolist(), strict=True)
+    }
 
 
 def require_both_classes(labels: np.ndarray, root: str, left_out: Sequence[LeftOut]) -> None:

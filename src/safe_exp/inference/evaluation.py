@@ -11,7 +11,7 @@ from rich.console import Console
 
 from safe_exp.config import EvaluateConfig
 from safe_exp.config.threshold import BEST
-from safe_exp.data.labelled_folder import encode_folder
+from safe_exp.data.labelled_folder import ScoredFolder, encode_folder
 from safe_exp.data.reading.articles import count_reasons
 from safe_exp.data.reading.readers import readers
 from safe_exp.network.variants import embed_batch, variants
@@ -45,11 +45,8 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     _require_chosen_data(config, stored)
     model, network, artifacts = stored.model, stored.network(), stored.artifacts
     scored = encode_folder(config.data, artifacts, variants[model.variant].reads)
-    if scored.trained_on:
-        log.warning(
-            "%d of the %d articles have the ids of articles that this run was trained on; figures that include them "
-            "flatter the model.", scored.trained_on, scored.scored,
-        )  # fmt: skip
+    if seen := describe_trained_on(scored):
+        log.warning("%s", seen)
     scores = SplitScores()
     for batch in scored.loader:
         scores.update(batch, network(**embed_batch(model, batch, artifacts.text_vectors, artifacts.visual_vectors)))
@@ -81,6 +78,24 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
             log.info("data.split=given: the %d articles of other sides than test are not scored.", scored.other_sides)
         log.info("Scored %d articles. Everything is in %s", scored.scored, short_path(folder))
     return figures["prediction"]["auroc"]
+
+
+def describe_trained_on(scored: ScoredFolder) -> str | None:
+    """Write the warning that some of the articles are known from the training; None where none is."""
+    by_id, by_words = map(len, scored.trained_on)
+    if not by_id and not by_words:
+        return None
+    ids = "have the ids of articles that this run was trained on"
+    words = "the words, or nearly the words, of articles that this run was trained on"
+    found = f"{by_id} of the {scored.scored} articles {ids}" + (
+        f", and {by_words} others have {words}" * bool(by_words)
+    )
+    if not by_id:
+        found = f"{by_words} of the {scored.scored} articles have {words}"
+    return (
+        f"{found}; figures that include them flatter the model. data_manifest.json lists them (trained_on): take them "
+        "out of the articles to be scored."
+    )
 
 
 def _require_chosen_data(config: EvaluateConfig, stored: StoredRun) -> None:

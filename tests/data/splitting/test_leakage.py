@@ -1,4 +1,4 @@
-"""The warning that labels follow publishers, on made and on real articles."""
+"""The warnings that labels follow publishers, or what repeats, on made and on real articles."""
 
 import json
 from dataclasses import replace
@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier
 
-from safe_exp.data.splitting.leakage import leakage_warning, publisher_accuracy
+from safe_exp.data.splitting.leakage import leakage_warning, publisher_accuracy, split_repeats_warning
+from safe_exp.data.splitting.repeated import Carried
 from safe_exp.data.splitting.splits import SplitColumns, make_split, number_publishers
 from tests.data.folders import REAL_DATA, folder_config
 
@@ -80,3 +81,39 @@ def test_real_articles_whose_labels_belong_to_publishers_are_warned_of_unless_sp
         assert warning(articles, "data.split=source", f"data.seed={seed}") is None
     for fold in range(5):
         assert warning(articles, "data.split=source", "data.folds=5", f"data.fold={fold}") is None
+
+
+def split_warning(labels, carriers):
+    """Split articles, of which `carriers` begin alike, and give the warning."""
+    labels = np.array(labels)
+    articles = columns(labels, [None] * len(labels))
+    split = make_split(articles, folder_config("unused"))
+    carried = Carried(np.array(carriers), np.zeros(len(carriers), dtype=np.int64))
+    described = ["the opening 'log in' begins 30 articles, all fake: a0, …"]
+    return split_repeats_warning(carried, described, labels, articles.groups, split), split
+
+
+def test_an_opening_of_one_class_on_both_sides_of_a_split_is_named_with_its_share_of_the_test():
+    said, split = split_warning([1] * 100 + [0] * 100, range(30))
+    met = int((split.test < 30).sum())
+    assert said.startswith("the opening 'log in' begins 30 articles, all fake: a0, …. ")
+    assert f"is right on {met} of the {met} test articles that have one met in training (of 40 test articles" in said
+    assert "data.drop_repeated=true" in said
+
+
+def test_an_opening_of_both_classes_or_on_one_side_alone_is_no_cause_for_a_warning():
+    assert split_warning([1] * 100 + [0] * 100, range(85, 115))[0] is None
+    _, split = split_warning([1] * 100 + [0] * 100, range(30))
+    assert split_warning([1] * 100 + [0] * 100, split.train[split.train < 100])[0] is None
+
+
+def test_openings_dealt_without_regard_to_the_class_are_hardly_ever_warned_of():
+    rng = np.random.default_rng(2)
+    labels = np.array([n % 2 for n in range(400)])
+    articles = columns(labels, [None] * 400)
+    split = make_split(articles, folder_config("unused"))
+    said = []
+    for _ in range(500):
+        carried = Carried(rng.choice(400, 60, replace=False), np.repeat(np.arange(3), [10, 20, 30]))
+        said.append(split_repeats_warning(carried, ["a", "b", "c"], labels, articles.groups, split))
+    assert sum(text is not None for text in said) <= 5

@@ -10,15 +10,19 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from safe_exp.config import PrepareConfig
+from safe_exp.config import MODALITIES, PrepareConfig
 from safe_exp.data.prepared import PreparedArticles, prepare
 from safe_exp.data.prepared.examples import WIDTH, advise_on_captioner, tabulate_examples
 from safe_exp.data.prepared.join import describe_images
 from safe_exp.data.prepared.prepare import Preparation
+from safe_exp.data.splitting.leakage import repeats_warning
+from safe_exp.data.splitting.repeated import RepeatedItem, describe_item
 from safe_exp.system.files import short_path, write_json
 from safe_exp.system.versions import installed_versions
 
 log = logging.getLogger(__name__)
+
+MOST_SHOWN = 5  # of each kind that repeats
 
 
 def prepare_data_set(config: PrepareConfig, folder: Path) -> int:
@@ -64,9 +68,33 @@ def prepare_data_set(config: PrepareConfig, folder: Path) -> int:
     console.print(tabulate_examples(prepared), width=min(console.width, WIDTH))
     if not prepared.has_visual().any():
         log.info("No article has an image or a caption: %s.", advise_on_captioner(prepared))
+    _report_repeats(prepared, console)
     log.info("%d articles, %.0f s. They are in %s", len(prepared), manifest["seconds"], short_path(prepared.folder))
     log.info("fingerprint %s", prepared.fingerprint)
     return len(prepared)
+
+
+def _report_repeats(prepared: PreparedArticles, console: Console) -> None:
+    """Print the pictures, openings and copied texts that repeat, and warn where they follow the class."""
+    repeats = prepared.repeats
+    if repeats is None:
+        return
+    for kind, items in repeats.items.items():
+        if items:
+            console.print(
+                f"Repeated {kind}: {_summarise_repeats(kind, items)}", highlight=False, markup=False, soft_wrap=True
+            )
+    carried, described = repeats.carried(MODALITIES)
+    if warning := repeats_warning(carried, described, prepared.labels, prepared.groups):
+        log.warning("%s", warning)
+
+
+def _summarise_repeats(kind: str, items: list[RepeatedItem]) -> str:
+    articles = sum(item["articles"] for item in items)
+    shown = "".join(f"\n  {describe_item(kind, item)}" for item in items[:MOST_SHOWN])
+    more = len(items) - MOST_SHOWN
+    rest = f"\n  and {more} more; manifest.json lists them (repeated)" if more > 0 else ""
+    return f"{len(items)}, under {articles} articles{shown}{rest}"
 
 
 def _prepare_share(config: PrepareConfig) -> int:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,8 @@ import pyarrow.parquet as pq
 
 from safe_exp.data.prepared.parts import DESCRIPTOR_SHAPE, LEFT_OUT, SCHEMA
 from safe_exp.data.reading.articles import LABELS, LeftOut, count_reasons
-from safe_exp.data.splitting.duplicates import near_duplicate_groups
+from safe_exp.data.splitting.duplicates import compact_signatures, near_duplicate_groups
+from safe_exp.data.splitting.repeated import Carried, Repeats, find_repeats, opening
 from safe_exp.data.text import without_needless_auto
 from safe_exp.system.digest import json_digest
 from safe_exp.system.errors import UserError
@@ -28,6 +30,8 @@ from safe_exp.system.files import checksums, write_sealed_json
 FORMAT_VERSION = 2  # raised when the files change, so that older folders are made anew
 ARTICLES, WORDS, MANIFEST = "articles.parquet", "words.parquet", "manifest.json"
 TEXT_TOKENS, CAPTION_TOKENS, DESCRIPTORS = "text_tokens.npy", "caption_tokens.npy", "descriptors.npy"
+SIGNATURES = "text_signatures.npy"
+REPEATED_PICTURES, REPEATED_OPENINGS, MADE_UP_ID = "repeated_pictures", "repeated_openings", "made_up_id"
 KEPT_COLUMNS = (  # columns of a part that the data set keeps; the others become matrices or groups
     "id", "label", "site", "source", "date", "title", "text", "caption", "image", "no_visual", "no_visual_detail",
     "title_words", "text_cut", "caption_cut", "side",
@@ -61,28 +65,38 @@ def join_parts(
         advance(1)
     if not columns.ids:
         raise UserError(_explain_no_article(left_out))
+    signatures = np.concatenate(columns.minhash)
     duplicates = near_duplicate_groups(
-        columns.text_keys, np.concatenate(columns.minhash), list(chain.from_iterable(columns.image_hashes)),
+        columns.text_keys, signatures, list(chain.from_iterable(columns.image_hashes)),
         np.array(list(chain.from_iterable(columns.perceptual_hashes)), np.uint64),
         np.repeat(np.arange(len(columns.ids)), list(map(len, columns.image_hashes))),
     )  # fmt: skip
-    _write_articles(paths, columns, duplicates.group, folder, advance)
+    labels = np.array([label for _, label, *_ in columns.kinds])
+    repeats = find_repeats(columns.ids, labels, duplicates.story, columns.openings, columns.perceptual_hashes)
+    np.save(folder / SIGNATURES, compact_signatures(columns.text_keys, signatures), allow_pickle=False)
+    _write_articles(paths, columns, duplicates.group, repeats, folder, advance)
     settings = without_needless_auto(settings, columns.words)
     left_out.sort(key=lambda item: item.path)
     manifest = {
         "format": FORMAT_VERSION,
         "fingerprint": fingerprint(columns.digests, settings),
         "settings": settings,
-        "counts": _counts(columns),
+        "counts": count_articles(columns.kinds),
         "left_out": {"by_reason": count_reasons(left_out), "articles": [asdict(item) for item in left_out]},
         "without_image_or_caption": columns.no_visual,
         "near_duplicates": {name: value for name, value in asdict(duplicates).items() if isinstance(value, int)},
+        "repeated": repeats.items,
         "words": len(columns.words),
         **({} if columns.images is None else {"images": columns.images}),
         "files": checksums(folder, sorted(path.name for path in folder.iterdir())),
     }
     write_sealed_json(folder / MANIFEST, manifest)
     return manifest
+
+
+def is_made_up(article_id: str) -> bool:
+    """Tell if an id looks like those that readers make up, such as row 3; older prepared data do not say it."""
+    return re.fullmatch(r"row \d+", article_id) is not None
 
 
 def fingerprint(digests: Sequence[str], settings: dict[str, Any]) -> str:
@@ -99,6 +113,9 @@ def describe_images(images: dict[str, Any], max_visual_tokens: int) -> str:
     return "".join(parts) + "".join(f"; {count} × {reason}" for reason, count in reasons)
 
 
+Kind: TypeAlias = tuple[str | None, int, bool, bool]  # of an article: site, label, has text, has image or caption
+
+
 class _Columns:
     """Columns of all articles that are held in memory."""
 
@@ -109,7 +126,9 @@ class _Columns:
         self.image_hashes: list[list[str]] = []  # of all images of each article
         self.minhash: list[np.ndarray] = []
         self.perceptual_hashes: list[list[int]] = []
-        self.kinds: list[tuple[str | None, int, bool, bool]] = []  # site, label, has text, has image or caption
+        self.kinds: list[Kind] = []
+        self.openings: list[str] = []
+        self.made_up_ids: list[bool] = []
         self.no_visual: dict[str, int] = {}
         self.words: dict[str, int] = {}  # from 1, in the order in which they first appear
         self.text_width = self.caption_width = self.described = 0
@@ -122,6 +141,12 @@ class _Columns:
         self.ids += part["id"].to_pylist()
         self.digests += part["digest"].to_pylist()
         self.text_keys += part["text_key"].to_pylist()
+        bodies, titles = part["text"].to_pylist(), part["title"].to_pylist()
+        self.openings += [opening(body) or opening(title) for body, title in zip(bodies, titles, strict=True)]
+        self.made_up_ids += [  # an interrupted preparation of an older version does not say it
+            is_made_up(article_id) if known is None else known
+            for article_id, known in zip(part["id"].to_pylist(), part[MADE_UP_ID].to_pylist(), strict=True)
+        ]
         self.image_hashes += _list_hashes(part, "image_hash")
         self.perceptual_hashes += _list_hashes(part, "perceptual_hash")
         self._count_images(part)
@@ -157,12 +182,18 @@ class _Columns:
 
 
 def _write_articles(
-    paths: Sequence[Path], columns: _Columns, group: np.ndarray, folder: Path, advance: Callable[[int], None]
+    paths: Sequence[Path],
+    columns: _Columns,
+    group: np.ndarray,
+    repeats: Repeats,
+    folder: Path,
+    advance: Callable[[int], None],
 ) -> None:
     """Write the articles and the matrices, part by part: the second pass.
 
     Args:
         group: group of near-duplicates of each article, (N,) int64.
+        repeats: the pictures and openings that repeat.
     """
     count = len(columns.ids)
     texts = _create_matrix(folder / TEXT_TOKENS, (count, columns.text_width), np.int32)
@@ -177,8 +208,12 @@ def _write_articles(
             ("group", pa.int64()),
             ("descriptor_row", pa.int64()),
             ("descriptor_count", pa.int64()),
+            (MADE_UP_ID, pa.bool_()),
+            (REPEATED_PICTURES, pa.list_(pa.int32())),
+            (REPEATED_OPENINGS, pa.list_(pa.int32())),
         ]
     )
+    carried = _list_by_article(repeats.pictures, count), _list_by_article(repeats.openings, count)
     with pq.ParquetWriter(folder / ARTICLES, schema, compression="zstd") as writer:
         for path in paths:
             part, _ = _without_repeated_ids(_read_part(path), seen)
@@ -193,7 +228,11 @@ def _write_articles(
             image_row += int(images.sum())
             kept = part.select(KEPT_COLUMNS).append_column("group", pa.array(group[row:end]))
             kept = kept.append_column("descriptor_row", pa.array(rows))
-            writer.write_table(kept.append_column("descriptor_count", pa.array(images)).cast(schema))
+            kept = kept.append_column("descriptor_count", pa.array(images))
+            kept = kept.append_column(MADE_UP_ID, pa.array(columns.made_up_ids[row:end], pa.bool_()))
+            for name, items in zip((REPEATED_PICTURES, REPEATED_OPENINGS), carried, strict=True):
+                kept = kept.append_column(name, items.slice(row, end - row))
+            writer.write_table(kept.cast(schema))
             row = end
             advance(1)
     for matrix in (texts, captions, described):
@@ -277,11 +316,20 @@ def _lengths(lists: pa.ChunkedArray) -> np.ndarray:
     return pc.list_value_length(lists).fill_null(0).to_numpy().astype(np.int64)
 
 
-def _counts(columns: _Columns) -> dict[str, Any]:
+def _list_by_article(carried: Carried, count: int) -> pa.ListArray:
+    """List the items that each of `count` articles carries, as a column of lists."""
+    order = np.argsort(carried.article, kind="stable")
+    ends = np.cumsum(np.bincount(carried.article, minlength=count))
+    return pa.ListArray.from_arrays(
+        pa.array(np.concatenate([[0], ends]), pa.int32()), pa.array(carried.item[order], pa.int32())
+    )
+
+
+def count_articles(kinds: Sequence[Kind]) -> dict[str, Any]:
     """Count articles by site, class and modality, as the paper's data table does."""
     names = {label: name for name, label in LABELS.items()}
 
-    def count(kinds: Sequence[tuple[str | None, int, bool, bool]]) -> dict[str, Any]:
+    def count(kinds: Sequence[Kind]) -> dict[str, Any]:
         return {
             name: {
                 "articles": len(of_class),
@@ -295,10 +343,8 @@ def _counts(columns: _Columns) -> dict[str, Any]:
             )
         }
 
-    sites = sorted({site for site, *_ in columns.kinds if site is not None})
-    return count(columns.kinds) | {
-        "by_site": {site: count([kind for kind in columns.kinds if kind[0] == site]) for site in sites}
-    }
+    sites = sorted({site for site, *_ in kinds if site is not None})
+    return count(kinds) | {"by_site": {site: count([kind for kind in kinds if kind[0] == site]) for site in sites}}
 
 
 def _explain_no_article(left_out: Sequence[LeftOut]) -> str:

@@ -29,6 +29,7 @@ from safe_exp.system.files import whole_file
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
+        ("made_up_id", pa.bool_()),  # the reader named the article by its place
         ("label", pa.int8()),  # 1 = fake
         ("side", pa.string()),  # train, val or test, where it is given
         ("site", pa.string()),
@@ -163,6 +164,7 @@ class PartMaker:
     def _row(self, article: Article, picture: dict[str, Any]) -> dict[str, Any]:
         row: dict[str, Any] = {
             "id": article.id,
+            "made_up_id": article.made_up_id,
             "label": article.label,
             "side": article.side,
             "site": article.site,

@@ -75,7 +75,7 @@ def prepare(
     prepared = PreparedArticles.open(preparation.folder)
     if data.strict and prepared.left_out:
         raise UserError(explain_unusable(prepared.left_out[0]))
-    return prepared
+    return prepared.without_repeated_pictures() if data.drop_repeated else prepared
 
 
 class Preparation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,32 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from safe_exp.data.prepared.join import ARTICLES, CAPTION_TOKENS, DESCRIPTORS, MANIFEST, TEXT_TOKENS, WORDS
-from safe_exp.data.reading.articles import LeftOut
+from safe_exp.data.prepared.join import (
+    ARTICLES,
+    CAPTION_TOKENS,
+    DESCRIPTORS,
+    MADE_UP_ID,
+    MANIFEST,
+    REPEATED_OPENINGS,
+    REPEATED_PICTURES,
+    SIGNATURES,
+    TEXT_TOKENS,
+    WORDS,
+    count_articles,
+    is_made_up,
+)
+from safe_exp.data.reading.articles import LeftOut, count_reasons
+from safe_exp.data.splitting.duplicates import compact_signatures, minhash_signature, text_key
+from safe_exp.data.splitting.repeated import Carried, Repeats
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import read_sealed_json, require_unchanged
 
 LOADED_COLUMNS = ("id", "label", "site", "source", "date", "no_visual", "no_visual_detail", "title_words", "text_cut",
            "caption_cut", "group", "descriptor_row")  # fmt: skip
-OPTIONAL_COLUMNS = ("descriptor_count", "side")  # prepared data made by earlier versions lack them
+OPTIONAL_COLUMNS = (  # prepared data made by earlier versions lack them
+    "descriptor_count", "side", MADE_UP_ID, REPEATED_PICTURES, REPEATED_OPENINGS
+)  # fmt: skip
+REPEATED_PICTURE, REPEATED_OPENING = "repeated picture", "repeated opening"  # reasons to count by
 CONTENT_COLUMNS = ("title", "text", "caption", "image")
 READ_ERRORS = (OSError, ValueError, KeyError, AttributeError, EOFError, TypeError, pa.ArrowException)
 
@@ -49,6 +67,8 @@ class PreparedArticles:
     descriptor_row: np.ndarray  # (N,) row of the article's first image in `descriptors`, or -1
     descriptor_count: np.ndarray  # (N,) number of its images there; they follow one another
     sides: Sequence[str | None]  # train, val or test, where it is given
+    made_up_ids: np.ndarray  # (N,) bool: the reader named the article by its place
+    repeats: Repeats | None  # pictures and openings that repeat; None: prepared by a version that did not look for them
 
     @classmethod
     def open(cls, folder: Path) -> PreparedArticles:
@@ -80,6 +100,7 @@ class PreparedArticles:
             plain["date"], numbers["group"], plain["no_visual"], plain["no_visual_detail"], words, text_tokens,
             caption_tokens, numbers["title_words"], numbers["text_cut"], numbers["caption_cut"], descriptors,
             numbers["descriptor_row"], count, table["side"].to_pylist() if "side" in optional else [None] * len(table),
+            _read_made_up_ids(table), _read_repeats(table, manifest),
         )  # fmt: skip
 
     def __len__(self) -> int:
@@ -108,6 +129,49 @@ class PreparedArticles:
         counts = self.descriptor_count[rows]
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)  # 0, 1, … of each article
         return np.repeat(self.descriptor_row[rows], counts) + within
+
+    def without_repeated_pictures(self) -> PreparedArticles:
+        """Take the pictures of every article that carries a repeated one, with their descriptions; counts follow.
+
+        Raises:
+            UserError: the data were prepared by a version that did not look for repeats.
+        """
+        if self.repeats is None:
+            raise UserError(
+                f"data.drop_repeated=true: {self.folder} was prepared by an older version, which did not look for what "
+                "repeats. Remove this folder; it is then made anew."
+            )
+        carried = self.repeats.pictures
+        rows = np.unique(carried.article)
+        reasons, details = list(self.no_visual), list(self.no_visual_detail)
+        for row, item in zip(carried.article.tolist(), carried.item.tolist(), strict=True):
+            reasons[row] = REPEATED_PICTURE
+            details[row] = f"it stands under {self.repeats.items['pictures'][item]['articles']} articles"
+        captions = _map_matrix(self.folder / CAPTION_TOKENS)  # a mapping of its own: what is written stays in memory
+        captions[rows] = 0
+        descriptor_row, caption_cut = self.descriptor_row.copy(), self.caption_cut.copy()
+        descriptor_row[rows], caption_cut[rows] = -1, False
+        descriptor_count = np.where(descriptor_row < 0, 0, self.descriptor_count)
+        sites = pq.read_table(self.folder / ARTICLES, columns=["site"])["site"].to_pylist()
+        has_visual = [reason is None for reason in reasons]
+        kinds = list(zip(sites, self.labels.tolist(), self.has_text().tolist(), has_visual, strict=True))
+        manifest = self.manifest | {
+            "counts": count_articles(kinds),
+            "without_image_or_caption": count_reasons(LeftOut("", reason, "") for reason in reasons if reason),
+        }
+        return replace(
+            self, manifest=manifest, no_visual=reasons, no_visual_detail=details, caption_tokens=captions,
+            descriptor_row=descriptor_row, descriptor_count=descriptor_count, caption_cut=caption_cut,
+            repeats=replace(self.repeats, pictures=Carried(rows[:0], rows[:0])),
+        )  # fmt: skip
+
+    def text_signatures(self, rows: np.ndarray) -> np.ndarray:
+        """Read the words' fingerprints of the articles `rows` (n,) int64, ascending: see `compact_signatures`."""
+        if (self.folder / SIGNATURES).exists():
+            return np.load(self.folder / SIGNATURES, mmap_mode="r", allow_pickle=False)[rows]
+        texts = self.texts(rows).values()  # an older version kept none: a minute for 200,000 articles
+        signatures = [minhash_signature(text) for text in texts]
+        return compact_signatures([text_key(text) for text in texts], np.array(signatures).reshape(len(rows), -1))
 
     def contents(self, rows: np.ndarray) -> Iterator[dict[str, str | None]]:
         """Yield title, text, caption and image path of the articles `rows` (n,) int64, which ascend."""
@@ -144,6 +208,26 @@ def read_words(folder: Path) -> list[str]:
 
 def _unreadable(folder: Path, error: Exception) -> UserError:
     return UserError(f"{folder}: the prepared data cannot be read ({error}). Remove this folder; it is then made anew.")
+
+
+def _read_made_up_ids(table: pa.Table) -> np.ndarray:
+    """Find the articles that their reader named, (N,) bool."""
+    if MADE_UP_ID in table.column_names:
+        return table[MADE_UP_ID].to_numpy().astype(bool)
+    return np.array([is_made_up(article_id) for article_id in table["id"].to_pylist()], bool)
+
+
+def _read_repeats(table: pa.Table, manifest: dict[str, Any]) -> Repeats | None:
+    if "repeated" not in manifest or REPEATED_PICTURES not in table.column_names:
+        return None
+    return Repeats(_unlist(table[REPEATED_PICTURES]), _unlist(table[REPEATED_OPENINGS]), manifest["repeated"])
+
+
+def _unlist(column: pa.ChunkedArray) -> Carried:
+    """Turn a column of lists into pairs of row and element."""
+    lists = column.combine_chunks()
+    counts = np.diff(lists.offsets.to_numpy())
+    return Carried(np.repeat(np.arange(len(lists)), counts), lists.flatten().to_numpy().astype(np.int64))
 
 
 def _map_matrix(path: Path) -> np.ndarray:

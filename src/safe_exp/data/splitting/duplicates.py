@@ -42,6 +42,7 @@ MAX_NEIGHBOURS = 64
 PERCEPTUAL_BITS = 4
 # A picture under more stories than this is a stock picture or a logo, and ties none of them.
 MAX_STORIES = 4
+KEY_BYTES = 16  # of a text's SHA-256, kept to find its copies in other data sets
 CHUNK_PAIRS = 1 << 16  # pairs compared at a time: 64 MB
 SIGNATURE_RECIPE = f"datasketch affine32, crc32, {SHINGLE_WORDS} words, {PERMUTATIONS} permutations, {MAX_CHARACTERS}"
 
@@ -54,6 +55,7 @@ class DuplicateGroups:
     """Groups of near-duplicates, and the number of articles grouped for each reason; an article may have several."""
 
     group: np.ndarray  # (N,) int64, numbered by first appearance
+    story: np.ndarray  # (N,) int64: the groups of near-duplicate texts, before pictures tie them
     exact_copies: int  # articles with the same text as another
     near_texts: int  # articles with nearly the text of another, but not the same
     identical_images: int  # articles tied to another story by the same picture
@@ -112,16 +114,57 @@ def near_duplicate_groups(
     same_links, same = _ties(number_keys(image_hashes), articles, stories)
     # Where a chain of neighbours has grown too long to say anything, equal perceptual hashes still may.
     equal_links, equal = _ties(value, articles, stories)
-    close_links, close = _ties(_close_hashes(values)[value], articles, stories)
+    close_links, close = _ties(close_hashes(values)[value], articles, stories)
 
     left, right = np.concatenate([same_links, equal_links, close_links], axis=1)
     return DuplicateGroups(
         group=join_groups(stories, left, right),
+        story=stories,
         exact_copies=int((count_members(texts) > 1).sum()),
         near_texts=int((texts_of_story[stories] > 1).sum()),
         identical_images=int(same.sum()),
         near_images=int(((equal | close) & ~same).sum()),
     )
+
+
+def compact_signatures(text_keys: Sequence[str], signatures: np.ndarray) -> np.ndarray:
+    """Shorten text keys and signatures to KEY_BYTES + PERMUTATIONS bytes an article, (N, 144) uint8, for `find_copies`.
+
+    The low byte of a MinHash value keeps most of what it says (b-bit minwise hashing, Li & König 2010): two unequal
+    values agree in it once in 256 times.
+    """
+    keys = np.array([list(bytes.fromhex(key[: 2 * KEY_BYTES])) for key in text_keys], dtype=np.uint8)
+    return np.concatenate([keys.reshape(-1, KEY_BYTES), (np.asarray(signatures) & 0xFF).astype(np.uint8)], axis=1)
+
+
+def find_copies(texts: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Find the texts that are copies or near-copies of a known text: (n,) bool.
+
+    Args:
+        texts: (n, 144) uint8, see `compact_signatures`.
+        known: (m, 144) uint8.
+    """
+    keys, known_keys = (
+        np.ascontiguousarray(part[:, :KEY_BYTES]).view(f"V{KEY_BYTES}")[:, 0] for part in (texts, known)
+    )
+    found = np.isin(keys, known_keys)
+    texts, known = texts[:, KEY_BYTES:], known[:, KEY_BYTES:]
+    for start in range(0, PERMUTATIONS, BAND_ROWS):
+        left = np.flatnonzero(~found)
+        band, known_band = (
+            np.ascontiguousarray(part[:, start : start + BAND_ROWS]).view(f"u{BAND_ROWS}")[:, 0]
+            for part in (texts[left], known)
+        )
+        order = np.argsort(known_band, kind="stable")
+        first, last = (np.searchsorted(known_band, band, side, sorter=order) for side in ("left", "right"))
+        for step in range(MAX_NEIGHBOURS):
+            at = np.flatnonzero(first + step < last)
+            if not len(at):
+                break
+            for chunk in np.array_split(at, len(at) // CHUNK_PAIRS + 1):
+                equal = np.count_nonzero(texts[left[chunk]] == known[order[first[chunk] + step]], axis=1)
+                found[left[chunk[equal >= MIN_SIMILARITY * PERMUTATIONS]]] = True
+    return found
 
 
 @cache
@@ -175,7 +218,7 @@ def _are_similar(signatures: np.ndarray, left: np.ndarray, right: np.ndarray) ->
     return np.concatenate(parts) if parts else np.zeros(0, dtype=bool)
 
 
-def _close_hashes(values: np.ndarray) -> np.ndarray:
+def close_hashes(values: np.ndarray) -> np.ndarray:
     """Group U different 64-bit hashes that lie within PERCEPTUAL_BITS of one another: (U,) int64.
 
     Cut into PERCEPTUAL_BITS + 2 pieces, two such hashes agree in at least two pieces. Only hashes that do are compared.

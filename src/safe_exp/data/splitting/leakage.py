@@ -1,14 +1,17 @@
-"""Leakage by publisher: a warning where the publishers of a split give the labels away."""
+"""Leakage: warnings where the publishers of a split, or what repeats in its articles, give the labels away."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from safe_exp.config import DataConfig, SplitMethod
+from safe_exp.data.splitting.repeated import Carried, find_giveaway
 from safe_exp.data.splitting.splits import Split, SplitColumns, number_publishers
 
 # By chance alone a classifier exceeds the majority rate by 3 standard errors in about 1 of 700 splits.
 STANDARD_ERRORS = 3
+MOST_NAMED = 3  # of what repeats, in a warning
 
 
 def leakage_warning(columns: SplitColumns, split: Split, config: DataConfig) -> str | None:
@@ -35,6 +38,65 @@ def leakage_warning(columns: SplitColumns, split: Split, config: DataConfig) -> 
         "instead of fake from real, and its test figures will be too good for articles of other publishers. "
         f"{advice}"
     )
+
+
+def repeats_warning(carried: Carried, described: Sequence[str], labels: np.ndarray, groups: np.ndarray) -> str | None:
+    """Write a warning where pictures or openings that repeat follow the class in a data set of N articles; else None.
+
+    Args:
+        carried: the pictures and openings, and the articles that carry them.
+        described: a clause about each of them.
+        labels: (N,) 1 = fake.
+        groups: (N,) int64, near-duplicates share a number.
+    """
+    found = find_giveaway(carried, labels, groups)
+    if found is None:
+        return None
+    return (
+        f"What repeats follows the class: {_list_some(described, found.items)}. A classifier that sees only which "
+        f"picture or opening repeats is right on {found.accuracy:.1%} of the {found.articles} articles that have "
+        f"one, of {len(labels)} (always giving the commoner answer: {found.commoner:.1%}). data.drop_repeated=true "
+        "leaves them out."
+    )
+
+
+def split_repeats_warning(
+    carried: Carried, described: Sequence[str], labels: np.ndarray, groups: np.ndarray, split: Split
+) -> str | None:
+    """Write the warning of `repeats_warning` for what stands in training and in test articles; else None.
+
+    The evidence comes from both sides, since the test articles alone are often too few to tell.
+    """
+    train, test = carried.among(split.train), carried.among(split.test)
+    shared = np.intersect1d(train.item, test.item)
+    on_both = np.isin(carried.item, shared)
+    shared_items = Carried(carried.article[on_both], carried.item[on_both])
+    found = find_giveaway(shared_items, labels, groups, np.concatenate([split.train, split.test]))
+    if found is None:
+        return None
+    right, articles = _count_right(labels, train, test, split)
+    return (
+        f"{_list_some(described, found.items)}. What repeats over training and test articles follows the class: a "
+        f"classifier that sees only which picture or opening repeats is right on {right} of the {articles} test "
+        f"articles that have one met in training (of {len(split.test)} test articles; the commoner class: "
+        f"{found.commoner:.1%}). Test figures may owe so much to them. data.drop_repeated=true leaves them out."
+    )
+
+
+def _list_some(described: Sequence[str], items: Sequence[int]) -> str:
+    more = len(items) - MOST_NAMED
+    return "; ".join(described[item] for item in items[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _count_right(labels: np.ndarray, train: Carried, test: Carried, split: Split) -> tuple[int, int]:
+    """Count the test articles that the class of their items' training articles tells, and those with such an item."""
+    count = max(int(train.item.max(initial=-1)), int(test.item.max(initial=-1))) + 1
+    balance = np.bincount(train.item, weights=2.0 * labels[train.article] - 1, minlength=count)  # fakes minus real ones
+    met = np.isin(test.item, train.item)
+    rows, member = np.unique(test.article[met], return_inverse=True)
+    votes = np.bincount(member, weights=balance[test.item[met]], minlength=len(rows))
+    overall = 2 * labels[split.train].sum() > len(split.train)
+    return int((np.where(votes == 0, overall, votes > 0) == labels[rows]).sum()), len(rows)
 
 
 def publisher_accuracy(labels: np.ndarray, publishers: np.ndarray, split: Split) -> float:
