@@ -25,7 +25,7 @@ ColumnCheck = Callable[[list[str]], None]  # raises a UserError if the columns t
 
 
 class _Layout(NamedTuple):
-    """Where the rows of a file begin, and how they are to be cut."""
+    """Begin of the rows of a file, and their dialect."""
 
     dialect: Dialect
     names: list[str]  # of the columns

@@ -58,12 +58,12 @@ class Record:
 
     @cached_property
     def marked(self) -> bool:
-        """Whether it holds a quotation mark."""
+        """It holds a quotation mark."""
         return any(MARK in line for line in self.lines)
 
     @cached_property
     def well_formed(self) -> bool:
-        """Whether each quotation mark that opens a cell is closed at the end of a cell."""
+        """Each quotation mark that opens a cell is closed at the end of a cell."""
         if self.fault or not self.marked:
             return not self.fault
         rows = csv.reader(map(_hide_returns, self.lines), delimiter=self.delimiter, strict=True)
@@ -74,7 +74,7 @@ class Record:
 
     @cached_property
     def odd(self) -> bool:
-        """Whether it has a mark too many, or lacks one."""
+        """It has a mark too many, or lacks one."""
         return self.marked and (not self.well_formed or sum(line.count(MARK) for line in self.lines) % 2 == 1)
 
 

@@ -18,6 +18,7 @@ BLOCK_BYTES = 1 << 20
 WIDE = ("utf-16", "utf-32")
 HEAD_BYTES = 64  # UTF-16 without a mark shows in the first words, which are names of columns
 LETTERS_TOGETHER = 2  # accented letters stand alone, one in a few; those of another script stand together
+_MISFITS = re.compile("[\udc80-\udcff]")  # bytes that are no UTF-8
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]+")
 
 
@@ -122,11 +123,13 @@ def _find_unmarked(path: Path) -> tuple[str, bool]:
     odd, proper = bytearray(), False
     with open_file(path) as raw:
         while line := raw.readline(BLOCK_BYTES):
-            try:
-                proper |= not line.isascii() and bool(line.decode())
-            except UnicodeDecodeError:
-                if len(odd) < PROBED_BYTES:
-                    odd += line[:PROBED_BYTES]
+            if line.isascii():
+                continue
+            text = line.decode("utf-8", "surrogateescape")
+            misfits = len(_MISFITS.findall(text))
+            proper |= len(text) - len(text.encode("ascii", "ignore")) > 2 * misfits
+            if misfits and len(odd) < PROBED_BYTES:
+                odd += line[:PROBED_BYTES]
             if proper and odd:
                 return "utf-8", True
     runs = _BEYOND_ASCII.findall(odd)
