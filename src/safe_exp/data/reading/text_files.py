@@ -32,7 +32,8 @@ class TextFormat:
 
     def open(self, path: Path) -> io.TextIOWrapper:
         """Open the file for reading; bytes that do not fit the encoding become halves of surrogate pairs."""
-        return io.TextIOWrapper(open_file(path), self.encoding, errors="surrogateescape", newline=self.newline)
+        errors = "replace" if self.encoding in WIDE else "surrogateescape"  # which knows single bytes alone
+        return io.TextIOWrapper(open_file(path), self.encoding, errors=errors, newline=self.newline)
 
     def lines(self, path: Path) -> Iterator[tuple[int, str | None]]:
         """Yield number and text of each line, with its end; None for a line that is too long to be held."""
@@ -137,9 +138,9 @@ def _find_unmarked(path: Path) -> tuple[str, bool]:
         encoding: str | None = "cp1252"
     else:
         encoding = guess_encoding(b" ".join(runs))
-    if encoding is None or not _reads_lines(encoding):
-        return "utf-8", True
-    return encoding, not _decodes(path, encoding)
+    if encoding is not None and _reads_lines(encoding) and (_decodes(path, encoding) or encoding == "cp1252"):
+        return encoding, not _decodes(path, encoding)
+    return "utf-8", True
 
 
 def _decodes(path: Path, encoding: str) -> bool:
