@@ -204,3 +204,21 @@ def test_only_keys_that_are_set_reach_the_trainer_and_clipping_never_does():
     assert arguments["precision"] == "bf16-mixed"
     assert "gradient_clip_val" not in arguments
     assert "max_steps" not in arguments
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [("rest", ["rest"]), ("[a,b]", ["a", "b"]), ("[1,true,0.5]", ["1", "True", "0.5"]), ("word", ["word"])],
+)
+def test_labels_are_words_or_the_rest(given, words):
+    config = compose_config("data=table", "data.root=t.csv", f"data.labels.fake={given}", "data.labels.ignore=[7]")
+    assert config.data.labels.fake == plain_config(config)["data"]["labels"]["fake"] == words
+    assert (config.data.labels.real, config.data.labels.ignore) == (["real"], ["7"])
+
+
+def test_a_dialect_is_one_of_eight():
+    assert compose_config("data=table", "data.root=t.csv", "data.dialect=tab-unquoted").data.dialect == "tab-unquoted"
+    with pytest.raises(
+        UserError, match=r"data\.dialect=tabs: expected null .* comma-quoted, comma-unquoted, tab-quoted"
+    ):
+        compose_config("data=table", "data.root=t.csv", "data.dialect=tabs")

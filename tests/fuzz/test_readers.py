@@ -72,6 +72,7 @@ CSV = st.builds(
     st.sampled_from(["\n", "\r\n", "\r"]),
 )
 ROWS = objects(COLUMNS).map(lambda row: {"label": "fake"} | row)
+JSON_ARRAY = as_bytes(st.lists(st.one_of(ROWS, JSON_VALUES), max_size=3))
 JSON_LINES = st.lists(as_bytes(st.one_of(ROWS, JSON_VALUES)), max_size=3).map(b"\n".join)
 TYPED = st.one_of(
     st.lists(st.one_of(st.none(), st.text(max_size=9)), min_size=2, max_size=2),
@@ -98,7 +99,9 @@ def _parquet(columns: dict[str, list]) -> bytes:
 PARQUET = st.builds(_parquet, st.dictionaries(st.sampled_from(COLUMNS), TYPED, max_size=3))
 TABLES = st.one_of(
     st.tuples(st.just("t.csv"), st.one_of(CSV, broken(CSV), st.binary(max_size=60))),
+    st.tuples(st.sampled_from(["t.txt", "t.tsv"]), st.one_of(CSV, broken(CSV), broken(CSV.map(lambda c: c * 9)))),
     st.tuples(st.just("t.jsonl"), JSON_LINES),
+    st.tuples(st.just("t.json"), st.one_of(JSON_ARRAY, broken(JSON_ARRAY), JSON_LINES)),
     st.tuples(st.just("t.csv.gz"), broken(CSV.map(gzip.compress))),
     st.tuples(st.just("t.parquet"), PARQUET),
     st.tuples(st.just("t.parquet"), broken(PARQUET)),

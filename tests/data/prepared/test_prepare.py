@@ -219,6 +219,24 @@ def test_damaged_words_are_no_reason_to_prepare_anew(root):
         prepare(config(root, "data.words=auto"), CAPTIONER)
 
 
+def test_a_reader_that_reads_otherwise_than_before_has_its_data_made_anew(root):
+    before = prepare(config(root), CAPTIONER)
+    readers.fakenewsnet.FolderReader.revision = 2
+    try:
+        after = prepare(config(root), CAPTIONER)
+    finally:
+        del readers.fakenewsnet.FolderReader.revision
+    assert after.folder != before.folder
+    assert after.fingerprint == before.fingerprint
+    assert prepare(config(root), CAPTIONER).folder == before.folder
+
+
+def test_an_item_that_is_neither_article_nor_left_out_is_noticed(root, monkeypatch):
+    monkeypatch.setattr(Preparation, "items", property(lambda self: 41, lambda self, value: None), raising=False)
+    with pytest.raises(UserError, match=r"41 records were listed, but 40 articles and 0 left out make 40"):
+        prepare(config(root), CAPTIONER)
+
+
 def test_strict_names_the_first_article_that_cannot_be_used(root, small_parts):
     for name in ("b", "a", "c"):
         (write_article(root, f"real/{name}") / "news_article.json").write_text("{")

@@ -90,8 +90,8 @@ def test_where_no_reading_is_right_the_line_that_takes_in_another_is_named(tmp_p
     content = quoted(rows).replace('4,"one, two 4"', '4,"one, two 4').replace('5,"one, two 5"', "5,one two")
     (tmp_path / "t.csv").write_text(content)
     message = (
-        r"the quotation mark that opens in line 6 takes in line 7, which is a row of its own; and line 2 cannot be read "  # noqa: E501
-        r"unless marks quote\. Mend line 6 .*data\.dialect=comma-unquoted takes each line"
+        r"the quotation mark that opens in line 6 takes in line 7, which is a row of its own; and line 2 cannot be "
+        r"read unless marks quote\. Mend line 6 .*data\.dialect=comma-unquoted takes each line"
     )
     with pytest.raises(UserError, match=message):
         read(tmp_path / "t.csv")
@@ -198,8 +198,8 @@ def test_the_dialect_is_told_once_with_the_way_to_overrule_it(tmp_path, caplog):
         read(path)
     said = [record.getMessage() for record in caplog.records if "is read as" in record.getMessage()]
     assert said == [
-        "t.tsv is read as tab-unquoted, utf-8. If that is wrong: data.dialect=tab-quoted or the like; another encoding: "  # noqa: E501
-        "iconv -t UTF-8."
+        "t.tsv is read as tab-unquoted, utf-8. If that is wrong: data.dialect=tab-quoted or the like; another "
+        "encoding: iconv -t UTF-8."
     ]
 
 

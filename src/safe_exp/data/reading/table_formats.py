@@ -160,8 +160,10 @@ def _file_rows(
         elif kind in PARQUET_SUFFIXES:
             yield from _parquet_rows(path, root, check_columns, columns)
         else:
-            which = "the name" if path.name in root else path.name
-            raise UserError(f"data.root={root}: {which} does not say what kind of table it is. {EXPECTED_FORMATS}")
+            which = "" if path.name in root else f" {path.name}:"
+            raise UserError(
+                f"data.root={root}:{which} the name does not say what kind of table it is. {EXPECTED_FORMATS}"
+            )
     except (OSError, EOFError, zlib.error) as error:  # the last two from gzip files that are cut off or damaged
         raise UserError(f"data.root={root} cannot be read ({error}). Is the file whole?") from error
 

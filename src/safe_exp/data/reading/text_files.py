@@ -18,6 +18,7 @@ BLOCK_BYTES = 1 << 20
 WIDE = ("utf-16", "utf-32")
 HEAD_BYTES = 64  # UTF-16 without a mark shows in the first words, which are names of columns
 LETTERS_TOGETHER = 2  # accented letters stand alone, one in a few; those of another script stand together
+_MISFITS = re.compile("[\udc80-\udcff]")  # bytes that are no UTF-8
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]+")
 
 
@@ -31,7 +32,8 @@ class TextFormat:
 
     def open(self, path: Path) -> io.TextIOWrapper:
         """Open the file for reading; bytes that do not fit the encoding become halves of surrogate pairs."""
-        return io.TextIOWrapper(open_file(path), self.encoding, errors="surrogateescape", newline=self.newline)
+        errors = "replace" if self.encoding in WIDE else "surrogateescape"  # which knows single bytes alone
+        return io.TextIOWrapper(open_file(path), self.encoding, errors=errors, newline=self.newline)
 
     def lines(self, path: Path) -> Iterator[tuple[int, str | None]]:
         """Yield number and text of each line, with its end; None for a line that is too long to be held."""
@@ -122,11 +124,13 @@ def _find_unmarked(path: Path) -> tuple[str, bool]:
     odd, proper = bytearray(), False
     with open_file(path) as raw:
         while line := raw.readline(BLOCK_BYTES):
-            try:
-                proper |= not line.isascii() and bool(line.decode())
-            except UnicodeDecodeError:
-                if len(odd) < PROBED_BYTES:
-                    odd += line[:PROBED_BYTES]
+            if line.isascii():
+                continue
+            text = line.decode("utf-8", "surrogateescape")
+            misfits = len(_MISFITS.findall(text))
+            proper |= len(text) - len(text.encode("ascii", "ignore")) > 2 * misfits
+            if misfits and len(odd) < PROBED_BYTES:
+                odd += line[:PROBED_BYTES]
             if proper and odd:
                 return "utf-8", True
     runs = _BEYOND_ASCII.findall(odd)
@@ -134,9 +138,9 @@ def _find_unmarked(path: Path) -> tuple[str, bool]:
         encoding: str | None = "cp1252"
     else:
         encoding = guess_encoding(b" ".join(runs))
-    if encoding is None or not _reads_lines(encoding):
-        return "utf-8", True
-    return encoding, not _decodes(path, encoding)
+    if encoding is not None and _reads_lines(encoding) and (_decodes(path, encoding) or encoding == "cp1252"):
+        return encoding, not _decodes(path, encoding)
+    return "utf-8", True
 
 
 def _decodes(path: Path, encoding: str) -> bool:

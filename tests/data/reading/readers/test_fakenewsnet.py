@@ -300,3 +300,15 @@ def test_without_labels_a_folder_that_lacks_its_article_file_is_named_and_not_pa
     articles, left_out = read(tmp_path, labels=None)
     assert [(article.id, article.label) for article in articles] == [("c", None), ("week1/a", None)]
     assert [(item.path, item.reason) for item in left_out] == [("week1/b", "no article file")]
+
+
+def test_folders_to_ignore_are_counted_and_the_rest_is_refused(tmp_path):
+    write_article(tmp_path, "fake/a")
+    write_article(tmp_path, "real/b")
+    write_article(tmp_path, "Humor/c")
+    labels = LabelsConfig(fake=["fake"], real=["real"], ignore=["humor"])
+    articles, left_out = read(tmp_path, labels=labels)
+    assert [article.id for article in articles] == ["fake/a", "real/b"]
+    assert [(item.path, item.reason) for item in left_out] == [("Humor/c", "label is one of data.labels.ignore")]
+    with pytest.raises(UserError, match=r"data\.labels\.fake=rest: .*Name them"):
+        read(tmp_path, labels=LabelsConfig(fake="rest", real=["real"]))
