@@ -135,6 +135,7 @@ def test_the_manifest_accounts_for_every_article(root, tmp_path):
     module.save_artifacts(tmp_path)
     manifest = json.loads((tmp_path / "data_manifest.json").read_text(encoding="utf-8"))
     assert sorted(manifest.pop("files")) == ["tokenizer.json", "training_texts.safetensors", "vectors.safetensors"]
+    assert len(manifest.pop("digest")) == 64
     assert manifest == module.manifest()
     assert manifest["left_out"]["by_reason"] == {"no caption file": 1}
     assert manifest["left_out"]["articles"][0]["path"] == "real/broken"
@@ -274,7 +275,7 @@ def test_a_stored_run_scores_the_given_test_side_where_there_is_one_else_everyth
 
     found, scored = score(leaky["train"], "data.split=given", test_root=leaky["test"])
     assert found == read_ids(leaky["test"])
-    assert (scored.scored, scored.other_sides, scored.trained_on) == (12, 22, 0)
+    assert (scored.scored, scored.other_sides, scored.trained_on) == (12, 22, ([], ["te0", "te1"]))
     assert scored.manifest()["other_sides"] == 22
     found, scored = score(leaky["train"], "data.split=given")  # no article has a side
     assert found == read_ids(leaky["train"])
@@ -334,7 +335,7 @@ def test_a_run_that_was_begun_before_there_was_a_choice_goes_on_with_its_words(c
     before = datamodule(chinese, "data.words=spaces")
     before.save_artifacts(tmp_path / "artifacts")
     manifest = json.loads((tmp_path / "artifacts" / "data_manifest.json").read_text())
-    del manifest["vocabulary"]["unknown"]  # which it did not have either
+    del manifest["vocabulary"]["unknown"], manifest["digest"]  # which it did not have either
     (tmp_path / "artifacts" / "data_manifest.json").write_text(json.dumps(manifest))
     after = datamodule(chinese, artifacts=tmp_path / "artifacts")
     assert after.data.words == "auto"

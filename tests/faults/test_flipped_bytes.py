@@ -100,7 +100,13 @@ def test_a_flipped_byte_in_what_a_run_keeps_of_its_data_is_refused_with_the_file
 
 def test_a_flipped_byte_in_prepared_data_is_refused_with_the_file_s_name(prepared):
     names = sorted(path.name for path in prepared.iterdir() if path.name != "manifest.json")
-    assert names == ["articles.parquet", "caption_tokens.npy", "text_tokens.npy", "words.parquet"]
+    assert names == [
+        "articles.parquet",
+        "caption_tokens.npy",
+        "text_signatures.npy",
+        "text_tokens.npy",
+        "words.parquet",
+    ]
     for name in names:
         whole = (prepared / name).read_bytes()
         for position in positions(prepared / name):

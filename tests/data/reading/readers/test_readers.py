@@ -23,7 +23,8 @@ def test_each_kind_of_data_set_is_an_option_of_the_command_line():
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_the_config_of_an_option_is_its_kind_s(name):
-    data = compose_config(f"data={name}", "data.root=x").data
+    given = ["data.visual_news=y"] if name == "newsclippings" else []
+    data = compose_config(f"data={name}", "data.root=x", *given).data
     assert type(data) is readers[data.name].config
 
 
