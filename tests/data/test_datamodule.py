@@ -279,7 +279,7 @@ def test_a_stored_run_scores_the_given_test_side_where_there_is_one_else_everyth
     assert scored.manifest()["other_sides"] == 22
     found, scored = score(leaky["train"], "data.split=given")  # no article has a side
     assert found == read_ids(leaky["train"])
-    assert (scored.scored, scored.other_sides, scored.trained_on) == (22, 0, 22)
+    assert (scored.scored, scored.other_sides, len(scored.trained_on.by_id)) == (22, 0, 22)
     found, scored = score(leaky["test"])
     assert found == read_ids(leaky["test"])
     assert "other_sides" not in scored.manifest()

@@ -18,7 +18,7 @@ PICTURE = b"\xff\xd8\xff\xe0" + bytes(range(256))
 
 
 def read(root, records=None, **columns):
-    source = TableReader(str(root), ColumnsConfig(**(COLUMNS | columns)), LABELS, None, True, records)
+    source = TableReader(str(root), ColumnsConfig(**(COLUMNS | columns)), LABELS, None, True, records=records)
     return [source.read(item) for item in source.items()]
 
 
@@ -124,7 +124,7 @@ def test_keys_of_other_formats_are_refused(tmp_path):
     (tmp_path / "t.json").write_text("[]")
     with pytest.raises(UserError, match=r"data\.records=all has no meaning for t\.csv; it is for \.jsonl"):
         read(tmp_path / "t.csv", records="all")
-    source = TableReader(str(tmp_path / "t.json"), ColumnsConfig(**COLUMNS), LABELS, None, True, None, "tab-quoted")
+    source = TableReader(str(tmp_path / "t.json"), ColumnsConfig(**COLUMNS), LABELS, None, True, dialect="tab-quoted")
     with pytest.raises(UserError, match=r"data\.dialect=tab-quoted has no meaning for t\.json; it is for \.csv"):
         list(source.items())
 

@@ -17,7 +17,6 @@ from functools import cache
 from itertools import combinations, pairwise
 
 import numpy as np
-from datasketch import MinHash
 
 from safe_exp.data.splitting.groups import count_members, join_groups, number_keys
 
@@ -79,6 +78,8 @@ def minhash_signature(title_and_text: str) -> np.ndarray:
     with fewer words than a shingle is one shingle, and a text without words is its characters: such texts are similar
     only if they are the same. Takes about 0.3 ms for 500 words.
     """
+    from datasketch import MinHash  # takes time to import, and scipy's optimisers with it
+
     # crc32 suffices, since datasketch mixes its bits again; a cryptographic hash would take most of the time.
     minhash = MinHash(PERMUTATIONS, hashfunc=zlib.crc32, permutations=_permutations(), scheme="affine32")
     minhash.update_batch(_shingles(title_and_text))
@@ -169,6 +170,8 @@ def find_copies(texts: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 @cache
 def _permutations() -> np.ndarray:
+    from datasketch import MinHash
+
     return MinHash(PERMUTATIONS, seed=1, scheme="affine32").permutations  # drawing them takes as long as using them
 
 

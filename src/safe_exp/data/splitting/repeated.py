@@ -12,7 +12,6 @@ from itertools import chain
 from typing import NamedTuple, TypedDict
 
 import numpy as np
-from scipy.stats import binom
 
 from safe_exp.data.splitting.duplicates import PERCEPTUAL_BITS, close_hashes
 from safe_exp.data.splitting.groups import number_keys
@@ -219,6 +218,8 @@ def find_giveaway(
         groups: (N,) int64, near-duplicates share a number.
         rows: (n,) int64, the articles that count; None: all.
     """
+    from scipy.stats import binom  # takes most of a second to import
+
     rows = np.arange(len(labels)) if rows is None else rows
     carried = carried.among(rows)
     _, first = np.unique(groups[rows], return_index=True)
@@ -288,6 +289,8 @@ def _chance_of_commoner(members: np.ndarray, fakes: np.ndarray, fake_share: floa
         members, fakes: (I,) int64, articles of each item, and the fakes among them.
         fake_share: chance of each to be fake.
     """
+    from scipy.stats import binom
+
     least = (members + 1) // 2
     found = int((np.maximum(fakes, members - fakes) - least).sum())
     size = int((members - least).sum()) + 1
