@@ -190,7 +190,7 @@ def _read_made_up_ids(table: pa.Table) -> np.ndarray:
 def _read_repeats(table: pa.Table, manifest: dict[str, Any]) -> Repeats | None:
     if "repeated" not in manifest or REPEATED_PICTURES not in table.column_names:
         return None
-    return Repeats(*(_unlist(table[name]) for name in (REPEATED_PICTURES, REPEATED_OPENINGS)), manifest["repeated"])
+    return Repeats(_unlist(table[REPEATED_PICTURES]), _unlist(table[REPEATED_OPENINGS]), manifest["repeated"])
 
 
 def _unlist(column: pa.ChunkedArray) -> Carried:

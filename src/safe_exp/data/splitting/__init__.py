@@ -1,1 +1,1 @@
-"""Splitting: the side of each article, train, val or test; near-duplicates and publishers that must not be torn; leaks."""
+"""Splitting: the side of each article, train, val or test; near-duplicates and publishers stay together; leaks."""
