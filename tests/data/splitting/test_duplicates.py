@@ -282,7 +282,7 @@ def test_an_edited_story_of_another_publisher_is_a_near_duplicate(changes):
 def test_copies_of_known_texts_are_those_of_brute_force_over_the_shingles():
     rng = np.random.default_rng(5)
     known = [draw_words(rng, 60) for _ in range(100)]
-    texts = [" ".join(known[n][: 20 + n] if n % 2 else draw_words(rng, 60)) for n in range(0, 40)]
+    texts = [" ".join(known[n][: 20 + n] if n % 2 else draw_words(rng, 60)) for n in range(40)]
     texts += ["one word", "", " ".join(known[50]).upper() + "!"]
     known = [" ".join(words) for words in known]
 
