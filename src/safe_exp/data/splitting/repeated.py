@@ -38,10 +38,6 @@ class Carried(NamedTuple):
     article: np.ndarray  # (C,) int64, row of the article
     item: np.ndarray  # (C,) int64, number of the picture or opening, from 0
 
-    def count(self) -> np.ndarray:
-        """Count the articles that carry each item: (I,) int64."""
-        return np.bincount(self.item)
-
     def among(self, rows: np.ndarray) -> Carried:
         """Keep the pairs whose article is in `rows` (n,) int64."""
         kept = np.isin(self.article, rows)
@@ -99,7 +95,7 @@ def opening(text: str) -> str:
 def number_openings(openings: Sequence[str]) -> Carried:
     """Number the different openings of N articles; an empty one is none."""
     rows = np.flatnonzero(np.array([bool(words) for words in openings], dtype=bool))
-    return Carried(rows, number_keys(openings[row] for row in rows))
+    return Carried(rows, number_keys(openings[row] for row in rows.tolist()))
 
 
 def number_pictures(perceptual_hashes: Sequence[Sequence[int]]) -> Carried:
