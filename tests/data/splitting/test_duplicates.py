@@ -19,6 +19,8 @@ from safe_exp.data.splitting.duplicates import (
     MIN_SIMILARITY,
     PERCEPTUAL_BITS,
     PERMUTATIONS,
+    compact_signatures,
+    find_copies,
     minhash_signature,
     near_duplicate_groups,
     text_key,
@@ -284,3 +286,30 @@ def test_an_edited_story_of_another_publisher_is_a_near_duplicate(changes):
     rng = np.random.default_rng(7)
     words = draw_words(rng, 25)
     assert find_groups([" ".join(words), "Update: " + " ".join(edited(rng, words, changes))]).near_texts == 2
+
+
+def test_copies_of_known_texts_are_those_of_brute_force_over_the_shingles():
+    rng = np.random.default_rng(5)
+    known = [draw_words(rng, 60) for _ in range(100)]
+    texts = [" ".join(known[n][: 20 + n] if n % 2 else draw_words(rng, 60)) for n in range(40)]
+    texts += ["one word", "", " ".join(known[50]).upper() + "!"]
+    known = [" ".join(words) for words in known]
+
+    def compact(texts):
+        return compact_signatures([text_key(text) for text in texts], np.array([minhash_signature(t) for t in texts]))
+
+    def shingles(text):
+        words = text.lower().strip("!").split()
+        return {tuple(words[n : n + 3]) for n in range(len(words) - 2)}
+
+    def most_alike(text):
+        own = shingles(text)
+        return max(len(own & shingles(other)) / len(own | shingles(other)) for other in known)
+
+    assert compact(texts).shape == (43, 144)
+    found = find_copies(compact(texts), compact(known))
+    for text, copied in zip(texts, found, strict=True):
+        similarity = most_alike(text)
+        if abs(similarity - MIN_SIMILARITY) > 0.13:  # three standard deviations of the estimate
+            assert copied == (similarity > MIN_SIMILARITY), (text, similarity)
+    assert find_copies(compact(texts), compact(known)[:0]).sum() == 0

@@ -1,11 +1,14 @@
 """What repeats over many stories, and the test of whether it follows the class."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from safe_exp.data.prepared import prepare
+from safe_exp.data.splitting.leakage import repeats_warning
 from safe_exp.data.splitting.repeated import (
     CHANCE,
     Carried,
@@ -16,6 +19,8 @@ from safe_exp.data.splitting.repeated import (
     number_pictures,
     opening,
 )
+from tests.data.folders import PREPARED, REAL_DATA
+from tests.made import compose_config
 
 
 def carry(*sizes):
@@ -46,7 +51,7 @@ def test_an_opening_is_the_first_words_without_case_and_punctuation(text, first)
 
 
 def test_an_opening_counts_from_three_different_stories_on():
-    openings = ["log in"] * 4 + ["share this"] * 4 + ["agency story"] * 5 + [""] * 4
+    openings = ["log in"] * 4 + ["send this"] * 4 + ["agency story"] * 5 + [""] * 4
     stories = [0, 1, 2, 2, 3, 4, 4, 3, 5, 5, 5, 5, 5, 6, 7, 8, 9]
     found = repeats([1, 1, 1, 0] + [1] * 4 + [0] * 5 + [1] * 4, stories, openings)
     (item,) = found.items["openings"]
@@ -122,6 +127,21 @@ def test_nothing_that_repeats_is_no_cause_for_a_warning():
     assert find_giveaway(empty, np.array([0, 1]), np.arange(2)) is None
     found = repeats([1, 0], [0, 1])
     assert found.items == {"pictures": [], "openings": [], "texts": []}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL_DATA.is_dir(), reason="needs the real articles, which are not part of the project")
+def test_real_articles_that_were_cleaned_are_not_warned_of_and_a_site_s_buttons_are():
+    config = compose_config("data=fakenewsnet", f"data.root={REAL_DATA / 'politifact_images'}")
+    prepared = prepare(replace(config.data, prepared=PREPARED, workers=1), config.captioner)
+    assert len(prepared.repeats.items["openings"]) == 2
+    carried, described = prepared.repeats.carried(["text", "visual"])
+    assert repeats_warning(carried, described, prepared.labels, prepared.groups) is None
+    config = compose_config("data=table", f"data.root={REAL_DATA / 'gossipcop' / 'gossipcop.parquet'}")
+    prepared = prepare(replace(config.data, prepared=PREPARED, workers=1), config.captioner)
+    carried, described = prepared.repeats.carried(["text", "visual"])
+    said = repeats_warning(carried, described, prepared.labels, prepared.groups)
+    assert "begins 86 articles of 82 stories, 81 of them fake" in said
 
 
 @pytest.mark.slow

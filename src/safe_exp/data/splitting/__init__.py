@@ -1,1 +1,1 @@
-"""Splitting: the side of each article, train, val or test; what must not be torn, and leaks."""
+"""Splitting: the side of each article, train, val or test; near-duplicates and publishers stay together; leaks."""

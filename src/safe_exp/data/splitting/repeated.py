@@ -17,8 +17,8 @@ from safe_exp.data.splitting.duplicates import PERCEPTUAL_BITS, close_hashes
 from safe_exp.data.splitting.groups import number_keys
 
 MIN_STORIES = 3
-# On five real collections (14,300 articles) the openings of six words that repeat are mostly of the site ("this is a
-# rush transcript from", "share this story with your friends"). Four words find figures of speech, eight miss both.
+# On five real collections (14,300 articles) the openings of six words that repeat are mostly of the site, such as
+# its buttons and notices. Four words find figures of speech, and eight miss half of what six find.
 OPENING_WORDS = 6
 OPENING_CHARACTERS = 1000  # as many are looked through for these words
 # Such repeats are said to follow the class if chance gives as much in this share of data sets. Two tests have it each.
