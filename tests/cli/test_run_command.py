@@ -55,3 +55,18 @@ def test_a_terminal_that_lacks_a_character_and_a_notebook_s_backend_leave_the_re
 def test_help_is_printed_on_any_terminal(encoding, tmp_path):
     done = run("train", "--help", cwd=tmp_path, PYTHONIOENCODING=encoding)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("override", "quoted"),
+    [
+        ("data.columns.image=image_id(s)", 'data.columns.image="image_id(s)"'),
+        ("data.columns.id=编号", 'data.columns.id="编号"'),
+        ("data.image_separator=;", 'data.image_separator=";"'),
+    ],
+)
+def test_a_value_that_hydra_cannot_parse_is_told_with_the_quotes_that_it_needs(override, quoted, tmp_path):
+    done = run("prepare", "data=table", "data.root=t.csv", override, cwd=tmp_path)
+    assert done.stderr.strip().endswith(f"needs quotes of its own: '{quoted}'")
+    again = run("prepare", "data=table", "data.root=t.csv", quoted, cwd=tmp_path)
+    assert again.stderr.startswith("data.root=t.csv does not exist")

@@ -71,6 +71,13 @@ def explain_error(error: CompactHydraException, command: str) -> str:
             f"{error.override}: expected key=value. A value with blanks, commas or brackets needs quotes of its own, "
             "as in 'data.root=\"my articles\"'."
         )
+    if isinstance(error, OverrideParseException):
+        key, _, value = str(error.override).partition("=")
+        quoted = value.strip("'\"").replace("\\", "\\\\").replace('"', '\\"')
+        return (
+            f"{error.override}: this value cannot be read. One with blanks, commas, brackets, signs or letters beyond "
+            f"a to z needs quotes of its own: '{key}=\"{quoted}\"'"
+        )
     ambiguous = re.match(r"Ambiguous value for argument '(.*)'", said)
     if ambiguous:
         key, _, values = ambiguous[1].partition("=")

@@ -73,7 +73,7 @@ def encode_folder(data: DataConfig, stored: Artifacts, reads: Sequence[str]) -> 
     captioner = captioner_from_plain(settings["captioner"])
     cutting = Cutting.from_settings(settings)
     prepared = prepare(data, captioner, settings["max_text_tokens"], settings["max_visual_tokens"], cutting=cutting)
-    rows, lacking = find_usable_rows(prepared, data.require or reads, data)
+    rows, lacking = find_usable_rows(prepared, data.require or reads, data, trained=True)
     on_side = _find_scored_side(prepared, data)
     test_ids = {prepared.ids[row] for row in np.flatnonzero(on_side).tolist()}
     rows, lacking = rows[on_side[rows]], [item for item in lacking if item.path in test_ids]

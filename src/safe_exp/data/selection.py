@@ -9,21 +9,22 @@ import numpy as np
 
 from safe_exp.config import DataConfig
 from safe_exp.data.prepared import PreparedArticles
-from safe_exp.data.prepared.examples import advise_on_captioner
+from safe_exp.data.prepared.examples import advise_on_images
 from safe_exp.data.prepared.parts import explain_unusable
 from safe_exp.data.prepared.store import REPEATED_OPENING, REPEATED_PICTURE
 from safe_exp.data.reading.articles import LeftOut, count_reasons
-from safe_exp.data.splitting.splits import Split, SplitColumns
+from safe_exp.data.splitting.splits import Split, SplitColumns, make_split
 from safe_exp.system.errors import UserError
 
 
 def find_usable_rows(
-    prepared: PreparedArticles, required: Sequence[str], data: DataConfig
+    prepared: PreparedArticles, required: Sequence[str], data: DataConfig, trained: bool = False
 ) -> tuple[np.ndarray, list[LeftOut]]:
     """Find the articles that have every required modality and, with `data.drop_repeated`, no repeated opening.
 
     Args:
         required: of "text" and "visual".
+        trained: a trained run reads them, so that its model and captioner are fixed.
     Returns:
         Their rows (n,) int64, ascending; and the other articles, each with the reason.
     Raises:
@@ -46,15 +47,26 @@ def find_usable_rows(
     lacking += dropped.values()
     if not usable.any():
         reasons = "; ".join(f"{count} × {reason}" for reason, count in count_reasons(lacking).items())
-        advice = ["take a model that needs less (model=text_only reads no image, model=visual_only no text)"]
-        if "visual" in required and not has["visual"].any():
-            advice.insert(0, f"take another captioner ({advise_on_captioner(prepared)})")
-        way_out = ", or ".join(advice)
+        advice = [] if "visual" not in required or has["visual"].any() else [advise_on_images(prepared)]
+        if not trained:
+            advice.append("take a model that needs less (model=text_only reads no image, model=visual_only no text)")
+        way_out = ", or ".join(advice or ["the run cannot do without"])
         raise UserError(
             f"data.root={data.root}: none of the {len(prepared)} articles has {' and '.join(required)} "
             f"({reasons}; for example {lacking[0].path}: {lacking[0].detail}). {way_out[0].upper()}{way_out[1:]}."
         )
     return np.flatnonzero(usable), lacking
+
+
+def find_split_fault(prepared: PreparedArticles, data: DataConfig) -> str | None:
+    """Say why the articles cannot be divided as `data` asks, whatever a model needs of them; None if they can."""
+    rows = np.arange(len(prepared))
+    try:
+        require_both_classes(prepared.labels, data.root, prepared.left_out)
+        make_split(gather_split_columns(prepared, rows), data)
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def _find_dropped(prepared: PreparedArticles) -> dict[int, LeftOut]:

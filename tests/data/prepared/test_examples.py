@@ -6,7 +6,7 @@ from rich.console import Console
 
 from safe_exp.data.captioners.file import FileCaptionerConfig
 from safe_exp.data.prepared import prepare
-from safe_exp.data.prepared.examples import advise_on_captioner, pick_examples, tabulate_examples
+from safe_exp.data.prepared.examples import advise_on_images, pick_examples, tabulate_examples
 from safe_exp.data.selection import find_usable_rows
 from safe_exp.system.errors import UserError
 from tests.data.captioners.pictures import noise, visual_words_config
@@ -65,7 +65,7 @@ def test_patches_of_a_picture_are_counted(root):
         noise(number).save(root / "real" / str(number) / "image.png")
     prepared = prepare(folder_config(root), visual_words_config(grids=[2, 1]))
     assert "5 patches, 1 picture " in printed(prepared)
-    assert "captioner=file reads a sentence" in advise_on_captioner(prepared)
+    assert "captioner=file reads a sentence" in advise_on_images(prepared)
 
 
 def test_without_any_caption_the_captioner_that_reads_images_is_named_first(tmp_path):
@@ -73,5 +73,5 @@ def test_without_any_caption_the_captioner_that_reads_images_is_named_first(tmp_
         write_article(tmp_path / "articles", f"{label}/1", caption=None)
     data = folder_config(tmp_path / "articles")
     prepared = prepare(data, CAPTIONER)
-    with pytest.raises(UserError, match=r"caption\.txt\)\. Take another captioner \(captioner=visual_words reads the"):
+    with pytest.raises(UserError, match=r"caption\.txt\)\. Captioner=visual_words reads the images themselves"):
         find_usable_rows(prepared, ["text", "visual"], replace(data, strict=False))

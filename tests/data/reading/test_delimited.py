@@ -221,3 +221,14 @@ def test_a_line_beyond_the_bound_costs_itself_alone(tmp_path, monkeypatch):
         bad, good = read(tmp_path / name)
         assert (bad.reason, good.text) == ("row cannot be read", "ok")
         assert bad.detail.startswith("line 2: more than")
+
+
+def test_rows_that_a_given_dialect_tears_are_told_with_their_lines(tmp_path, caplog):
+    rows = [f"{n}\t{chr(34) * (n % 3 == 0)}words {n}\tfake" for n in range(12)]
+    (tmp_path / "torn.tsv").write_text("\n".join(["id\ttext\tlabel", *rows]) + "\n")
+    found = read_as(tmp_path / "torn.tsv", "tab-quoted")
+    told = [record.getMessage() for record in caplog.records if "take in" in record.getMessage()]
+    assert len(found) < 12
+    assert len(told) == 1
+    assert told[0].endswith("Should each line be a row, take data.dialect=tab-unquoted.")
+    assert "torn.tsv, read as data.dialect=tab-quoted: 2 rows that are left out take in 8 lines" in told[0]

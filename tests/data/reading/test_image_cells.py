@@ -87,7 +87,7 @@ def test_links_are_followed_inside_the_folder_alone(folder):
     (folder / "above").symlink_to(folder.parent)
     (folder / "circle.jpg").symlink_to(folder / "circle.jpg")
     assert names(find(folder, ["inside", "outside", "above/secret.jpg", "above/pictures/a.jpg", "circle"]), folder) == [
-        "a.jpg", "image lies outside data.images", "image lies outside data.images", "no image file"
+        "a.jpg", "a link leads outside data.images", "a link leads outside data.images", "no image file"
     ]  # fmt: skip
 
 
@@ -111,7 +111,8 @@ def test_several_pictures_of_a_cell_keep_their_order(folder, cell, separator, ex
 
 def test_a_cell_that_looks_like_several_says_how_to_cut_it(folder):
     (lost,) = find(folder, "a,b")
-    assert lost.detail == "expected a,b below data.images; if these are several images, data.image_separator=','"
+    several = "if these are several images, data.image_separator=','"
+    assert lost.detail == f"expected a,b.jpg or the like below data.images ({folder.name}); {several}"
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,8 @@ def test_a_file_wins_over_an_address_and_an_address_over_no_file(folder):
     url = "https://images.invalid/x.jpg"
     assert find(folder, url) == [Address(url)]
     assert names(find(folder, url, pattern="{id}.jpg", id="a"), folder) == ["a.jpg"]
-    assert find(folder, url, pattern="{id}.jpg", id="gone") == [Address(url)]
+    expected = f"expected gone.jpg below data.images ({folder.name})"
+    assert find(folder, url, pattern="{id}.jpg", id="gone") == [Address(url, expected)]
     assert find(folder, f"{url},a", separator=",") == [Address(url), folder / "a.jpg"]
 
 

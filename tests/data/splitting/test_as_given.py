@@ -115,4 +115,4 @@ def test_the_warning_of_publishers_says_that_the_sides_are_given():
     config = folder_config("unused", "data.split=given")
     said = leakage_warning(articles, make_split(articles, config), config)
     assert "reaches 100.0%" in said
-    assert "The sides are as given; to measure what is left for other publishers, data.split=source" in said
+    assert "The sides are as given. To measure what is left for other publishers: data.split=source, without" in said

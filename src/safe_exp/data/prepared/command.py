@@ -12,9 +12,10 @@ from rich.table import Table
 
 from safe_exp.config import MODALITIES, PrepareConfig
 from safe_exp.data.prepared import PreparedArticles, prepare
-from safe_exp.data.prepared.examples import WIDTH, advise_on_captioner, tabulate_examples
+from safe_exp.data.prepared.examples import WIDTH, advise_on_images, tabulate_examples
 from safe_exp.data.prepared.join import describe_images
 from safe_exp.data.prepared.prepare import Preparation
+from safe_exp.data.selection import find_split_fault
 from safe_exp.data.splitting.leakage import repeats_warning
 from safe_exp.data.splitting.repeated import RepeatedItem, describe_item
 from safe_exp.system.files import short_path, write_json
@@ -63,12 +64,13 @@ def prepare_data_set(config: PrepareConfig, folder: Path) -> int:
     ):
         if reasons:
             listed = "; ".join(f"{count} × {reason}" for reason, count in reasons.items())
-            console.print(f"{title}: {listed}", highlight=False)
-            log.info("Which articles these are: %s", short_path(folder / "manifest.json"))
+            console.print(f"{title}: {listed}. {short_path(folder / 'manifest.json')} lists them.", highlight=False)
     console.print(tabulate_examples(prepared), width=min(console.width, WIDTH))
     if not prepared.has_visual().any():
-        log.info("No article has an image or a caption: %s.", advise_on_captioner(prepared))
+        log.info("No article has an image or a caption: %s.", advise_on_images(prepared))
     _report_repeats(prepared, console)
+    if fault := find_split_fault(prepared, config.data):
+        log.warning("A training with these settings would stop: %s", fault)
     log.info("%d articles, %.0f s. They are in %s", len(prepared), manifest["seconds"], short_path(prepared.folder))
     log.info("fingerprint %s", prepared.fingerprint)
     return len(prepared)

@@ -41,8 +41,14 @@ def pick_examples(prepared: PreparedArticles) -> list[int]:
     return sorted(picked)
 
 
-def advise_on_captioner(prepared: PreparedArticles) -> str:
-    """Name the captioner that may find an image or a sentence where the present one finds none."""
+def advise_on_images(prepared: PreparedArticles) -> str:
+    """Name the setting that may find an image or a sentence for articles of which none has one."""
+    images = prepared.manifest.get("images", {})
+    if images.get("named") and not images["used"]:
+        return (
+            "name the folder in which the images lie, as in data.images=FOLDER for a table; the reasons "
+            "name the files that were looked for"
+        )
     if prepared.manifest["settings"]["captioner"]["name"] == "file":
         return (
             "captioner=visual_words reads the images themselves; captioner=file, the default, only a sentence about "

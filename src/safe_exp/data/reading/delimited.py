@@ -46,16 +46,19 @@ def delimited_rows(
     """
     form = find_format(path, root)
     layout = _find_layout(path, root, form, check_columns, dialect, known)
-    names, rows = layout.names, 0
+    names, rows, torn, torn_lines = layout.names, 0, 0, 0
     for number, record in enumerate(layout.dialect.records(_lines(path, form, layout.header_lines)), 1):
         if record.blank:
             continue
         rows += 1
         fault = _fault(record, layout)
         if fault is not None:
+            torn, torn_lines = torn + (len(record.lines) > 1), torn_lines + len(record.lines) * (len(record.lines) > 1)
             yield number, fault
         else:
             yield number, dict(zip(names, map(form.restore, record.cells), strict=True))
+    if dialect is not None and torn:
+        _warn_of_torn_rows(path.name, dialect, torn, torn_lines)
     if layout.records not in (None, rows):
         raise UserError(
             f"data.root={root}: {path.name} had {layout.records} rows, and {rows} when they were read. Run the command "
@@ -173,6 +176,14 @@ def _say(path: Path, dialect: Dialect, form: TextFormat, size: int, changed: int
     log.info(
         "%s is read as %s, %s. If that is wrong: data.dialect=%s or the like; another encoding: iconv -t UTF-8.",
         path.name, dialect.name, encoding, other,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def _warn_of_torn_rows(name: str, dialect: str, rows: int, lines: int) -> None:
+    log.warning(
+        "%s, read as data.dialect=%s: %d rows that are left out take in %d lines. Should each line be a row, take "
+        "data.dialect=%s.", name, dialect, rows, lines, dialect.replace("-quoted", "-unquoted"),
     )  # fmt: skip
 
 

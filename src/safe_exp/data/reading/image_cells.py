@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +30,10 @@ class Address:
     """A picture that a row names by its address."""
 
     url: str
+    expected: str | None = None  # a file that was looked for before, and is not there
+
+
+NO_FILE = "no image file"
 
 
 class LostImage(NamedTuple):
@@ -125,6 +129,8 @@ class ImageCells:
         found = self._locate(name)
         # A cell beside the pattern may still hold the picture itself or its address.
         others = [item for item in (self._find(entry, None) for entry in entries) if not isinstance(item, LostImage)]
+        if isinstance(found, LostImage) and found.reason == NO_FILE:
+            others = [replace(item, expected=found.detail) if isinstance(item, Address) else item for item in others]
         return list(dict.fromkeys(others)) if isinstance(found, LostImage) and others else [found]
 
     def signature(self, found: FoundImage) -> Any:
@@ -162,7 +168,7 @@ class ImageCells:
 
     def _locate(self, name: str) -> Path | LostImage:
         """Look for the file of this name below the folder; its usual endings may be left out."""
-        outside = False
+        outside = linked = False
         endings = ENDINGS_TRIED if os.path.splitext(name)[1].casefold() not in ENDINGS else ("",)
         for place in self._places(name):
             if not _lies_below(place, self.folder):
@@ -172,13 +178,19 @@ class ImageCells:
                 if os.path.isfile(path := place + ending):
                     if inside := self._follow_links(path):
                         return inside
-                    outside = True
+                    linked = True
         shown = as_text(name[:SHOWN])
+        if linked:
+            return LostImage(
+                "a link leads outside data.images",
+                f"{shown}; give the folder that it leads to as data.images, or copy the files",
+            )
         if outside or (name.startswith("/") and os.path.isfile(name)):
             return LostImage("image lies outside data.images", shown)
         several = next((mark for mark in ",|;" if mark in name and mark != self.separator), None)
         hint = "" if several is None else f"; if these are several images, data.image_separator='{several}'"
-        return LostImage("no image file", f"expected {shown} below data.images{hint}")
+        wanted = shown if endings == ("",) else f"{shown}.jpg or the like"
+        return LostImage(NO_FILE, f"expected {wanted} below data.images ({self.folder.name}){hint}")
 
     def _places(self, name: str) -> Iterator[str]:
         """Yield the paths that a name may mean; a leading slash is the top of the folder, as in published lists."""

@@ -30,7 +30,10 @@ def leakage_warning(columns: SplitColumns, split: Split, config: DataConfig) -> 
         return None
     advice = "data.split=source keeps whole publishers on one side."
     if config.split is SplitMethod.given:
-        advice = f"The sides are as given; to measure what is left for other publishers, {advice}"
+        advice = (
+            "The sides are as given. To measure what is left for other publishers: data.split=source, without "
+            "data.val_root and data.test_root."
+        )
     return (
         f"data.split={config.split.value}: {split.shared_publishers} of {split.publishers} publishers stand on more "
         f"than one side, and a classifier that sees only the publisher's name reaches {accuracy:.1%} on the test "

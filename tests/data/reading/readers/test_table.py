@@ -169,6 +169,28 @@ def test_a_column_that_was_named_must_be_there(tmp_path):
         read(path, source="byline")
 
 
+def test_a_column_whose_name_differs_by_case_alone_is_not_passed_over(tmp_path):
+    path = write(tmp_path / "t.csv", [{"title": "x", "Text": "y", "label": "fake"}])
+    with pytest.raises(UserError, match=r"there is no column text, but Text\. Take it by data\.columns\.text=Text"):
+        read(path)
+    assert [article.text for article in read(path, text="Text")] == ["y"]
+    assert [article.text for article in read(path, text=None)] == [""]
+
+
+def test_a_folder_of_images_that_is_not_there_is_refused_and_a_missing_file_is_named(tmp_path):
+    url = "https://images.invalid/x.jpg"
+    path = write(tmp_path / "t.csv", [{"id": "7", "text": "x", "label": "fake", "image": url}])
+    with pytest.raises(UserError, match=r"data\.images=.*gone: there is no such folder \(looked at"):
+        read(path, images=str(tmp_path / "gone"), reads_captions=False)
+    assert len(read(path, images=str(tmp_path / "gone"))) == 1  # captions need no images
+    source = TableReader(str(path), ColumnsConfig(**COLUMNS), LABELS, None, False, image_pattern="{id}.jpg")
+    (article,) = [source.read(item) for item in source.items()]
+    reason, detail = article.no_visual
+    assert reason == "no image file"
+    assert detail.endswith("; data.download_images=true fetches it by its address")
+    assert detail.startswith("expected 7.jpg below data.images (")
+
+
 def test_the_signature_knows_the_row_and_its_image(tmp_path):
     path = write(tmp_path / "t.csv", [{"text": "x", "label": "fake", "image": "a.png"}])
     source = reader(path, reads_captions=False)

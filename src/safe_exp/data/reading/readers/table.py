@@ -18,6 +18,7 @@ from safe_exp.data.reading.articles import Article, LeftOut, Picture, read_side,
 from safe_exp.data.reading.cleaning import as_text, iso_date
 from safe_exp.data.reading.dialects import DIALECTS
 from safe_exp.data.reading.image_cells import (
+    NO_FILE,
     Address,
     FoundImage,
     ImageCells,
@@ -134,6 +135,8 @@ class TableReader:
         Raises:
             UserError: the table is missing, of an unknown kind, unreadable or cut off, or lacks a column.
         """
+        if self.images and not self.reads_captions and not self._images.is_dir():
+            raise UserError(f"data.images={self.images}: there is no such folder (looked at {self._images}).")
         pictures = set() if self.reads_captions else self._pictures.column_names
         return read_rows(
             self._path,
@@ -226,7 +229,7 @@ class TableReader:
                 if found.url in self.downloaded:
                     pictures.append(Path(self.downloaded[found.url]))
                 else:
-                    lost.append(self.not_downloaded.get(found.url) or self._explain_address(found.url))
+                    lost.append(self.not_downloaded.get(found.url) or self._explain_address(found))
             elif isinstance(found, LostImage):
                 lost.append((found.reason, found.detail))
             else:
@@ -239,9 +242,11 @@ class TableReader:
             "lost_images": tuple(lost),
         }
 
-    def _explain_address(self, url: str) -> tuple[str, str]:
+    def _explain_address(self, found: Address) -> tuple[str, str]:
         how = "python -m safe_exp.prepare fetches it" if self.downloads else "data.download_images=true fetches it"
-        return "image is an address", f"{as_text(url[:100])}; {how}"
+        if found.expected is not None:
+            return NO_FILE, f"{found.expected}; {how} by its address"
+        return "image is an address", f"{as_text(found.url[:100])}; {how}"
 
     def _picture_signature(self, found: FoundImage) -> Any:
         if isinstance(found, Address):
@@ -262,6 +267,13 @@ class TableReader:
                 "meant. Rename one of them."
             )
         missing = [c for name, c in self._cells.items() if c not in present and (c != name or name == "label")]
+        folded = {column.casefold(): column for column in present}
+        for name, column in self._cells.items():
+            if column not in present and column.casefold() in folded:
+                raise UserError(
+                    f"data.root={self.root}: there is no column {column}, but {folded[column.casefold()]}. Take it by "
+                    f"data.columns.{name}={folded[column.casefold()]}, or leave it out by data.columns.{name}=null."
+                )
         if not missing and not {self._cells.get("title"), self._cells.get("text")} & set(present):
             missing = ["title or text"]
         if missing:
