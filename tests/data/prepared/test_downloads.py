@@ -126,3 +126,17 @@ def test_without_downloads_an_address_is_a_reason_that_says_how(table, server):
     assert [(item.path, item.reason) for item in prepared.left_out] == [
         ("t.csv row 6", "no title, no text and no image")
     ]
+
+
+def test_a_training_that_comes_first_fetches_the_images_of_every_given_side(tmp_path, server):
+    address, asked = server
+    for side in ("train", "val", "test"):
+        rows = [f"{side}{n},{label},body {n},{address}/good.jpg?{side}{n}" for n, label in enumerate(("fake", "real"))]
+        (tmp_path / f"{side}.csv").write_text("\n".join(["id,label,text,image", *rows]), encoding="utf-8")
+    data = compose_config(
+        "data=table", "data.split=given", f"data.root={tmp_path}/train.csv", f"data.val_root={tmp_path}/val.csv",
+        f"data.test_root={tmp_path}/test.csv", "data.download_images=true", "data.download.allow_private=true",
+        "data.download.retries=0", "data.workers=1",
+    ).data  # fmt: skip
+    prepare(replace(data, prepared=str(tmp_path / "prepared")), CAPTIONER)
+    assert len(asked) == 6

@@ -99,9 +99,9 @@ class Preparation:
         word_cutters.require(self.cutting.words)
         self.reader: Reader = build_given_reader(data, captioner)
         image_captioner = build_image_captioner(captioner)
-        for reader in readers_of_one_root(self.reader):
-            if data.download_images and image_captioner and isinstance(reader, TakesDownloads):
-                attach_downloads(reader, data, fetch)
+        if data.download_images and image_captioner:
+            each_root = readers_of_one_root(self.reader)
+            attach_downloads([reader for reader in each_root if isinstance(reader, TakesDownloads)], data, fetch)
         max_text = max_text_tokens or data.max_text_tokens
         max_visual = max_visual_tokens or data.max_visual_tokens
         self.settings = {
