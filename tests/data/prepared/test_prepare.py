@@ -219,13 +219,11 @@ def test_damaged_words_are_no_reason_to_prepare_anew(root):
         prepare(config(root, "data.words=auto"), CAPTIONER)
 
 
-def test_a_reader_that_reads_otherwise_than_before_has_its_data_made_anew(root):
+def test_a_reader_that_reads_otherwise_than_before_has_its_data_made_anew(root, monkeypatch):
     before = prepare(config(root), CAPTIONER)
-    readers.fakenewsnet.FolderReader.revision = 2
-    try:
+    with monkeypatch.context() as patched:
+        patched.setattr(readers.fakenewsnet.FolderReader, "revision", 2)
         after = prepare(config(root), CAPTIONER)
-    finally:
-        del readers.fakenewsnet.FolderReader.revision
     assert after.folder != before.folder
     assert after.fingerprint == before.fingerprint
     assert prepare(config(root), CAPTIONER).folder == before.folder

@@ -41,7 +41,7 @@ SCHEMA = pa.schema(
         ("image", pa.string()),  # path of the first file, for people; its content is in the columns below
         ("image_hash", pa.string()),  # SHA-256 of its content
         ("perceptual_hash", pa.uint64()),
-        ("image_hashes", pa.list_(pa.string())),  # of all readable images, also those not described; null for one
+        ("image_hashes", pa.list_(pa.string())),  # of all readable images, those beyond room last; null for one
         ("perceptual_hashes", pa.list_(pa.uint64())),
         ("images_used", pa.int32()),  # images whose words the network reads; null where no image is read
         ("images_beyond", pa.int32()),  # images for which max_visual_tokens leaves no room
@@ -139,7 +139,8 @@ class PartMaker:
 
         reader = self.reader
         fetched = [each.downloaded for each in readers_of_one_root(reader) if isinstance(each, TakesDownloads)]
-        downloaded = {Path(file) for files in fetched for file in files.values()}
+        named = {str(picture) for article in articles for picture in article.images if isinstance(picture, Path)}
+        downloaded = {Path(file) for files in fetched for file in files.values() if file in named}
         facts: dict[Picture, dict[str, Any]] = {}
         advanced = 0
 

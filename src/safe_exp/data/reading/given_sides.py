@@ -72,13 +72,7 @@ class SidesReader:
     @property
     def revision(self) -> int:
         """The latest revision of a reader: see Reader."""
-        return max(getattr(reader, "revision", 1) for reader in self.readers.values())
-
-    @property
-    def other_roots(self) -> list[str]:
-        """The other roots, resolved."""
-        roots = [reader.root for name, reader in self.readers.items() if name != "train"]
-        return [str(Path(root).expanduser().resolve()) for root in roots]
+        return max(reader.revision for reader in self.readers.values())
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -130,7 +124,7 @@ class SidesReader:
 
 
 def readers_of_one_root(reader: Reader) -> list[Reader]:
-    """List the readers of which `reader` is made; itself, if it reads one root."""
+    """List the readers of which `reader` is made, that of data.root first; itself, if it reads one root."""
     return list(reader.readers.values()) if isinstance(reader, SidesReader) else [reader]
 
 

@@ -51,6 +51,8 @@ class NewsClippingsReader:
         reads_captions: look for no photographs. There are no sentences about them.
     """
 
+    revision = TableReader.revision
+
     def __init__(
         self, root: str, visual_news: str, images: str | None, labels: LabelsConfig | None, reads_captions: bool
     ) -> None:
