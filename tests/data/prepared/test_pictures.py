@@ -123,6 +123,15 @@ def test_pictures_beyond_the_bound_are_counted_and_not_described(bound, used, be
     assert told == f"12 named, {sum(used)} used, {beyond} beyond data.max_visual_tokens={bound}; 3 × not an image"
 
 
+def test_a_picture_that_the_network_does_not_read_is_none_that_repeats(tmp_path):
+    galleries = [[number, 9] for number in range(4)]
+    beyond = several(tmp_path, galleries, "data.max_visual_tokens=1", "data.drop_repeated=true")
+    assert beyond.manifest["repeated"]["pictures"] == []
+    assert beyond.has_visual().all()
+    read = several(tmp_path, galleries, "data.max_visual_tokens=100")
+    assert [item["articles"] for item in read.manifest["repeated"]["pictures"]] == [4]
+
+
 def test_the_codebook_is_fitted_to_all_pictures_of_the_training_articles(tmp_path):
     prepared = several(tmp_path, GALLERIES, "data.max_visual_tokens=100")
     assert prepared.image_rows(np.array([4, 0, 2, 3])).tolist() == [5, 6, 7, 0, 1, 2, 4]

@@ -43,7 +43,7 @@ def prepare_data_set(config: PrepareConfig, folder: Path) -> int:
         preparation = Preparation(data, config.captioner)
         if not preparation.done():
             preparation.join()
-        prepared = PreparedArticles.open(preparation.folder)
+        prepared = preparation.open()
     else:
         prepared = prepare(data, config.captioner, fetch=True)
     manifest = prepared.manifest | {
@@ -68,14 +68,18 @@ def prepare_data_set(config: PrepareConfig, folder: Path) -> int:
     console.print(tabulate_examples(prepared), width=min(console.width, WIDTH))
     if not prepared.has_visual().any():
         log.info("No article has an image or a caption: %s.", advise_on_captioner(prepared))
-    _report_repeats(prepared, console)
+    _report_repeats(prepared, console, data.drop_repeated)
     log.info("%d articles, %.0f s. They are in %s", len(prepared), manifest["seconds"], short_path(prepared.folder))
     log.info("fingerprint %s", prepared.fingerprint)
     return len(prepared)
 
 
-def _report_repeats(prepared: PreparedArticles, console: Console) -> None:
-    """Print the pictures, openings and copied texts that repeat, and warn where they follow the class."""
+def _report_repeats(prepared: PreparedArticles, console: Console, dropped: bool) -> None:
+    """Print the pictures, openings and copied texts that repeat, and warn where they follow the class.
+
+    Args:
+        dropped: data.drop_repeated, which the warning advises.
+    """
     repeats = prepared.repeats
     if repeats is None:
         return
@@ -84,6 +88,9 @@ def _report_repeats(prepared: PreparedArticles, console: Console) -> None:
             console.print(
                 f"Repeated {kind}: {_summarise_repeats(kind, items)}", highlight=False, markup=False, soft_wrap=True
             )
+    if dropped:
+        log.info("data.drop_repeated=true: training and scoring leave out what repeats.")
+        return
     carried, described = repeats.carried(MODALITIES)
     if warning := repeats_warning(carried, described, prepared.labels, prepared.groups):
         log.warning("%s", warning)

@@ -72,7 +72,7 @@ def join_parts(
         np.repeat(np.arange(len(columns.ids)), list(map(len, columns.image_hashes))),
     )  # fmt: skip
     labels = np.array([label for _, label, *_ in columns.kinds])
-    repeats = find_repeats(columns.ids, labels, duplicates.story, columns.openings, columns.perceptual_hashes)
+    repeats = find_repeats(columns.ids, labels, duplicates.story, columns.openings, columns.read_pictures)
     np.save(folder / SIGNATURES, compact_signatures(columns.text_keys, signatures), allow_pickle=False)
     _write_articles(paths, columns, duplicates.group, repeats, folder, advance)
     settings = without_needless_auto(settings, columns.words)
@@ -126,6 +126,7 @@ class _Columns:
         self.image_hashes: list[list[str]] = []  # of all images of each article
         self.minhash: list[np.ndarray] = []
         self.perceptual_hashes: list[list[int]] = []
+        self.read_pictures: list[list[int]] = []  # perceptual hashes of those that the network reads
         self.kinds: list[Kind] = []
         self.openings: list[str] = []
         self.made_up_ids: list[bool] = []
@@ -148,7 +149,9 @@ class _Columns:
             for article_id, known in zip(part["id"].to_pylist(), part[MADE_UP_ID].to_pylist(), strict=True)
         ]
         self.image_hashes += _list_hashes(part, "image_hash")
-        self.perceptual_hashes += _list_hashes(part, "perceptual_hash")
+        hashes, beyond = _list_hashes(part, "perceptual_hash"), part["images_beyond"].to_pylist()
+        self.perceptual_hashes += hashes
+        self.read_pictures += [each[: len(each) - (left or 0)] for each, left in zip(hashes, beyond, strict=True)]
         self._count_images(part)
         if len(part):
             self.minhash.append(np.asarray(_flatten(part["minhash"])).reshape(len(part), -1))
