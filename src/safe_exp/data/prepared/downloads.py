@@ -12,6 +12,11 @@ from safe_exp.data.reading.readers import TakesDownloads
 DOWNLOADS = "downloads"  # below data.prepared; shared by every data set whose articles name the same addresses
 
 
+def downloads_folder(data: DataConfig) -> Path:
+    """Return the resolved folder of downloads: outside of a resolved folder no image is read."""
+    return (Path(data.prepared).expanduser() / DOWNLOADS).resolve()
+
+
 def attach_downloads(readers: Sequence[TakesDownloads], data: DataConfig, fetch: bool) -> None:
     """Tell `readers` the downloaded image of each address without a file, or the reason why there is none.
 
@@ -26,7 +31,7 @@ def attach_downloads(readers: Sequence[TakesDownloads], data: DataConfig, fetch:
     # Takes time to import, and most data sets need no download.
     from safe_exp.data.download import DownloadFolder, Failed, ImageRequest, download_images
 
-    folder = Path(data.prepared).expanduser() / DOWNLOADS
+    folder = downloads_folder(data)
     fetch = fetch or not folder.is_dir()
     for reader in readers:
         if fetch:
@@ -40,7 +45,7 @@ def attach_downloads(readers: Sequence[TakesDownloads], data: DataConfig, fetch:
             elif isinstance(outcome, Failed):
                 reader.not_downloaded[key] = (outcome.reason, f"{outcome.url}: {outcome.detail}")
             else:
-                reader.downloaded[key] = str(outcome.path.absolute())
+                reader.downloaded[key] = str(outcome.path)
 
 
 def _wanted(reader: TakesDownloads) -> Iterator[tuple[str, str]]:

@@ -82,7 +82,7 @@ class SidesReader:
     @property
     def image_root(self) -> tuple[Path, ...]:
         """The resolved folders outside of which no image is read; `read` checks that each article keeps to its own."""
-        return tuple(dict.fromkeys(root for reader in self.readers.values() for root in _image_roots(reader)))
+        return tuple(dict.fromkeys(root for reader in self.readers.values() for root in image_roots(reader)))
 
     def items(self) -> Iterator[Item]:
         """Yield the items of each reader: train, val, test.
@@ -132,7 +132,8 @@ def _put_in_front(name: str, left_out: LeftOut) -> LeftOut:
     return replace(left_out, path=f"{name}/{left_out.path}")
 
 
-def _image_roots(reader: Reader) -> tuple[Path, ...]:
+def image_roots(reader: Reader) -> tuple[Path, ...]:
+    """List the resolved folders outside of which `reader` reads no image."""
     root = reader.image_root
     return root if isinstance(root, tuple) else (root,)
 
@@ -146,9 +147,9 @@ def _is_outside(image: Path, own: Reader, others: Iterable[Reader]) -> bool:
         resolved = image.resolve()
     except (OSError, RuntimeError):  # a circle of links
         return True
-    if any(resolved.is_relative_to(root) for root in _image_roots(own)):
+    if any(resolved.is_relative_to(root) for root in image_roots(own)):
         return False
-    if not any(resolved.is_relative_to(root) for other in others for root in _image_roots(other)):
+    if not any(resolved.is_relative_to(root) for other in others for root in image_roots(other)):
         return False
     return not (isinstance(own, TakesDownloads) and str(image) in own.downloaded.values())
 
