@@ -19,6 +19,7 @@ from safe_exp.config import CaptionerConfig
 from safe_exp.data.gallery import NO_WORDS, Gallery, fill
 from safe_exp.data.reading.articles import Article, LeftOut, Picture, name_picture
 from safe_exp.data.reading.given_sides import readers_of_one_root
+from safe_exp.data.reading.labels import IGNORED
 from safe_exp.data.reading.readers import Part, Reader, TakesDownloads
 from safe_exp.data.splitting.duplicates import minhash_signature, text_key
 from safe_exp.data.text import Cutting, split_words
@@ -100,7 +101,8 @@ class PartMaker:
         for item in found:
             if isinstance(item, LeftOut):
                 left_out.append(item)
-                faults.append(item)
+                if is_fault(item):
+                    faults.append(item)
                 continue
             row = self._row(item, next(pictures))
             problem = row["no_visual"] and LeftOut(item.id, row["no_visual"], row["no_visual_detail"])
@@ -199,6 +201,11 @@ class PartMaker:
             "caption_words": caption_words,
             "caption_cut": caption_cut,
         }
+
+
+def is_fault(item: LeftOut) -> bool:
+    """Tell if data.strict=true refuses an article that a reader left out: not one that is left out on purpose."""
+    return item.reason != IGNORED
 
 
 def explain_unusable(item: LeftOut) -> str:

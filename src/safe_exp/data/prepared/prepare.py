@@ -26,7 +26,7 @@ from safe_exp.config import CaptionerConfig, DataConfig
 from safe_exp.data.captioners import build_image_captioner, captioners
 from safe_exp.data.prepared.downloads import attach_downloads
 from safe_exp.data.prepared.join import FORMAT_VERSION, MANIFEST, join_parts
-from safe_exp.data.prepared.parts import PartMaker, explain_unusable
+from safe_exp.data.prepared.parts import PartMaker, explain_unusable, is_fault
 from safe_exp.data.prepared.store import PreparedArticles, read_words
 from safe_exp.data.reading.cleaning import CLEANING_VERSION
 from safe_exp.data.reading.given_sides import build_given_reader, readers_of_one_root
@@ -223,8 +223,9 @@ class Preparation:
             UserError: it cannot be read, or (strict) an article was left out.
         """
         prepared = PreparedArticles.open(self.folder)
-        if self.data.strict and prepared.left_out:
-            raise UserError(explain_unusable(prepared.left_out[0]))
+        fault = next(filter(is_fault, prepared.left_out), None)
+        if self.data.strict and fault is not None:
+            raise UserError(explain_unusable(fault))
         return prepared.without_repeated_pictures() if self.data.drop_repeated else prepared
 
     def _require_every_item(self, manifest: dict[str, Any], stray: int) -> None:
