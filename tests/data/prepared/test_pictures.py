@@ -10,8 +10,8 @@ import torch
 
 from safe_exp.data.encoded import encode_prepared
 from safe_exp.data.prepared import PreparedArticles, pictures, prepare
+from safe_exp.data.prepared.counts import describe_images
 from safe_exp.data.prepared.description_cache import DescriptionCache
-from safe_exp.data.prepared.join import describe_images
 from safe_exp.data.prepared.parts import article_digest
 from safe_exp.data.prepared.pictures import describe_pictures
 from safe_exp.data.reading.articles import StoredPicture

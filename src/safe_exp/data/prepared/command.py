@@ -12,8 +12,8 @@ from rich.table import Table
 
 from safe_exp.config import MODALITIES, PrepareConfig
 from safe_exp.data.prepared import PreparedArticles, prepare
+from safe_exp.data.prepared.counts import describe_images
 from safe_exp.data.prepared.examples import WIDTH, advise_on_captioner, tabulate_examples
-from safe_exp.data.prepared.join import describe_images
 from safe_exp.data.prepared.prepare import Preparation
 from safe_exp.data.splitting.leakage import repeats_warning
 from safe_exp.data.splitting.repeated import RepeatedItem, describe_item

@@ -12,14 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from safe_exp.data.prepared.counts import Kind, count_articles
 from safe_exp.data.prepared.parts import DESCRIPTOR_SHAPE, LEFT_OUT, SCHEMA
-from safe_exp.data.reading.articles import LABELS, LeftOut, count_reasons
+from safe_exp.data.reading.articles import LeftOut, count_reasons
 from safe_exp.data.splitting.duplicates import compact_signatures, near_duplicate_groups
 from safe_exp.data.splitting.repeated import Carried, Repeats, find_repeats, opening
 from safe_exp.data.text import without_needless_auto
@@ -102,18 +103,6 @@ def is_made_up(article_id: str) -> bool:
 def fingerprint(digests: Sequence[str], settings: dict[str, Any]) -> str:
     """SHA-256 of the articles' digests and the settings: the same on every machine and in every folder."""
     return json_digest([settings, list(digests)])
-
-
-def describe_images(images: dict[str, Any], max_visual_tokens: int) -> str:
-    """Describe the entry "images" of the manifest: 1,234 named, 1,200 used, 30 beyond …; 4 × no image file."""
-    parts = [f"{images['named']:,} named, {images['used']:,} used"]
-    if beyond := images["beyond_max_visual_tokens"]:
-        parts.append(f", {beyond:,} beyond data.max_visual_tokens={max_visual_tokens}")
-    reasons = sorted(images["unusable"].items(), key=lambda pair: (-pair[1], pair[0]))
-    return "".join(parts) + "".join(f"; {count} × {reason}" for reason, count in reasons)
-
-
-Kind: TypeAlias = tuple[str | None, int, bool, bool]  # of an article: site, label, has text, has image or caption
 
 
 class _Columns:
@@ -326,28 +315,6 @@ def _list_by_article(carried: Carried, count: int) -> pa.ListArray:
     return pa.ListArray.from_arrays(
         pa.array(np.concatenate([[0], ends]), pa.int32()), pa.array(carried.item[order], pa.int32())
     )
-
-
-def count_articles(kinds: Sequence[Kind]) -> dict[str, Any]:
-    """Count articles by site, class and modality, as the paper's data table does."""
-    names = {label: name for name, label in LABELS.items()}
-
-    def count(kinds: Sequence[Kind]) -> dict[str, Any]:
-        return {
-            name: {
-                "articles": len(of_class),
-                "with_text": sum(text for *_, text, _ in of_class),
-                "with_visual": sum(visual for *_, visual in of_class),
-                "with_both": sum(text and visual for *_, text, visual in of_class),
-            }
-            for name, of_class in (
-                ("all", kinds),
-                *((names[label], [kind for kind in kinds if kind[1] == label]) for label in (1, 0)),
-            )
-        }
-
-    sites = sorted({site for site, *_ in kinds if site is not None})
-    return count(kinds) | {"by_site": {site: count([kind for kind in kinds if kind[0] == site]) for site in sites}}
 
 
 def _explain_no_article(left_out: Sequence[LeftOut]) -> str:
