@@ -9,7 +9,9 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from safe_exp.config import CONF, TrainerConfig, plain_config, trainer_arguments
+from safe_exp.config.data import PATH_KEYS, absolute_paths
 from safe_exp.config.threshold import THRESHOLD
+from safe_exp.data.reading.readers import readers
 from safe_exp.network.safe_network import VARIANTS
 from safe_exp.network.variants import variants
 from safe_exp.system.errors import UserError
@@ -222,3 +224,15 @@ def test_a_dialect_is_one_of_eight():
         UserError, match=r"data\.dialect=tabs: expected null .* comma-quoted, comma-unquoted, tab-quoted"
     ):
         compose_config("data=table", "data.root=t.csv", "data.dialect=tabs")
+
+
+def test_the_paths_of_a_data_set_start_where_the_command_was_started(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", "/home/reader")
+    data = {"root": "a.csv", "val_root": None, "test_root": "~/b.csv", "images": "/pictures", "name": "table"}
+    assert absolute_paths(data, tmp_path) == {
+        "root": f"{tmp_path}/a.csv", "test_root": "/home/reader/b.csv", "images": "/pictures"
+    }  # fmt: skip
+    texts = (str, str | None, "str", "str | None")
+    kinds = {field.name for kind in readers for field in fields(kind.config) if field.type in texts}
+    words = {"name", "words", "image_pattern", "image_separator", "records", "dialect"}
+    assert kinds - words == set(PATH_KEYS)  # a new key is a path, or it is not

@@ -2,13 +2,15 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from safe_exp.config import VectorsConfig
+from safe_exp.config import PrepareConfig, VectorsConfig
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.data.prepared import PreparedArticles, prepare
+from safe_exp.data.prepared.command import prepare_data_set
 from safe_exp.data.selection import find_usable_rows
 from safe_exp.system.errors import UserError
 from tests.data.captioners.pictures import noise, visual_words_config
@@ -110,3 +112,13 @@ def test_prepared_data_of_an_older_version_open_and_refuse_to_drop_what_was_not_
     assert prepared.repeats is None
     with pytest.raises(UserError, match=r"data\.drop_repeated=true: .* older version.* Remove this folder"):
         prepared.without_repeated_pictures()
+
+
+def test_prepare_counts_without_what_repeats_in_shares_as_in_one(root, tmp_path, capsys, caplog):
+    data = settings(root, "data.drop_repeated=true")
+    for shares in ({}, {"shards": 2, "shard": 0}, {"shards": 2, "shard": 1}, {"shards": 2}):
+        place = str(tmp_path / ("shared" if shares else "whole"))
+        prepare_data_set(PrepareConfig(replace(data, prepared=place, **shares), CAPTIONER), tmp_path)
+        if "shard" not in shares:
+            assert "Without image or caption: 12 × repeated picture" in capsys.readouterr().out
+    assert not any("data.drop_repeated=true leaves them out" in record.getMessage() for record in caplog.records)

@@ -140,6 +140,20 @@ def test_a_test_article_is_found_in_the_root_of_its_side(tmp_path):
     assert read_content(job, "test/row 2").title == "row of test"
 
 
+def test_paths_beside_the_root_start_where_the_job_was_started_too(tmp_path, monkeypatch):
+    home = tmp_path / "sweep"
+    (home / "pictures").mkdir(parents=True)
+    picture(home / "pictures" / "i.png")
+    (home / "train.csv").write_text("id,title,label,image\n1,trained on,fake,i.png\n", encoding="utf-8")
+    (home / "test.csv").write_text("id,title,label,image,split\n2,tested on,fake,i.png,extra\n", encoding="utf-8")
+    columns = {name: name for name in ("id", "title", "text", "label", "image", "caption", "source", "date", "split")}
+    job = write_and_read_job(home, "train.csv", "data.name=table", "data.split=given", "data.test_root=test.csv",
+                 "data.images=pictures", f"data.columns={json.dumps(columns)}")  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert read_content(job, "2").title == "tested on"  # whatever side its own column names
+    assert read_content(job, "2").image == (home / "pictures" / "i.png").resolve()
+
+
 def test_articles_of_an_unknown_kind_have_no_content(tmp_path):
     write_article(tmp_path / "data", "fake/a1")
     assert (

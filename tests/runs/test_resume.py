@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.commands import SMALL, environment, only_run, read_json, run
+from tests.data.folders import write_side_tables
 from tests.wandb_file import read_finished_run
 
 CONVERGES = [*SMALL, "model.gamma=1e-6", "trainer.max_epochs=8"]  # after 4 epochs
@@ -95,6 +96,19 @@ def test_a_limit_on_which_the_course_of_gamma_depends_is_not_raised(tmp_path):
     assert "scheduler.T_max was 2 and would become 9" in refused.stderr
     assert "Start a new run with the new limit" in refused.stderr
     assert (folder / "metrics.json").exists()
+
+
+@pytest.mark.slow
+def test_a_run_on_given_sides_is_resumed_from_another_folder(tmp_path):
+    write_side_tables(tmp_path, train=40, val=20, test=20)
+    sides = ("data.root=train.csv", "data.val_root=val.csv", "data.test_root=test.csv", "data.images=.")
+    small = ("data=table", "data.split=given", "trainer.max_epochs=1", "model.num_filters=4", "model.feature_dim=4")
+    assert run("train", *sides, *small, cwd=tmp_path).returncode == 0
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = run("train", f"resume={only_run(tmp_path)}", "trainer.max_epochs=2", cwd=elsewhere)
+    assert done.returncode == 0, done.stderr
+    assert read_json(only_run(tmp_path) / "metrics.json")["epochs"] == 2
 
 
 @pytest.mark.slow

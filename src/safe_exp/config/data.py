@@ -1,7 +1,9 @@
 """Types of conf/data/ and conf/vectors/: the articles, their splits, and their conversion to numbers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING
@@ -21,6 +23,19 @@ class SplitMethod(str, Enum):
 
 
 MODALITIES = ("text", "visual")
+
+# Keys of all kinds of data sets that are paths; relative ones start from the folder where the command was started.
+PATH_KEYS = ("root", "val_root", "test_root", "prepared", "images", "visual_news")
+
+
+def absolute_paths(data: Mapping[str, Any], started_in: Path) -> dict[str, str]:
+    """Collect the paths of the group `data` of a config, by their keys, made absolute; paths that are null are not.
+
+    Args:
+        started_in: folder where the command was started.
+    """
+    given = {key: data.get(key) for key in PATH_KEYS}
+    return {key: str(started_in / Path(path).expanduser()) for key, path in given.items() if path is not None}
 
 
 REST = "rest"  # data.labels.fake=rest: every label that data.labels names nowhere else

@@ -123,7 +123,7 @@ class ArticleEncoder:
                 except UnusableArticle as error:
                     found[picture] = error
             good = [picture for picture in pictures if picture not in found]
-            for start in range(0, len(good), getattr(self._captioner, "batch_size", 1)):
+            for start in range(0, len(good), self._captioner.batch_size):
                 batch = good[start : start + self._captioner.batch_size]
                 described = self._captioner.describe([decoded[picture] for picture in batch])
                 found |= zip(batch, described, strict=True)

@@ -43,7 +43,10 @@ SHAPING_KEYS = (
     "max_visual_tokens",
     "min_frequency",
 )
-LATER_SHAPING_KEYS = ("drop_leaks",)  # switches that count where they are on: settings of earlier versions lack them
+LATER_SHAPING_KEYS = (
+    "drop_leaks",
+    "drop_repeated",
+)  # switches that count where they are on: settings of earlier versions lack them
 
 
 class _VocabularyEntry(TypedDict):
@@ -174,7 +177,6 @@ def shaping_settings(
     values |= {name: True for name in LATER_SHAPING_KEYS if getattr(data, name)}
     return {
         **values,
-        **({"drop_repeated": True} if data.drop_repeated else {}),  # runs made before this key keep their fingerprint
         "split": data.split.value,
         "require": list(required),
         "captioner": asdict(captioner),

@@ -75,9 +75,8 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         self.vectors = vectors
         self.seed = seed
         self.artifacts = artifacts
-        self.reads = reads
-        self.required = tuple(data.require or reads)
         self.reads = tuple(reads)
+        self.required = tuple(data.require or reads)
         self._stored: Artifacts | None = None
         self._on_device: EncodedArticles | None = None
 

@@ -9,7 +9,7 @@ import numpy as np
 from safe_exp.config import DataConfig, SplitMethod
 from safe_exp.data.artifacts import VocabularyEntry
 from safe_exp.data.prepared import PreparedArticles
-from safe_exp.data.prepared.join import describe_images
+from safe_exp.data.prepared.counts import describe_images
 from safe_exp.data.reading.articles import LeftOut, count_reasons
 from safe_exp.data.splitting.splits import Split
 from safe_exp.data.word_cutters import AUTO

@@ -25,8 +25,9 @@ from safe_exp.config.threshold import BEST, THRESHOLD
 from safe_exp.data.article_encoder import ArticleEncoder, EncodedArticle, make_batch
 from safe_exp.data.captioners import captioner_from_plain
 from safe_exp.data.reading.articles import Article, ImageRoot, LeftOut
+from safe_exp.data.reading.given_sides import image_roots
 from safe_exp.data.reading.json_lines import LineReader, arriving_lines
-from safe_exp.data.reading.readers import build_reader
+from safe_exp.data.reading.readers import TakesDownloads, build_reader
 from safe_exp.equations import SafeOutput, Words
 from safe_exp.inference.explainer import Explainer
 from safe_exp.network.variants import embed_batch, variants
@@ -203,10 +204,17 @@ def read_questions(
         yield [read if isinstance(read, Article) or config.id else LeftOut(name, read.reason, read.detail)], None
     elif config.data is not None:
         reader = build_reader(config.data, captioner, labelled=False)
+        image_root = reader.image_root
+        reads_images = captioner.caption_file is None and "visual" in variants[stored.model.variant].reads
+        if config.data.download_images and reads_images and isinstance(reader, TakesDownloads):
+            from safe_exp.data.prepared.downloads import attach_downloads, downloads_folder  # pyarrow is slow to import
+
+            attach_downloads([reader], config.data, fetch=False)
+            image_root = (*image_roots(reader), downloads_folder(config.data))
         items, asked = iter(reader.items()), 0
         while batch := list(islice(items, config.batch_size)):
             asked += len(batch)
-            yield [reader.read(item) for item in batch], reader.image_root
+            yield [reader.read(item) for item in batch], image_root
         if not asked:
             raise UserError(f"data.root={reader.root}: there is no article to ask about.")
     else:

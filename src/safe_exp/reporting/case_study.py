@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
+from safe_exp.config.data import SplitMethod, absolute_paths
 from safe_exp.config.threshold import THRESHOLD
 from safe_exp.data.reading.articles import Article, LeftOut, Picture, StoredPicture
 from safe_exp.data.reading.images import UnusableImage, decode_image, read_picture
@@ -122,8 +123,8 @@ def read_content(job: Job, article_id: str) -> ArticleContent | None:
     try:
         labels = data.get("labels") or {"fake": ["fake"], "real": ["real"]}
         for given_root, inner_id in _list_places(data, article_id):
-            root = job.started_in / Path(given_root).expanduser()
-            settings = json.dumps({**data, "root": str(root), "labels": labels})
+            paths = absolute_paths({**data, "root": given_root}, job.started_in)
+            settings = json.dumps({**data, **paths, "labels": labels, "split": SplitMethod.random.value})
             found = _read_below(settings, caption_file, inner_id)
             if found is not None:
                 return found
@@ -171,7 +172,7 @@ def _open_readers(settings: str, caption_file: str) -> tuple[DataKind, Reader, R
     """Open a data set: return its kind, a reader of articles with captions, and a reader of articles with images.
 
     Args:
-        settings: the group `data` of a stored config, as JSON, with an absolute `root`.
+        settings: the group `data` of a stored config, as JSON, with absolute paths.
     """
     # Not as a typed config, since an earlier version may have stored fewer keys.
     data = json.loads(settings, object_hook=lambda values: SimpleNamespace(**values))

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from safe_exp.config.data import absolute_paths
 from safe_exp.runs.folder import is_run
 from safe_exp.runs.settings import require_same_settings
 from safe_exp.system.errors import UserError, first_line
@@ -175,9 +176,10 @@ def _plain(config: DictConfig, resolve: bool = False) -> dict[str, Any]:
 
 def _root_paths(composed: DictConfig, started_in: Path) -> None:
     """Make paths absolute that are relative to the folder where the run was started; it may be resumed elsewhere."""
-    for section, key in (("data", "root"), ("data", "prepared"), ("data", "images"), ("vectors", "path")):
-        if composed[section].get(key) is not None:
-            composed[section][key] = str(started_in / composed[section][key])
+    for key, path in absolute_paths(composed.data, started_in).items():
+        composed.data[key] = path
+    if composed.vectors.path is not None:
+        composed.vectors.path = str(started_in / Path(composed.vectors.path).expanduser())
     model = composed.captioner.get("model")
     if model is not None and (started_in / model).is_dir():  # otherwise an id on the model hub
         composed.captioner.model = str(started_in / model)

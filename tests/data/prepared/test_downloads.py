@@ -1,17 +1,24 @@
 """Images that a crawl stored as addresses, fetched by prepare from a server on this machine."""
 
 import http.server
+import io
 import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
 
+from safe_exp.cli.schemas import register_schemas
+from safe_exp.config import CONF, typed_config
 from safe_exp.data.prepared import prepare
 from safe_exp.data.prepared.prepare import Preparation
+from safe_exp.inference.answers import Answerer, read_questions
+from safe_exp.runs.open_run import open_run
 from tests.data.damage import encoded, picture
 from tests.data.folders import folder_config, write_article
 from tests.made import compose_config
+from tests.made_run import write_run
 
 CAPTIONER = compose_config("captioner=visual_words", "captioner.words=8").captioner
 
@@ -126,3 +133,43 @@ def test_without_downloads_an_address_is_a_reason_that_says_how(table, server):
     assert [(item.path, item.reason) for item in prepared.left_out] == [
         ("t.csv row 6", "no title, no text and no image")
     ]
+
+
+def test_a_training_that_comes_first_fetches_the_images_of_every_given_side(tmp_path, server):
+    address, asked = server
+    for side in ("train", "val", "test"):
+        rows = [f"{side}{n},{label},body {n},{address}/good.jpg?{side}{n}" for n, label in enumerate(("fake", "real"))]
+        (tmp_path / f"{side}.csv").write_text("\n".join(["id,label,text,image", *rows]), encoding="utf-8")
+    data = compose_config(
+        "data=table", "data.split=given", f"data.root={tmp_path}/train.csv", f"data.val_root={tmp_path}/val.csv",
+        f"data.test_root={tmp_path}/test.csv", "data.download_images=true", "data.download.allow_private=true",
+        "data.download.retries=0", "data.workers=1",
+    ).data  # fmt: skip
+    prepare(replace(data, prepared=str(tmp_path / "prepared")), CAPTIONER)
+    assert len(asked) == 6
+
+
+def test_downloads_in_a_folder_behind_a_link_are_read(table, server, tmp_path):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "scratch")
+    for place in ("link/prepared", "link/../other"):
+        prepared = prepare(replace(table, prepared=str(tmp_path / place)), CAPTIONER, fetch=True)
+        assert prepared.descriptor_count.tolist() == [1, 0, 2, 1, 1, 1], place
+
+
+def test_predict_looks_at_the_images_that_were_fetched_and_at_no_others(table, server, tmp_path):
+    _, asked = server
+    prepare(table, CAPTIONER, fetch=True)
+    before = len(asked)
+    stored = open_run(write_run(tmp_path / "run"))
+    stored.artifacts.manifest["settings"]["require"] = ["visual"]
+    register_schemas()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = typed_config(compose("predict", overrides=["run=unused"]))
+    for fetched in (True, False):
+        data = replace(table, download_images=fetched)
+        ((articles, root),) = read_questions(replace(config, data=data), stored, io.BufferedReader(io.BytesIO()))
+        answers = Answerer(stored).answer(articles, root)
+        errors = [answer.get("error") for answer in answers]
+        assert [error is None for error in errors] == [fetched, False, True, True, fetched, fetched], errors
+    assert len(asked) == before

@@ -10,8 +10,8 @@ import torch
 
 from safe_exp.data.encoded import encode_prepared
 from safe_exp.data.prepared import PreparedArticles, pictures, prepare
+from safe_exp.data.prepared.counts import describe_images
 from safe_exp.data.prepared.description_cache import DescriptionCache
-from safe_exp.data.prepared.join import describe_images
 from safe_exp.data.prepared.parts import article_digest
 from safe_exp.data.prepared.pictures import describe_pictures
 from safe_exp.data.reading.articles import StoredPicture
@@ -121,6 +121,15 @@ def test_pictures_beyond_the_bound_are_counted_and_not_described(bound, used, be
     assert images["named"] == sum(used) + beyond + sum(images["unusable"].values())
     told = describe_images(images, bound)
     assert told == f"12 named, {sum(used)} used, {beyond} beyond data.max_visual_tokens={bound}; 3 × not an image"
+
+
+def test_a_picture_that_the_network_does_not_read_is_none_that_repeats(tmp_path):
+    galleries = [[number, 9] for number in range(4)]
+    beyond = several(tmp_path, galleries, "data.max_visual_tokens=1", "data.drop_repeated=true")
+    assert beyond.manifest["repeated"]["pictures"] == []
+    assert beyond.has_visual().all()
+    read = several(tmp_path, galleries, "data.max_visual_tokens=100")
+    assert [item["articles"] for item in read.manifest["repeated"]["pictures"]] == [4]
 
 
 def test_the_codebook_is_fitted_to_all_pictures_of_the_training_articles(tmp_path):

@@ -20,6 +20,7 @@ from safe_exp.data.prepared.prepare import Preparation
 from safe_exp.data.reading import readers
 from safe_exp.system.errors import UserError
 from tests.commands import environment
+from tests.data import folders
 from tests.data.folders import REAL_DATA, folder_config, write_article, write_folder
 
 CAPTIONER = FileCaptionerConfig("file", "caption.txt")
@@ -219,13 +220,11 @@ def test_damaged_words_are_no_reason_to_prepare_anew(root):
         prepare(config(root, "data.words=auto"), CAPTIONER)
 
 
-def test_a_reader_that_reads_otherwise_than_before_has_its_data_made_anew(root):
+def test_a_reader_that_reads_otherwise_than_before_has_its_data_made_anew(root, monkeypatch):
     before = prepare(config(root), CAPTIONER)
-    readers.fakenewsnet.FolderReader.revision = 2
-    try:
+    with monkeypatch.context() as patched:
+        patched.setattr(readers.fakenewsnet.FolderReader, "revision", 2)
         after = prepare(config(root), CAPTIONER)
-    finally:
-        del readers.fakenewsnet.FolderReader.revision
     assert after.folder != before.folder
     assert after.fingerprint == before.fingerprint
     assert prepare(config(root), CAPTIONER).folder == before.folder
@@ -367,3 +366,15 @@ def test_the_real_articles_are_counted_as_their_readme_counts_them(tmp_path):
         for row in prepared.contents(np.arange(412))
     )
     assert prepared.manifest["near_duplicates"]["exact_copies"] == sum(n for n in texts.values() if n > 1)
+
+
+def test_articles_left_out_on_purpose_are_no_fault_under_strict(tmp_path):
+    (tmp_path / "t.csv").write_text("id,text,label,caption\n1,a,fake,x\n2,b,humor,x\n3,c,real,x\n", encoding="utf-8")
+    for ignored in ("[humor]", "[]"):
+        data = folders.table_config(tmp_path / "t.csv", "data.strict=true", f"data.labels.ignore={ignored}")
+        data = replace(data, prepared=str(tmp_path / "prepared"))
+        if ignored == "[]":
+            with pytest.raises(UserError, match=r"row 2: label is not one of data\.labels"):
+                prepare(data, CAPTIONER)
+        else:
+            assert [prepare(data, CAPTIONER).ids for _ in range(2)] == [["1", "3"]] * 2

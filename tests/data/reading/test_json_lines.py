@@ -14,7 +14,7 @@ def read(folder, image):
 
 @pytest.mark.parametrize(
     ("image", "names"),
-    [("a.png", ["a.png"]), (["b.png", None, "a.png", ""], ["b.png", "a.png"]), ([], []), (None, []), ("", [])],
+    [("a.png", ["a.png"]), (["b.png", None, "a.png", "", "b.png"], ["b.png", "a.png"]), ([], []), (None, []), ("", [])],
 )
 def test_a_line_names_no_image_one_or_several_in_their_order(image, names, tmp_path):
     article = read(tmp_path, image)

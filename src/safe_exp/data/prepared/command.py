@@ -12,7 +12,8 @@ from rich.table import Table
 
 from safe_exp.config import MODALITIES, PrepareConfig
 from safe_exp.data.prepared import PreparedArticles, prepare
-from safe_exp.data.prepared.examples import WIDTH, advise_on_images, tabulate_examples
+from safe_exp.data.prepared.counts import describe_images
+from safe_exp.data.prepared.examples import WIDTH, advise_on_captioner, advise_on_images, tabulate_examples
 from safe_exp.data.prepared.join import describe_images
 from safe_exp.data.prepared.prepare import Preparation
 from safe_exp.data.selection import find_split_fault
@@ -44,7 +45,7 @@ def prepare_data_set(config: PrepareConfig, folder: Path) -> int:
         preparation = Preparation(data, config.captioner)
         if not preparation.done():
             preparation.join()
-        prepared = PreparedArticles.open(preparation.folder)
+        prepared = preparation.open()
     else:
         prepared = prepare(data, config.captioner, fetch=True)
     manifest = prepared.manifest | {
@@ -71,13 +72,19 @@ def prepare_data_set(config: PrepareConfig, folder: Path) -> int:
     _report_repeats(prepared, console)
     if fault := find_split_fault(prepared, config.data):
         log.warning("A training with these settings would stop: %s", fault)
+        log.info("No article has an image or a caption: %s.", advise_on_captioner(prepared))
+    _report_repeats(prepared, console, data.drop_repeated)
     log.info("%d articles, %.0f s. They are in %s", len(prepared), manifest["seconds"], short_path(prepared.folder))
     log.info("fingerprint %s", prepared.fingerprint)
     return len(prepared)
 
 
-def _report_repeats(prepared: PreparedArticles, console: Console) -> None:
-    """Print the pictures, openings and copied texts that repeat, and warn where they follow the class."""
+def _report_repeats(prepared: PreparedArticles, console: Console, dropped: bool) -> None:
+    """Print the pictures, openings and copied texts that repeat, and warn where they follow the class.
+
+    Args:
+        dropped: data.drop_repeated, which the warning advises.
+    """
     repeats = prepared.repeats
     if repeats is None:
         return
@@ -86,6 +93,9 @@ def _report_repeats(prepared: PreparedArticles, console: Console) -> None:
             console.print(
                 f"Repeated {kind}: {_summarise_repeats(kind, items)}", highlight=False, markup=False, soft_wrap=True
             )
+    if dropped:
+        log.info("data.drop_repeated=true: training and scoring leave out what repeats.")
+        return
     carried, described = repeats.carried(MODALITIES)
     if warning := repeats_warning(carried, described, prepared.labels, prepared.groups):
         log.warning("%s", warning)

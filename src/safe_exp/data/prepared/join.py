@@ -12,14 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from safe_exp.data.prepared.counts import Kind, count_articles
 from safe_exp.data.prepared.parts import DESCRIPTOR_SHAPE, LEFT_OUT, SCHEMA
-from safe_exp.data.reading.articles import LABELS, LeftOut, count_reasons
+from safe_exp.data.reading.articles import LeftOut, count_reasons
 from safe_exp.data.splitting.duplicates import compact_signatures, near_duplicate_groups
 from safe_exp.data.splitting.repeated import Carried, Repeats, find_repeats, opening
 from safe_exp.data.text import without_needless_auto
@@ -72,7 +73,7 @@ def join_parts(
         np.repeat(np.arange(len(columns.ids)), list(map(len, columns.image_hashes))),
     )  # fmt: skip
     labels = np.array([label for _, label, *_ in columns.kinds])
-    repeats = find_repeats(columns.ids, labels, duplicates.story, columns.openings, columns.perceptual_hashes)
+    repeats = find_repeats(columns.ids, labels, duplicates.story, columns.openings, columns.read_pictures)
     np.save(folder / SIGNATURES, compact_signatures(columns.text_keys, signatures), allow_pickle=False)
     _write_articles(paths, columns, duplicates.group, repeats, folder, advance)
     settings = without_needless_auto(settings, columns.words)
@@ -104,18 +105,6 @@ def fingerprint(digests: Sequence[str], settings: dict[str, Any]) -> str:
     return json_digest([settings, list(digests)])
 
 
-def describe_images(images: dict[str, Any], max_visual_tokens: int) -> str:
-    """Describe the entry "images" of the manifest: 1,234 named, 1,200 used, 30 beyond …; 4 × no image file."""
-    parts = [f"{images['named']:,} named, {images['used']:,} used"]
-    if beyond := images["beyond_max_visual_tokens"]:
-        parts.append(f", {beyond:,} beyond data.max_visual_tokens={max_visual_tokens}")
-    reasons = sorted(images["unusable"].items(), key=lambda pair: (-pair[1], pair[0]))
-    return "".join(parts) + "".join(f"; {count} × {reason}" for reason, count in reasons)
-
-
-Kind: TypeAlias = tuple[str | None, int, bool, bool]  # of an article: site, label, has text, has image or caption
-
-
 class _Columns:
     """Columns of all articles that are held in memory."""
 
@@ -126,6 +115,7 @@ class _Columns:
         self.image_hashes: list[list[str]] = []  # of all images of each article
         self.minhash: list[np.ndarray] = []
         self.perceptual_hashes: list[list[int]] = []
+        self.read_pictures: list[list[int]] = []  # perceptual hashes of those that the network reads
         self.kinds: list[Kind] = []
         self.openings: list[str] = []
         self.made_up_ids: list[bool] = []
@@ -148,7 +138,9 @@ class _Columns:
             for article_id, known in zip(part["id"].to_pylist(), part[MADE_UP_ID].to_pylist(), strict=True)
         ]
         self.image_hashes += _list_hashes(part, "image_hash")
-        self.perceptual_hashes += _list_hashes(part, "perceptual_hash")
+        hashes, beyond = _list_hashes(part, "perceptual_hash"), part["images_beyond"].to_pylist()
+        self.perceptual_hashes += hashes
+        self.read_pictures += [each[: len(each) - (left or 0)] for each, left in zip(hashes, beyond, strict=True)]
         self._count_images(part)
         if len(part):
             self.minhash.append(np.asarray(_flatten(part["minhash"])).reshape(len(part), -1))
@@ -323,28 +315,6 @@ def _list_by_article(carried: Carried, count: int) -> pa.ListArray:
     return pa.ListArray.from_arrays(
         pa.array(np.concatenate([[0], ends]), pa.int32()), pa.array(carried.item[order], pa.int32())
     )
-
-
-def count_articles(kinds: Sequence[Kind]) -> dict[str, Any]:
-    """Count articles by site, class and modality, as the paper's data table does."""
-    names = {label: name for name, label in LABELS.items()}
-
-    def count(kinds: Sequence[Kind]) -> dict[str, Any]:
-        return {
-            name: {
-                "articles": len(of_class),
-                "with_text": sum(text for *_, text, _ in of_class),
-                "with_visual": sum(visual for *_, visual in of_class),
-                "with_both": sum(text and visual for *_, text, visual in of_class),
-            }
-            for name, of_class in (
-                ("all", kinds),
-                *((names[label], [kind for kind in kinds if kind[1] == label]) for label in (1, 0)),
-            )
-        }
-
-    sites = sorted({site for site, *_ in kinds if site is not None})
-    return count(kinds) | {"by_site": {site: count([kind for kind in kinds if kind[0] == site]) for site in sites}}
 
 
 def _explain_no_article(left_out: Sequence[LeftOut]) -> str:

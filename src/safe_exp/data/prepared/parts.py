@@ -19,6 +19,7 @@ from safe_exp.config import CaptionerConfig
 from safe_exp.data.gallery import NO_WORDS, Gallery, fill
 from safe_exp.data.reading.articles import Article, LeftOut, Picture, name_picture
 from safe_exp.data.reading.given_sides import readers_of_one_root
+from safe_exp.data.reading.labels import IGNORED
 from safe_exp.data.reading.readers import Part, Reader, TakesDownloads
 from safe_exp.data.splitting.duplicates import minhash_signature, text_key
 from safe_exp.data.text import Cutting, split_words
@@ -41,7 +42,7 @@ SCHEMA = pa.schema(
         ("image", pa.string()),  # path of the first file, for people; its content is in the columns below
         ("image_hash", pa.string()),  # SHA-256 of its content
         ("perceptual_hash", pa.uint64()),
-        ("image_hashes", pa.list_(pa.string())),  # of all readable images, also those not described; null for one
+        ("image_hashes", pa.list_(pa.string())),  # of all readable images, those beyond room last; null for one
         ("perceptual_hashes", pa.list_(pa.uint64())),
         ("images_used", pa.int32()),  # images whose words the network reads; null where no image is read
         ("images_beyond", pa.int32()),  # images for which max_visual_tokens leaves no room
@@ -100,7 +101,8 @@ class PartMaker:
         for item in found:
             if isinstance(item, LeftOut):
                 left_out.append(item)
-                faults.append(item)
+                if is_fault(item):
+                    faults.append(item)
                 continue
             row = self._row(item, next(pictures))
             problem = row["no_visual"] and LeftOut(item.id, row["no_visual"], row["no_visual_detail"])
@@ -139,7 +141,8 @@ class PartMaker:
 
         reader = self.reader
         fetched = [each.downloaded for each in readers_of_one_root(reader) if isinstance(each, TakesDownloads)]
-        downloaded = {Path(file) for files in fetched for file in files.values()}
+        named = {str(picture) for article in articles for picture in article.images if isinstance(picture, Path)}
+        downloaded = {Path(file) for files in fetched for file in files.values() if file in named}
         facts: dict[Picture, dict[str, Any]] = {}
         advanced = 0
 
@@ -198,6 +201,11 @@ class PartMaker:
             "caption_words": caption_words,
             "caption_cut": caption_cut,
         }
+
+
+def is_fault(item: LeftOut) -> bool:
+    """Tell if data.strict=true refuses an article that a reader left out: not one that is left out on purpose."""
+    return item.reason != IGNORED
 
 
 def explain_unusable(item: LeftOut) -> str:

@@ -26,7 +26,7 @@ from safe_exp.config import CaptionerConfig, DataConfig
 from safe_exp.data.captioners import build_image_captioner, captioners
 from safe_exp.data.prepared.downloads import attach_downloads
 from safe_exp.data.prepared.join import FORMAT_VERSION, MANIFEST, join_parts
-from safe_exp.data.prepared.parts import PartMaker, explain_unusable
+from safe_exp.data.prepared.parts import PartMaker, explain_unusable, is_fault
 from safe_exp.data.prepared.store import PreparedArticles, read_words
 from safe_exp.data.reading.cleaning import CLEANING_VERSION
 from safe_exp.data.reading.given_sides import build_given_reader, readers_of_one_root
@@ -72,10 +72,7 @@ def prepare(
             if not preparation.done():  # else another process was faster
                 preparation.make(preparation.missing())
                 preparation.join()
-    prepared = PreparedArticles.open(preparation.folder)
-    if data.strict and prepared.left_out:
-        raise UserError(explain_unusable(prepared.left_out[0]))
-    return prepared.without_repeated_pictures() if data.drop_repeated else prepared
+    return preparation.open()
 
 
 class Preparation:
@@ -99,9 +96,9 @@ class Preparation:
         word_cutters.require(self.cutting.words)
         self.reader: Reader = build_given_reader(data, captioner)
         image_captioner = build_image_captioner(captioner)
-        for reader in readers_of_one_root(self.reader):
-            if data.download_images and image_captioner and isinstance(reader, TakesDownloads):
-                attach_downloads(reader, data, fetch)
+        if data.download_images and image_captioner:
+            each_root = readers_of_one_root(self.reader)
+            attach_downloads([reader for reader in each_root if isinstance(reader, TakesDownloads)], data, fetch)
         max_text = max_text_tokens or data.max_text_tokens
         max_visual = max_visual_tokens or data.max_visual_tokens
         self.settings = {
@@ -114,14 +111,14 @@ class Preparation:
         }
         self.signature, self.parts, self.items = _list_input(self.reader)
         home = Path(data.prepared).expanduser().absolute()
-        root = Path(self.reader.root).expanduser().resolve()
-        revision = getattr(self.reader, "revision", 1)  # of the way in which it reads
+        root, *other_roots = (Path(reader.root).expanduser().resolve() for reader in readers_of_one_root(self.reader))
+        revision = self.reader.revision
         made_by = [FORMAT_VERSION] if revision == 1 else [FORMAT_VERSION, revision]
-        other_roots = getattr(self.reader, "other_roots", [])
         name = re.sub(r"[*?\[\]]+", "_", root.name)  # of a pattern that stands for several files
 
         def named(settings: dict[str, Any]) -> str:
-            return f"{name}-{json_digest([*made_by, str(root), settings, self.signature, *other_roots])[:12]}"
+            made_of = [*made_by, str(root), settings, self.signature, *map(str, other_roots)]
+            return f"{name}-{json_digest(made_of)[:12]}"
 
         self.folder = home / named(self.settings)
         # Where `auto` changes nothing, the data set is the one that is cut at spaces, whichever made it first.
@@ -219,6 +216,18 @@ class Preparation:
                 shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(self.draft, ignore_errors=True)
 
+    def open(self) -> PreparedArticles:
+        """Open the complete data set, as `data.strict` and `data.drop_repeated` ask.
+
+        Raises:
+            UserError: it cannot be read, or (strict) an article was left out.
+        """
+        prepared = PreparedArticles.open(self.folder)
+        fault = next(filter(is_fault, prepared.left_out), None)
+        if self.data.strict and fault is not None:
+            raise UserError(explain_unusable(fault))
+        return prepared.without_repeated_pictures() if self.data.drop_repeated else prepared
+
     def _require_every_item(self, manifest: dict[str, Any], stray: int) -> None:
         """Check that each item of the input became an article or is counted as left out.
 
@@ -279,13 +288,13 @@ def _make_in_processes(
 ) -> None:
     # Processes are spawned: a fork of a process that runs threads (torch's, the progress bar's) can hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=end_with_parent) as pool:
+    with ProcessPoolExecutor(processes, context, initializer=_start_worker, initargs=(maker,)) as pool:
         running: deque[Future[int]] = deque()
         try:
             for part in listed:
                 if len(running) >= QUEUED_PARTS * processes:
                     advance(running.popleft().result())  # in order: with strict=true the first fault is named
-                running.append(pool.submit(maker.make, part))
+                running.append(pool.submit(_make_in_worker, part))
             while running:
                 advance(running.popleft().result())
         except BrokenProcessPool as error:
@@ -296,6 +305,21 @@ def _make_in_processes(
         except BaseException:  # also Ctrl-C: waiting parts are dropped, running ones are finished
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+class _Worker:
+    """A process that makes parts. Its maker is sent once: a reader's list of downloads may have 100 MB."""
+
+    maker: PartMaker
+
+
+def _start_worker(maker: PartMaker) -> None:
+    end_with_parent()
+    _Worker.maker = maker
+
+
+def _make_in_worker(part: Part) -> int:
+    return _Worker.maker.make(part)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from safe_exp.data.prepared.counts import count_articles
 from safe_exp.data.prepared.join import (
     ARTICLES,
     CAPTION_TOKENS,
@@ -22,7 +23,6 @@ from safe_exp.data.prepared.join import (
     SIGNATURES,
     TEXT_TOKENS,
     WORDS,
-    count_articles,
     is_made_up,
 )
 from safe_exp.data.reading.articles import LeftOut, count_reasons

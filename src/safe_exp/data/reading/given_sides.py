@@ -72,13 +72,7 @@ class SidesReader:
     @property
     def revision(self) -> int:
         """The latest revision of a reader: see Reader."""
-        return max(getattr(reader, "revision", 1) for reader in self.readers.values())
-
-    @property
-    def other_roots(self) -> list[str]:
-        """The other roots, resolved."""
-        roots = [reader.root for name, reader in self.readers.items() if name != "train"]
-        return [str(Path(root).expanduser().resolve()) for root in roots]
+        return max(reader.revision for reader in self.readers.values())
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -88,7 +82,7 @@ class SidesReader:
     @property
     def image_root(self) -> tuple[Path, ...]:
         """The resolved folders outside of which no image is read; `read` checks that each article keeps to its own."""
-        return tuple(dict.fromkeys(root for reader in self.readers.values() for root in _image_roots(reader)))
+        return tuple(dict.fromkeys(root for reader in self.readers.values() for root in image_roots(reader)))
 
     def items(self) -> Iterator[Item]:
         """Yield the items of each reader: train, val, test.
@@ -130,7 +124,7 @@ class SidesReader:
 
 
 def readers_of_one_root(reader: Reader) -> list[Reader]:
-    """List the readers of which `reader` is made; itself, if it reads one root."""
+    """List the readers of which `reader` is made, that of data.root first; itself, if it reads one root."""
     return list(reader.readers.values()) if isinstance(reader, SidesReader) else [reader]
 
 
@@ -138,7 +132,8 @@ def _put_in_front(name: str, left_out: LeftOut) -> LeftOut:
     return replace(left_out, path=f"{name}/{left_out.path}")
 
 
-def _image_roots(reader: Reader) -> tuple[Path, ...]:
+def image_roots(reader: Reader) -> tuple[Path, ...]:
+    """List the resolved folders outside of which `reader` reads no image."""
     root = reader.image_root
     return root if isinstance(root, tuple) else (root,)
 
@@ -152,9 +147,9 @@ def _is_outside(image: Path, own: Reader, others: Iterable[Reader]) -> bool:
         resolved = image.resolve()
     except (OSError, RuntimeError):  # a circle of links
         return True
-    if any(resolved.is_relative_to(root) for root in _image_roots(own)):
+    if any(resolved.is_relative_to(root) for root in image_roots(own)):
         return False
-    if not any(resolved.is_relative_to(root) for other in others for root in _image_roots(other)):
+    if not any(resolved.is_relative_to(root) for other in others for root in image_roots(other)):
         return False
     return not (isinstance(own, TakesDownloads) and str(image) in own.downloaded.values())
 

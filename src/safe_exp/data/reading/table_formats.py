@@ -5,14 +5,14 @@ from __future__ import annotations
 import glob
 import io
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from safe_exp.data.reading.delimited import ColumnCheck, delimited_rows
 from safe_exp.data.reading.json_text import END, BrokenJson, JsonText
-from safe_exp.data.reading.text_files import TextFormat, UndecodedText, find_format, find_mark, open_file
+from safe_exp.data.reading.text_files import TextFormat, find_format, find_mark, open_file
 from safe_exp.data.reading.untrusted import MAX_ARTICLE_BYTES, PROBED_BYTES, UnusableArticle, decode_text, parse_object
 from safe_exp.system.errors import UserError, first_line
 
@@ -107,11 +107,9 @@ def fixed_folder(path: Path) -> Path:
     return next(parent for parent in path.parents if not GLOB_SIGNS & set(str(parent)))
 
 
-def parse_row(number: int | str, content: Any, pictures: Collection[str | None] = ()) -> dict[str, Any]:
-    """Turn a row of `read_rows` into its cells by column.
+def parse_row(number: int | str, content: Any) -> dict[str, Any]:
+    """Turn a row of `read_rows` into its cells by column; bytes are texts in some encoding.
 
-    Args:
-        pictures: names of columns whose bytes are pictures, and are left as they are.
     Raises:
         UnusableArticle: the row is damaged.
     """
@@ -122,13 +120,10 @@ def parse_row(number: int | str, content: Any, pictures: Collection[str | None] 
         return parse_object(decode_text(content, "row", where), "row", where)
     if not isinstance(content, dict):
         raise UnusableArticle("row is not a JSON object", f"{where}: it holds a {type(content).__name__}")
-    return {name: _decode(cell, where, name in pictures) for name, cell in content.items()}
-
-
-def _decode(cell: Any, where: str, picture: bool) -> Any:
-    if isinstance(cell, UndecodedText) or (isinstance(cell, bytes) and not picture):
-        return decode_text(bytes(cell), "row", where)
-    return cell
+    return {
+        name: decode_text(bytes(cell), "row", where) if isinstance(cell, bytes) else cell
+        for name, cell in content.items()
+    }
 
 
 def _is_json(name: str) -> bool:
@@ -286,7 +281,9 @@ def _check_first_line(line: bytes, path: Path, root: str, check_columns: ColumnC
         if arrays is None:  # a bad line, which costs itself alone
             return
     else:
-        arrays = [name for name, value in row.items() if isinstance(value, list) and value[:1] and _is_object(value[0])]
+        arrays = [
+            name for name, value in row.items() if isinstance(value, list) and value[:1] and isinstance(value[0], dict)
+        ]
         try:
             check_columns(list(row))
             return
@@ -298,10 +295,6 @@ def _check_first_line(line: bytes, path: Path, root: str, check_columns: ColumnC
         f"data.root={root} is one JSON object. Expected an array of articles, or one object a line. Name the key that "
         f"holds the array, as in {named}."
     )
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
 
 
 def _arrays(path: Path) -> list[str] | None:

@@ -40,7 +40,8 @@ def split_as_given(given: Sequence[str | None]) -> tuple[dict[str, np.ndarray], 
     if not len(sides["train"]):
         raise UserError(
             f"data.split=given: no usable article is for training ({counts}). Point data.root at the training "
-            "articles, or mark them train in data.columns.split; evaluate scores articles without training on them."
+            "articles, or mark them train in data.columns.split (data.columns.split=null where that column says "
+            "something else); evaluate scores articles without training on them."
         )
     return sides, {NO_SIDE: without} if len(without) else {}
 

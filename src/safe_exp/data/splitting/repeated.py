@@ -153,7 +153,7 @@ def find_repeats(
         labels: (N,) 1 = fake.
         stories: (N,) int64, copies of a text share a number: see DuplicateGroups.
         openings: the `opening` of each article.
-        perceptual_hashes: of the pictures of each article.
+        perceptual_hashes: of the pictures of each article that the network reads; others tell it nothing.
     """
     pictures = keep_repeated(number_pictures(perceptual_hashes), stories)
     begun = keep_repeated(number_openings(openings), stories)

@@ -65,6 +65,7 @@ def test_every_pair_of_a_damaged_file_is_an_article_or_counted(root):
         pairs[7]["image_id"] = [1, 2]
 
     change(root / MATCHES, damage)
+    change(root / NEWS, lambda news: news.append({"caption": "of no photograph", "image_path": "x.jpg"}))
     found = read(root)
     assert len(found) == whole
     reasons = [item.reason for item in found if isinstance(item, LeftOut)]

@@ -148,7 +148,7 @@ def test_the_delimiter_is_the_one_that_the_header_uses(tmp_path):
         ("t.xlsx", b"PK", r"does not say what kind of table"),
         ("t.csv", b"id,words\n1,x\n", r"there is no column label\. It has id, words\. .*data\.columns\.label=verdict"),
         ("t.csv", b"id,label\n1,fake\n", r"there is no column title or text"),
-        ("t.csv", b"", r"there is no column label"),
+        ("t.csv", b"", r"it names no columns\. Is the file empty\?"),
         ("t.jsonl", b'{"body": "x"}\n', r"there is no column label\. It has body"),
         ("t.parquet", b"PAR1 no more", r"cannot be read as Parquet.*Is the file whole"),
         ("t.csv.gz", gzip.compress(b"id,text,label\n" * 9999)[:-20], r"cannot be read .*Is the file whole"),

@@ -33,8 +33,10 @@ class Reader(Protocol):
     """Reads one format of data set."""
 
     root: str  # the input, as messages name it
-    # A reader that reads the same files otherwise than it did also has `revision`, an integer from 2, so that articles
-    # which were prepared before are made anew.
+
+    @property
+    def revision(self) -> int:
+        """Number from 1, raised when the same files are read otherwise, so that prepared data are made anew."""
 
     @property
     def settings(self) -> dict[str, Any]:

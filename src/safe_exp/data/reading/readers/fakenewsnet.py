@@ -42,6 +42,8 @@ class FolderReader:
     downloaded: dict[str, str] = field(default_factory=dict)  # see TakesDownloads
     not_downloaded: dict[str, tuple[str, str]] = field(default_factory=dict)
 
+    revision = 1
+
     def __post_init__(self) -> None:
         self._root = Path(self.root).expanduser().resolve()
         self._words = {} if self.labels is None else label_words(self.labels)

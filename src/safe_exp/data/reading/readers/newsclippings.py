@@ -51,6 +51,8 @@ class NewsClippingsReader:
         reads_captions: look for no photographs. There are no sentences about them.
     """
 
+    revision = TableReader.revision
+
     def __init__(
         self, root: str, visual_news: str, images: str | None, labels: LabelsConfig | None, reads_captions: bool
     ) -> None:
@@ -132,7 +134,7 @@ class NewsClippingsReader:
         state = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         if self._found is None or self._found[0] != state:
             wanted = {as_text(pair.get(key)) for pair in pairs if isinstance(pair, dict) for key in ("id", "image_id")}
-            self._found = state, self._read_news(wanted)
+            self._found = state, self._read_news(wanted - {""})
         return self._found[1]
 
     def _read_news(self, wanted: set[str]) -> dict[str, _News]:

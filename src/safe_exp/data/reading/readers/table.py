@@ -259,6 +259,8 @@ class TableReader:
         Raises:
             UserError: a column is missing, and the message lists those that are there; or two have one name.
         """
+        if not any(present):
+            raise UserError(f"data.root={self.root}: it names no columns. Is the file empty?")
         counts = Counter(present)
         twice = next((column for column in self._cells.values() if counts[column] > 1), None)
         if twice is not None:

@@ -51,6 +51,8 @@ class WeiboReader:
         reads_sides: take each post's side from the name of its file.
     """
 
+    revision = TableReader.revision
+
     def __init__(
         self, root: str, images: str | None, labels: LabelsConfig | None, reads_captions: bool, reads_sides: bool
     ) -> None:
