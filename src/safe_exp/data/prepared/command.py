@@ -13,8 +13,7 @@ from rich.table import Table
 from safe_exp.config import MODALITIES, PrepareConfig
 from safe_exp.data.prepared import PreparedArticles, prepare
 from safe_exp.data.prepared.counts import describe_images
-from safe_exp.data.prepared.examples import WIDTH, advise_on_captioner, advise_on_images, tabulate_examples
-from safe_exp.data.prepared.join import describe_images
+from safe_exp.data.prepared.examples import WIDTH, advise_on_images, tabulate_examples
 from safe_exp.data.prepared.prepare import Preparation
 from safe_exp.data.selection import find_split_fault
 from safe_exp.data.splitting.leakage import repeats_warning
@@ -69,11 +68,9 @@ def prepare_data_set(config: PrepareConfig, folder: Path) -> int:
     console.print(tabulate_examples(prepared), width=min(console.width, WIDTH))
     if not prepared.has_visual().any():
         log.info("No article has an image or a caption: %s.", advise_on_images(prepared))
-    _report_repeats(prepared, console)
-    if fault := find_split_fault(prepared, config.data):
-        log.warning("A training with these settings would stop: %s", fault)
-        log.info("No article has an image or a caption: %s.", advise_on_captioner(prepared))
     _report_repeats(prepared, console, data.drop_repeated)
+    if fault := find_split_fault(prepared, data):
+        log.warning("A training with these settings would stop: %s", fault)
     log.info("%d articles, %.0f s. They are in %s", len(prepared), manifest["seconds"], short_path(prepared.folder))
     log.info("fingerprint %s", prepared.fingerprint)
     return len(prepared)
