@@ -24,7 +24,7 @@ def main(composed: DictConfig) -> int:
     folder = Path(HydraConfig.get().runtime.output_dir)
     with recorded_job(folder):
         config = typed_config(composed)
-        from safe_exp.data.prepared.command import prepare_data_set  # its imports take a second; --help does without
+        from safe_exp.data.prepare_command import prepare_data_set  # its imports take a second; --help does without
 
         return prepare_data_set(config, folder)
 

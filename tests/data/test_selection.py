@@ -9,8 +9,8 @@ import pytest
 
 from safe_exp.config import PrepareConfig, VectorsConfig
 from safe_exp.data.datamodule import FakeNewsNetDataModule
+from safe_exp.data.prepare_command import prepare_data_set
 from safe_exp.data.prepared import PreparedArticles, prepare
-from safe_exp.data.prepared.command import prepare_data_set
 from safe_exp.data.selection import find_usable_rows
 from safe_exp.system.errors import UserError
 from tests.data.captioners.pictures import noise, visual_words_config

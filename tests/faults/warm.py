@@ -2,7 +2,7 @@
 
 from hydra.core.plugins import Plugins
 
-import safe_exp.data.prepared.command
+import safe_exp.data.prepare_command
 import safe_exp.inference.answers
 import safe_exp.inference.evaluation
 import safe_exp.training.run  # noqa: F401
