@@ -38,6 +38,12 @@ def read_json(path: Path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def read_metrics(run_folder: Path) -> dict:
+    """Read metrics.json without what differs between two equal runs: the seconds, and the digest, which covers them."""
+    metrics = read_json(run_folder / "metrics.json")
+    return {key: value for key, value in metrics.items() if key not in ("seconds", "digest")}
+
+
 def read_rows(path: Path) -> list[dict[str, str]]:
     with open(path, newline="", encoding="utf-8") as handle:
         return list(csv.DictReader(handle))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import read_json
+from tests.commands import read_json, read_metrics
 from tests.faults import forked
 from tests.faults.forked import Ended, Kill
 from tests.faults.whole import broken_files, have_same_weights, read_weights
@@ -75,7 +75,7 @@ def differences(folder: Path, reference: Path) -> list[str]:
         paths = (where / "run" / "checkpoints" / name for where in (folder, reference))
         if not have_same_weights(*map(read_weights, paths)):
             found.append(f"weights of {name}")
-    one, other = (read_json(where / "run" / "metrics.json") | {"seconds": 0} for where in (folder, reference))
+    one, other = (read_metrics(where / "run") for where in (folder, reference))
     found += [f"metrics: {key}" for key in one.keys() | other.keys() if one.get(key) != other.get(key)]
     one, other = ((where / "run" / "predictions.csv").read_bytes() for where in (folder, reference))
     return found + ["predictions"] * (one != other)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safe_exp.config.data import LabelsConfig
 from safe_exp.data.captioners.file import FileCaptionerConfig
 from safe_exp.data.prepared.parts import LEFT_OUT, PartMaker
-from safe_exp.data.reading.articles import Article, LeftOut
+from safe_exp.data.reading.articles import Article, LeftOut, name_picture
 from safe_exp.data.reading.readers import Part
 from safe_exp.data.reading.readers.fakenewsnet import FolderReader
 from safe_exp.data.reading.readers.table import ColumnsConfig, TableReader
@@ -120,6 +120,7 @@ def test_a_table_of_any_bytes_gives_articles_reasons_or_one_message(cases, folde
                 for item in reader.items():
                     found = reader.read(item)
                     assert isinstance(found, Article | LeftOut)
-                    json.dumps([vars(found) | {"image": None}, reader.signature(item)]).encode()
+                    images = [name_picture(picture) for picture in getattr(found, "images", ())]
+                    json.dumps([vars(found) | {"images": images}, reader.signature(item)]).encode()
             except UserError as error:
                 assert f"data.root={path}" in str(error)  # noqa: PT017  (what else is raised fails the test)

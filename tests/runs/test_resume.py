@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.commands import SMALL, environment, only_run, read_json, run
+from safe_exp.system.files import read_sealed_json
+from tests.commands import SMALL, environment, only_run, read_json, read_metrics, run
 from tests.data.folders import write_side_tables
 from tests.wandb_file import read_finished_run
 
@@ -21,20 +22,16 @@ def last_checkpoint(folder: Path) -> dict:
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
 
 
-def without_seconds(folder: Path) -> dict:
-    return {name: value for name, value in read_json(folder / "metrics.json").items() if name != "seconds"}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", [CONVERGES, [*SMALL, "trainer.max_steps=3"]])
 def test_a_run_killed_after_its_last_checkpoint_is_resumed_to_the_same_end(limit, tmp_path):
     assert run("train", *limit, cwd=tmp_path).returncode == 0
     folder = only_run(tmp_path)
-    metrics, weights = without_seconds(folder), last_checkpoint(folder)["state_dict"]
+    metrics, weights = read_metrics(folder), last_checkpoint(folder)["state_dict"]
     (folder / "metrics.json").unlink()
     done = run("train", f"resume={folder}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert without_seconds(folder) == metrics
+    assert read_metrics(folder) == metrics
     assert all(torch.equal(value, weights[name]) for name, value in last_checkpoint(folder)["state_dict"].items())
 
 
@@ -71,7 +68,8 @@ def test_a_finished_run_is_trained_further_under_a_raised_limit_which_holds_from
     assert done.returncode == 0, done.stderr
     metrics = read_json(folder / "metrics.json")
     assert (metrics["stopped_by"], metrics["epochs"]) == ("converged", 7)  # three still epochs, counted anew
-    assert read_json(folder / "artifacts" / "calibration.json") == metrics["calibration"]
+    stored, _ = read_sealed_json(folder / "artifacts" / "calibration.json")
+    assert stored == metrics["calibration"]
     refused = run("train", f"resume={folder}", cwd=tmp_path)
     assert "as in trainer.max_epochs=18" in refused.stderr  # the limit is now 9
 

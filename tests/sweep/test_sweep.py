@@ -19,7 +19,7 @@ from safe_exp.sweep.planned import drop_skipped, planned_jobs
 from safe_exp.sweep.run import run_sweep
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import write_json
-from tests.commands import SMALL, environment, read_json, run
+from tests.commands import SMALL, environment, read_json, read_metrics, run
 from tests.made import compose_config
 
 TINY = ("data.articles=40", "trainer.max_epochs=2", "model.num_filters=2", "model.feature_dim=2", "logger=none",
@@ -89,7 +89,7 @@ def results(folder: Path) -> dict[int, dict]:
     found = {}
     for path in sorted(folder.glob("*/metrics.json")):
         if read_json(path.parent / "status.json")["state"] == "finished":
-            found[int(path.parent.name)] = {k: v for k, v in read_json(path).items() if k != "seconds"}
+            found[int(path.parent.name)] = read_metrics(path.parent)
     return found
 
 

@@ -79,7 +79,7 @@ def split_repeats_warning(
         return None
     right, articles = _count_right(labels, train, test, split)
     return (
-        f"{_list_some(described, found.items)}. What repeats over training and test articles follows the class: a "
+        f"What repeats over training and test articles follows the class: {_list_some(described, found.items)}. A "
         f"classifier that sees only which picture or opening repeats is right on {right} of the {articles} test "
         f"articles that have one met in training (of {len(split.test)} test articles; the commoner class: "
         f"{found.commoner:.1%}). Test figures may owe so much to them. data.drop_repeated=true leaves them out."
