@@ -30,7 +30,14 @@ from safe_exp.data.prepared.parts import PartMaker, explain_unusable, is_fault
 from safe_exp.data.prepared.store import PreparedArticles, read_words
 from safe_exp.data.reading.cleaning import CLEANING_VERSION
 from safe_exp.data.reading.given_sides import build_given_reader, readers_of_one_root
-from safe_exp.data.reading.readers import PART_ARTICLES, Part, Reader, TakesDownloads, cut_into_parts
+from safe_exp.data.reading.readers import (
+    PART_ARTICLES,
+    Part,
+    Reader,
+    TakesDownloads,
+    cut_into_parts,
+    find_revision,
+)
 from safe_exp.data.splitting.duplicates import SIGNATURE_RECIPE
 from safe_exp.data.text import NORMALISATION, Cutting, without_needless_auto
 from safe_exp.data.word_cutters import word_cutters
@@ -112,7 +119,7 @@ class Preparation:
         self.signature, self.parts, self.items = _list_input(self.reader)
         home = Path(data.prepared).expanduser().absolute()
         root, *other_roots = (Path(reader.root).expanduser().resolve() for reader in readers_of_one_root(self.reader))
-        revision = self.reader.revision
+        revision = find_revision(self.reader)
         made_by = [FORMAT_VERSION] if revision == 1 else [FORMAT_VERSION, revision]
         name = re.sub(r"[*?\[\]]+", "_", root.name)  # of a pattern that stands for several files
 

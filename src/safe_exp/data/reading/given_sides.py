@@ -11,7 +11,14 @@ from typing import Any, TypeAlias
 
 from safe_exp.config import CaptionerConfig, DataConfig
 from safe_exp.data.reading.articles import Article, LeftOut
-from safe_exp.data.reading.readers import Reader, TakesDownloads, build_reader, readers, without_sides
+from safe_exp.data.reading.readers import (
+    Reader,
+    TakesDownloads,
+    build_reader,
+    find_revision,
+    readers,
+    without_sides,
+)
 from safe_exp.system.errors import UserError
 
 ROOT_KEYS = {"train": "root", "val": "val_root", "test": "test_root"}  # keys of DataConfig
@@ -72,7 +79,7 @@ class SidesReader:
     @property
     def revision(self) -> int:
         """The latest revision of a reader: see Reader."""
-        return max(reader.revision for reader in self.readers.values())
+        return max(map(find_revision, self.readers.values()))
 
     @property
     def settings(self) -> dict[str, Any]:

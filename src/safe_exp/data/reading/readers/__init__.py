@@ -30,13 +30,12 @@ class Part:
 
 
 class Reader(Protocol):
-    """Reads one format of data set."""
+    """Reads one format of data set.
+
+    It may have a `revision`, a number that is raised when the same files are read otherwise: see `find_revision`.
+    """
 
     root: str  # the input, as messages name it
-
-    @property
-    def revision(self) -> int:
-        """Number from 1, raised when the same files are read otherwise, so that prepared data are made anew."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -61,6 +60,11 @@ class Reader(Protocol):
 
     def read(self, item: Any) -> Article | LeftOut:
         """Read an item as an article, or give the reason why it is none."""
+
+
+def find_revision(reader: Reader) -> int:
+    """Find the revision of a reader; prepared data of an earlier one are made anew. 1 where it has none."""
+    return getattr(reader, "revision", 1)
 
 
 @runtime_checkable
