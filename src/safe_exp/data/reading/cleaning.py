@@ -13,6 +13,7 @@ from typing import Any
 # only the first `data.max_text_tokens` words in any case.
 MAX_TEXT_CHARS = 200_000
 MAX_LIST_ITEMS = 1000  # read of a list that stands for a text
+EMPTY = ("", "null", "none", "nan")  # texts, in lower case, that crawlers and tables write for nothing
 CLEANING_VERSION = 1  # raised when the same text is cleaned differently, so that older prepared data are made anew
 
 _HIDDEN_START = re.compile(r"<(?:!--|(script|style|noscript)\b)", re.IGNORECASE)
@@ -41,7 +42,7 @@ def as_text(value: Any) -> str:
     """Turn a JSON or table value into plain text: crawlers write null, "null", numbers and lists for a string."""
     if isinstance(value, str):
         text = clean_text(value)
-        return "" if text.casefold() in ("null", "none", "nan") else text
+        return "" if text.casefold() in EMPTY else text
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)  # not as a float, which a number of a few hundred digits would overflow
     if isinstance(value, float):

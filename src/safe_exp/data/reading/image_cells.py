@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from safe_exp.data.reading.articles import Picture, StoredPicture
-from safe_exp.data.reading.cleaning import as_text
+from safe_exp.data.reading.cleaning import EMPTY, as_text
 from safe_exp.system.errors import UserError
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")  # tried in this order where a name has none of them
 ENDINGS_TRIED = ("", *ENDINGS, *map(str.upper, ENDINGS))
 BRACES = re.compile(r"\{([^{}]*)\}")
 ADDRESS = re.compile(r"https?://", re.IGNORECASE)
-EMPTY = ("", "null", "none", "nan")  # cells, and parts of cells, that name nothing
 LONGEST_PATH = 4096  # bytes; a longer binary cell is a picture
 SHOWN = 100  # characters of a name in a message
 MAX_NESTING = 3  # lists in lists of pictures

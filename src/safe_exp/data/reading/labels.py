@@ -7,13 +7,12 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from safe_exp.config.data import REST
-from safe_exp.data.reading.cleaning import clean_text
+from safe_exp.data.reading.cleaning import EMPTY, clean_text
 from safe_exp.data.reading.untrusted import UnusableArticle
 from safe_exp.system.errors import UserError
 
 LABELS = {"fake": 1, "real": 0}
 IGNORED = "label is one of data.labels.ignore"
-EMPTY = ("", "null", "none", "nan")
 _WHOLE = re.compile(r"([-+]?\d+)[.,]0+")  # 1.0, and 1,0 where the comma is the decimal sign
 _LIST_OF_ONE = re.compile(r"""\[\s*(["']?)([^"'\[\],]*)\1\s*\]""")
 
