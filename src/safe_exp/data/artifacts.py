@@ -43,10 +43,8 @@ SHAPING_KEYS = (
     "max_visual_tokens",
     "min_frequency",
 )
-LATER_SHAPING_KEYS = (
-    "drop_leaks",
-    "drop_repeated",
-)  # switches that count where they are on: settings of earlier versions lack them
+# Switches that count where they are on: settings of earlier versions lack them.
+LATER_SHAPING_KEYS = ("drop_leaks", "drop_repeated")
 
 
 class _VocabularyEntry(TypedDict):

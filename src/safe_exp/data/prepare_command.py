@@ -15,6 +15,7 @@ from safe_exp.data.prepared import PreparedArticles, prepare
 from safe_exp.data.prepared.counts import describe_images
 from safe_exp.data.prepared.examples import WIDTH, advise_on_images, tabulate_examples
 from safe_exp.data.prepared.prepare import Preparation
+from safe_exp.data.reading.articles import list_reasons
 from safe_exp.data.selection import find_split_fault
 from safe_exp.data.splitting.leakage import repeats_warning
 from safe_exp.data.splitting.repeated import RepeatedItem, describe_item
@@ -63,8 +64,9 @@ def prepare_data_set(config: PrepareConfig, folder: Path) -> int:
         ("Without image or caption", prepared.manifest["without_image_or_caption"]),
     ):
         if reasons:
-            listed = "; ".join(f"{count} × {reason}" for reason, count in reasons.items())
-            console.print(f"{title}: {listed}. {short_path(folder / 'manifest.json')} lists them.", highlight=False)
+            console.print(
+                f"{title}: {list_reasons(reasons)}. {short_path(folder / 'manifest.json')} lists them.", highlight=False
+            )
     console.print(tabulate_examples(prepared), width=min(console.width, WIDTH))
     if not prepared.has_visual().any():
         log.info("No article has an image or a caption: %s.", advise_on_images(prepared))

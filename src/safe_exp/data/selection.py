@@ -12,7 +12,7 @@ from safe_exp.data.prepared import PreparedArticles
 from safe_exp.data.prepared.examples import advise_on_images
 from safe_exp.data.prepared.parts import explain_unusable
 from safe_exp.data.prepared.store import REPEATED_OPENING, REPEATED_PICTURE
-from safe_exp.data.reading.articles import LeftOut, count_reasons
+from safe_exp.data.reading.articles import LeftOut, count_reasons, list_reasons
 from safe_exp.data.splitting.splits import Split, SplitColumns, make_split
 from safe_exp.system.errors import UserError
 
@@ -46,7 +46,7 @@ def find_usable_rows(
     usable[list(dropped)] = False
     lacking += dropped.values()
     if not usable.any():
-        reasons = "; ".join(f"{count} × {reason}" for reason, count in count_reasons(lacking).items())
+        reasons = list_reasons(count_reasons(lacking))
         advice = [] if "visual" not in required or has["visual"].any() else [advise_on_images(prepared)]
         if not trained:
             advice.append("take a model that needs less (model=text_only reads no image, model=visual_only no text)")
@@ -95,7 +95,7 @@ def require_both_classes(labels: np.ndarray, root: str, left_out: Sequence[LeftO
     if len(set(labels.tolist())) == 2:
         return
     have, lack = ("fake", "real") if labels[0] else ("real", "fake")
-    reasons = "; ".join(f"{count} × {reason}" for reason, count in count_reasons(left_out).items()) or "none"
+    reasons = list_reasons(count_reasons(left_out)) or "none"
     raise UserError(
         f"data.root={root}: all {len(labels)} usable articles are {have}, none is {lack}; a classifier needs both. "
         f"Left out: {reasons}. Point data.root at articles of both classes."

@@ -10,7 +10,7 @@ from safe_exp.config import DataConfig, SplitMethod
 from safe_exp.data.artifacts import VocabularyEntry
 from safe_exp.data.prepared import PreparedArticles
 from safe_exp.data.prepared.counts import describe_images
-from safe_exp.data.reading.articles import LeftOut, count_reasons
+from safe_exp.data.reading.articles import LeftOut, count_reasons, list_reasons
 from safe_exp.data.splitting.splits import Split
 from safe_exp.data.word_cutters import AUTO
 
@@ -49,7 +49,7 @@ def summarise_data(
     lines.append(("majority rate", f"{max(share, 1 - share):.3f} of test: the accuracy of always giving one answer"))
     lines.append(("split", _describe_split(data, split)))
     if left_out:
-        reasons = "; ".join(f"{count} × {reason}" for reason, count in count_reasons(left_out).items())
+        reasons = list_reasons(count_reasons(left_out))
         lines.append(("left out", f"{len(left_out)}: {reasons}; artifacts/data_manifest.json lists them"))
     if split.leaks is not None:
         lines.append(("leaks", _describe_leaks(data, split.leaks)))

@@ -12,7 +12,7 @@ from rich.console import Console
 from safe_exp.config import EvaluateConfig
 from safe_exp.config.threshold import BEST
 from safe_exp.data.labelled_folder import ScoredFolder, encode_folder
-from safe_exp.data.reading.articles import count_reasons
+from safe_exp.data.reading.articles import count_reasons, list_reasons
 from safe_exp.data.reading.readers import readers
 from safe_exp.network.variants import embed_batch, variants
 from safe_exp.runs.open_run import open_run
@@ -71,7 +71,7 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
         for line in trust_lines(figures, config.threshold):
             log.info("%s", line)
         if scored.left_out:
-            reasons = "; ".join(f"{count} × {reason}" for reason, count in count_reasons(scored.left_out).items())
+            reasons = list_reasons(count_reasons(scored.left_out))
             listed = short_path(folder / "data_manifest.json")
             log.info("Left out %d: %s; %s lists them.", len(scored.left_out), reasons, listed)
         if scored.other_sides:
@@ -83,15 +83,16 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
 def describe_trained_on(scored: ScoredFolder) -> str | None:
     """Write the warning that some of the articles are known from the training; None where none is."""
     by_id, by_words = map(len, scored.trained_on)
-    if not by_id and not by_words:
-        return None
     ids = "have the ids of articles that this run was trained on"
-    words = "the words, or nearly the words, of articles that this run was trained on"
-    found = f"{by_id} of the {scored.scored} articles {ids}" + (
-        f", and {by_words} others have {words}" * bool(by_words)
-    )
-    if not by_id:
-        found = f"{by_words} of the {scored.scored} articles have {words}"
+    words = "have the words, or nearly the words, of articles that this run was trained on"
+    if by_id and by_words:
+        found = f"{by_id} of the {scored.scored} articles {ids}, and {by_words} others {words}"
+    elif by_id:
+        found = f"{by_id} of the {scored.scored} articles {ids}"
+    elif by_words:
+        found = f"{by_words} of the {scored.scored} articles {words}"
+    else:
+        return None
     return (
         f"{found}; figures that include them flatter the model. data_manifest.json lists them (trained_on): take them "
         "out of the articles to be scored."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from safe_exp.data.reading.articles import LABELS
+from safe_exp.data.reading.articles import LABELS, list_reasons, sort_reasons
 
 Kind: TypeAlias = tuple[str | None, int, bool, bool]  # of an article: site, label, has text, has image or caption
 
@@ -37,5 +37,5 @@ def describe_images(images: dict[str, Any], max_visual_tokens: int) -> str:
     parts = [f"{images['named']:,} named, {images['used']:,} used"]
     if beyond := images["beyond_max_visual_tokens"]:
         parts.append(f", {beyond:,} beyond data.max_visual_tokens={max_visual_tokens}")
-    reasons = sorted(images["unusable"].items(), key=lambda pair: (-pair[1], pair[0]))
-    return "".join(parts) + "".join(f"; {count} × {reason}" for reason, count in reasons)
+    unusable = list_reasons(sort_reasons(images["unusable"]))
+    return "".join(parts) + (f"; {unusable}" if unusable else "")

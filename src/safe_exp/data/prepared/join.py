@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from safe_exp.data.prepared.counts import Kind, count_articles
 from safe_exp.data.prepared.parts import DESCRIPTOR_SHAPE, LEFT_OUT, SCHEMA
-from safe_exp.data.reading.articles import LeftOut, count_reasons
+from safe_exp.data.reading.articles import LeftOut, count_reasons, list_reasons
 from safe_exp.data.splitting.duplicates import compact_signatures, near_duplicate_groups
 from safe_exp.data.splitting.repeated import Carried, Repeats, find_repeats, opening
 from safe_exp.data.text import without_needless_auto
@@ -318,6 +318,6 @@ def _list_by_article(carried: Carried, count: int) -> pa.ListArray:
 
 
 def _explain_no_article(left_out: Sequence[LeftOut]) -> str:
-    reasons = "; ".join(f"{count} × {reason}" for reason, count in count_reasons(left_out).items()) or "none"
+    reasons = list_reasons(count_reasons(left_out)) or "none"
     example = f" (for example {left_out[0].path}: {left_out[0].detail})" if left_out else ""
     return f"no usable article. Left out: {reasons}{example}."

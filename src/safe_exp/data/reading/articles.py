@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -79,8 +79,17 @@ class LeftOut:
 
 def count_reasons(left_out: Iterable[LeftOut]) -> dict[str, int]:
     """Count the articles left out for each reason, the commonest first."""
-    counts = Counter(item.reason for item in left_out)
+    return sort_reasons(Counter(item.reason for item in left_out))
+
+
+def sort_reasons(counts: Mapping[str, int]) -> dict[str, int]:
+    """Sort numbers by reason: the commonest first, equally common ones by name."""
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def list_reasons(counts: Mapping[str, int]) -> str:
+    """List numbers by reason, as in 4 × no image file; 1 × no title and no text."""
+    return "; ".join(f"{count} × {reason}" for reason, count in counts.items())
 
 
 def label_words(config: LabelWords) -> dict[str, int]:
