@@ -22,18 +22,29 @@ vector, g window widths, K filters for each, D features.
 | L_p, L_s, L  | SafeLosses.prediction, .similarity, .total | ()           | loss.safe_loss                         |
 | γ            | gamma; the optimiser's lr               |                 | torch.optim; algorithm1  Eqs. (11), (13) |
 
+Not in the paper, off by default, and exact in each of these equations:
+
+| ours                                    | shape           | enters                                                |
+|-----------------------------------------|-----------------|-------------------------------------------------------|
+| weight w, of each article               | (B)             | loss.batch_mean: L_p and L_s                          |
+| label_smoothing ε, ỹ = y (1 - ε) + ε/2  | ()              | prediction.prediction_error: L_p    Eqs. (12), (14)   |
+| DropoutMasks.pooled, dropout of ĉ       | (B, gK)         | text_cnn.text_cnn_backward          Eqs. (16), (17)   |
+| DropoutMasks.features, of t ⊕ v for M_p | (B, 2D)         | prediction.prediction_backward      Eqs. (12), (14)   |
+
 `closed_form.closed_form_gradients` is all of it over a mini-batch; `algorithm1.algorithm1_epoch` is the printed loop;
 `released` is the architecture of the authors' released code, made of the same parts.
 """
 
 from .algorithm1 import algorithm1_epoch
 from .closed_form import closed_form_gradients, closed_form_step
+from .dropout import DropoutMasks
 from .loss import SafeLosses, safe_loss
 from .released import released_step
 from .safe import SafeOutput, SafeWeights
 from .windows import Words
 
 __all__ = [
+    "DropoutMasks",
     "SafeLosses",
     "SafeOutput",
     "SafeWeights",

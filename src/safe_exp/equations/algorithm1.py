@@ -31,6 +31,8 @@ def algorithm1_epoch(
     similarity_loss: str = "real_only",
     text_lengths: Tensor | None = None,
     visual_lengths: Tensor | None = None,
+    weight: Tensor | None = None,
+    label_smoothing: float = 0.0,
 ) -> None:
     """Update `net` in place for each article in turn: lines 3 to 9 of Algorithm 1.
 
@@ -46,9 +48,11 @@ def algorithm1_epoch(
         order: `sequential` or `simultaneous`.
         similarity_loss: `real_only` (Eq. 15 as printed) or `both_classes`.
         text_lengths, visual_lengths: words in each article (B,), or None for all of L.
+        weight: w, (B,): an article's update is that of w α and w β; None: all are 1.
+        label_smoothing: ε, 0 <= ε < 1: Δy is that of ỹ = y (1 - ε) + ε/2. L_s keeps y.
     Raises:
-        ValueError: the order or the similarity loss is unknown, α or β is negative, or sentences that an encoder reads
-            are None. Nothing has moved then.
+        ValueError: the order or the similarity loss is unknown, α or β is negative, ε is not in [0, 1), or sentences
+            that an encoder reads are None. Nothing has moved then.
     Example:
         >>> import torch
         >>> from safe_exp.network import SafeNetwork
@@ -64,24 +68,26 @@ def algorithm1_epoch(
     """
     if order not in ("sequential", "simultaneous"):
         raise ValueError(f"order={order!r}: expected one of sequential, simultaneous.")
-    check_loss_settings(alpha, beta, similarity_loss)
+    check_loss_settings(alpha, beta, similarity_loss, label_smoothing)
     weights = net.weights()
-    settings = _Settings(alpha, beta, gamma, similarity_loss)
     articles = {"text": (text, text_lengths), "visual": (visual, visual_lengths)}
     read = {name: (require(articles[name][0], name), articles[name][1]) for name in _encoders(weights)}
     for j in range(len(label)):  # line 3
         sentences = {name: _sentence(embedded, lengths, j) for name, (embedded, lengths) in read.items()}
         before = map_tensors(torch.clone, weights) if order == "simultaneous" else weights
+        w = 1.0 if weight is None else float(weight[j])
+        settings = _Settings(w * alpha, w * beta, gamma, similarity_loss, label_smoothing)
         _update(weights, before, sentences, int(label[j]), settings)
 
 
 class _Settings(NamedTuple):
-    """α, β, γ and the kind of L_s."""
+    """α and β, γ, the kind of L_s, and ε."""
 
-    alpha: float
-    beta: float
+    alpha: float  # times the article's weight
+    beta: float  # times the article's weight
     gamma: float
     similarity_loss: str
+    label_smoothing: float
 
 
 class _Encoded(NamedTuple):
@@ -99,9 +105,10 @@ def _update(theta: SafeWeights, before: SafeWeights, sentences: dict[str, Tensor
         theta, before: the parameters; in the sequential order the same ones.
         sentences: for each encoder the article's word vectors (n, E), without padding.
         y: 1 = fake, 0 = real.
-        settings: α, β, γ and the kind of L_s.
+        settings: of this article.
     """
-    alpha, beta, gamma, similarity_loss = settings
+    alpha, beta, gamma, similarity_loss, epsilon = settings
+    y_smoothed = y * (1 - epsilon) + epsilon / 2
     moved_encoders, read_encoders = _encoders(theta), _encoders(before)
     # One forward pass gives t, v, ŷ, s, ĉ and î.
     encoded = {name: _encode(sentence, read_encoders[name]) for name, sentence in sentences.items()}
@@ -111,14 +118,14 @@ def _update(theta: SafeWeights, before: SafeWeights, sentences: dict[str, Tensor
     if theta.predictor is not None and before.predictor is not None:
         logits = before.predictor.weight @ features + before.predictor.bias  # (2,)
         y_hat = logits.softmax(dim=0)[0]
-        delta_y = torch.stack([y_hat - y, y - y_hat])  # (2,)
+        delta_y = torch.stack([y_hat - y_smoothed, y_smoothed - y_hat])  # (2,)
         # Line 4, Eq. (12)
         theta.predictor.weight.sub_(gamma * alpha * torch.outer(delta_y, features))
         theta.predictor.bias.sub_(gamma * alpha * delta_y)
         gradient_p = before.predictor.weight.T @ delta_y  # Eq. (14) for t ⊕ v, (2D,)
     else:
         t, v = (encoder.features for encoder in encoded.values())
-        gradient_p = _similarity_gradient(t, v, y, "both_classes")  # SAFE\W: ŷ = 1 - s
+        gradient_p = _similarity_gradient(t, v, y_smoothed, "both_classes")  # SAFE\W: ŷ = 1 - s
     b = alpha * gradient_p  # Eq. (18), first term, (2D,)
     if both:
         t, v = (encoder.features for encoder in encoded.values())
@@ -166,7 +173,7 @@ def _encode(sentence: Tensor, encoder: TextCnnWeights) -> _Encoded:
     return _Encoded(encoder.project_weight @ pooled + encoder.project_bias, pooled, best)
 
 
-def _similarity_gradient(t: Tensor, v: Tensor, y: int, similarity_loss: str) -> Tensor:
+def _similarity_gradient(t: Tensor, v: Tensor, y: float, similarity_loss: str) -> Tensor:
     """Compute ∇L_s(t) ⊕ ∇L_s(v), (2D,), from t and v, (D,): Eq. (15), with its second half under `both_classes`."""
     (t_0, t_norm), (v_0, v_norm) = unit_vectors(t), unit_vectors(v)
     s = (1 + (t_0 @ v_0).clamp(-1, 1)) / 2

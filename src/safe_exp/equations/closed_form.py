@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from .dropout import DropoutMasks
 from .loss import SafeLosses, safe_loss
 from .safe import SafeOutput, SafeWeights, name_gradients, safe_backward, safe_forward
 from .windows import Sentences
@@ -31,12 +32,15 @@ def closed_form_step(
     similarity_loss: str = "real_only",
     text_lengths: Tensor | None = None,
     visual_lengths: Tensor | None = None,
+    weight: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    masks: DropoutMasks | None = None,
 ) -> tuple[SafeOutput, SafeLosses, dict[str, Tensor]]:
     """Run one forward pass, and compute from it the batch-mean losses and their exact gradients.
 
     Args:
-        net, text, visual, label, alpha, beta, similarity_loss, text_lengths, visual_lengths: as in
-            `closed_form_gradients`.
+        net, text, visual, label, alpha, beta, similarity_loss, text_lengths, visual_lengths, weight, label_smoothing,
+            masks: as in `closed_form_gradients`.
     Returns:
         The output, the losses, each (), and {parameter name: gradient} in the parameters' shapes.
     Raises:
@@ -52,9 +56,11 @@ def closed_form_step(
         >>> all(torch.allclose(gradients[name], parameter.grad) for name, parameter in net.named_parameters())
         True
     """
-    output, cache = safe_forward(net.weights(), text, visual, text_lengths, visual_lengths)
-    losses = safe_loss(output, label, alpha=alpha, beta=beta, similarity_loss=similarity_loss)
-    gradients = safe_backward(output, cache, label, alpha=alpha, beta=beta, similarity_loss=similarity_loss)
+    loss: dict[str, Any] = {"alpha": alpha, "beta": beta, "similarity_loss": similarity_loss}
+    loss |= {"weight": weight, "label_smoothing": label_smoothing}
+    output, cache = safe_forward(net.weights(), text, visual, text_lengths, visual_lengths, masks)
+    losses = safe_loss(output, label, **loss)
+    gradients = safe_backward(output, cache, label, **loss)
     return output, losses, name_gradients(gradients)
 
 
@@ -69,6 +75,9 @@ def closed_form_gradients(
     similarity_loss: str = "real_only",
     text_lengths: Tensor | None = None,
     visual_lengths: Tensor | None = None,
+    weight: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    masks: DropoutMasks | None = None,
 ) -> dict[str, Tensor]:
     """Compute the exact gradient of the batch mean of L = α L_p + β L_s for every parameter: Eqs. (12), (14)-(18).
 
@@ -82,11 +91,14 @@ def closed_form_gradients(
         alpha, beta: α and β, >= 0.
         similarity_loss: `real_only` (Eq. 15 as printed) or `both_classes`.
         text_lengths, visual_lengths: words in each article (B,), or None for all of L.
+        weight: w, each article's weight in the batch mean Σ w L / B, (B,); None: all are 1.
+        label_smoothing: ε, 0 <= ε < 1: L_p is that of ỹ = y (1 - ε) + ε/2.
+        masks: dropout of ĉ (B, g·K) and of t ⊕ v as M_p reads it (B, 2D); None: it is off.
     Returns:
         {parameter name: gradient}, in the order, shapes and type of `net.named_parameters()`.
     Raises:
-        ValueError: a shape does not fit, sentences that an encoder reads are None, α or β is negative, or the
-            similarity loss is unknown.
+        ValueError: a shape does not fit, sentences that an encoder reads are None, α or β is negative, the
+            similarity loss is unknown, or ε is not in [0, 1).
     Example:
         >>> import torch
         >>> from safe_exp.network import SafeNetwork
@@ -101,6 +113,10 @@ def closed_form_gradients(
         [[-2.0]]
         >>> gradients["text_encoder.filters.0.weight"].tolist()  # Eq. (17): W_t B = -1, times the word
         [[[-2.0]]]
+        >>> options = {"weight": torch.tensor([3.0]), "label_smoothing": 0.5}  # ỹ = 3/4: w Δy = 3 · [-1/4, 1/4]
+        >>> gradients = closed_form_gradients(net, text, None, label, alpha=1.0, beta=0.0, **options)
+        >>> gradients["predictor.weight"].tolist()
+        [[-1.5], [1.5]]
     """
     _, _, gradients = closed_form_step(
         net,
@@ -112,5 +128,8 @@ def closed_form_gradients(
         similarity_loss=similarity_loss,
         text_lengths=text_lengths,
         visual_lengths=visual_lengths,
+        weight=weight,
+        label_smoothing=label_smoothing,
+        masks=masks,
     )
     return gradients

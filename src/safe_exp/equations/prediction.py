@@ -40,22 +40,37 @@ def fake_probability(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=1)[:, 0]
 
 
-def prediction_error(logits: Tensor, label: Tensor) -> Tensor:
-    """Compute Δy = [ŷ - y, y - ŷ] of Eq. (12), the gradient of L_p with respect to the logits.
+def smooth_labels(label: Tensor, label_smoothing: float, dtype: torch.dtype) -> Tensor:
+    """Compute ỹ = y (1 - ε) + ε/2, (B,), from y (B,); y itself where ε is 0.
+
+    Example:
+        >>> import torch
+        >>> smooth_labels(torch.tensor([1, 0]), 0.5, torch.float32).tolist()
+        [0.75, 0.25]
+    """
+    return label.to(dtype) * (1 - label_smoothing) + label_smoothing / 2 if label_smoothing else label
+
+
+def prediction_error(logits: Tensor, label: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Compute Δy = [ŷ - ỹ, ỹ - ŷ] of Eq. (12), the gradient of L_p with respect to the logits.
 
     Both entries come from the same softmax, in float32 at least, so saturated logits give exactly 0 or ±1.
 
     Args:
         logits: (B, 2).
         label: y, 1 = fake, 0 = real, (B,).
+        label_smoothing: ε of ỹ = y (1 - ε) + ε/2; with 0, Δy as printed.
     Returns:
         Δy, (B, 2).
     Example:
         >>> import torch
         >>> prediction_error(torch.zeros(2, 2), torch.tensor([1, 0])).tolist()  # ŷ = 1/2
         [[-0.5, 0.5], [0.5, -0.5]]
+        >>> prediction_error(torch.zeros(1, 2), torch.tensor([1]), label_smoothing=0.5).tolist()  # ỹ = 3/4
+        [[-0.25, 0.25]]
     """
-    error = fake_probability(logits) - label  # (B,): ŷ - y
+    probability = fake_probability(logits)  # (B,)
+    error = probability - smooth_labels(label, label_smoothing, probability.dtype)  # (B,): ŷ - ỹ
     return torch.stack([error, -error], dim=1)  # (B, 2)
 
 

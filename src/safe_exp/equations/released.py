@@ -16,7 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .loss import SafeLosses, combine_feature_gradients, safe_loss, similarity_loss_backward
+from .dropout import DropoutMasks, apply_mask
+from .loss import (
+    SafeLosses,
+    batch_mean_backward,
+    combine_feature_gradients,
+    safe_loss,
+    similarity_loss_backward,
+)
 from .prediction import PredictorWeights, fake_probability, prediction_backward, prediction_error, prediction_forward
 from .safe import SafeOutput, name_encoder, name_predictor, require
 from .similarity import SimilarityCache, similarity_backward, similarity_forward
@@ -47,8 +54,9 @@ class ReleasedCache(NamedTuple):
 
     channels: tuple[TextCnnCache, ...]  # headline, body, visual; their words are those before the map
     similarity: SimilarityCache
-    features: Tensor  # (B, 3D): h ⊕ b ⊕ v
+    features: Tensor  # (B, 3D): h ⊕ b ⊕ v, times the mask if there is one
     weights: ReleasedWeights
+    mask: Tensor | None = None  # (B, 3D): dropout of h ⊕ b ⊕ v as M_p reads it
 
 
 class ReleasedModel(Protocol):
@@ -66,6 +74,7 @@ def released_forward(
     headline_lengths: Tensor | None = None,
     body_lengths: Tensor | None = None,
     visual_lengths: Tensor | None = None,
+    masks: DropoutMasks | None = None,
 ) -> tuple[SafeOutput, ReleasedCache]:
     """Run the network on a batch of articles; differentiable by autograd.
 
@@ -73,6 +82,7 @@ def released_forward(
         weights: the parameters.
         headline, body, visual: word vectors (B, L, E), each with its own L, or `Words`: their numbers and a table.
         headline_lengths, body_lengths, visual_lengths: words in each sentence (B,), or None for all of L.
+        masks: of this step's dropout, `pooled` in the order of the channels, `features` (B, 3D); None: it is off.
     Returns:
         The output, with h ⊕ b (B, 2D) for its text features, and the cache that `_released_backward` reads.
     Raises:
@@ -90,33 +100,44 @@ def released_forward(
         >>> print(f"{output.similarity.item():.4f}")  # of [3, 4] and [1, 1]: (1 + 7 / (5 √2)) / 2
         0.9950
     """
-    h, headline_cache = _channel_forward(headline, weights.word_map, weights.headline, headline_lengths)  # (B, D)
-    b, body_cache = _channel_forward(body, weights.word_map, weights.body, body_lengths)  # (B, D)
-    v, visual_cache = _channel_forward(visual, weights.word_map, weights.visual, visual_lengths)  # (B, D)
-    features = torch.cat([h, b, v], dim=1)  # (B, 3D)
+    pooled, mask = (masks.pooled, masks.features) if masks is not None else ((), None)
+    h_mask, b_mask, v_mask = pooled or (None, None, None)
+    h, headline_cache = _channel_forward(headline, weights.word_map, weights.headline, headline_lengths, h_mask)
+    b, body_cache = _channel_forward(body, weights.word_map, weights.body, body_lengths, b_mask)  # (B, D)
+    v, visual_cache = _channel_forward(visual, weights.word_map, weights.visual, visual_lengths, v_mask)  # (B, D)
+    features = apply_mask(torch.cat([h, b, v], dim=1), mask)  # (B, 3D)
     logits = prediction_forward(features, weights.predictor)  # (B, 2)
     text = torch.cat([h, b], dim=1)  # (B, 2D)
     similarity, similarity_cache = similarity_forward(text, torch.cat([v, v], dim=1))  # (B,)
     output = SafeOutput(text, v, logits, fake_probability(logits), similarity)
-    return output, ReleasedCache((headline_cache, body_cache, visual_cache), similarity_cache, features, weights)
+    channels = headline_cache, body_cache, visual_cache
+    return output, ReleasedCache(channels, similarity_cache, features, weights, mask)
 
 
 def _released_backward(
-    output: SafeOutput, cache: ReleasedCache, label: Tensor, *, alpha: float, beta: float, similarity_loss: str
+    output: SafeOutput,
+    cache: ReleasedCache,
+    label: Tensor,
+    *,
+    alpha: float,
+    beta: float,
+    similarity_loss: str,
+    weight: Tensor | None,
+    label_smoothing: float,
 ) -> ReleasedWeights:
     """Compute the gradient of the batch mean of L = α L_p + β L_s for every weight, in the weights' shapes.
 
     Args:
         output, cache: the two results of `released_forward`.
         label: 1 = fake, 0 = real, (B,).
-        alpha, beta, similarity_loss: as in `safe_loss`.
+        alpha, beta, similarity_loss, weight, label_smoothing: as in `safe_loss`.
     """
     weights, dtype = cache.weights, cache.features.dtype
-    mean = 1 / max(len(label), 1)  # every article weighs 1/B in the mean
-    d_logits = (mean * prediction_error(output.logits, label)).to(dtype)  # (B, 2)
+    d_logits = batch_mean_backward(prediction_error(output.logits, label, label_smoothing), weight).to(dtype)  # (B, 2)
     d_prediction, d_predictor = prediction_backward(d_logits, cache.features, weights.predictor)  # (B, 3D)
+    d_prediction = apply_mask(d_prediction, cache.mask)  # (B, 3D)
     similarity = require(output.similarity, "similarity")
-    d_similarity = mean * similarity_loss_backward(similarity, label, similarity_loss)  # (B,)
+    d_similarity = batch_mean_backward(similarity_loss_backward(similarity, label, similarity_loss), weight)  # (B,)
     d_text, d_image_twice = similarity_backward(d_similarity, cache.similarity)  # (B, 2D), (B, 2D)
     d_image = d_image_twice.unflatten(1, (2, -1)).sum(dim=1)  # (B, D): v stands in v ⊕ v twice
     d_features = combine_feature_gradients(d_prediction, torch.cat([d_text, d_image], dim=1).to(dtype), alpha, beta)
@@ -130,7 +151,7 @@ def _released_backward(
 
 
 def _channel_forward(
-    sentences: Sentences, word_map: Tensor, weights: TextCnnWeights, lengths: Tensor | None
+    sentences: Sentences, word_map: Tensor, weights: TextCnnWeights, lengths: Tensor | None, mask: Tensor | None
 ) -> tuple[Tensor, TextCnnCache]:
     """Run a Text-CNN on mapped words: features (B, D), and a cache whose words are those before the map.
 
@@ -139,6 +160,7 @@ def _channel_forward(
         word_map: M, (M, E).
         weights: of a Text-CNN over words of M numbers.
         lengths: words in each sentence (B,); None: all of L.
+        mask: dropout of ĉ, (B, g·K); None: it is off.
     """
     check_shapes(sentences, word_map.shape[1], lengths)
     sentences, lengths = pad_sentences(sentences, lengths, weights.filters)
@@ -149,7 +171,7 @@ def _channel_forward(
     else:
         words = as_table(sentences)
         mapped = F.linear(sentences, word_map)  # (B, L, M)
-    features, cache = encode_padded(mapped, lengths, weights)
+    features, cache = encode_padded(mapped, lengths, weights, mask)
     return features, cache._replace(words=words)
 
 
@@ -171,19 +193,27 @@ def _channel_backward(d_features: Tensor, cache: TextCnnCache, word_map: Tensor)
 
 @torch.no_grad()  # the gradients are derived by hand; autograd has nothing to record
 def released_step(
-    net: ReleasedModel, label: Tensor, *, alpha: float, beta: float, similarity_loss: str = "real_only", **articles: Any
+    net: ReleasedModel,
+    label: Tensor,
+    *,
+    alpha: float,
+    beta: float,
+    similarity_loss: str = "real_only",
+    weight: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    **articles: Any,
 ) -> tuple[SafeOutput, SafeLosses, dict[str, Tensor]]:
     """Run one forward pass, and compute from it the batch-mean losses and their exact gradients.
 
     Args:
         net: a `ReleasedNetwork`; its parameters and their `.grad` stay as they are.
         label: 1 = fake, 0 = real, (B,).
-        alpha, beta, similarity_loss: as in `safe_loss`.
-        articles: the other arguments of `released_forward`: `headline`, `body` and `visual`, and their lengths.
+        alpha, beta, similarity_loss, weight, label_smoothing: as in `safe_loss`.
+        articles: the other arguments of `released_forward`: `headline`, `body` and `visual`, their lengths, `masks`.
     Returns:
         The output, the losses, each (), and {parameter name: gradient} in the parameters' shapes.
     Raises:
-        ValueError: a shape does not fit, α or β is negative, or the similarity loss is unknown.
+        ValueError: a shape does not fit, α or β is negative, the similarity loss is unknown, or ε is not in [0, 1).
     Example:
         >>> import torch
         >>> from safe_exp.network.released_network import ReleasedNetwork
@@ -196,8 +226,10 @@ def released_step(
         True
     """
     output, cache = released_forward(net.weights(), **articles)
-    losses = safe_loss(output, label, alpha=alpha, beta=beta, similarity_loss=similarity_loss)
-    gradients = _released_backward(output, cache, label, alpha=alpha, beta=beta, similarity_loss=similarity_loss)
+    loss: dict[str, Any] = {"alpha": alpha, "beta": beta, "similarity_loss": similarity_loss}
+    loss |= {"weight": weight, "label_smoothing": label_smoothing}
+    losses = safe_loss(output, label, **loss)
+    gradients = _released_backward(output, cache, label, **loss)
     named = {"word_map.weight": gradients.word_map}
     for name, channel in (
         ("text_encoder.headline", gradients.headline),

@@ -8,8 +8,16 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from .loss import SIMILARITY_FLOOR, combine_feature_gradients, similarity_loss_backward
-from .prediction import PredictorWeights, fake_probability, prediction_backward, prediction_error, prediction_forward
+from .dropout import DropoutMasks, apply_mask
+from .loss import SIMILARITY_FLOOR, batch_mean_backward, combine_feature_gradients, similarity_loss_backward
+from .prediction import (
+    PredictorWeights,
+    fake_probability,
+    prediction_backward,
+    prediction_error,
+    prediction_forward,
+    smooth_labels,
+)
 from .similarity import SimilarityCache, similarity_backward, similarity_forward
 from .text_cnn import TextCnnCache, TextCnnWeights, text_cnn_backward, text_cnn_forward
 from .windows import Sentences
@@ -58,8 +66,9 @@ class SafeCache(NamedTuple):
     text: TextCnnCache | None
     visual: TextCnnCache | None
     similarity: SimilarityCache | None
-    features: Tensor  # (B, 2D): t ⊕ v, or the one there is
+    features: Tensor  # (B, 2D): t ⊕ v, or the one there is, times the mask if there is one
     weights: SafeWeights
+    mask: Tensor | None = None  # (B, 2D): dropout of t ⊕ v as M_p reads it
 
 
 def safe_forward(
@@ -68,6 +77,7 @@ def safe_forward(
     visual: Sentences | None,
     text_lengths: Tensor | None = None,
     visual_lengths: Tensor | None = None,
+    masks: DropoutMasks | None = None,
 ) -> tuple[SafeOutput, SafeCache]:
     """Run SAFE, or the variant that `weights` describe, on a batch.
 
@@ -76,6 +86,7 @@ def safe_forward(
         text, visual: word vectors (B, L, E) and (B, Lv, Ev), or `Words`, their numbers and a table; not read, and
             possibly None, where the variant has no such encoder.
         text_lengths, visual_lengths: words in each article (B,), or None for all of L.
+        masks: of this step's dropout; None: it is off. M_s compares t and v as they are.
     Returns:
         The output, and the cache that `safe_backward` reads.
     Raises:
@@ -95,30 +106,41 @@ def safe_forward(
         0.98
     """
     similarity = similarity_cache = None
-    t, text_cache = _encode("text", text, weights.text, text_lengths)  # (B, D)
-    v, visual_cache = _encode("visual", visual, weights.visual, visual_lengths)  # (B, D)
+    pooled, mask = (masks.pooled, masks.features) if masks is not None else ((), None)
+    text_mask, visual_mask = (pooled[0], pooled[-1]) if pooled else (None, None)  # one encoder reads the only one
+    t, text_cache = _encode("text", text, weights.text, text_lengths, text_mask)  # (B, D)
+    v, visual_cache = _encode("visual", visual, weights.visual, visual_lengths, visual_mask)  # (B, D)
     features = torch.cat([f for f in (t, v) if f is not None], dim=1)  # (B, 2D): t ⊕ v
     if t is not None and v is not None:
         similarity, similarity_cache = similarity_forward(t, v)  # (B,)
     if weights.predictor is not None:
+        features = apply_mask(features, mask)
         logits = prediction_forward(features, weights.predictor)  # (B, 2)
     else:
         # SAFE\W: the similarity is the verdict, ŷ = 1 - s. These logits give it back through the softmax.
         similarity = require(similarity, "similarity")
         logits = torch.stack([1 - similarity, similarity], dim=1).clamp(min=SIMILARITY_FLOOR).log()  # (B, 2)
     output = SafeOutput(t, v, logits, fake_probability(logits), similarity)
-    return output, SafeCache(text_cache, visual_cache, similarity_cache, features, weights)
+    return output, SafeCache(text_cache, visual_cache, similarity_cache, features, weights, mask)
 
 
 def safe_backward(
-    output: SafeOutput, cache: SafeCache, label: Tensor, *, alpha: float, beta: float, similarity_loss: str
+    output: SafeOutput,
+    cache: SafeCache,
+    label: Tensor,
+    *,
+    alpha: float,
+    beta: float,
+    similarity_loss: str,
+    weight: Tensor | None = None,
+    label_smoothing: float = 0.0,
 ) -> SafeWeights:
     """Compute the gradient of the batch mean of L = α L_p + β L_s for every weight: Eqs. (12) and (14)-(18).
 
     Args:
         output, cache: the two results of `safe_forward`.
         label: 1 = fake, 0 = real, (B,).
-        alpha, beta, similarity_loss: as in `safe_loss`.
+        alpha, beta, similarity_loss, weight, label_smoothing: as in `safe_loss`.
     Returns:
         Gradients, in the shape and type of the weights.
     Example:
@@ -137,22 +159,25 @@ def safe_backward(
         [[-0.5], [0.0]]
     """
     weights, dtype = cache.weights, cache.features.dtype
-    mean = 1 / max(len(label), 1)  # every article weighs 1/B in the mean
 
-    def through_similarity(loss: str) -> Tensor:
-        """Carry the gradient of the mean of L_s back to t ⊕ v, (B, 2D): Eq. (15)."""
+    def through_similarity(loss: str, target: Tensor) -> Tensor:
+        """Carry the gradient of the mean of L_s, for y or ỹ (B,), back to t ⊕ v, (B, 2D): Eq. (15)."""
         similarity, similarity_cache = require(output.similarity, "similarity"), require(cache.similarity, "similarity")
-        d_similarity = mean * similarity_loss_backward(similarity, label, loss)  # (B,)
+        d_similarity = batch_mean_backward(similarity_loss_backward(similarity, target, loss), weight)  # (B,)
         return torch.cat(similarity_backward(d_similarity, similarity_cache), dim=1).to(dtype)
 
     d_predictor = None
     if weights.predictor is not None:
-        d_logits = (mean * prediction_error(output.logits, label)).to(dtype)  # (B, 2)
+        error = prediction_error(output.logits, label, label_smoothing)  # (B, 2)
+        d_logits = batch_mean_backward(error, weight).to(dtype)  # (B, 2)
         d_prediction, d_predictor = prediction_backward(d_logits, cache.features, weights.predictor)  # Eqs. (14), (12)
+        d_prediction = apply_mask(d_prediction, cache.mask)  # (B, 2D)
         d_predictor = PredictorWeights(alpha * d_predictor.weight, alpha * d_predictor.bias)
     else:
-        d_prediction = through_similarity("both_classes")  # SAFE\W: L_p of the verdict 1 - s is that very loss
-    d_similarity = through_similarity(similarity_loss) if cache.similarity is not None else None
+        # SAFE\W: L_p of the verdict 1 - s is that very loss, for ỹ where labels are smoothed.
+        target = smooth_labels(label, label_smoothing, output.probability.dtype)  # (B,)
+        d_prediction = through_similarity("both_classes", target)
+    d_similarity = through_similarity(similarity_loss, label) if cache.similarity is not None else None
     d_features = combine_feature_gradients(d_prediction, d_similarity, alpha, beta)  # (B, 2D), Eq. (18) for t ⊕ v
 
     encoders = [encoder for encoder in (cache.text, cache.visual) if encoder is not None]
@@ -166,14 +191,18 @@ def safe_backward(
 
 
 def _encode(
-    name: str, sentences: Sentences | None, weights: TextCnnWeights | None, lengths: Tensor | None
+    name: str,
+    sentences: Sentences | None,
+    weights: TextCnnWeights | None,
+    lengths: Tensor | None,
+    mask: Tensor | None,
 ) -> tuple[Tensor, TextCnnCache] | tuple[None, None]:
     """Run one encoder as `text_cnn_forward` does: features (B, D), and the cache; None where the variant has none."""
     if weights is None:
         return None, None
     if sentences is None:
         raise ValueError(f"{name} is None; this network reads it.")
-    return text_cnn_forward(sentences, weights, lengths)
+    return text_cnn_forward(sentences, weights, lengths, mask)
 
 
 def require(value: Value | None, name: str) -> Value:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .dropout import apply_mask
 from .windows import FilterBank, Sentences, Words, best_windows, convolve, convolve_words, distinct_words
 
 
@@ -31,12 +32,13 @@ class TextCnnCache(NamedTuple):
 
     words: Words  # the sentences, L at least the widest window; word vectors given as such are a table of B·L rows
     positions: tuple[Tensor, ...]  # (B, K) for each width: î, where the filter's best window begins
-    pooled: Tensor  # (B, g·K): ĉ, the best window's value after ReLU
+    pooled: Tensor  # (B, g·K): ĉ, the best window's value after ReLU, times the mask if there is one
     weights: TextCnnWeights
+    mask: Tensor | None = None  # (B, g·K): dropout of ĉ
 
 
 def text_cnn_forward(
-    sentences: Sentences, weights: TextCnnWeights, lengths: Tensor | None = None
+    sentences: Sentences, weights: TextCnnWeights, lengths: Tensor | None = None, mask: Tensor | None = None
 ) -> tuple[Tensor, TextCnnCache]:
     """Encode a batch of sentences as feature vectors: c^i = ReLU(w · x^{i:i+h-1} + b), ĉ = max over i, W ĉ + b.
 
@@ -50,6 +52,7 @@ def text_cnn_forward(
             length is read.
         weights: one bank of filters for each width, and the projection.
         lengths: n, words in each sentence (B,); None: all of L.
+        mask: ĉ is multiplied by it before the projection, (B, g·K); None: dropout is off.
     Returns:
         Features (B, D), and the cache that `text_cnn_backward` reads.
     Raises:
@@ -65,7 +68,7 @@ def text_cnn_forward(
         [[4.0, 2.0]]
     """
     check_shapes(sentences, weights.filters[0].weight.shape[2], lengths)
-    return encode_padded(*pad_sentences(sentences, lengths, weights.filters), weights)
+    return encode_padded(*pad_sentences(sentences, lengths, weights.filters), weights, mask)
 
 
 def pad_sentences(
@@ -95,15 +98,18 @@ def pad_sentences(
     return distinct_words(Words(sentences.vectors, tokens)), lengths
 
 
-def encode_padded(sentences: Sentences, lengths: Tensor | None, weights: TextCnnWeights) -> tuple[Tensor, TextCnnCache]:
+def encode_padded(
+    sentences: Sentences, lengths: Tensor | None, weights: TextCnnWeights, mask: Tensor | None = None
+) -> tuple[Tensor, TextCnnCache]:
     """Encode the result of `pad_sentences` as `text_cnn_forward` does: features (B, D), and the cache."""
     if isinstance(sentences, Words):
         words, scores = sentences, convolve_words(sentences, weights.filters)
     else:
         words, scores = as_table(sentences), convolve(sentences, weights.filters)
     positions, pooled = pool(scores, lengths, weights.filters)
+    pooled = apply_mask(pooled, mask)
     features = F.linear(pooled, weights.project_weight, weights.project_bias)  # (B, D)
-    return features, TextCnnCache(words, positions, pooled, weights)
+    return features, TextCnnCache(words, positions, pooled, weights, mask)
 
 
 def pool(
@@ -129,6 +135,8 @@ def pool(
 def text_cnn_backward(d_features: Tensor, cache: TextCnnCache) -> TextCnnWeights:
     """Carry ∂L/∂t (B, D) back to every weight of the encoder, summed over the batch: Eqs. (16) and (17).
 
+    Under dropout ĉ in Eq. (16) is the masked one, and (W_{:,k})ᵀ B in Eq. (17) is multiplied by the mask of ĉ_k.
+
     Example:
         >>> import torch
         >>> bank = FilterBank(weight=torch.tensor([[[1.0], [10.0]]]), bias=torch.tensor([-30.0]))
@@ -143,7 +151,7 @@ def text_cnn_backward(d_features: Tensor, cache: TextCnnCache) -> TextCnnWeights
     d_project_weight, d_project_bias = projection_backward(d_features, cache.pooled)
     d_scores = d_features @ cache.weights.project_weight  # (B, g·K): (W_{:,k})ᵀ B of Eq. (17)
     # The printed Eq. (17) leaves out ReLU's derivative; where ĉ = 0 no window is active and nothing flows back.
-    d_scores = d_scores * (cache.pooled > 0)
+    d_scores = apply_mask(d_scores * (cache.pooled > 0), cache.mask)
     widths = [bank.weight.shape[1] for bank in cache.weights.filters]
     d_filters = filters_backward(d_scores, cache.positions, cache.words, widths)
     return TextCnnWeights(d_filters, d_project_weight, d_project_bias)

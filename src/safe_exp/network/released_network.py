@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from safe_exp.equations.dropout import DropoutMasks
 from safe_exp.equations.prediction import PredictorWeights
 from safe_exp.equations.released import ReleasedWeights, released_forward
 from safe_exp.equations.safe import SafeOutput
@@ -60,19 +61,21 @@ class ReleasedNetwork(nn.Module):
         headline_lengths: Tensor | None = None,
         body_lengths: Tensor | None = None,
         visual_lengths: Tensor | None = None,
+        masks: DropoutMasks | None = None,
     ) -> SafeOutput:
         """Compute features, verdict and similarity of a batch of articles; differentiable by autograd.
 
         Args:
             headline, body, visual: word vectors (B, L, E), each with its own L, or `Words`: their numbers and a table.
             headline_lengths, body_lengths, visual_lengths: words in each sentence (B,), or None for all of L.
+            masks: of a training step's dropout; None: it is off.
         Returns:
             h ⊕ b (B, 2D), v (B, D), logits (B, 2), ŷ and s (B,).
         Raises:
             ValueError: a shape does not fit; the message gives both.
         """
         output, _ = released_forward(
-            self.weights(), headline, body, visual, headline_lengths, body_lengths, visual_lengths
+            self.weights(), headline, body, visual, headline_lengths, body_lengths, visual_lengths, masks
         )
         return output
 

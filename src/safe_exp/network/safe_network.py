@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from safe_exp.equations.dropout import DropoutMasks
 from safe_exp.equations.prediction import PredictorWeights
 from safe_exp.equations.safe import SafeOutput, SafeWeights, safe_forward
 from safe_exp.equations.text_cnn import TextCnnWeights
@@ -97,6 +98,7 @@ class SafeNetwork(nn.Module):
         visual: Sentences | None,
         text_lengths: Tensor | None = None,
         visual_lengths: Tensor | None = None,
+        masks: DropoutMasks | None = None,
     ) -> SafeOutput:
         """Compute features, verdict and similarity of a batch of articles; differentiable by autograd.
 
@@ -105,12 +107,13 @@ class SafeNetwork(nn.Module):
                 `visual_only`, and possibly None there.
             visual: the sentence that describes the image, (B, Lv, Ev) or `Words`; not read by `text_only`.
             text_lengths, visual_lengths: words before the padding (B,), or None for all of L.
+            masks: of a training step's dropout; None: it is off.
         Returns:
             t and v (B, D), logits (B, 2), ŷ and s (B,).
         Raises:
             ValueError: a shape does not fit, and the message gives both; or sentences that are read are None.
         """
-        output, _ = safe_forward(self.weights(), text, visual, text_lengths, visual_lengths)
+        output, _ = safe_forward(self.weights(), text, visual, text_lengths, visual_lengths, masks)
         return output
 
     def weights(self) -> SafeWeights:
