@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from safe_exp.equations import safe_loss
+from safe_exp.equations import DropoutMasks, safe_loss
 from safe_exp.network import SafeNetwork
 
 
@@ -30,7 +30,25 @@ def draw_lengths(seed=0, batch=6, length=9, visual_length=7):
     return text_lengths, visual_lengths
 
 
-def loss_by_loops(net, text, visual, label, *, alpha, beta, similarity_loss, text_lengths=None, visual_lengths=None):
+def draw_regularisers(net, batch=6, seed=0):
+    """Weights of articles, smoothed labels and masks of dropout with p = 1/4 and 1/2, all at once."""
+    generator = torch.Generator().manual_seed(seed + 3000)
+
+    def mask(width, kept):
+        drawn = torch.rand(batch, width, generator=generator) < kept
+        return drawn.double() / kept
+
+    encoders = [encoder for encoder in (net.text_encoder, net.visual_encoder) if encoder is not None]
+    pooled = tuple(mask(encoder.project.in_features, 0.75) for encoder in encoders)
+    features = None if net.predictor is None else mask(net.predictor.in_features, 0.5)
+    weight = 2 * torch.rand(batch, generator=generator, dtype=torch.float64)
+    return {"weight": weight, "label_smoothing": 0.2, "masks": DropoutMasks(pooled, features)}
+
+
+def loss_by_loops(
+    net, text, visual, label, *, alpha, beta, similarity_loss, text_lengths=None, visual_lengths=None,
+    weight=None, label_smoothing=0.0, masks=None,
+):  # fmt: skip
     """L, article by article and window by window, from the definitions; no code shared with safe_exp.equations."""
     total = 0.0
     for j in range(len(label)):
@@ -49,28 +67,37 @@ def loss_by_loops(net, text, visual, label, *, alpha, beta, similarity_loss, tex
                 x[:n] = words[j, :n]
                 for w, b in zip(bank.weight, bank.bias, strict=True):
                     c_hat.append(max(torch.relu((w * x[i : i + h]).sum() + b) for i in range(len(x) - h + 1)))
-            features.append(encoder.project.weight @ torch.stack(c_hat) + encoder.project.bias)
+            pooled = torch.stack(c_hat)
+            if masks is not None and masks.pooled:
+                pooled = pooled * masks.pooled[len(features)][j]
+            features.append(encoder.project.weight @ pooled + encoder.project.bias)
         y = int(label[j])
+        alpha_j, beta_j = (value * (1.0 if weight is None else float(weight[j])) for value in (alpha, beta))
         s = None
         if len(features) == 2:
             t, v = features
             s = (1 + t @ v / (t.norm() * v.norm())) / 2
         if net.predictor is not None:
-            z = net.predictor.weight @ torch.cat(features) + net.predictor.bias
+            read = torch.cat(features)
+            if masks is not None and masks.features is not None:
+                read = read * masks.features[j]
+            z = net.predictor.weight @ read + net.predictor.bias
             y_hat = torch.exp(z[0]) / (torch.exp(z[0]) + torch.exp(z[1]))
         else:
             y_hat = 1 - s
-        total = total - alpha * (torch.log(y_hat) if y == 1 else torch.log(1 - y_hat))
+        said = 1 - label_smoothing / 2  # the share of L_p that the article's own class has
+        l_p = said * torch.log(y_hat if y == 1 else 1 - y_hat) + (1 - said) * torch.log(1 - y_hat if y == 1 else y_hat)
+        total = total - alpha_j * l_p
         if s is not None and y == 0:
-            total = total - beta * torch.log(s)
+            total = total - beta_j * torch.log(s)
         if s is not None and y == 1 and similarity_loss == "both_classes":
-            total = total - beta * torch.log(1 - s)
+            total = total - beta_j * torch.log(1 - s)
     return total / len(label)
 
 
-def gradients_by_autograd(net, text, visual, label, *, text_lengths=None, visual_lengths=None, **loss):
+def gradients_by_autograd(net, text, visual, label, *, text_lengths=None, visual_lengths=None, masks=None, **loss):
     """Through `safe_loss`, by PyTorch; a parameter that the loss does not reach gets zeros."""
-    total = safe_loss(net(text, visual, text_lengths, visual_lengths), label, **loss).total
+    total = safe_loss(net(text, visual, text_lengths, visual_lengths, masks), label, **loss).total
     names, parameters = zip(*net.named_parameters(), strict=True)
     gradients = torch.autograd.grad(total, parameters, allow_unused=True)
     return {

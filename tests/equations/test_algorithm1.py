@@ -12,6 +12,7 @@ from tests.equations.reference import (
     draw_articles,
     draw_lengths,
     draw_network,
+    draw_regularisers,
     gradients_by_autograd,
 )
 from tests.equations.test_closed_form import WEIGHTS
@@ -43,6 +44,23 @@ def test_simultaneous_order_equals_sgd_with_batch_size_one(variant, similarity_l
             parameter.grad = gradients[name]
         optimizer.step()
     assert_same_gradients(dict(ours.named_parameters()), dict(twin.named_parameters()))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_weights_and_smoothed_labels_mean_the_same_as_in_a_mini_batch(variant):
+    net, twin = draw_network(13, variant), draw_network(13, variant)
+    chosen = {name: value for name, value in draw_regularisers(net).items() if name != "masks"}
+    loss = dict(alpha=0.6, beta=0.4, similarity_loss="both_classes")
+    text, visual, label = draw_articles(13)
+    algorithm1_epoch(net, text, visual, label, gamma=0.05, order="simultaneous", **loss, **chosen)
+    for j in range(len(label)):
+        one = slice(j, j + 1)
+        weight = {"weight": chosen["weight"][one], "label_smoothing": chosen["label_smoothing"]}
+        gradients = gradients_by_autograd(twin, text[one], visual[one], label[one], **loss, **weight)
+        with torch.no_grad():
+            for name, parameter in twin.named_parameters():
+                parameter -= 0.05 * gradients[name]
+    assert_same_gradients(dict(net.named_parameters()), dict(twin.named_parameters()))
 
 
 def test_sequential_order_takes_effect_as_printed():

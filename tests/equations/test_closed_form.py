@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safe_exp.equations import algorithm1_epoch, closed_form_gradients, safe_loss
+from safe_exp.equations import SafeOutput, algorithm1_epoch, closed_form_gradients, closed_form_step, safe_loss
 from safe_exp.network import SafeNetwork
 from safe_exp.network.safe_network import VARIANTS
 from tests.equations.reference import (
@@ -13,6 +13,7 @@ from tests.equations.reference import (
     draw_articles,
     draw_lengths,
     draw_network,
+    draw_regularisers,
     gradients_by_autograd,
     gradients_by_central_differences,
     loss_by_loops,
@@ -76,6 +77,86 @@ def test_every_variant_matches_central_differences(variant):
     chosen = arguments(3, variant, "both_classes", batch=4)
     reference = gradients_by_central_differences(net, **chosen)
     assert_same_gradients(closed_form_gradients(net, **chosen), reference, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("only", ["weight", "label_smoothing", "masks", "all"])
+@pytest.mark.parametrize("similarity_loss", ["real_only", "both_classes"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_gradients_with_weights_smoothed_labels_and_dropout_match_autograd(variant, similarity_loss, only):
+    net = draw_network(1, variant)
+    chosen = arguments(1, variant, similarity_loss) | {"alpha": 0.6, "beta": 0.4}
+    plain = closed_form_gradients(net, **chosen)
+    drawn = draw_regularisers(net)
+    chosen |= drawn if only == "all" else {only: drawn[only]}
+    ours = closed_form_gradients(net, **chosen)
+    assert_same_gradients(ours, gradients_by_autograd(net, **chosen))
+    assert any(not torch.allclose(ours[name], plain[name]) for name in plain)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_gradients_with_weights_smoothed_labels_and_dropout_match_central_differences(variant):
+    net = draw_network(3, variant, (2, 3), num_filters=2, feature_dim=2)
+    chosen = arguments(3, variant, "both_classes", batch=4) | draw_regularisers(net, batch=4)
+    reference = gradients_by_central_differences(net, **chosen)
+    assert_same_gradients(closed_form_gradients(net, **chosen), reference, rtol=1e-9, atol=1e-9)
+    _, losses, _ = closed_form_step(net, **chosen)
+    torch.testing.assert_close(losses.total, loss_by_loops(net, **chosen), rtol=1e-12, atol=1e-12)
+
+
+def test_weights_and_smoothed_labels_are_those_of_pytorch_s_cross_entropy():
+    """Class weights and `label_smoothing` of torch.nn.CrossEntropyLoss, whose sum is of w_y L."""
+    torch.manual_seed(0)
+    logits, label = torch.randn(8, 2, dtype=torch.float64), torch.tensor([1, 0, 0, 1, 0, 0, 0, 1])
+    by_class = torch.tensor([1.6, 0.7], dtype=torch.float64)  # of fake, entry 0, and of real
+    out = SafeOutput(None, None, logits, logits.softmax(1)[:, 0], similarity=None)
+    smoothed = torch.nn.CrossEntropyLoss(label_smoothing=0.3)(logits, 1 - label)
+    torch.testing.assert_close(safe_loss(out, label, alpha=1.0, beta=0.0, label_smoothing=0.3).prediction, smoothed)
+    weighted = torch.nn.CrossEntropyLoss(weight=by_class, reduction="sum")(logits, 1 - label) / 8
+    losses = safe_loss(out, label, alpha=1.0, beta=0.0, weight=by_class[1 - label])
+    torch.testing.assert_close(losses.prediction, weighted)
+
+
+def test_a_weight_of_two_is_the_article_read_twice():
+    net, chosen = draw_network(9), arguments(9)
+    twice = {
+        name: torch.cat([value, value[:1]]) if isinstance(value, torch.Tensor) else value
+        for name, value in chosen.items()
+    }
+    weight = torch.ones(6, dtype=torch.float64)
+    weight[0] = 2
+    ours = closed_form_gradients(net, **chosen, weight=weight)
+    reference = {name: gradient * 7 / 6 for name, gradient in closed_form_gradients(net, **twice).items()}
+    assert_same_gradients(ours, reference)
+
+
+def test_an_article_of_weight_zero_is_not_learned_from():
+    net, chosen = draw_network(10), arguments(10)
+    weight = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 0.0])
+    without = {name: value[:5] if isinstance(value, torch.Tensor) else value for name, value in chosen.items()}
+    reference = {name: gradient * 5 / 6 for name, gradient in closed_form_gradients(net, **without).items()}
+    assert_same_gradients(closed_form_gradients(net, **chosen, weight=weight), reference)
+
+
+def test_the_similarity_is_that_of_features_without_their_mask():
+    net, chosen = draw_network(11), arguments(11)
+    masks = draw_regularisers(net)["masks"]._replace(pooled=())
+    plain, _, _ = closed_form_step(net, **chosen)
+    output, _, _ = closed_form_step(net, **chosen, masks=masks)
+    assert torch.equal(output.similarity, plain.similarity)
+    assert not torch.allclose(output.probability, plain.probability)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"label_smoothing": 1.0}, r"label_smoothing=1\.0: expected 0 <= ε < 1"),
+        ({"label_smoothing": -0.1}, r"label_smoothing=-0\.1"),
+        ({"weight": torch.ones(5)}, r"weight has shape \(5,\); expected \(6,\), one per article"),
+    ],
+)
+def test_weights_and_smoothing_that_mean_nothing_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        closed_form_gradients(draw_network(), **arguments(0), **wrong)
 
 
 def test_prediction_weight_on_a_network_without_predictor_descends_the_log_loss_of_its_verdict():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from safe_exp.equations import SafeOutput, Words, released_step, safe_loss
+from safe_exp.equations import DropoutMasks, SafeOutput, Words, released_step, safe_loss
 from safe_exp.equations.released import released_forward
 from safe_exp.network.released_network import ReleasedNetwork, split_title
 from tests.equations.reference import assert_same_gradients
@@ -29,7 +29,20 @@ def draw_articles(seed=0, batch=6, with_lengths=True, vector_dim=6):
     return articles, torch.arange(batch) % 2
 
 
-def loss_by_loops(net, label, articles, *, alpha, beta, similarity_loss):
+def draw_regularisers(net, batch, seed=0):
+    """Weights of articles, smoothed labels, and masks of dropout with p = 1/4 and 1/2."""
+    generator = torch.Generator().manual_seed(seed + 3000)
+
+    def mask(width, kept):
+        return (torch.rand(batch, width, generator=generator) < kept).double() / kept
+
+    pooled = tuple(mask(net.visual_encoder.project.in_features, 0.75) for _ in range(3))
+    weight = 2 * torch.rand(batch, generator=generator, dtype=torch.float64)
+    masks = DropoutMasks(pooled, mask(net.predictor.in_features, 0.5))
+    return {"weight": weight, "label_smoothing": 0.2}, masks
+
+
+def loss_by_loops(net, label, articles, *, alpha, beta, similarity_loss, weight=None, label_smoothing=0.0, masks=None):
     """L from the definitions, window by window; no code shared with safe_exp.equations."""
     encoders = {
         "headline": net.text_encoder["headline"], "body": net.text_encoder["body"], "visual": net.visual_encoder
@@ -48,20 +61,26 @@ def loss_by_loops(net, label, articles, *, alpha, beta, similarity_loss):
                     x[i] = net.word_map.weight @ articles[name][j, i]
                 for w, b in zip(bank.weight, bank.bias, strict=True):
                     c_hat.append(max(torch.relu((w * x[i : i + h]).sum() + b) for i in range(len(x) - h + 1)))
-            features.append(encoder.project.weight @ torch.stack(c_hat) + encoder.project.bias)
+            pooled = torch.stack(c_hat)
+            if masks is not None:
+                pooled = pooled * masks.pooled[len(features)][j]
+            features.append(encoder.project.weight @ pooled + encoder.project.bias)
         t, v = torch.cat(features[:2]), torch.cat([features[2], features[2]])
         s = (1 + t @ v / (t.norm() * v.norm())) / 2
-        z = net.predictor.weight @ torch.cat(features) + net.predictor.bias
-        total = total - alpha * torch.log_softmax(z, dim=0)[1 - y]
+        read = torch.cat(features) * (1 if masks is None else masks.features[j])
+        z = net.predictor.weight @ read + net.predictor.bias
+        said, w = 1 - label_smoothing / 2, 1.0 if weight is None else float(weight[j])
+        log_probability = torch.log_softmax(z, dim=0)
+        total = total - w * alpha * (said * log_probability[1 - y] + (1 - said) * log_probability[y])
         if y == 0:
-            total = total - beta * torch.log(s)
+            total = total - w * beta * torch.log(s)
         elif similarity_loss == "both_classes":
-            total = total - beta * torch.log(1 - s)
+            total = total - w * beta * torch.log(1 - s)
     return total / len(label)
 
 
-def by_autograd(net, label, articles, **loss):
-    total = safe_loss(net(**articles), label, **loss).total
+def by_autograd(net, label, articles, masks=None, **loss):
+    total = safe_loss(net(**articles, masks=masks), label, **loss).total
     names, parameters = zip(*net.named_parameters(), strict=True)
     return dict(zip(names, torch.autograd.grad(total, parameters), strict=True))
 
@@ -110,6 +129,20 @@ def test_every_gradient_matches_central_differences(similarity_loss):
     loss = dict(alpha=0.6, beta=0.4, similarity_loss=similarity_loss)
     _, _, ours = released_step(net, label, **loss, **articles)
     assert_same_gradients(ours, by_central_differences(net, label, articles, **loss), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("similarity_loss", ["real_only", "both_classes"])
+def test_gradients_with_weights_smoothed_labels_and_dropout_match_both_references(similarity_loss):
+    net = draw_released(2, num_filters=1, feature_dim=2, vector_dim=4, word_dim=2)
+    articles, label = draw_articles(2, batch=3, vector_dim=4)
+    in_loss, masks = draw_regularisers(net, batch=3)
+    loss = dict(alpha=0.6, beta=0.4, similarity_loss=similarity_loss, **in_loss)
+    _, losses, ours = released_step(net, label, **loss, **articles, masks=masks)
+    by_loops = loss_by_loops(net, label, articles, masks=masks, **loss)
+    torch.testing.assert_close(losses.total, by_loops, rtol=1e-12, atol=1e-12)
+    assert_same_gradients(ours, by_autograd(net, label, articles, masks, **loss))
+    differences = by_central_differences(net, label, articles, masks=masks, **loss)
+    assert_same_gradients(ours, differences, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("vocabulary", [7, 400])  # taken as it is, or made smaller

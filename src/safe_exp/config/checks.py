@@ -27,6 +27,16 @@ def require_seed(key: str, value: int) -> None:
         raise UserError(f"{key}={value}: expected a whole number from 0 to {MAX_SEED}.")
 
 
+def require_share(key: str, value: float) -> None:
+    """Refuse a number outside [0, 1), and NaN.
+
+    Raises:
+        UserError: it is one of these.
+    """
+    if not 0 <= value < 1:
+        raise UserError(f"{key}={value}: expected a number >= 0 and < 1.")
+
+
 def require_positive(key: str, value: float) -> None:
     """Refuse a number that is not above 0, an infinity or NaN.
 

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 from omegaconf import MISSING
 
-from safe_exp.config.checks import require_at_least, require_positive
+from safe_exp.config.checks import require_at_least, require_positive, require_share
 from safe_exp.system.errors import UserError
 
 
@@ -33,6 +33,9 @@ class Order(str, Enum):
 
     simultaneous = "simultaneous"  # all gradients are taken at the parameters from before the article
     sequential = "sequential"  # each assignment takes effect at once, in the printed order
+
+
+ARTICLE_WEIGHTS = ("none", "class", "source", "source_root")
 
 
 class LossSettings(TypedDict):
@@ -60,6 +63,10 @@ class ModelConfig:
     word_dim: int | None = None  # for model=released: length that each word vector is mapped to, >= 1
     headline_words: int | None = None  # for model=released: words that are read of the title, >= 1
     body_words: int | None = None  # for model=released: words that are read of the body, >= 1
+    article_weights: str = "none"  # none; class: balanced in L; source: publishers alike in each; source_root: by √size
+    label_smoothing: float = 0.0  # ε: in training L_p is that of ỹ = y (1 - ε) + ε/2, 0 <= ε < 1
+    pooled_dropout: float = 0.0  # share of the pooled features ĉ that a training step drops, 0 <= p < 1
+    feature_dropout: float = 0.0  # share of t ⊕ v, as M_p reads it, that a training step drops, 0 <= p < 1
     extra: dict[str, Any] = field(default_factory=dict)  # further settings of a variant by name, as its file lists them
 
     @property
@@ -80,6 +87,10 @@ class ModelConfig:
         require_at_least("model.alpha", self.alpha, 0)
         require_at_least("model.beta", self.beta, 0)
         require_positive("model.gamma", self.gamma)
+        if self.article_weights not in ARTICLE_WEIGHTS:
+            raise UserError(f"model.article_weights={self.article_weights}: expected {' or '.join(ARTICLE_WEIGHTS)}.")
+        for name in ("label_smoothing", "pooled_dropout", "feature_dropout"):
+            require_share(f"model.{name}", getattr(self, name))
         require_at_least("model.num_filters", self.num_filters, 1)
         require_at_least("model.feature_dim", self.feature_dim, 1)
         if not self.filter_sizes:
@@ -103,7 +114,9 @@ class OptimizerConfig:
 
     _target_: str = MISSING  # class of the optimizer, of torch.optim
     lr: float = MISSING  # γ, learning rate, > 0; set it by model.gamma
-    weight_decay: float = MISSING  # L2 penalty, >= 0
+    weight_decay: float = (
+        MISSING  # λ >= 0; sgd, adam: L2 penalty, λw joins the gradient; adamw: w shrinks by γλw, apart
+    )
 
     def __post_init__(self) -> None:
         require_at_least("optimizer.weight_decay", self.weight_decay, 0)
@@ -119,7 +132,7 @@ class SgdConfig(OptimizerConfig):
 
 @dataclass
 class AdamConfig(OptimizerConfig):
-    """Arguments of torch.optim.Adam."""
+    """Arguments of torch.optim.Adam and AdamW."""
 
     betas: list[float] = MISSING  # decay rates of the running means of the gradient and of its square, 0 to 1
     fused: bool = MISSING  # true: update all parameters in one kernel; false: one after the other

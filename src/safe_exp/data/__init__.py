@@ -15,6 +15,7 @@ word_cutters/       words of such scripts, one module for each word cutter
 text.py             words and the vocabulary
 vectors.py          word vectors
 selection.py        the articles that a run uses
+article_weights.py  weights of the training articles in the loss
 encoded.py          the data set as integer matrices
 sampler.py          the order of articles and their batches, shared between processes
 batch.py            NewsBatch, which travels to the network

@@ -1,7 +1,10 @@
 """NewsBatch: one batch of articles, as every stage behind the data sees it."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -18,3 +21,8 @@ class NewsBatch(NamedTuple):
     label: Tensor  # (B,) int64, 1 = fake, 0 = real
     index: Tensor  # type: ignore[assignment]  # (B,) int64, row in the data set; hides tuple.index, which nobody calls
     title_lengths: Tensor  # (B,) int64, number of the text's words that belong to its title
+    weight: Tensor | None = None  # (B,) float32, of each article in the training loss; None: all weigh alike
+
+    def to(self, device: torch.device | str) -> NewsBatch:
+        """Return a copy on `device`, without waiting for it."""
+        return NewsBatch(*(None if part is None else part.to(device, non_blocking=True) for part in self))

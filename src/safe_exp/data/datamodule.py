@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from safe_exp.config import MODALITIES, CaptionerConfig, DataConfig, VectorsConfig
+from safe_exp.data.article_weights import weigh_articles
 from safe_exp.data.artifacts import MANIFEST, Artifacts, VocabularyEntry, data_fingerprint, shaping_settings
 from safe_exp.data.codebook import CodebookConfig, fit_codebook
 from safe_exp.data.encoded import SCORED_AT_ONCE, EncodedArticles, NewsLoader, count_words, encode_prepared
@@ -47,6 +49,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         artifacts: a folder in which an earlier start of this run may have left its tokenizer and vectors. They are then
             used, and the data must be the same as they were.
         reads: the modalities that the model reads; an article must have them unless `data.require` says otherwise.
+        article_weights: `model.article_weights`, which the data of a run do not depend on otherwise.
     """
 
     prepared: PreparedArticles  # every article
@@ -68,6 +71,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         seed: int,
         artifacts: Path | None = None,
         reads: Sequence[str] = MODALITIES,
+        article_weights: str = "none",
     ) -> None:
         super().__init__()
         self.data = data
@@ -76,6 +80,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         self.seed = seed
         self.artifacts = artifacts
         self.reads = tuple(reads)
+        self.article_weights = article_weights
         self.required = tuple(data.require or reads)
         self._stored: Artifacts | None = None
         self._on_device: EncodedArticles | None = None
@@ -94,7 +99,8 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
 
         Raises:
             UserError: the articles cannot be prepared, lack a class or a required modality, cannot be split as asked,
-                or are not those with which `artifacts` was made; or the vector file cannot be used.
+                or are not those with which `artifacts` was made; publishers are to be weighed, and no training article
+                names one; or the vector file cannot be used.
         """
         if self._stored is not None:
             return
@@ -109,6 +115,8 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         self.leakage = "\n".join(filter(None, (leakage_warning(columns, local, self.data), self._warn_of_repeats())))
         self.leakage = self.leakage or None
         self.left_out += list_unplaced(self.prepared, self.split)
+        prepared = self.prepared
+        weights = weigh_articles(prepared.labels, prepared.sources, self.split.train, self.article_weights)
         cutting = Cutting.from_settings(self.prepared.manifest["settings"])
         settings = shaping_settings(self.data, self.captioner, self.required, cutting)
         self.fingerprint = data_fingerprint(self.prepared.fingerprint, settings, self._side_ids())
@@ -118,6 +126,8 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
             stored = self._build_artifacts(settings)
         self.text_vectors, self.visual_vectors = stored.text_vectors, stored.visual_vectors
         self.encoded = encode_prepared(self.prepared, stored.tokenizer, stored.codebook)
+        if weights is not None:
+            self.encoded = replace(self.encoded, weight=torch.from_numpy(weights))
         self._stored = stored
         reads_text = "text" in self.reads
         self.unknown_words = unknown_words_warning(self.data, self.manifest()["vocabulary"]) if reads_text else None

@@ -62,6 +62,7 @@ class EncodedArticles(Dataset):
     visual: Sentences
     label: Tensor  # (N,) int64, 1 = fake
     title_lengths: Tensor  # (N,) int64, number of the text's words that belong to its title
+    weight: Tensor | None = None  # (N,) float32, of each article in the training loss; None: all weigh alike
 
     def __len__(self) -> int:
         return len(self.label)
@@ -83,7 +84,8 @@ class EncodedArticles(Dataset):
         text, text_lengths = self.text.rows(index, self._width(self.text, rows))
         visual, visual_lengths = self.visual.rows(index, self._width(self.visual, rows))
         label, title_lengths = self.label.index_select(0, index), self.title_lengths.index_select(0, index)
-        return NewsBatch(text, visual, text_lengths, visual_lengths, label, index, title_lengths)
+        weight = None if self.weight is None else self.weight.index_select(0, index)
+        return NewsBatch(text, visual, text_lengths, visual_lengths, label, index, title_lengths, weight)
 
     def _width(self, sentences: Sentences, rows: np.ndarray) -> int:
         longest = int(sentences.widths[rows].max())
@@ -99,12 +101,12 @@ class EncodedArticles(Dataset):
     def nbytes(self) -> int:
         """Memory that the articles take on a device, in bytes."""
         kept = [part for s in (self.text, self.visual) for part in (s.stored, s.lengths, s.vocabulary)]
-        return sum(part.nbytes for part in (*kept, self.label, self.title_lengths) if part is not None)
+        return sum(part.nbytes for part in (*kept, self.label, self.title_lengths, self.weight) if part is not None)
 
     def to(self, device: torch.device) -> EncodedArticles:
         """Return a copy on `device`; batches are then selected there."""
         parts = {name: getattr(self, name).to(device) for name in ("text", "visual", "label", "title_lengths")}
-        return replace(self, **parts)
+        return replace(self, **parts, weight=None if self.weight is None else self.weight.to(device))
 
 
 def encode_prepared(prepared: PreparedArticles, tokenizer: Tokenizer, codebook: Codebook | None) -> EncodedArticles:

@@ -108,10 +108,9 @@ def batch_mean_backward(d_losses: Tensor, weight: Tensor | None) -> Tensor:
         >>> batch_mean_backward(torch.tensor([[2.0], [4.0]]), torch.tensor([1.5, 0.5])).tolist()
         [[1.5], [1.0]]
     """
-    mean = 1 / max(len(d_losses), 1)
-    if weight is None:
-        return mean * d_losses
-    return (mean * weight).view(-1, *[1] * (d_losses.dim() - 1)) * d_losses
+    if weight is not None:
+        d_losses = weight.view(-1, *[1] * (d_losses.dim() - 1)) * d_losses
+    return 1 / max(len(d_losses), 1) * d_losses
 
 
 def prediction_loss(logits: Tensor, label: Tensor, label_smoothing: float = 0.0) -> Tensor:

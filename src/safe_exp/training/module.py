@@ -15,6 +15,7 @@ from safe_exp.config import TrainConfig, plain_config
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import SafeLosses, SafeOutput
 from safe_exp.runs.checkpoints import require_same_model
+from safe_exp.training.dropout import Dropout
 from safe_exp.training.epoch_sums import EpochSums, find_parts, gradient_norms, require_finite
 from safe_exp.training.scorer import Scorer
 from safe_exp.training.updates import UPDATES
@@ -35,6 +36,7 @@ class SafeModule(Scorer):
         self.save_hyperparameters({"model": plain_config(config.model), "optimizer": plain_config(config.optimizer)})
         self.config = config
         self.update = UPDATES[config.model.update]
+        self.dropout = Dropout(config.model, self.network, config.seed)
         # The closed-form step as one program, and on a GPU as one CUDA graph, which is launched once instead of a
         # hundred kernels one by one. It is compiled again for each shape of a batch.
         compiled = config.compile
@@ -61,6 +63,7 @@ class SafeModule(Scorer):
     def on_train_epoch_start(self) -> None:
         self.parameters_by_name = dict(self.network.named_parameters())
         self.epoch = EpochSums(find_parts(self.parameters_by_name))
+        self.dropout.begin_epoch(self.current_epoch, self.global_rank)
 
     def training_step(self, batch: NewsBatch, batch_idx: int) -> None:
         """Update the network on a mini-batch of B articles, and add the step to the epoch's sums."""
@@ -82,24 +85,43 @@ class SafeModule(Scorer):
         Returns:
             The output (B, …), the losses () and the exact gradients by parameter name, each in its parameter's shape.
         """
+        masks = self.draw_masks(batch)  # before the compiled step, which could not draw from a generator
         if self.compiled_step is None:
-            return self.step(batch, self.embed)
+            return self.step(batch, self.embed, **masks)
         torch.compiler.cudagraph_mark_step_begin()  # the last step's results are no longer needed: reuse their memory
-        output, losses, gradients = self.compiled_step(batch, self.look_up)
+        output, losses, gradients = self.compiled_step(batch, self.look_up, **masks)
         # The epoch's sums keep these, so they must not stay in the memory that the next step reuses.
         output = SafeOutput(*(None if value is None else value.clone() for value in output))
         return output, SafeLosses(*(loss.clone() for loss in losses)), gradients
 
     def step(
-        self, batch: NewsBatch, embed: Callable[[NewsBatch], Mapping[str, Any]]
+        self, batch: NewsBatch, embed: Callable[[NewsBatch], Mapping[str, Any]], **masks: Any
     ) -> tuple[SafeOutput, SafeLosses, dict[str, Tensor]]:
         """Compute one closed-form step; shapes as in `closed_form_step`.
 
         Args:
             batch: B articles.
             embed: `self.embed` or `self.look_up`, which join the batch with its word vectors.
+            masks: from `draw_masks`.
         """
-        return self.variant.step(self.network, label=batch.label, **embed(batch), **self.loss_settings)
+        loss = self.loss_arguments(batch)
+        return self.variant.step(self.network, label=batch.label, **embed(batch), **loss, **masks)
+
+    def loss_arguments(self, batch: NewsBatch) -> dict[str, Any]:
+        """Collect the arguments of the loss that is minimised: `loss_settings`, and what is not at its default.
+
+        Validation and test know the former alone, so that their losses mean the same in every run.
+        """
+        arguments: dict[str, Any] = {**self.loss_settings}
+        if batch.weight is not None:
+            arguments["weight"] = batch.weight
+        if self.model.label_smoothing:
+            arguments["label_smoothing"] = self.model.label_smoothing
+        return arguments
+
+    def draw_masks(self, batch: NewsBatch) -> dict[str, Any]:
+        """Draw the dropout masks of a step, as the argument `masks` of network and step; empty where it is off."""
+        return self.dropout.draw(len(batch.label))
 
     def assign_gradients(self, gradients: dict[str, Tensor], batch: NewsBatch) -> None:
         """Set `.grad` of every parameter to its gradient, averaged over all articles of all processes.

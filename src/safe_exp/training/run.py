@@ -89,8 +89,9 @@ def prepare(config: TrainConfig, folder: Path, resources: ExitStack) -> Prepared
     check_loggers(config.logger)
     reads = variants[config.model.variant].reads
     data = FakeNewsNetDataModule(
-        config.data, config.captioner, config.vectors, config.seed, folder / "artifacts", reads
-    )
+        config.data, config.captioner, config.vectors, config.seed, folder / "artifacts", reads,
+        config.model.article_weights,
+    )  # fmt: skip
     data.setup("fit")
     require_some_batches(config.trainer, data)
     set_threads(config, data.text_vectors.shape[1])

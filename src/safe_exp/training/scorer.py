@@ -71,7 +71,7 @@ class Scorer(pl.LightningModule):
         # Lightning's own handles any nested collection, which takes longer than selecting the batch.
         if batch.label.device == device:
             return batch
-        return NewsBatch(*(part.to(device, non_blocking=True) for part in batch))
+        return batch.to(device)
 
     def validation_step(self, batch: NewsBatch, batch_idx: int) -> None:
         self.scores.update(batch, self.network(**self.embed(batch)))

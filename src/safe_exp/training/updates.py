@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from safe_exp.config import LossSettings, ModelConfig, Update
+from safe_exp.config import ModelConfig, Update
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import SafeLosses, SafeOutput, algorithm1_epoch, safe_loss
 from safe_exp.network import SafeNetwork
@@ -22,11 +22,16 @@ class UpdatedModule(Protocol):
 
     model: ModelConfig
     network: nn.Module
-    loss_settings: LossSettings
 
     @property
     def gamma(self) -> float:
         """γ of this step, after schedulers."""
+
+    def loss_arguments(self, batch: NewsBatch) -> dict[str, Any]:
+        """Collect the arguments of the loss that is minimised; `weight` is (B,)."""
+
+    def draw_masks(self, batch: NewsBatch) -> dict[str, Any]:
+        """Draw this step's `masks`; empty where dropout is off."""
 
     def look_up(self, batch: NewsBatch) -> dict[str, Tensor | None]:
         """Look up the batch's word vectors: the network's arguments, (B, L, E), with lengths (B,)."""
@@ -64,9 +69,10 @@ def _update_by_algorithm1(module: UpdatedModule, batch: NewsBatch) -> StepOutput
     if gamma == 0:  # the last value of some schedules; for γ → 0 the quotient tends to the exact gradient
         return _update_by_closed_form(module, batch)
     sentences: dict[str, Any] = module.look_up(batch)
+    loss = module.loss_arguments(batch)
     with torch.no_grad():
         output = module.network(**sentences)
-        losses = safe_loss(output, batch.label, **module.loss_settings)
+        losses = safe_loss(output, batch.label, **loss)
         before = {name: parameter.clone() for name, parameter in module.network.named_parameters()}
         algorithm1_epoch(
             cast(SafeNetwork, module.network),  # Variant.check refuses this update for other networks
@@ -74,7 +80,7 @@ def _update_by_algorithm1(module: UpdatedModule, batch: NewsBatch) -> StepOutput
             label=batch.label,
             gamma=gamma / len(batch.label),
             order=module.model.order.value,
-            **module.loss_settings,
+            **loss,
         )
         gradients = {}
         for name, parameter in module.network.named_parameters():
@@ -87,8 +93,8 @@ def _update_by_algorithm1(module: UpdatedModule, batch: NewsBatch) -> StepOutput
 def _update_by_autograd(module: UpdatedModule, batch: NewsBatch) -> StepOutput:
     """Let autograd compute the gradients; under DDP it averages them over the processes itself."""
     module.network.zero_grad()  # autograd adds to .grad; the other updates assign it
-    output = module.network(**module.look_up(batch))
-    losses = safe_loss(output, batch.label, **module.loss_settings)
+    output = module.network(**module.look_up(batch), **module.draw_masks(batch))
+    losses = safe_loss(output, batch.label, **module.loss_arguments(batch))
     module.manual_backward(losses.total * module.share_of_articles(batch))
     return SafeOutput(*(None if value is None else value.detach() for value in output)), SafeLosses(
         *(loss.detach() for loss in losses)

@@ -39,6 +39,8 @@ class Variant(ABC, Generic[Network]):
     compares: bool = True  # it computes a similarity M_s
     losses: tuple[str, ...] = ("prediction", "similarity")  # that it learns from: L_p needs an M_p, L_s an M_s
     updates: tuple[Update, ...] = (Update.autograd,)  # closed_form needs `step`; algorithm1 knows SafeNetwork alone
+    # network and step take `masks`, the step also `weight` and `label_smoothing`: see safe_exp.equations
+    regularised: bool = False
     stackable: bool = False  # its step is SAFE's, so that hydra/launcher=stacked computes the same
     explained: bool = False  # its logit is a sum over the windows of `encoders`; the cosine too, where it compares
     settings: Mapping[str, type] = field(default_factory=dict)  # of its own, in model.extra: int, float, str or bool
@@ -86,7 +88,7 @@ class Variant(ABC, Generic[Network]):
         alpha: float,
         beta: float,
         similarity_loss: str,
-        **sentences: Any,
+        **arguments: Any,
     ) -> tuple[SafeOutput, SafeLosses, dict[str, Tensor]]:
         """Compute output, losses and exact gradients of one mini-batch without autograd.
 
@@ -94,7 +96,8 @@ class Variant(ABC, Generic[Network]):
             network: the parameters stay as they are.
             label: 1 = fake, 0 = real, (B,).
             alpha, beta, similarity_loss: as in `safe_exp.equations.safe_loss`.
-            sentences: the network's arguments, (B, L, E) or `Words`, and their lengths (B,).
+            arguments: the network's sentences, (B, L, E) or `Words`, and their lengths (B,). Where the variant is
+                `regularised`, also `weight`, `label_smoothing` and `masks`, unless they are at their defaults.
         Returns:
             The output, the batch-mean losses, each (), and {parameter name: gradient} in the parameters' shapes.
         Raises:
@@ -133,6 +136,7 @@ class Variant(ABC, Generic[Network]):
             raise UserError(
                 f"model.update={model.update.value}: model={self.name} cannot be trained that way. Set {possible}."
             )
+        self.check_regularisers(model)
         self._check_extra(model.extra)
 
     def _check_extra(self, extra: Mapping[str, Any]) -> None:
@@ -170,6 +174,34 @@ class Variant(ABC, Generic[Network]):
         if "similarity" not in self.losses and beta != 0:
             raise UserError(
                 f"model.beta={beta}: model={self.name} has no similarity loss. Set model.beta=0, or take model=safe."
+            )
+
+    def check_regularisers(self, model: ModelConfig) -> None:
+        """Refuse weights of articles, label smoothing and dropout that would have no effect, or are not computed.
+
+        Raises:
+            UserError: the message names the key.
+        """
+        dropout = [f"model.{k}={p}" for k in ("pooled_dropout", "feature_dropout") if (p := getattr(model, k))]
+        of_m_p = [f"model.{k}={p}" for k in ("label_smoothing", "feature_dropout") if (p := getattr(model, k))]
+        in_loss = [f"model.article_weights={model.article_weights}"] if model.article_weights != "none" else []
+        in_loss += [f"model.label_smoothing={model.label_smoothing}"] if model.label_smoothing else []
+        if of_m_p and "prediction" not in self.losses:
+            raise UserError(
+                f"{of_m_p[0]}: in model={self.name} M_s alone decides and there is no M_p to train. Leave it out, or "
+                "take model=safe."
+            )
+        if dropout and model.update is Update.algorithm1:
+            raise UserError(
+                f"{dropout[0]}: model.update=algorithm1 is the paper's loop, which has no dropout. Set "
+                "model.update=closed_form, or leave it out."
+            )
+        if dropout and not self.regularised:
+            raise UserError(f"{dropout[0]}: model={self.name} has no dropout. Leave it out, or take model=safe.")
+        if in_loss and not self.regularised and model.update is not Update.autograd:
+            raise UserError(
+                f"{in_loss[0]}: the closed form of model={self.name} does not compute it. Set model.update=autograd, "
+                "or leave it out."
             )
 
     def check_sizes(self, model: ModelConfig) -> None:

@@ -92,4 +92,6 @@ def _read_sizes(model: ModelConfig) -> ReleasedSizes:
     return sizes
 
 
-variants.add(ReleasedVariant("released", updates=(Update.closed_form, Update.autograd), explained=True))
+variants.add(
+    ReleasedVariant("released", updates=(Update.closed_form, Update.autograd), regularised=True, explained=True)
+)

@@ -20,6 +20,7 @@ class SafeVariant(Variant[SafeNetwork]):
     """SAFE or an ablation of it: the SafeNetwork of its name, with the paper's own arithmetic."""
 
     updates: tuple[Update, ...] = tuple(Update)
+    regularised: bool = True
     stackable: bool = True
     explained: bool = True
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from safe_exp.equations.dropout import DropoutMasks, apply_mask
 from safe_exp.equations.loss import (
     SIMILARITY_FLOOR,
     SafeLosses,
@@ -21,7 +22,7 @@ from safe_exp.equations.loss import (
     similarity_loss_backward,
     similarity_loss_forward,
 )
-from safe_exp.equations.prediction import PredictorWeights, prediction_error
+from safe_exp.equations.prediction import PredictorWeights, prediction_error, smooth_labels
 from safe_exp.equations.safe import SafeOutput, SafeWeights, require
 from safe_exp.equations.similarity import SimilarityCache, similarity_backward, similarity_forward
 from safe_exp.equations.text_cnn import TextCnnWeights, as_table, filters_backward, pad_sentences, pool
@@ -34,6 +35,13 @@ class Share(NamedTuple):
     runs: slice
     sentences: Mapping[str, Any]  # text, visual, text_lengths and visual_lengths, as `safe_forward` takes them
     label: Tensor  # (B,), 1 = fake
+    weight: Tensor | None = None  # (B,), of each article in the loss; all shares of a step have weights, or none has
+    masks: DropoutMasks | None = None  # of these runs, which draw the same ones
+
+    @property
+    def num_runs(self) -> int:
+        """The number of its runs."""
+        return self.runs.stop - self.runs.start
 
 
 class PooledShare(NamedTuple):
@@ -48,7 +56,18 @@ class StackedEncoderCache(NamedTuple):
     """Values of one encoder's forward pass that the backward pass reads."""
 
     shares: list[PooledShare]
-    pooled: Tensor  # ĉ, (R, B, g·K)
+    pooled: Tensor  # ĉ, (R, B, g·K), times the mask if there is one
+    mask: Tensor | None  # (R, B, g·K): dropout of ĉ
+
+
+class LossTerms(NamedTuple):
+    """The settings of the loss of R runs."""
+
+    alpha: Tensor  # α of each run, (R,)
+    beta: Tensor  # β of each run, (R,)
+    similarity_loss: str  # real_only or both_classes
+    label_smoothing: float  # ε
+    weight: Tensor | None  # w of each article, (R, B); None: all are 1
 
 
 class StackedCache(NamedTuple):
@@ -57,12 +76,19 @@ class StackedCache(NamedTuple):
     text: StackedEncoderCache | None
     visual: StackedEncoderCache | None
     similarity: SimilarityCache | None  # of R·B articles
-    features: Tensor  # t ⊕ v, (R, B, 2D)
+    features: Tensor  # t ⊕ v, (R, B, 2D), times the mask if there is one
+    mask: Tensor | None  # (R, B, 2D): dropout of t ⊕ v as M_p reads it
 
 
 @torch.no_grad()
 def stacked_step(
-    weights: SafeWeights, shares: Sequence[Share], *, alpha: Tensor, beta: Tensor, similarity_loss: str = "real_only"
+    weights: SafeWeights,
+    shares: Sequence[Share],
+    *,
+    alpha: Tensor,
+    beta: Tensor,
+    similarity_loss: str = "real_only",
+    label_smoothing: float = 0.0,
 ) -> tuple[SafeOutput, SafeLosses, SafeWeights]:
     """Compute `closed_form_step` for every run.
 
@@ -70,16 +96,18 @@ def stacked_step(
         weights: the parameters, in the shapes of `SafeWeights` behind a leading axis of R runs.
         shares: the mini-batch of each run; together they cover the runs in their order.
         alpha, beta: α and β of each run, (R,).
-        similarity_loss: `real_only` or `both_classes`, the same for all.
+        similarity_loss, label_smoothing: as in `safe_loss`, the same for all.
     Returns:
         Outputs (R, B, …), batch-mean losses (R,) and their exact gradients, in the shapes of the weights.
     Raises:
         ValueError: a variant without predictor lacks an encoder.
     """
     output, cache = stacked_forward(weights, shares)
-    label = torch.cat([share.label.expand(share.runs.stop - share.runs.start, -1) for share in shares])  # (R, B)
-    losses = stacked_loss(output, label, alpha, beta, similarity_loss)
-    return output, losses, stacked_backward(weights, output, cache, label, alpha, beta, similarity_loss)
+    label = torch.cat([share.label.expand(share.num_runs, -1) for share in shares])  # (R, B)
+    weight = _join_runs(shares, [share.weight for share in shares])  # (R, B)
+    settings = LossTerms(alpha, beta, similarity_loss, label_smoothing, weight)
+    losses = stacked_loss(output, label, settings)
+    return output, losses, stacked_backward(weights, output, cache, label, settings)
 
 
 @torch.no_grad()
@@ -91,10 +119,12 @@ def stacked_forward(weights: SafeWeights, shares: Sequence[Share]) -> tuple[Safe
     if weights.visual is not None:
         v, visual_cache = _encode(weights.visual, shares, "visual")  # (R, B, D)
     features = torch.cat([f for f in (t, v) if f is not None], dim=2)  # (R, B, 2D): t ⊕ v
+    mask = _join_runs(shares, [share.masks.features if share.masks is not None else None for share in shares])
     if t is not None and v is not None:
         similarity, similarity_cache = similarity_forward(t.flatten(0, 1), v.flatten(0, 1))  # (R·B,)
         similarity = similarity.view(t.shape[:2])  # (R, B)
     if weights.predictor is not None:
+        features = apply_mask(features, mask)
         logits = _linear(features, *weights.predictor)  # (R, B, 2)
     else:  # SAFE\W, as in safe_forward
         similarity = require(similarity, "similarity")
@@ -102,27 +132,24 @@ def stacked_forward(weights: SafeWeights, shares: Sequence[Share]) -> tuple[Safe
     probability = logits.softmax(dim=2)[..., 0]  # (R, B)
     return (
         SafeOutput(t, v, logits, probability, similarity),
-        StackedCache(text_cache, visual_cache, similarity_cache, features),
+        StackedCache(text_cache, visual_cache, similarity_cache, features, mask),
     )
 
 
-def stacked_loss(output: SafeOutput, label: Tensor, alpha: Tensor, beta: Tensor, similarity_loss: str) -> SafeLosses:
-    """Compute `safe_loss` for every run, each (R,); label (R, B), alpha and beta (R,)."""
-    prediction = prediction_loss(output.logits.flatten(0, 1), label.flatten()).view(label.shape).mean(dim=1)
+def stacked_loss(output: SafeOutput, label: Tensor, settings: LossTerms) -> SafeLosses:
+    """Compute `safe_loss` for every run, each (R,), from label (R, B)."""
+    alpha, beta, similarity_loss, label_smoothing, weight = settings
+    of_articles = prediction_loss(output.logits.flatten(0, 1), label.flatten(), label_smoothing)  # (R·B,)
+    prediction = _weigh(of_articles.view(label.shape), weight).mean(dim=1)
     if output.similarity is None:
         return SafeLosses(alpha * prediction, prediction, torch.zeros_like(prediction))
-    similarity = similarity_loss_forward(output.similarity, label, similarity_loss).mean(dim=1)
+    of_articles = similarity_loss_forward(output.similarity, label, similarity_loss)  # (R, B)
+    similarity = _weigh(of_articles, weight).mean(dim=1)
     return SafeLosses(alpha * prediction + beta * similarity, prediction, similarity)
 
 
 def stacked_backward(
-    weights: SafeWeights,
-    output: SafeOutput,
-    cache: StackedCache,
-    label: Tensor,
-    alpha: Tensor,
-    beta: Tensor,
-    similarity_loss: str,
+    weights: SafeWeights, output: SafeOutput, cache: StackedCache, label: Tensor, settings: LossTerms
 ) -> SafeWeights:
     """Compute `safe_backward` for every run: Eqs. (12) and (14)-(18).
 
@@ -130,32 +157,33 @@ def stacked_backward(
         weights: the parameters, each with a leading axis of R runs.
         output, cache: the two results of `stacked_forward`.
         label: 1 = fake, 0 = real, (R, B).
-        alpha, beta: α and β of each run, (R,).
-        similarity_loss: `real_only` or `both_classes`.
+        settings: of the loss.
     Returns:
         Gradients, in the shapes of the weights.
     """
     runs, batch = label.shape
     mean = 1 / max(batch, 1)
-    alpha, beta = alpha[:, None, None], beta[:, None, None]  # (R, 1, 1)
+    alpha, beta = settings.alpha[:, None, None], settings.beta[:, None, None]  # (R, 1, 1)
+    epsilon, weight = settings.label_smoothing, settings.weight
 
-    def through_similarity(loss: str) -> Tensor:
-        """Carry the gradient of each run's mean of L_s back to t ⊕ v, (R, B, 2D): Eq. (15)."""
+    def through_similarity(loss: str, target: Tensor) -> Tensor:
+        """Carry the gradient of each run's mean of L_s, for y or ỹ (R, B), back to t ⊕ v, (R, B, 2D): Eq. (15)."""
         similarity, similarity_cache = require(output.similarity, "similarity"), require(cache.similarity, "similarity")
-        d_similarity = mean * similarity_loss_backward(similarity, label, loss)  # (R, B)
+        d_similarity = mean * _weigh(similarity_loss_backward(similarity, target, loss), weight)  # (R, B)
         d_features = similarity_backward(d_similarity.flatten(), similarity_cache)  # (R·B, D) each
         return torch.cat(d_features, dim=1).view(runs, batch, -1)
 
     d_predictor = None
     if weights.predictor is not None:
-        d_logits = mean * prediction_error(output.logits.flatten(0, 1), label.flatten()).view(runs, batch, 2)
-        d_prediction = d_logits @ weights.predictor.weight  # (R, B, 2D), Eq. (14)
+        error = prediction_error(output.logits.flatten(0, 1), label.flatten(), epsilon).view(runs, batch, 2)
+        d_logits = mean * _weigh(error, weight)  # (R, B, 2)
+        d_prediction = apply_mask(d_logits @ weights.predictor.weight, cache.mask)  # (R, B, 2D), Eq. (14)
         d_predictor = PredictorWeights(  # Eq. (12)
             alpha * (d_logits.mT @ cache.features), alpha[:, 0] * d_logits.sum(dim=1)
         )
     else:
-        d_prediction = through_similarity("both_classes")
-    d_similarity = through_similarity(similarity_loss) if cache.similarity is not None else None
+        d_prediction = through_similarity("both_classes", smooth_labels(label, epsilon, output.probability.dtype))
+    d_similarity = through_similarity(settings.similarity_loss, label) if cache.similarity is not None else None
     d_features = combine_feature_gradients(d_prediction, d_similarity, alpha, beta)  # (R, B, 2D), Eq. (18)
 
     encoders = [name for name in ("text", "visual") if getattr(cache, name) is not None]
@@ -184,8 +212,12 @@ def _encode(weights: TextCnnWeights, shares: Sequence[Share], name: str) -> tupl
         share_pooled.append(pooled.permute(2, 0, 1, 3).flatten(2))  # (C, B, g·K)
         caches.append(PooledShare(share.runs, words, positions))
     pooled = torch.cat(share_pooled)  # (R, B, g·K)
+    number = 0 if name == "text" else -1  # of the encoder, as in safe_forward
+    of_shares = [share.masks.pooled if share.masks is not None else () for share in shares]
+    mask = _join_runs(shares, [masks[number] if masks else None for masks in of_shares])  # (R, B, g·K)
+    pooled = apply_mask(pooled, mask)
     features = _linear(pooled, weights.project_weight, weights.project_bias)  # (R, B, D)
-    return features, StackedEncoderCache(caches, pooled)
+    return features, StackedEncoderCache(caches, pooled, mask)
 
 
 def _convolve_words(words: Words, filters: Sequence[FilterBank]) -> Iterator[Tensor]:
@@ -210,6 +242,7 @@ def _convolve_words(words: Words, filters: Sequence[FilterBank]) -> Iterator[Ten
 def _encoder_backward(d_features: Tensor, weights: TextCnnWeights, cache: StackedEncoderCache) -> TextCnnWeights:
     """Compute `text_cnn_backward` for every run, from ∂L/∂t (R, B, D), in the shapes of the weights."""
     d_scores = (d_features @ weights.project_weight) * (cache.pooled > 0)  # (R, B, g·K)
+    d_scores = apply_mask(d_scores, cache.mask)
     widths = [bank.weight.shape[2] for bank in weights.filters]
     share_banks = []
     for runs, words, positions in cache.shares:
@@ -222,6 +255,17 @@ def _encoder_backward(d_features: Tensor, weights: TextCnnWeights, cache: Stacke
         for i in range(len(widths))
     )
     return TextCnnWeights(d_filters, d_features.mT @ cache.pooled, d_features.sum(dim=1))  # Eq. (16)
+
+
+def _join_runs(shares: Sequence[Share], values: Sequence[Tensor | None]) -> Tensor | None:
+    """Join the tensors (B, …) of the shares, each for all runs of its share, to (R, B, …); None where they are None."""
+    joined = [v.expand(share.num_runs, *v.shape) for share, v in zip(shares, values, strict=True) if v is not None]
+    return torch.cat(joined) if joined else None
+
+
+def _weigh(values: Tensor, weight: Tensor | None) -> Tensor:
+    """Multiply values (R, B, …) by the weights of the articles (R, B), if there are any."""
+    return values if weight is None else weight.view(*weight.shape, *[1] * (values.dim() - 2)) * values
 
 
 def _linear(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

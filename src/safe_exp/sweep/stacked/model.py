@@ -17,6 +17,7 @@ from safe_exp.equations.safe import SafeWeights, map_tensors, name_gradients
 from safe_exp.network import SafeNetwork
 from safe_exp.scoring.scores import ScoredSplit
 from safe_exp.sweep.stacked.closed_form import Share, stacked_forward, stacked_step
+from safe_exp.training.dropout import Dropout
 from safe_exp.training.epoch_sums import EpochTotals, find_parts
 from safe_exp.training.module import SafeModule
 
@@ -37,7 +38,10 @@ class StackedModel:
         self.module = modules[0]
         self.network = cast(SafeNetwork, modules[0].network)  # as every stackable variant builds
         self.clip = (configs[0].trainer.gradient_clip_val, configs[0].trainer.gradient_clip_algorithm or "norm")
-        self.similarity_loss = configs[0].model.similarity_loss.value
+        self.loss: dict[str, Any] = {
+            "similarity_loss": configs[0].model.similarity_loss.value,
+            "label_smoothing": configs[0].model.label_smoothing,
+        }
         names = [name for name, _ in self.network.named_parameters()]
         states = [dict(module.network.named_parameters()) for module in modules]
         self.parameters = {name: torch.stack([state[name].detach() for state in states]) for name in names}
@@ -47,6 +51,7 @@ class StackedModel:
             like.new_tensor([getattr(config.model, name) for config in configs]) for name in ("alpha", "beta")
         )  # (R,)
         self.seeds = [config.seed for config in configs]
+        self.dropout = {seed: Dropout(configs[0].model, self.network, seed) for seed in self.seeds}
         sizes = [(gamma, len(list(runs))) for gamma, runs in groupby(configs, key=lambda config: config.optimizer.lr)]
         self.sizes = [size for _, size in sizes]  # number of runs in each parameter group
         settings = plain_config(configs[0].optimizer)
@@ -64,6 +69,11 @@ class StackedModel:
 
     # ── one step ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Begin an epoch, counted from 0: the runs of a seed draw the dropout masks that each would draw alone."""
+        for seed in dict.fromkeys(self.seeds):
+            self.dropout[seed].begin_epoch(epoch)
+
     def step(self, batches: Mapping[int, NewsBatch]) -> Tensor:
         """Update every run once.
 
@@ -72,12 +82,12 @@ class StackedModel:
         Returns:
             The step's `EpochTotals`, flattened, (R, 8 + P) for P parts of the network.
         """
-        shares = [
-            Share(runs, self.module.embed(batches[seed]), batches[seed].label) for seed, runs in self._seed_runs()
-        ]
-        output, losses, d_weights = stacked_step(
-            self.weights(), shares, alpha=self.alpha, beta=self.beta, similarity_loss=self.similarity_loss
-        )
+        shares = []
+        for seed, runs in self._seed_runs():
+            batch = batches[seed]
+            masks = self.dropout[seed].draw(len(batch.label))
+            shares.append(Share(runs, self.module.embed(batch), batch.label, batch.weight, **masks))
+        output, losses, d_weights = stacked_step(self.weights(), shares, alpha=self.alpha, beta=self.beta, **self.loss)
         gradients = name_gradients(d_weights)
         norms = self._norms(gradients)
         self._clip(gradients)
@@ -85,7 +95,7 @@ class StackedModel:
             for leaf, gradient in zip(parts, gradients[name].split(self.sizes), strict=True):
                 leaf.grad = gradient
         self.optimizer.step()
-        labels = [share.label.expand(share.runs.stop - share.runs.start, -1) for share in shares]
+        labels = [share.label.expand(share.num_runs, -1) for share in shares]
         return _totals(output, losses, torch.cat(labels), norms).flatten()
 
     def weights(self) -> SafeWeights:

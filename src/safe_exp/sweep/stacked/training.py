@@ -107,8 +107,10 @@ class Stack:
         self.writers, self.progress = writers, progress
         config = self.config = jobs[0].config
         self.device = torch.device("cpu" if config.trainer.accelerator == "cpu" else f"cuda:{(devices or [0])[0]}")
-        reads = variants[config.model.variant].reads
-        self.data = FakeNewsNetDataModule(config.data, config.captioner, config.vectors, config.seed, None, reads)
+        reads, weights = variants[config.model.variant].reads, config.model.article_weights
+        self.data = FakeNewsNetDataModule(
+            config.data, config.captioner, config.vectors, config.seed, None, reads, weights
+        )
         self.data.setup("fit")
         set_threads(config, self.data.text_vectors.shape[1])
         for job in jobs:
@@ -150,6 +152,7 @@ class Stack:
         for seed in dict.fromkeys(self.model.seeds):
             self.orders[seed].sampler.set_epoch(epoch)
             orders[seed] = iter(self.orders[seed])
+        self.model.begin_epoch(epoch)
         means = EpochSums(self.model.parts)
         means.compares = variants[self.config.model.variant].compares
         sums = torch.zeros(())  # then (R, 8 + P)
@@ -243,7 +246,7 @@ class Stack:
 
     def _read(self, rows: list[int]) -> NewsBatch:
         """Select articles by row, (B,), onto the device."""
-        return NewsBatch(*(value.to(self.device) for value in self.data.encoded.__getitems__(rows)))
+        return self.data.encoded.__getitems__(rows).to(self.device)
 
 
 def quick_figures(scored: ScoredSplit, loss: LossSettings) -> SplitFigures:
