@@ -318,12 +318,14 @@ def test_the_main_job_runs_on_real_articles_with_real_vectors(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_train_the_weights_of_one(tmp_path):
+@pytest.mark.parametrize("overrides", [(), ("model.article_weights=source", "model.label_smoothing=0.1")])
+def test_two_processes_train_the_weights_of_one(overrides, tmp_path):
     weights = {}
     for devices in (1, 2):
         folder = tmp_path / str(devices)
         folder.mkdir()
-        done = run("train", *SMALL, "trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={devices}", cwd=folder)
+        processes = "trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={devices}"
+        done = run("train", *SMALL, *overrides, *processes, cwd=folder)
         assert done.returncode == 0, done.stderr
         weights[devices] = read_weights(only_run(folder))
     for name in weights[1]:

@@ -90,6 +90,7 @@ def test_settings_that_the_released_architecture_lacks_are_refused(overrides, me
 def test_gamma_is_the_learning_rate_and_each_optimizer_has_its_own_default():
     assert compose_config("model.gamma=0.123").optimizer.lr == 0.123
     sgd, adam = compose_config("optimizer=sgd"), compose_config("optimizer=adam")
+    assert compose_config("optimizer=adamw").optimizer._target_ == "torch.optim.AdamW"
     assert sgd.optimizer.lr == sgd.model.gamma
     assert adam.optimizer.lr == adam.model.gamma
     assert sgd.model.gamma != adam.model.gamma
@@ -107,6 +108,13 @@ def test_gamma_is_the_learning_rate_and_each_optimizer_has_its_own_default():
         (["model.filter_sizes=[]"], r"model.filter_sizes is empty"),
         (["model.filter_sizes=[3,0]"], r"every width must be >= 1"),
         (["model.filter_sizes=[3,3]"], r"repeats a width"),
+        (
+            ["model.article_weights=publisher"],
+            r"article_weights=publisher: expected none or class or source or source_",
+        ),
+        (["model.label_smoothing=1"], r"model.label_smoothing=1.0: expected a number >= 0 and < 1"),
+        (["model.pooled_dropout=-0.1"], r"model.pooled_dropout=-0.1: expected a number >= 0 and < 1"),
+        (["model.feature_dropout=nan"], r"model.feature_dropout=nan: expected a number >= 0 and < 1"),
         (["model.num_filters=0"], r"model.num_filters=0: expected a number >= 1"),
         (["model.feature_dim=0"], r"model.feature_dim=0"),
         (["model=text_only", "model.alpha=0"], r"model.alpha and model.beta are both 0"),

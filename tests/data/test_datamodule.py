@@ -95,6 +95,24 @@ def test_the_fingerprint_knows_content_and_settings_but_not_the_place(root, tmp_
     assert datamodule(moved).fingerprint != first
 
 
+def test_weights_of_articles_go_with_training_batches_and_are_no_part_of_the_data(tmp_path):
+    root = write_folder(tmp_path / "articles", sources=4)
+    plain = datamodule(root)
+    config = folder_config(root, "data.batch_size=8")
+    module = set_up(config, article_weights="source", artifacts=tmp_path / "none_yet")
+    weights = torch.cat([batch.weight for batch in module.train_dataloader()])
+    assert weights.mean().item() == pytest.approx(1, rel=1e-6)
+    assert len(weights.unique()) > 1
+    assert all(batch.weight is None for batch in plain.train_dataloader())
+    assert module.fingerprint == plain.fingerprint
+    assert module.manifest() == plain.manifest()
+
+
+def test_weights_by_publisher_need_publishers(root):
+    with pytest.raises(UserError, match=r"article_weights=source_root: none of the \d+ training articles names"):
+        set_up(folder_config(root, "data.batch_size=8"), article_weights="source_root")
+
+
 def test_a_second_start_uses_what_the_first_one_stored(root, tmp_path):
     first = datamodule(root)
     first.save_artifacts(tmp_path / "artifacts")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -23,7 +25,20 @@ def test_a_batch_is_trimmed_to_its_longest_article_and_numbered_by_the_vocabular
     assert batch.label.tolist() == [1, 0]
     assert batch.index.tolist() == [3, 0]
     assert batch.title_lengths.tolist() == [0, 1]
-    assert all(part.dtype == torch.int64 for part in batch)
+    assert batch.weight is None
+    assert all(part.dtype == torch.int64 for part in batch[:-1])
+
+
+def weighed():
+    return replace(encoded(), weight=torch.tensor([0.5, 2.0, 1.0, 0.25, 1.25]))
+
+
+def test_weights_travel_with_their_articles_and_with_the_batch_to_its_device():
+    batch = weighed().__getitems__([3, 0])
+    assert batch.weight.tolist() == [0.25, 0.5]
+    assert weighed().nbytes == encoded().nbytes + 4 * 5
+    assert batch.to("meta").weight.device.type == "meta"
+    assert encoded()[0].to("meta").weight is None
 
 
 def test_a_batch_of_empty_texts_has_no_columns():
@@ -49,7 +64,8 @@ def test_a_loader_yields_every_row_once_and_leaves_the_global_generator_alone():
 def test_a_loader_selects_batches_where_the_articles_lie_and_reads_nothing_back():
     """Meta tensors hold no numbers: a loader that read one from the device would fail."""
     batches = GlobalBatches(ArticleOrder(np.arange(5), seed=0), 2)
-    on_host, on_device = NewsLoader(encoded(), batches), NewsLoader(encoded().to(torch.device("meta")), batches)
+    articles = weighed()
+    on_host, on_device = NewsLoader(articles, batches), NewsLoader(articles.to(torch.device("meta")), batches)
     for ours, theirs in zip(on_device, on_host, strict=True):
         assert ours.text_tokens.shape == (len(theirs.label), 3)  # not trimmed: there widths go by WIDTH_STEP
         assert [part.shape for part in ours[1:]] == [part.shape for part in theirs[1:]]

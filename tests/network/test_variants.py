@@ -127,6 +127,37 @@ def test_a_variant_that_only_builds_its_network_is_trained_by_autograd(built):
     assert not built.explained
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model=similarity_only", "model.label_smoothing=0.1"], r"label_smoothing=0\.1: in model=similarity_only M_s"),
+        (["model=similarity_only", "model.feature_dropout=0.1"], r"feature_dropout=0\.1: in model=similarity_only M_s"),
+        (
+            ["model.update=algorithm1", "model.pooled_dropout=0.5"],
+            r"pooled_dropout=0\.5: .* paper's loop, which has no",
+        ),
+        (["model.update=algorithm1", "model.feature_dropout=0.5"], r"Set model\.update=closed_form, or leave it out"),
+        (["model.variant=built", "model.update=autograd", "model.pooled_dropout=0.5"], r"model=built has no dropout"),
+    ],
+)
+def test_regularisers_that_a_variant_does_not_know_are_refused(built, overrides, message):
+    extra = ["+model.extra.depth=3"] if "model.variant=built" in overrides else []
+    with pytest.raises(UserError, match=message):
+        compose_config(*overrides, *extra)
+
+
+def test_weights_and_smoothed_labels_need_a_closed_form_that_knows_them_or_autograd(monkeypatch, built):
+    variant = BuiltVariant("built", settings={"depth": int}, updates=tuple(Update))
+    monkeypatch.setattr(variants, "_entries", {**variants._entries, "built": variant})
+    chosen = ["model.variant=built", "+model.extra.depth=3"]
+    for override in ("model.article_weights=class", "model.label_smoothing=0.1"):
+        with pytest.raises(
+            UserError, match=r"closed form of model=built does not compute it\. Set model\.update=autogr"
+        ):
+            compose_config(*chosen, override)
+        assert compose_config(*chosen, "model.update=autograd", override)
+
+
 def test_a_variant_s_own_settings_travel_in_extra(built):
     config = compose_config("model.variant=built", "model.update=autograd", "+model.extra.depth=3")
     assert config.model.extra == {"depth": 3}

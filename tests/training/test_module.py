@@ -7,7 +7,6 @@ import pytorch_lightning as pl
 import torch
 
 from safe_exp.config.monitor import legal_monitors
-from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import safe_loss
 from safe_exp.network.safe_network import VARIANTS
 from safe_exp.network.variants import variants
@@ -41,6 +40,56 @@ def test_closed_form_trains_the_same_weights_as_autograd(variant, optimizer):
     fit(ours.double(), precision="64-true")
     fit(twin.double(), precision="64-true")
     assert_same_weights(ours, twin, rtol=1e-8, atol=1e-10)
+
+
+REGULARISED = ("model.label_smoothing=0.1", "model.pooled_dropout=0.3", "model.feature_dropout=0.5")
+WEIGHED = [batch._replace(weight=torch.rand(16, generator=torch.Generator().manual_seed(9)) * 2) for batch in BATCHES]
+
+
+@pytest.mark.parametrize("variant", ["safe", "text_only", "released"])
+def test_weights_smoothed_labels_and_dropout_train_the_same_weights_as_autograd(variant):
+    """Both draw the same masks, which depend on the seed alone."""
+    ours, twin, plain = (
+        draw_module(f"model={variant}", f"model.update={update}", *overrides)
+        for update, overrides in (("closed_form", REGULARISED), ("autograd", REGULARISED), ("closed_form", ()))
+    )
+    for module in (ours, twin, plain):
+        fit(module.double(), batches=WEIGHED, precision="64-true")
+    assert_same_weights(ours, twin, rtol=1e-8, atol=1e-10)
+    with pytest.raises(AssertionError):
+        assert_same_weights(ours, plain, rtol=1e-3, atol=1e-3)
+
+
+def test_algorithm1_in_simultaneous_order_knows_weights_and_smoothed_labels():
+    """In a mini-batch of one article it is the closed form."""
+    ours, twin = (
+        draw_module(f"model.update={update}", "model.order=simultaneous", "model.label_smoothing=0.1")
+        for update in ("algorithm1", "closed_form")
+    )
+    articles = [type(batch)(*(column[:1] for column in batch)) for batch in WEIGHED]
+    for module in (ours, twin):
+        fit(module.double(), batches=articles, precision="64-true")
+    assert_same_weights(ours, twin, rtol=1e-8, atol=1e-10)
+
+
+def test_the_training_loss_is_the_one_that_is_minimised_and_that_of_validation_is_plain():
+    module = draw_module("model.gamma=1e-12", "model.label_smoothing=0.3")  # weights stand still
+    batch = WEIGHED[0]
+    metrics = fit(module, epochs=1, batches=[batch]).callback_metrics
+    with torch.no_grad():
+        output = module.network(**module.embed(batch))
+    loss = dict(alpha=0.6, beta=0.4)
+    minimised = safe_loss(output, batch.label, **loss, weight=batch.weight, label_smoothing=0.3).total
+    assert float(metrics["train/loss"]) == pytest.approx(float(minimised), rel=1e-5)
+    plain = safe_loss(output, batch.label, **loss).total
+    assert float(metrics["val/loss"]) == pytest.approx(float(plain), rel=1e-5)
+    assert float(plain) != pytest.approx(float(minimised), rel=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed"])
+def test_weights_smoothed_labels_and_dropout_train_in_low_precision(precision):
+    metrics = fit(draw_module(*REGULARISED), batches=WEIGHED, precision=precision).callback_metrics
+    assert all(torch.isfinite(value) for value in metrics.values())
 
 
 def test_closed_form_with_sgd_is_the_paper_s_update_written_out():
@@ -164,10 +213,12 @@ def test_the_step_of_a_device_is_one_graph(variant):
 
 
 @pytest.mark.slow
-def test_a_compiled_step_trains_the_same_weights():
-    ours, twin = draw_module("model.gamma=0.1", "compile=true"), draw_module("model.gamma=0.1")
-    metrics = fit(ours).callback_metrics
-    reference = fit(twin).callback_metrics
+@pytest.mark.parametrize("overrides", [(), REGULARISED])
+def test_a_compiled_step_trains_the_same_weights(overrides):
+    ours, twin = (draw_module("model.gamma=0.1", *overrides, *compiled) for compiled in (["compile=true"], []))
+    batches = WEIGHED if overrides else BATCHES
+    metrics = fit(ours, batches=batches).callback_metrics
+    reference = fit(twin, batches=batches).callback_metrics
     assert_same_weights(ours, twin, rtol=1e-4, atol=1e-6)
     for name in ("train/loss", "train/similarity_real", "train/gradient_norm_predictor"):
         assert float(metrics[name]) == pytest.approx(float(reference[name]), rel=1e-4)

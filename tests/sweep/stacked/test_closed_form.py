@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from safe_exp.equations import Words, closed_form_step, safe_loss
+from safe_exp.equations import DropoutMasks, Words, closed_form_step, safe_loss
 from safe_exp.equations.safe import SafeWeights, map_tensors, name_gradients
 from safe_exp.network import SafeNetwork
 from safe_exp.network.safe_network import VARIANTS
@@ -28,6 +28,20 @@ def draw_share(runs: slice, seed: int, batch: int = 6) -> Share:
     return Share(runs, sentences, torch.randint(0, 2, (batch,), generator=generator))
 
 
+def draw_regularised(share: Share, variant: str, num_filters: int, seed: int) -> Share:
+    """Add weights of articles and masks of dropout to a share of networks with D = 3 and two widths."""
+    generator = torch.Generator().manual_seed(seed + 100)
+    encoders = 1 if variant in ("text_only", "visual_only") else 2
+
+    def mask(width: int) -> torch.Tensor:
+        return (torch.rand(len(share.label), width, generator=generator) < 0.7).double() / 0.7
+
+    pooled = tuple(mask(2 * num_filters) for _ in range(encoders))
+    features = None if variant == "similarity_only" else mask(3 * encoders)
+    weight = 2 * torch.rand(len(share.label), generator=generator, dtype=torch.float64)
+    return share._replace(weight=weight, masks=DropoutMasks(pooled, features))
+
+
 def draw_networks(variant: str, num_filters: int) -> list[SafeNetwork]:
     torch.manual_seed(1)
     return [SafeNetwork(4, VISUAL_DIM, [3, 4], num_filters, 3, variant).double() for _ in range(RUNS)]
@@ -40,17 +54,25 @@ def stack_weights(networks: list[SafeNetwork]) -> SafeWeights:
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("similarity_loss", ["real_only", "both_classes"])
 @pytest.mark.parametrize("num_filters", [1, 3])
-def test_every_run_of_a_stack_has_the_outputs_losses_and_gradients_of_its_own(variant, similarity_loss, num_filters):
+@pytest.mark.parametrize("label_smoothing", [None, 0.2])
+def test_every_run_of_a_stack_has_the_outputs_losses_and_gradients_of_its_own(
+    variant, similarity_loss, num_filters, label_smoothing
+):
+    """Plain, and with weights of articles, smoothed labels and dropout."""
     networks = draw_networks(variant, num_filters)
     weights = stack_weights(networks)
     shares = [draw_share(slice(0, 2), seed=0), draw_share(slice(2, 5), seed=1)]
-    output, losses, gradients = stacked_step(weights, shares, alpha=ALPHA, beta=BETA, similarity_loss=similarity_loss)
+    loss = {"similarity_loss": similarity_loss}
+    if label_smoothing is not None:
+        shares = [draw_regularised(share, variant, num_filters, seed) for seed, share in enumerate(shares)]
+        loss["label_smoothing"] = label_smoothing
+    output, losses, gradients = stacked_step(weights, shares, alpha=ALPHA, beta=BETA, **loss)
     gradients = name_gradients(gradients)
     for run, network in enumerate(networks):
         share = shares[0] if run < 2 else shares[1]
-        settings = {"alpha": ALPHA[run].item(), "beta": BETA[run].item(), "similarity_loss": similarity_loss}
+        settings = {"alpha": ALPHA[run].item(), "beta": BETA[run].item(), "weight": share.weight, **loss}
         alone, alone_losses, alone_gradients = closed_form_step(
-            network, label=share.label, **share.sentences, **settings
+            network, label=share.label, **share.sentences, **settings, masks=share.masks
         )
         for ours, theirs in zip((*output, *losses), (*alone, *alone_losses), strict=True):
             if theirs is None:
@@ -58,7 +80,7 @@ def test_every_run_of_a_stack_has_the_outputs_losses_and_gradients_of_its_own(va
             else:
                 torch.testing.assert_close(ours[run], theirs, rtol=1e-12, atol=1e-14)
         assert gradients.keys() == alone_gradients.keys()
-        safe_loss(network(**share.sentences), share.label, **settings).total.backward()
+        safe_loss(network(**share.sentences, masks=share.masks), share.label, **settings).total.backward()
         for name, parameter in network.named_parameters():
             torch.testing.assert_close(gradients[name][run], alone_gradients[name], rtol=1e-10, atol=1e-14)
             by_autograd = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

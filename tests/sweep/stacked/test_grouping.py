@@ -14,6 +14,7 @@ from tests.made import compose_config
         (),
         ("optimizer=adam", "scheduler=cosine", "trainer.gradient_clip_val=1"),
         ("model=no_similarity", "trainer.precision=64-true", "scheduler=step"),
+        ("model.article_weights=source", "model.label_smoothing=0.1", "model.pooled_dropout=0.5", "optimizer=adamw"),
         ("callbacks.early_stopping.patience=3", "trainer.max_epochs=-1", "trainer.enable_progress_bar=false"),
     ],
 )
@@ -46,7 +47,9 @@ def test_what_the_stack_cannot_do_runs_alone_and_says_why(override, reason):
 def test_alpha_beta_gamma_and_seed_may_differ_and_nothing_else():
     first = stack_key(compose_config())
     assert stack_key(compose_config("model.alpha=1", "model.beta=3", "model.gamma=0.01", "seed=4")) == first
-    for override in ("model.num_filters=1", "data.seed=1", "optimizer=adam", "trainer.max_epochs=3"):
+    others = ("model.num_filters=1", "data.seed=1", "optimizer=adam", "trainer.max_epochs=3")
+    regularised = ("model.article_weights=class", "model.label_smoothing=0.1", "model.feature_dropout=0.1")
+    for override in (*others, *regularised):
         assert stack_key(compose_config(override)) != first
 
 

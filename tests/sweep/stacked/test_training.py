@@ -59,10 +59,17 @@ def assert_same_content(ours, theirs, rtol: float, where: str = "") -> None:
         assert ours == theirs, where
 
 
+REGULARISED = (
+    "model.article_weights=source", "model.label_smoothing=0.1", "model.pooled_dropout=0.3", "model.feature_dropout=0.5"
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("overrides", "rtol"),
     [
         (("trainer.max_epochs=6",), 1e-5),
+        (("trainer.max_epochs=3", *REGULARISED), 1e-5),
+        pytest.param(("trainer.max_epochs=6", "optimizer=adamw", *REGULARISED), 1e-5, marks=pytest.mark.slow),
         pytest.param(
             ("trainer.max_epochs=6", "trainer.precision=64-true", "optimizer=adam", "scheduler=cosine"),
             1e-10,
