@@ -74,6 +74,14 @@ class ModelConfig:
         """Keyword arguments for `safe_loss`."""
         return {"alpha": self.alpha, "beta": self.beta, "similarity_loss": self.similarity_loss.value}
 
+    def describe_regularisers(self) -> str:
+        """Describe weights of articles, label smoothing and dropout in words; empty where all are off."""
+        found = [f"articles weighed by {self.article_weights}"] if self.article_weights != "none" else []
+        found += [f"labels smoothed by {self.label_smoothing:g}"] if self.label_smoothing else []
+        found += [f"dropout of {self.pooled_dropout:g} on ĉ"] if self.pooled_dropout else []
+        found += [f"dropout of {self.feature_dropout:g} on t ⊕ v"] if self.feature_dropout else []
+        return ", ".join(found)
+
     @property
     def network_sizes(self) -> dict[str, Any]:
         """Sizes that every network has: filter_sizes, num_filters and feature_dim."""
