@@ -122,9 +122,7 @@ class OptimizerConfig:
 
     _target_: str = MISSING  # class of the optimizer, of torch.optim
     lr: float = MISSING  # γ, learning rate, > 0; set it by model.gamma
-    weight_decay: float = (
-        MISSING  # λ >= 0; sgd, adam: L2 penalty, λw joins the gradient; adamw: w shrinks by γλw, apart
-    )
+    weight_decay: float = MISSING  # λ >= 0; sgd, adam: L2 penalty, λw joins the gradient; adamw: a step takes γλw off w
 
     def __post_init__(self) -> None:
         require_at_least("optimizer.weight_decay", self.weight_decay, 0)
