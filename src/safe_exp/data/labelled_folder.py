@@ -56,7 +56,9 @@ class ScoredFolder:
         }
 
 
-def encode_folder(data: DataConfig, stored: Sequence[Artifacts], reads: Sequence[str]) -> ScoredFolder:
+def encode_folder(
+    data: DataConfig, stored: Sequence[Artifacts], reads: Sequence[str], trained: Sequence[Artifacts] = ()
+) -> ScoredFolder:
     """Prepare and encode articles with the captioner, the vocabulary and the cuts of a stored run, or of several.
 
     All articles may be of one class. Under data.split=given, where some are marked as test articles, these alone are
@@ -66,6 +68,7 @@ def encode_folder(data: DataConfig, stored: Sequence[Artifacts], reads: Sequence
         data: the articles, and how to read and batch them; of its split only given sides are used.
         stored: the artifacts of each run. The runs have one captioner, and cut texts into the same words.
         reads: the modalities that the model reads.
+        trained: the artifacts of further runs, whose training articles count too.
     Raises:
         UserError: the articles cannot be prepared (see `prepare`), or none of them has what the model reads.
     """
@@ -93,7 +96,7 @@ def encode_folder(data: DataConfig, stored: Sequence[Artifacts], reads: Sequence
         data_fingerprint(prepared.fingerprint, settings, {"scored": ids}),
         len(rows),
         int((~on_side).sum()),
-        find_trained_on(prepared, rows, stored),
+        find_trained_on(prepared, rows, [*stored, *trained]),
         prepared.manifest["counts"],
     )
 
@@ -127,7 +130,7 @@ def find_trained_on(prepared: PreparedArticles, rows: np.ndarray, stored: Sequen
     remembered = any(each.training_texts is not None for each in stored)
     signatures = prepared.text_signatures(rows[has_text]) if remembered else None
     by_id, copied = np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
-    for each in stored:
+    for each in {id(each): each for each in stored}.values():
         training = set(each.manifest["split"]["train"])
         named = np.array([prepared.ids[row] in training and not prepared.made_up_ids[row] for row in rows], dtype=bool)
         if each.training_texts is not None:

@@ -44,7 +44,12 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     stored = open_run(run, config.checkpoint)
     _require_chosen_data(config, stored)
     groups = group_members(stored)
-    scored = encode_folder(config.data, [group.artifacts for group in groups], groups[0].variant.reads)
+    scored = encode_folder(
+        config.data,
+        [group.artifacts for group in groups],
+        groups[0].variant.reads,
+        trained=[member.artifacts for member in stored.members],
+    )
     if seen := describe_trained_on(scored):
         log.warning("%s", seen)
     scores = SplitScores()

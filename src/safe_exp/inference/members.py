@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -58,9 +59,14 @@ def group_members(stored: StoredModel, dtype: torch.dtype = torch.float32) -> li
 def _input_key(member: StoredRun) -> tuple[Any, ...]:
     """Make a key that is equal for members with the same input. Equal parts of artifacts are one object by now."""
     settings = member.artifacts.manifest["settings"]
-    parts = {name: part for name, part in vars(member.artifacts).items() if name not in ("manifest", "training_texts")}
+    names = [part.name for part in fields(member.artifacts) if part.name not in ("manifest", "training_texts")]
     cuts = settings["max_text_tokens"], settings["max_visual_tokens"]
-    return (*map(id, parts.values()), *cuts, member.model.headline_words, member.model.body_words)
+    return (
+        *(id(getattr(member.artifacts, name)) for name in names),
+        *cuts,
+        member.model.headline_words,
+        member.model.body_words,
+    )
 
 
 def mean_output(outputs: Sequence[SafeOutput]) -> SafeOutput:

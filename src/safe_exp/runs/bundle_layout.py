@@ -40,8 +40,8 @@ def join_parts(
     for number, (content, held) in enumerate(parts):
         placed = {}
         for name, tensor in held.items():
-            key = (number, name) if is_weight(name) else _numbers(tensor)
-            placed[name] = names.setdefault(key, f"{number}.{name}")
+            numbers = (number, name) if is_weight(name) else _numbers(tensor)
+            placed[name] = names.setdefault(numbers, f"{number}.{name}")
             tensors.setdefault(placed[name], tensor)
         member = {key: value for key, value in content.items() if key not in SHARED_LISTS}
         for key, place in SHARED_LISTS.items():

@@ -3,7 +3,7 @@
 Where the jobs are folds, an article is predicted by the jobs alone that had it on their test side: most often one, or
 one for each seed, whose mean logit is then taken. The whole ensemble's logit of a new article is a mean over all folds,
 and so a little less extreme than these. No article is left on which it could be seen, so the temperature is that of the
-out-of-fold logits as they are: the ensemble's calibrated probabilities err towards one half, never towards certainty.
+out-of-fold logits as they are: the ensemble's calibrated probabilities err towards one half, not towards certainty.
 
 Where all jobs share one split (seeds, loss weights), the mean of their validation logits is the ensemble's own.
 """
