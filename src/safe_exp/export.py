@@ -1,4 +1,4 @@
-"""python -m safe_exp.export run=DIR to=FILE: write a stored run as one file, for predict and evaluate."""
+"""python -m safe_exp.export run=DIR to=FILE: write a stored run, or a sweep as one model, as one file."""
 
 import logging
 from pathlib import Path

@@ -150,7 +150,7 @@ def _occurring_words(vectors: Tensor, tokens: Tensor) -> Words:
         tokens: its rows (B, L) int64.
     """
     rows = torch.cat([tokens.new_zeros(1), tokens.flatten()]).unique()  # ascending, so padding comes first
-    return Words(vectors[rows].double(), torch.searchsorted(rows, tokens))
+    return Words(vectors[rows].double(), torch.searchsorted(rows, tokens.contiguous()))
 
 
 def _refusal(item: LeftOut) -> Answer:

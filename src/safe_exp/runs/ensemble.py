@@ -74,10 +74,11 @@ def require_one_kind(members: Sequence[StoredRun], names: Sequence[str]) -> None
         kind = _kind(member)
         for key in sorted(first.keys() | kind.keys()):
             if first.get(key) != kind.get(key):
+                one, other = (f"{key}={has[key]}" if key in has else f"no {key}" for has in (first, kind))
                 raise UserError(
-                    f"job {names[0]} has {key}={first.get(key)}, and job {name} has {key}={kind.get(key)}: they cannot "
-                    "answer as one model. Expected jobs of one variant, trained on one data set that they read alike; "
-                    "give a sweep over folds, seeds or weights, or the folder of one job."
+                    f"job {names[0]} has {one}, and job {name} has {other}: they cannot answer as one model. "
+                    "Expected jobs of one variant, trained on one data set that they read alike; give a sweep over "
+                    "folds, seeds or weights, or the folder of one job."
                 )
 
 
