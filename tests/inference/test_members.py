@@ -1,7 +1,9 @@
 """Several models as one, against the same models asked one by one."""
 
+import io
 import json
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from safe_exp.data import article_encoder
 from safe_exp.data.captioners.visual_words import VisualWordsCaptioner
 from safe_exp.data.reading.articles import Article
 from safe_exp.data.text import split_words
-from safe_exp.inference.answers import Answerer
+from safe_exp.inference.answers import Answerer, answer_all
 from safe_exp.inference.evaluation import evaluate
 from safe_exp.inference.explainer import Explainer
 from safe_exp.inference.members import group_members
@@ -221,19 +223,34 @@ def test_a_sweep_of_folds_and_seeds_is_asked_scored_and_exported_as_one_model(tm
     articles = ["data=fakenewsnet", f"data.root={root}"]
     done = run("export", "run=s", "to=s.safetensors", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    answers = {}
-    for source in ("s", "s.safetensors", *(f"s/{number}" for number in range(6))):
-        done = run("predict", f"run={source}", *articles, "explain=true", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        answers[source] = [json.loads(line) for line in done.stdout.splitlines()]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        register_schemas()
+        config = typed_config(compose("predict", overrides=["run=s", *articles, "explain=true"]))
+    answers = {
+        source: ask(replace(config, run=str(tmp_path / source)))
+        for source in ("s", "s.safetensors", *map(job, range(6)))
+    }
     assert answers["s"] == answers["s.safetensors"]
     for row, answer in enumerate(answers["s"]):
-        singles = [answers[f"s/{number}"][row]["explanation"]["logit"]["value"] for number in range(6)]
+        singles = [answers[job(number)][row]["explanation"]["logit"]["value"] for number in range(6)]
         assert answer["explanation"]["logit"]["value"] == pytest.approx(np.mean(singles), abs=1e-12)
+    scored = []
     for source in ("s", "s.safetensors"):
         done = run("evaluate", f"run={source}", *articles, "threshold=best", f"hydra.run.dir=e_{source}", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        assert "60 of the 60 articles" in done.stderr
-    first, second = (read_json(tmp_path / f"e_{source}" / "metrics.json") for source in ("s", "s.safetensors"))
-    assert first["test"] == second["test"]
-    assert first["jobs"] == second["jobs"]
+        assert "of the 60 articles have the ids of articles that this run was trained on" in done.stderr
+        assert "threshold=best: the highest macro F1 on out-of-fold predictions" in done.stderr
+        scored.append(read_json(tmp_path / f"e_{source}" / "metrics.json"))
+    assert scored[0]["test"] == scored[1]["test"]
+    assert scored[0]["jobs"] == scored[1]["jobs"]
+    assert scored[0]["jobs"]["5"] == "data.fold=2 seed=1"
+
+
+def job(number):
+    return f"s/{number}"
+
+
+def ask(config):
+    output = io.BytesIO()
+    assert answer_all(config, io.BufferedReader(io.BytesIO()), output) == 0
+    return [json.loads(line) for line in output.getvalue().splitlines()]
