@@ -1,6 +1,8 @@
 """A run folder like one of train, with random weights, made in a tenth of a second."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +21,19 @@ from tests.made import compose_config
 WORDS = ["the", "a", "senator", "boat", "é", '"', "[CLS]"]
 
 
-def write_run(folder: Path, *overrides: str) -> Path:
-    """Write the files of a run that evaluate, predict and export read; on visual words unless `overrides` differ."""
-    config = compose_config("model.num_filters=3", "model.feature_dim=4", "captioner=visual_words", *overrides)
-    numbers = np.random.default_rng(0)
-    text = torch.from_numpy(numbers.normal(size=(len(WORDS) + 2, 6)).astype(np.float32))
+_composed = cache(compose_config)
+
+
+def write_run(folder: Path, *overrides: str, seed: int = 0, words: Sequence[str] = WORDS) -> Path:
+    """Write the files of a run that evaluate, predict and export read; on visual words unless `overrides` differ.
+
+    Args:
+        seed: of weights, vectors and codebook.
+        words: of the vocabulary.
+    """
+    config = _composed("model.num_filters=3", "model.feature_dim=4", "captioner=visual_words", *overrides)
+    numbers = np.random.default_rng(seed)
+    text = torch.from_numpy(numbers.normal(size=(len(words) + 2, 6)).astype(np.float32))
     visual, codebook = text, None
     captioner = build_image_captioner(config.captioner)
     if captioner is not None:
@@ -35,8 +45,8 @@ def write_run(folder: Path, *overrides: str) -> Path:
     counts = {"all": {"articles": 3, "fake": 1, "real": 2}}
     manifest = {"name": "made", "fingerprint": "0" * 64, "counts": counts, "settings": settings}
     manifest["split"] = {"train": ["a"], "val": ["b"], "test": ["c"]}
-    Artifacts(build_tokenizer(WORDS), text, visual, codebook, manifest).save(folder / "artifacts")
-    torch.manual_seed(0)
+    Artifacts(build_tokenizer(words), text, visual, codebook, manifest).save(folder / "artifacts")
+    torch.manual_seed(seed)
     network = variants[config.model.variant].build(config.model, text.shape[1], visual.shape[1])
     state = {f"network.{name}": value for name, value in network.state_dict().items()}
     checkpoint = {"state_dict": state, "epoch": 0, "global_step": 1, "callbacks": {}, "optimizer_states": [],

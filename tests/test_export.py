@@ -115,7 +115,7 @@ def changed(tmp_path, visual_words=False, tensors=None, metadata=None, **content
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"metadata": {"format": "another"}}, r"format is 'another', expected 'safe_exp bundle 1'"),
+        ({"metadata": {"format": "another"}}, r"format is 'another', expected 'safe_exp bundle 1' or"),
         ({"metadata": {"content": "{"}}, "Expecting property name"),
         ({"metadata": {"content": "[" * 100_000}}, "recursion|nested|Expecting"),
         ({"metadata": {"content": "{}"}}, "it lacks calibration, codebook"),

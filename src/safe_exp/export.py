@@ -1,4 +1,4 @@
-"""python -m safe_exp.export run=DIR to=FILE: write a stored run as one file, for predict and evaluate."""
+"""python -m safe_exp.export run=DIR to=FILE: write a stored run, or a sweep as one model, as one file."""
 
 import logging
 from pathlib import Path
@@ -29,7 +29,8 @@ def main(composed: DictConfig) -> None:
     from safe_exp.runs.open_run import open_run
 
     stored, path = open_run(Path(config.run).expanduser(), config.checkpoint), Path(config.to).expanduser()
-    stored.network()  # refuses weights that do not fit or are not finite
+    for member in stored.members:
+        member.network()  # refuses weights that do not fit or are not finite
     try:
         write_bundle(stored, path)
     except OSError as error:

@@ -193,10 +193,10 @@ def test_a_stored_run_encodes_another_folder_with_its_own_words_and_cuts(root, t
         write_article(other, article_id, title="title unseen", text="word word word word", caption="boat unseen")
     write_article(other, "fake/z", caption=None)
     data = folder_config(other, "data.max_text_tokens=99", "data.batch_size=1")
-    scored = encode_folder(data, Artifacts.load(tmp_path / "artifacts"), ["text", "visual"])
-    assert [scored.ids[row] for batch in scored.loader for row in batch.index] == ["fake/x", "fake/y"]
+    scored = encode_folder(data, [Artifacts.load(tmp_path / "artifacts")], ["text", "visual"])
+    assert [scored.ids[row] for batch in scored.loaders[0] for row in batch.index] == ["fake/x", "fake/y"]
     assert [item.path for item in scored.left_out] == ["fake/z"]
-    (batch,) = scored.loader
+    (batch,) = scored.loaders[0]
     assert batch.index.tolist() == [0, 1]
     number = module._stored.tokenizer.token_to_id
     assert batch.text_tokens.tolist() == [[number("title"), 1, *[number("word")] * 3]] * 2
@@ -288,8 +288,8 @@ def test_a_stored_run_scores_the_given_test_side_where_there_is_one_else_everyth
     stored = Artifacts.load(tmp_path / "artifacts")
 
     def score(table, *overrides, **roots):
-        scored = encode_folder(table_config(table, *overrides, **roots), stored, ["text", "visual"])
-        return [scored.ids[row] for batch in scored.loader for row in batch.index], scored
+        scored = encode_folder(table_config(table, *overrides, **roots), [stored], ["text", "visual"])
+        return [scored.ids[row] for batch in scored.loaders[0] for row in batch.index], scored
 
     found, scored = score(leaky["train"], "data.split=given", test_root=leaky["test"])
     assert found == read_ids(leaky["test"])
@@ -308,7 +308,7 @@ def test_a_given_test_side_of_which_nothing_can_be_scored_is_refused(leaky, tmp_
     leaky["test"].write_text("id,text,label,caption\nx,no caption,fake,\n")
     data = table_config(leaky["train"], "data.split=given", test_root=leaky["test"])
     with pytest.raises(UserError, match="no article of the given test side has all parts that the model reads"):
-        encode_folder(data, Artifacts.load(tmp_path / "artifacts"), ["text", "visual"])
+        encode_folder(data, [Artifacts.load(tmp_path / "artifacts")], ["text", "visual"])
 
 
 @pytest.fixture
@@ -343,7 +343,7 @@ def test_a_stored_run_cuts_other_articles_and_single_ones_as_its_own(chinese, tm
         # Whatever the command says of words: the run has its own.
         write_article(tmp_path / f"other_{name}", "fake/x", asked.caption, title=asked.title, text=asked.text)
         data = folder_config(tmp_path / f"other_{name}", "data.words=jieba", "data.batch_size=1")
-        (batch,) = encode_folder(data, stored, ["text", "visual"]).loader
+        (batch,) = encode_folder(data, [stored], ["text", "visual"]).loaders[0]
         assert batch.text_tokens[0].tolist() == alone.text_tokens.tolist()
         assert batch.visual_tokens[0].tolist() == alone.visual_tokens.tolist()
         assert alone.text_tokens[1:].min() > 1
@@ -390,10 +390,10 @@ def test_incomplete_or_damaged_artifacts_are_refused(root, tmp_path):
     data = folder_config(root)
     (tmp_path / "artifacts" / "tokenizer.json").write_text("{")
     with pytest.raises(UserError, match=r"artifacts: the stored data cannot be read.*Was the copy complete"):
-        encode_folder(data, Artifacts.load(tmp_path / "artifacts"), ["text", "visual"])
+        encode_folder(data, [Artifacts.load(tmp_path / "artifacts")], ["text", "visual"])
     (tmp_path / "artifacts" / "vectors.safetensors").unlink()
     with pytest.raises(UserError, match=r"vectors\.safetensors is missing.*copy it again"):
-        encode_folder(data, Artifacts.load(tmp_path / "artifacts"), ["text", "visual"])
+        encode_folder(data, [Artifacts.load(tmp_path / "artifacts")], ["text", "visual"])
 
 
 class Recorder(pl.LightningModule):

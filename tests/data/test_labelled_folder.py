@@ -57,7 +57,7 @@ def trained(tmp_path_factory):
 
 
 def seen(path, rows, artifacts):
-    return encode_folder(table(write_table(path, rows)), artifacts, ["text", "visual"])
+    return encode_folder(table(write_table(path, rows)), [artifacts], ["text", "visual"])
 
 
 def test_other_articles_whose_ids_the_reader_made_up_are_not_warned_of(trained, tmp_path):

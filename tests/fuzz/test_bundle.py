@@ -14,6 +14,7 @@ from safe_exp.inference.answers import Answerer
 from safe_exp.runs.open_run import open_run
 from safe_exp.system.errors import UserError
 from tests.fuzz.cases import JSON_VALUES, broken, fuzz
+from tests.made_jobs import write_sweep
 from tests.made_run import write_run
 
 bundle = pytest.importorskip("safe_exp.runs.bundle", reason="no bundles in this version")
@@ -23,9 +24,10 @@ bundle = pytest.importorskip("safe_exp.runs.bundle", reason="no bundles in this 
 def whole(kind: str) -> bytes:
     import tempfile
 
-    overrides = {"words": ["captioner=file"], "patches": [], "text": ["captioner=file", "model=text_only"]}[kind]
+    overrides = {"words": ["captioner=file"], "text": ["captioner=file", "model=text_only"]}.get(kind, [])
     with tempfile.TemporaryDirectory() as folder:
-        bundle.write_bundle(open_run(write_run(Path(folder) / "run", *overrides)), Path(folder) / "b.safetensors")
+        write = write_sweep if kind == "sweep" else write_run
+        bundle.write_bundle(open_run(write(Path(folder) / "run", *overrides)), Path(folder) / "b.safetensors")
         return (Path(folder) / "b.safetensors").read_bytes()
 
 
@@ -62,7 +64,7 @@ def changed(kind: str, share: float, within: bool, new: Any) -> bytes:
 SIZES = st.sampled_from(
     [0, -1, 1, 2, 10**6, 10**9, 2**31, 2**63, 10**30, "${oc.env:HOME}", "visual_words", "F16", [], {}]
 )
-KINDS = st.sampled_from(["words", "patches", "text"])
+KINDS = st.sampled_from(["words", "patches", "text", "sweep"])
 FILES = st.one_of(
     st.builds(changed, KINDS, st.floats(0, 1), st.booleans(), st.one_of(SIZES, st.just(()), JSON_VALUES)),
     st.builds(changed, KINDS, st.floats(0, 1), st.booleans(), st.one_of(SIZES, st.just(()), JSON_VALUES)),
@@ -87,7 +89,7 @@ def test_any_file_is_refused_or_answers(cases, folder):
 
 
 def test_the_undamaged_bundles_answer(tmp_path):
-    for kind in ("words", "patches", "text"):
+    for kind in ("words", "patches", "text", "sweep"):
         (tmp_path / "b.safetensors").write_bytes(whole(kind))
         (answer,) = Answerer(open_run(tmp_path / "b.safetensors")).answer([Article("x", None, "a senator", "the boat")])
         assert "probability" in answer

@@ -101,7 +101,7 @@ def test_a_window_s_part_is_recomputed_from_the_words_themselves():
     for article, length in enumerate(LENGTHS.tolist()):
         found = list(find_windows(network, text[article, :length]))
         assert side.starts[article].tolist() == [start for _, start, _ in found]
-        assert side.widths.tolist() == [width for *_, width in found]
+        assert side.ends[article].tolist() == [start + width for _, start, width in found]
         expected = [slope * value for slope, (value, *_) in zip(filter_slopes(network), found, strict=True)]
         assert side.filters[article].tolist() == pytest.approx(expected, abs=1e-12)
 
@@ -111,9 +111,9 @@ def test_taking_a_window_away_moves_the_logit_by_what_its_filters_next_best_wind
     side, logit = logit_parts(cache).sides["text"], output.logits[0, 0] - output.logits[0, 1]
     changed = 0
     for column in range(12):
-        start, width = side.starts[0, column].item(), side.widths[column].item()
+        start, end = side.starts[0, column].item(), side.ends[0, column].item()
         occluded = text.clone()
-        occluded[0, start : start + width] = 0
+        occluded[0, start:end] = 0
         again, cache_again = run(network, occluded, visual)
         found = find_windows(network, occluded[0])
         left = [slope * value for slope, (value, *_) in zip(filter_slopes(network), found, strict=True)]
@@ -139,8 +139,8 @@ def test_words_that_no_window_reads_have_no_part_and_can_be_taken_away():
         output, cache = safe_forward(network.weights(), text, visual)
     side = logit_parts(cache).sides["text"]
     for article in range(4):
-        read = {start + j for start, width in zip(side.starts[article].tolist(), side.widths.tolist(), strict=True)
-                for j in range(width)}  # fmt: skip
+        windows = zip(side.starts[article].tolist(), side.ends[article].tolist(), strict=True)
+        read = {place for start, end in windows for place in range(start, end)}
         unread = [word for word in range(80) if word not in read]
         assert len(unread) > 20
         assert (side.words[article, unread] == 0).all()

@@ -60,7 +60,7 @@ class TrainConfig:
 class EvaluateConfig:
     """Keys of `python -m safe_exp.evaluate`."""
 
-    run: str = MISSING  # folder of a finished run, or a file made by export
+    run: str = MISSING  # folder of a finished run or of a sweep (its jobs as one model), or a file made by export
     data: DataConfig = MISSING
     checkpoint: str = "best"  # checkpoint to score with: best (on validation) or last
     threshold: Any = THRESHOLD  # scores above it are called fake; 0 to 1, or best: the run's, from its validation split
@@ -75,7 +75,7 @@ class EvaluateConfig:
 class ExportConfig:
     """Keys of `python -m safe_exp.export`."""
 
-    run: str = MISSING  # folder of a finished run
+    run: str = MISSING  # folder of a finished run, or of a sweep (its jobs as one model)
     to: str = MISSING  # file to write, such as model.safetensors
     checkpoint: str = MISSING  # checkpoint to export: best (on validation) or last
 

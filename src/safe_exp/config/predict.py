@@ -19,7 +19,7 @@ ARTICLE_KEYS = ("id", "title", "text", "image", "caption")
 class PredictConfig:
     """Keys of `python -m safe_exp.predict`."""
 
-    run: str = MISSING  # folder of a finished run, or a file made by export
+    run: str = MISSING  # folder of a finished run or of a sweep (its jobs as one model), or a file made by export
     checkpoint: str = MISSING  # checkpoint to answer with: best (on validation) or last
     data: DataConfig | None = None  # folder or table of articles, whose labels are not read; null: none
     id: str | None = None  # one article: its id in the answer

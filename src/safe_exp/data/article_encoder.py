@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -36,6 +36,25 @@ class EncodedArticle:
     images: list[Image.Image]  # as the captioner saw them; with visual words each has as many of them
 
 
+@dataclass
+class SharedReading:
+    """Work on some articles that several encoders share: texts cut into words, pictures decoded and described.
+
+    They have one captioner.
+    """
+
+    words: dict[tuple[str, int, Cutting], list[str]] = field(default_factory=dict)
+    decoded: dict[Picture, Image.Image] = field(default_factory=dict)
+    described: dict[Picture, Description | UnusableArticle] = field(default_factory=dict)
+
+    def split(self, text: str, max_words: int, cutting: Cutting) -> list[str]:
+        """Cut a text into words, see `split_words`."""
+        key = (text, max_words, cutting)
+        if key not in self.words:
+            self.words[key] = split_words(text, max_words, cutting)[0]
+        return self.words[key]
+
+
 class ArticleEncoder:
     """Encode articles with a run's own vocabulary, cuts, captioner and codebook.
 
@@ -62,20 +81,25 @@ class ArticleEncoder:
         self._captioner = build_image_captioner(config) if "visual" in reads else None
 
     def encode(
-        self, articles: Sequence[Article], image_root: ImageRoot | None = None
+        self,
+        articles: Sequence[Article],
+        image_root: ImageRoot | None = None,
+        shared: SharedReading | None = None,
     ) -> list[EncodedArticle | LeftOut]:
         """Encode each article, or give the reason why it cannot be encoded; in the order of the articles.
 
         Args:
             image_root: the resolved folder outside of which no image is read; None: each image's own folder.
+            shared: receives work that other encoders of the same articles need not do again, and holds theirs.
         Raises:
             UserError: the captioner's model cannot be loaded.
         """
+        shared = shared or SharedReading()
         encoded: list[EncodedArticle | LeftOut] = []
         undescribed: list[int] = []  # places of articles whose images are shown to the captioner, all together
         for place, article in enumerate(articles):
             try:
-                item = self._encode_words(article)
+                item = self._encode_words(article, shared)
                 if self._needs_description(article):
                     undescribed.append(place)
                 elif "visual" in self._required and not item.visual_words:
@@ -83,10 +107,10 @@ class ArticleEncoder:
                 encoded.append(item)
             except UnusableArticle as error:
                 encoded.append(LeftOut(article.id, error.reason, error.detail))
-        galleries, decoded = self._describe([articles[place] for place in undescribed], image_root)
+        galleries = self._describe([articles[place] for place in undescribed], image_root, shared)
         for place, gallery in zip(undescribed, galleries, strict=True):
             try:
-                self._add_images(cast(EncodedArticle, encoded[place]), gallery, decoded)
+                self._add_images(cast(EncodedArticle, encoded[place]), gallery, shared.decoded)
             except UnusableArticle as error:
                 encoded[place] = LeftOut(articles[place].id, error.reason, error.detail)
         return [self._require_description(item) for item in encoded]
@@ -95,10 +119,10 @@ class ArticleEncoder:
         # A sentence that comes with the article replaces the one that a captioner would write.
         return self._captioner is not None and bool(article.images) and not (self._codebook is None and article.caption)
 
-    def _encode_words(self, article: Article) -> EncodedArticle:
+    def _encode_words(self, article: Article, shared: SharedReading) -> EncodedArticle:
         most = self._max_words["text"] if "text" in self._reads else 0
-        text = split_words(article.title_and_text, most, self._cutting)[0]
-        title = split_words(article.title, most, self._cutting)[0]
+        text = shared.split(article.title_and_text, most, self._cutting)
+        title = shared.split(article.title, most, self._cutting)
         if "text" in self._required and not text:
             raise UnusableArticle("no title and no text", "the model reads words")
         reads_captions = "visual" in self._reads and self._codebook is None
@@ -108,29 +132,29 @@ class ArticleEncoder:
         )
 
     def _describe(
-        self, articles: Sequence[Article], image_root: ImageRoot | None
-    ) -> tuple[list[Gallery], dict[Picture, Image.Image]]:
-        """Describe the images of articles, as far as these have room for them; return the decoded ones, too."""
+        self, articles: Sequence[Article], image_root: ImageRoot | None, shared: SharedReading
+    ) -> list[Gallery]:
+        """Describe the images of articles, as far as these have room for them, unless another encoder has done it."""
         galleries = [Gallery(article.images, self._max_words["visual"], self._count_words) for article in articles]
-        decoded: dict[Picture, Image.Image] = {}
+        decoded, found = shared.decoded, shared.described
 
         def describe(pictures: list[Picture]) -> dict[Picture, Description | UnusableArticle]:
-            found: dict[Picture, Description | UnusableArticle] = {}
-            for picture in pictures:
+            new = [picture for picture in pictures if picture not in found]
+            for picture in new:
                 try:
                     content = read_picture(picture, image_root or _own_folder(picture))
                     decoded[picture] = decode_image(content, picture.name)
                 except UnusableArticle as error:
                     found[picture] = error
-            good = [picture for picture in pictures if picture not in found]
+            good = [picture for picture in new if picture not in found]
             for start in range(0, len(good), self._captioner.batch_size):
                 batch = good[start : start + self._captioner.batch_size]
                 described = self._captioner.describe([decoded[picture] for picture in batch])
-                found |= zip(batch, described, strict=True)
-            return found
+                found.update(zip(batch, described, strict=True))
+            return {picture: found[picture] for picture in pictures}
 
         fill(galleries, describe)
-        return galleries, decoded
+        return galleries
 
     def _add_images(self, item: EncodedArticle, gallery: Gallery, decoded: Mapping[Picture, Image.Image]) -> None:
         """Add the words of an article's images, and the images themselves.

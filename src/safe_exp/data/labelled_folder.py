@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -34,7 +34,7 @@ class ScoredFolder:
 
     ids: Sequence[str]  # of the prepared data set, by row
     left_out: list[LeftOut]
-    loader: NewsLoader  # over the articles that can be scored, in the order of the data set
+    loaders: list[NewsLoader]  # for each of the artifacts, over the articles that can be scored, in the same order
     fingerprint: str
     scored: int  # number of articles that can be scored
     other_sides: int  # number of articles that are not scored, since they are on a given side other than test
@@ -56,42 +56,60 @@ class ScoredFolder:
         }
 
 
-def encode_folder(data: DataConfig, stored: Artifacts, reads: Sequence[str]) -> ScoredFolder:
-    """Prepare and encode articles with the captioner, the vocabulary and the cuts of a stored run.
+def encode_folder(
+    data: DataConfig, stored: Sequence[Artifacts], reads: Sequence[str], trained: Sequence[Artifacts] = ()
+) -> ScoredFolder:
+    """Prepare and encode articles with the captioner, the vocabulary and the cuts of a stored run, or of several.
 
     All articles may be of one class. Under data.split=given, where some are marked as test articles, these alone are
     scored.
 
     Args:
         data: the articles, and how to read and batch them; of its split only given sides are used.
-        stored: the run's artifacts.
+        stored: the artifacts of each run. The runs have one captioner, and cut texts into the same words.
         reads: the modalities that the model reads.
+        trained: the artifacts of further runs, whose training articles count too.
     Raises:
         UserError: the articles cannot be prepared (see `prepare`), or none of them has what the model reads.
     """
-    settings = stored.manifest["settings"]
-    captioner = captioner_from_plain(settings["captioner"])
-    cutting = Cutting.from_settings(settings)
-    prepared = prepare(data, captioner, settings["max_text_tokens"], settings["max_visual_tokens"], cutting=cutting)
+    settings = stored[0].manifest["settings"]
+    every = {cut: _prepare_cut(data, settings, cut) for cut in dict.fromkeys(map(_longest_sentences, stored))}
+    prepared = every[_longest_sentences(stored[0])]
+    if any(list(other.ids) != list(prepared.ids) for other in every.values() if other is not prepared):
+        raise UserError(f"data.root={data.root}: the articles changed while they were read. Give the command again.")
     rows, lacking = find_usable_rows(prepared, data.require or reads, data, trained=True)
     on_side = _find_scored_side(prepared, data)
     test_ids = {prepared.ids[row] for row in np.flatnonzero(on_side).tolist()}
     rows, lacking = rows[on_side[rows]], [item for item in lacking if item.path in test_ids]
     if not len(rows):
         raise UserError("data.split=given: no article of the given test side has all parts that the model reads.")
-    encoded = encode_prepared(prepared, stored.tokenizer, stored.codebook)
-    loader = NewsLoader(encoded, GlobalBatches(ArticleOrder(rows), max(data.batch_size, SCORED_AT_ONCE)))
+    batches = GlobalBatches(ArticleOrder(rows), max(data.batch_size, SCORED_AT_ONCE))
+    loaders = [
+        NewsLoader(encode_prepared(every[_longest_sentences(each)], each.tokenizer, each.codebook), batches)
+        for each in stored
+    ]
     ids = [prepared.ids[row] for row in rows]
     return ScoredFolder(
         prepared.ids,
         prepared.left_out + lacking,
-        loader,
+        loaders,
         data_fingerprint(prepared.fingerprint, settings, {"scored": ids}),
         len(rows),
         int((~on_side).sum()),
-        find_trained_on(prepared, rows, stored),
+        find_trained_on(prepared, rows, [*stored, *trained]),
         prepared.manifest["counts"],
     )
+
+
+def _longest_sentences(stored: Artifacts) -> tuple[int, int]:
+    """Return the most words that a run reads of a text and of an image's sentence."""
+    settings = stored.manifest["settings"]
+    return settings["max_text_tokens"], settings["max_visual_tokens"]
+
+
+def _prepare_cut(data: DataConfig, settings: Mapping[str, Any], longest: tuple[int, int]) -> PreparedArticles:
+    captioner = captioner_from_plain(settings["captioner"])
+    return prepare(data, captioner, *longest, cutting=Cutting.from_settings(settings))
 
 
 def _find_scored_side(prepared: PreparedArticles, data: DataConfig) -> np.ndarray:
@@ -102,17 +120,23 @@ def _find_scored_side(prepared: PreparedArticles, data: DataConfig) -> np.ndarra
     return np.ones(len(prepared), bool)
 
 
-def find_trained_on(prepared: PreparedArticles, rows: np.ndarray, stored: Artifacts) -> TrainedOn:
-    """Find the articles `rows` (n,) int64 that the run was trained on, by their words and by their ids.
+def find_trained_on(prepared: PreparedArticles, rows: np.ndarray, stored: Sequence[Artifacts]) -> TrainedOn:
+    """Find the articles `rows` (n,) int64 that any of the runs was trained on, by their words and by their ids.
 
     An id that the reader made up says nothing, nor does an id where the words of the article are others than those that
     the run was trained on: many tables number their rows from 1.
     """
-    training = set(stored.manifest["split"]["train"])
-    by_id = np.array([prepared.ids[row] in training and not prepared.made_up_ids[row] for row in rows], dtype=bool)
-    copied = np.zeros(len(rows), dtype=bool)
-    if stored.training_texts is not None:
-        has_text = prepared.has_text()[rows]
-        copied[has_text] = find_copies(prepared.text_signatures(rows[has_text]), stored.training_texts)
-        by_id &= copied | ~has_text
+    has_text = prepared.has_text()[rows]
+    remembered = any(each.training_texts is not None for each in stored)
+    signatures = prepared.text_signatures(rows[has_text]) if remembered else None
+    by_id, copied = np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
+    for each in {id(each): each for each in stored}.values():
+        training = set(each.manifest["split"]["train"])
+        named = np.array([prepared.ids[row] in training and not prepared.made_up_ids[row] for row in rows], dtype=bool)
+        if each.training_texts is not None:
+            found = np.zeros(len(rows), dtype=bool)
+            found[has_text] = find_copies(signatures, each.training_texts)
+            named &= found | ~has_text
+            copied |= found
+        by_id |= named
     return TrainedOn(*([prepared.ids[row] for row in rows[found]] for found in (by_id, copied & ~by_id)))

@@ -22,17 +22,18 @@ from torch import Tensor
 
 from safe_exp.config import PredictConfig
 from safe_exp.config.threshold import BEST, THRESHOLD
-from safe_exp.data.article_encoder import ArticleEncoder, EncodedArticle, make_batch
+from safe_exp.data.article_encoder import ArticleEncoder, EncodedArticle, SharedReading, make_batch
 from safe_exp.data.captioners import captioner_from_plain
 from safe_exp.data.reading.articles import Article, ImageRoot, LeftOut
 from safe_exp.data.reading.given_sides import image_roots
 from safe_exp.data.reading.json_lines import LineReader, arriving_lines
 from safe_exp.data.reading.readers import TakesDownloads, build_reader
 from safe_exp.equations import SafeOutput, Words
-from safe_exp.inference.explainer import Explainer
-from safe_exp.network.variants import embed_batch, variants
+from safe_exp.inference.explainer import Explainer, MemberPass
+from safe_exp.inference.members import group_members, mean_output
+from safe_exp.network.variants import variants
+from safe_exp.runs.ensemble import StoredModel
 from safe_exp.runs.open_run import open_run
-from safe_exp.runs.stored_run import StoredRun, explain_missing_calibration
 from safe_exp.system.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ Answer = dict[str, Any]  # one line of JSON
 
 
 class Answerer:
-    """A stored run that answers articles with a verdict.
+    """A stored run, or the jobs of a sweep, that answers articles with a verdict.
 
     It computes in float64, so the digits that it prints depend neither on the other articles of a batch nor on the
     machine. They agree with those of validation, which computed in float32.
@@ -59,20 +60,18 @@ class Answerer:
 
     def __init__(
         self,
-        stored: StoredRun,
+        stored: StoredModel,
         explainer: Explainer | None = None,
         calibrate: bool = False,
         threshold: float | str = THRESHOLD,
     ) -> None:
-        self.model, self.calibration, self.calibrate = stored.model, stored.calibration, calibrate
+        self.calibration, self.calibrate = stored.calibration, calibrate
         if self.calibration is None and (calibrate or threshold == BEST):
             wanted = "calibrate=true" if calibrate else "threshold=best"
-            raise UserError(f"{wanted}: {explain_missing_calibration(stored)}")
+            raise UserError(f"{wanted}: {stored.explain_missing_calibration()}")
         self.threshold = self._best_threshold() if threshold == BEST else float(threshold)
-        self.variant = variants[stored.model.variant]
-        self.network = stored.network().double()
-        self.text_vectors, self.visual_vectors = stored.artifacts.text_vectors, stored.artifacts.visual_vectors
-        self.encoder = ArticleEncoder(stored.artifacts, self.variant.reads)
+        self.groups = group_members(stored, torch.float64)
+        self.encoders = [ArticleEncoder(group.artifacts, group.variant.reads) for group in self.groups]
         self.explainer = explainer
 
     def _best_threshold(self) -> float:
@@ -87,22 +86,37 @@ class Answerer:
             asked: articles, and those left out, whose answer is the reason.
             image_root: as in `ArticleEncoder.encode`.
         """
-        encoded = iter(self.encoder.encode([item for item in asked if isinstance(item, Article)], image_root))
+        encoded = iter(self._encode([item for item in asked if isinstance(item, Article)], image_root))
         items = [next(encoded) if isinstance(item, Article) else item for item in asked]
-        good = [item for item in items if isinstance(item, EncodedArticle)]
+        good = [item for item in items if not isinstance(item, LeftOut)]
         answers = iter(self._answers(good))
-        return [next(answers) if isinstance(item, EncodedArticle) else _refusal(item) for item in items]
+        return [_refusal(item) if isinstance(item, LeftOut) else next(answers) for item in items]
+
+    def _encode(
+        self, articles: list[Article], image_root: ImageRoot | None
+    ) -> list[tuple[EncodedArticle, ...] | LeftOut]:
+        """Encode each article for each group; one that a group cannot read is left out."""
+        shared = SharedReading()
+        by_group = [encoder.encode(articles, image_root, shared) for encoder in self.encoders]
+        found: list[tuple[EncodedArticle, ...] | LeftOut] = []
+        for items in zip(*by_group, strict=True):
+            refused = next((item for item in items if isinstance(item, LeftOut)), None)
+            found.append(refused or tuple(item for item in items if isinstance(item, EncodedArticle)))
+        return found
 
     @torch.inference_mode()
-    def _answers(self, articles: list[EncodedArticle]) -> list[Answer]:
+    def _answers(self, articles: list[tuple[EncodedArticle, ...]]) -> list[Answer]:
         if not articles:
             return []
-        batch = make_batch(articles)
-        arguments = embed_batch(self.model, batch, self.text_vectors, self.visual_vectors, _occurring_words)
-        output, cache = self.variant.forward(self.network, **arguments)
-        answers = [self._answer(article.id, output, row) for row, article in enumerate(articles)]
+        outputs, passes = [], []
+        for group, read in zip(self.groups, zip(*articles, strict=True), strict=True):
+            for output, cache in group.forward(make_batch(read), _occurring_words):
+                outputs.append(output)
+                passes.append(MemberPass(group.model, read, cache))
+        output = mean_output(outputs)
+        answers = [self._answer(read[0].id, output, row) for row, read in enumerate(articles)]
         if self.explainer is not None:
-            self.explainer.explain(articles, cache, answers)
+            self.explainer.explain(passes, answers)
         return answers
 
     def _answer(self, article_id: str, output: SafeOutput, row: int) -> Answer:
@@ -136,7 +150,7 @@ def _occurring_words(vectors: Tensor, tokens: Tensor) -> Words:
         tokens: its rows (B, L) int64.
     """
     rows = torch.cat([tokens.new_zeros(1), tokens.flatten()]).unique()  # ascending, so padding comes first
-    return Words(vectors[rows].double(), torch.searchsorted(rows, tokens))
+    return Words(vectors[rows].double(), torch.searchsorted(rows, tokens.contiguous()))
 
 
 def _refusal(item: LeftOut) -> Answer:
@@ -186,7 +200,7 @@ def answer_all(config: PredictConfig, standard_input: BufferedReader, output: Bi
 
 
 def read_questions(
-    config: PredictConfig, stored: StoredRun, standard_input: BufferedReader
+    config: PredictConfig, stored: StoredModel, standard_input: BufferedReader
 ) -> Iterator[tuple[list[Article | LeftOut], ImageRoot | None]]:
     """Yield the articles to answer, batch by batch, each with the folder outside of which their images may not lie.
 
@@ -195,7 +209,8 @@ def read_questions(
     Raises:
         UserError: the folder or table has no article, or images=… is no folder.
     """
-    captioner = captioner_from_plain(stored.artifacts.manifest["settings"]["captioner"])
+    first = stored.members[0]  # its captioner is that of all
+    captioner = captioner_from_plain(first.artifacts.manifest["settings"]["captioner"])
     if config.one_article:
         image = None if not config.image else Path(config.image).expanduser()
         name = config.id or "article"
@@ -205,7 +220,7 @@ def read_questions(
     elif config.data is not None:
         reader = build_reader(config.data, captioner, labelled=False)
         image_root = reader.image_root
-        reads_images = captioner.caption_file is None and "visual" in variants[stored.model.variant].reads
+        reads_images = captioner.caption_file is None and "visual" in variants[first.model.variant].reads
         if config.data.download_images and reads_images and isinstance(reader, TakesDownloads):
             from safe_exp.data.prepared.downloads import attach_downloads, downloads_folder  # pyarrow is slow to import
 

@@ -21,7 +21,7 @@ one more term.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -40,7 +40,7 @@ class SideParts(NamedTuple):
 
     filters: Tensor  # (B, g·K): each filter's contribution, from its window
     starts: Tensor  # (B, g·K) int64: the window's first word
-    widths: Tensor  # (g·K,) int64: its words, h
+    ends: Tensor  # (B, g·K) int64: behind its last word; may reach past the end of a short passage
     words: Tensor  # (B, L): the same contributions, divided among the words; L at least the widest window
     filter_biases: Tensor  # (B,): contribution of the active filters' biases; with `words` it sums to `filters`
 
@@ -104,7 +104,7 @@ def _side_parts(cache: TextCnnCache, direction: Tensor) -> SideParts:
     embedded = F.embedding(cache.words.tokens, cache.words.vectors).to(dtype)  # (B, L, E)
     words = embedded.new_zeros(embedded.shape[:2])  # (B, L)
     filter_biases = embedded.new_zeros(len(embedded))  # (B,)
-    starts, widths = [], []
+    starts, ends = [], []
     num_filters = weights.filters[0].weight.shape[0]
     for bank, position, pulled in zip(weights.filters, cache.positions, active.split(num_filters, dim=1), strict=True):
         width = bank.weight.shape[1]
@@ -115,8 +115,38 @@ def _side_parts(cache: TextCnnCache, direction: Tensor) -> SideParts:
             words.scatter_add_(1, place, pulled * response)
         filter_biases += pulled @ bank.bias.to(dtype)
         starts.append(position)
-        widths.append(torch.full((num_filters,), width, device=position.device))
-    return SideParts(filters, torch.cat(starts, dim=1), torch.cat(widths), words, filter_biases)
+        ends.append(position + width)
+    return SideParts(filters, torch.cat(starts, dim=1), torch.cat(ends, dim=1), words, filter_biases)
+
+
+def mean_parts(parts: Sequence[Parts], lengths: Sequence[Mapping[str, Tensor]]) -> Parts:
+    """Average a quantity over n models: the windows of all of them, each with an n-th of its contribution.
+
+    The mean of linear parts is linear, so constant and contributions add up to the mean exactly.
+
+    Args:
+        parts: of the same articles by each model.
+        lengths: words that each model reads of each article (B,), by encoder; models may cut texts at different places.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    sides = {}
+    for name in parts[0].sides:
+        found = [each.sides[name] for each in parts]
+        longest = max(side.words.shape[1] for side in found)
+        ends = [torch.minimum(side.ends, each[name][:, None]) for side, each in zip(found, lengths, strict=True)]
+        sides[name] = SideParts(
+            torch.cat([side.filters for side in found], dim=1) / len(found),
+            torch.cat([side.starts for side in found], dim=1),
+            torch.cat(ends, dim=1),
+            _mean([F.pad(side.words, (0, longest - side.words.shape[1])) for side in found]),
+            _mean([side.filter_biases for side in found]),
+        )
+    return Parts(_mean([each.total for each in parts]), _mean([each.constant for each in parts]), sides)
+
+
+def _mean(values: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(values)).mean(dim=0)
 
 
 class Phrase(NamedTuple):
@@ -135,9 +165,9 @@ def list_phrases(side: SideParts, article: int, length: int) -> list[Phrase]:
         length: number of its words; what reaches past them is padding.
     """
     found: dict[tuple[int, int], float] = {}
-    rows = zip(side.starts[article].tolist(), side.widths.tolist(), side.filters[article].tolist(), strict=True)
-    for start, width, contribution in rows:
-        span = min(start, length), min(start + width, length)
+    rows = zip(side.starts[article].tolist(), side.ends[article].tolist(), side.filters[article].tolist(), strict=True)
+    for start, end, contribution in rows:
+        span = min(start, length), min(end, length)
         found[span] = found.get(span, 0.0) + contribution
     phrases = [Phrase(*span, contribution) for span, contribution in found.items()]
     return sorted(phrases, key=lambda phrase: (-abs(phrase.contribution), phrase.start, phrase.end))

@@ -1,4 +1,4 @@
-"""Scores of a stored run on a folder of labelled articles."""
+"""Scores of a stored run, or of the jobs of a sweep as one model, on a folder of labelled articles."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from safe_exp.config.threshold import BEST
 from safe_exp.data.labelled_folder import ScoredFolder, encode_folder
 from safe_exp.data.reading.articles import count_reasons, list_reasons
 from safe_exp.data.reading.readers import readers
-from safe_exp.network.variants import embed_batch, variants
+from safe_exp.inference.members import group_members, mean_output
+from safe_exp.runs.ensemble import StoredModel
 from safe_exp.runs.open_run import open_run
 from safe_exp.runs.processes import is_first_process
-from safe_exp.runs.stored_run import StoredRun, explain_missing_calibration
 from safe_exp.scoring.intervals import split_intervals
 from safe_exp.scoring.results import split_predictions, trust_lines, write_metrics, write_predictions
 from safe_exp.scoring.scores import Judgement, SplitScores, split_figures
@@ -43,32 +43,40 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     run = Path(config.run)
     stored = open_run(run, config.checkpoint)
     _require_chosen_data(config, stored)
-    model, network, artifacts = stored.model, stored.network(), stored.artifacts
-    scored = encode_folder(config.data, artifacts, variants[model.variant].reads)
+    groups = group_members(stored)
+    scored = encode_folder(
+        config.data,
+        [group.artifacts for group in groups],
+        groups[0].variant.reads,
+        trained=[member.artifacts for member in stored.members],
+    )
     if seen := describe_trained_on(scored):
         log.warning("%s", seen)
     scores = SplitScores()
-    for batch in scored.loader:
-        scores.update(batch, network(**embed_batch(model, batch, artifacts.text_vectors, artifacts.visual_vectors)))
+    for batches in zip(*scored.loaders, strict=True):  # the same articles, encoded for each group
+        outputs = [output for group, batch in zip(groups, batches, strict=True) for output, _ in group.forward(batch)]
+        scores.update(batches[0], mean_output(outputs))
     split, judgement = scores.scored(), Judgement(stored.calibration, config.threshold)
     if config.threshold == BEST and stored.calibration is None:
-        raise UserError(f"threshold=best: {explain_missing_calibration(stored)} Give a number, such as 0.5.")
-    figures = split_figures(split, model.loss_settings, judgement)
-    figures["intervals"] = split_intervals(split, model.loss_settings, judgement)
+        raise UserError(f"threshold=best: {stored.explain_missing_calibration()} Give a number, such as 0.5.")
+    figures = split_figures(split, stored.loss_settings, judgement)
+    figures["intervals"] = split_intervals(split, stored.loss_settings, judgement)
     predictions = split_predictions("test", scored.ids, split, figures["thresholds"]["prediction"])
     metrics = {
         "test": figures,
         "run": str(run),
+        **({"jobs": dict(stored.jobs)} if stored.jobs else {}),
         "checkpoint": config.checkpoint,
         "seconds": round(time.perf_counter() - start, 3),
         "data": {"test": scored.scored, "left_out": len(scored.left_out), "fingerprint": scored.fingerprint},
     }
     if is_first_process():
         write_predictions(folder / "predictions.csv", [predictions])
-        write_json(folder / "data_manifest.json", scored.manifest())
+        jobs = {"jobs": dict(stored.jobs)} if stored.jobs else {}
+        write_json(folder / "data_manifest.json", scored.manifest() | jobs)
         write_metrics(folder / "metrics.json", metrics)
         print_results(metrics, Console(), {"test": figures["articles"]["majority_rate"]})
-        for line in trust_lines(figures, config.threshold):
+        for line in trust_lines(figures, config.threshold, stored.fitted_on):
             log.info("%s", line)
         if scored.left_out:
             reasons = list_reasons(count_reasons(scored.left_out))
@@ -99,9 +107,9 @@ def describe_trained_on(scored: ScoredFolder) -> str | None:
     )
 
 
-def _require_chosen_data(config: EvaluateConfig, stored: StoredRun) -> None:
+def _require_chosen_data(config: EvaluateConfig, stored: StoredModel) -> None:
     """Refuse to score a run that was trained on other articles with the default, the built-in articles."""
-    built_in, trained = readers[config.data.name].write is not None, stored.artifacts.manifest.get("name")
+    built_in, trained = readers[config.data.name].write is not None, stored.members[0].artifacts.manifest.get("name")
     if built_in and trained != config.data.name:
         raise UserError(
             f"run={stored.source} was trained with data={trained}, and evaluate was not told what to score. Give the "

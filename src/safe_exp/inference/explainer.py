@@ -8,20 +8,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from rich.console import Console
 from rich.text import Text
+from torch import Tensor
 
 from safe_exp.config import ModelConfig, PredictConfig
 from safe_exp.data.article_encoder import EncodedArticle
 from safe_exp.data.captioners import captioner_from_plain
 from safe_exp.data.scripts import blank_between, join_words
-from safe_exp.inference.attribution import Cache, Parts, SideParts, cosine_parts, list_phrases, logit_parts
+from safe_exp.inference.attribution import (
+    Cache,
+    Parts,
+    SideParts,
+    cosine_parts,
+    list_phrases,
+    logit_parts,
+    mean_parts,
+)
 from safe_exp.inference.patches import draw_images, locate_patch, save_picture
 from safe_exp.network.variants import variants
-from safe_exp.runs.stored_run import StoredRun
+from safe_exp.runs.ensemble import StoredModel
 from safe_exp.system.errors import UserError
 
 ORANGE, BLUE, GREY = (255, 140, 40), (70, 160, 255), (128, 128, 128)  # of text: seen on dark and on light terminals
+
+
+class MemberPass(NamedTuple):
+    """One member's forward pass over a batch of articles, in float64, so that the printed parts add up."""
+
+    model: ModelConfig
+    articles: Sequence[EncodedArticle]  # with this member's vocabulary, codebook and cuts
+    cache: Cache
 
 
 class Passage(NamedTuple):
@@ -50,19 +68,20 @@ class Explainer:
     folder: Path | None = None
 
     @classmethod
-    def from_config(cls, config: PredictConfig, stored: StoredRun) -> Explainer:
+    def from_config(cls, config: PredictConfig, stored: StoredModel) -> Explainer:
         """Build the explainer that the config asks for.
 
         Raises:
             UserError: the run's variant has no explanation, or pictures are wanted of a run that reads no patches.
         """
-        variant = variants[stored.model.variant]
+        first = stored.members[0]  # its variant and its captioner are those of all
+        variant = variants[first.model.variant]
         if not variant.explained:
             raise UserError(
                 f"explain=true: the logit of model={variant.name} is not a sum over the article's phrases, and has no "
                 "explanation. Leave explain out."
             )
-        captioner = captioner_from_plain(stored.artifacts.manifest["settings"]["captioner"])
+        captioner = captioner_from_plain(first.artifacts.manifest["settings"]["captioner"])
         grids = list(captioner.grids)
         if config.explain_to is not None and (not grids or "visual" not in variant.reads):
             raise UserError(
@@ -73,22 +92,22 @@ class Explainer:
         shown = config.one_article or sys.stderr.isatty()
         folder = None if config.explain_to is None else Path(config.explain_to).expanduser()
         console = Console(stderr=True, highlight=False) if shown else None
-        return cls(stored.model, config.phrases, grids, console, folder)
+        return cls(first.model, config.phrases, grids, console, folder)
 
-    def explain(self, articles: Sequence[EncodedArticle], cache: Cache, answers: Sequence[dict[str, Any]]) -> None:
+    def explain(self, passes: Sequence[MemberPass], answers: Sequence[dict[str, Any]]) -> None:
         """Add an explanation to each answer that is no error, as plain values; show and draw it where that is wanted.
 
         Args:
-            articles: of one batch.
-            cache: of the forward pass over them, in float64, so that the printed parts add up.
+            passes: of all members over one batch of articles.
             answers: to them, in the same order; changed in place.
         """
-        encoders = variants[self.model.variant].encoders(cache)
-        logit, cosines = logit_parts(cache, encoders), cosine_parts(cache, encoders)
-        for row, (article, answer) in enumerate(zip(articles, answers, strict=True)):
+        passages = [[_list_passages(article, each.model) for article in each.articles] for each in passes]
+        logit, cosines = self._mean_parts(passes, passages)
+        for row, answer in enumerate(answers):
             if "error" in answer:
                 continue
-            read = _list_passages(article, self.model)
+            read = _join_passages([each[row] for each in passages])
+            article = max((each.articles[row] for each in passes), key=lambda article: len(article.images))
             found: dict[str, Any] = {}
             if logit is not None:
                 found["logit"] = self._quantity(read, logit, row)
@@ -104,6 +123,24 @@ class Explainer:
                 found["picture"] = str(save_picture(picture, self.folder, article.id))
             if self.console is not None:
                 self.console.print(colour_words(read, answer, worth))
+
+    def _mean_parts(
+        self, passes: Sequence[MemberPass], passages: Sequence[Sequence[Mapping[str, Passage]]]
+    ) -> tuple[Parts | None, dict[str, Parts] | None]:
+        """Split the mean logit and the mean cosine of the members, as `logit_parts` and `cosine_parts` do for one."""
+        variant = variants[self.model.variant]
+        logits: list[Parts] = []
+        cosines: list[dict[str, Parts]] = []
+        for each in passes:
+            encoders = variant.encoders(each.cache)
+            logit, cosine = logit_parts(each.cache, encoders), cosine_parts(each.cache, encoders)
+            logits += [] if logit is None else [logit]
+            cosines += [] if cosine is None else [cosine]
+        lengths = [_count_words(read) for read in passages]
+        return (
+            mean_parts(logits, lengths) if logits else None,
+            {name: mean_parts([each[name] for each in cosines], lengths) for name in cosines[0]} if cosines else None,
+        )
 
     def _quantity(self, read: dict[str, Passage], parts: Parts, row: int) -> dict[str, Any]:
         sides = {name: self._side(read[name], side, name, row) for name, side in parts.sides.items()}
@@ -140,6 +177,23 @@ def _list_passages(article: EncodedArticle, model: ModelConfig) -> dict[str, Pas
     cuts = variants[model.variant].cuts(model, article.title_words)
     read = {name: Passage(article.text_words[cut], cut.start) for name, cut in cuts.items()}
     return read | {"image": Passage(article.visual_words, 0)}
+
+
+def _join_passages(read: Sequence[dict[str, Passage]]) -> dict[str, Passage]:
+    """Join what the members read of an article: the longest of each passage, as they begin with the same words.
+
+    Visual words have names in one codebook alone. Where members have codebooks of their own, patches are called p1, p2.
+    """
+    joined = {name: max((each[name] for each in read), key=lambda passage: len(passage.words)) for name in read[0]}
+    words = joined["image"].words
+    if any(each["image"].words != words[: len(each["image"].words)] for each in read):
+        joined["image"] = Passage([f"p{number}" for number in range(1, len(words) + 1)], 0)
+    return joined
+
+
+def _count_words(read: Sequence[Mapping[str, Passage]]) -> dict[str, Tensor]:
+    """Count the words of each passage of B articles, by encoder, (B,)."""
+    return {name: torch.tensor([len(each[name].words) for each in read]) for name in read[0]}
 
 
 def colour_words(read: Mapping[str, Passage], answer: dict[str, Any], worth: Mapping[str, Sequence[float]]) -> Text:

@@ -1,4 +1,4 @@
-"""A bundle: a stored run as one safetensors file, to be given away.
+"""A bundle: a stored run, or the jobs of a sweep as one model, as one safetensors file, to be given away.
 
 It holds weights, vocabulary, vectors, codebook and settings. A safetensors file is a JSON header and plain numbers; it
 can hold no code. A bundle from a stranger is still checked before anything is built from it: the settings tell the
@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,21 @@ from safe_exp.data.codebook import STORED, Codebook, check_arrays
 from safe_exp.data.text import PADDING, UNKNOWN, Cutting, build_tokenizer, vocabulary_words
 from safe_exp.data.word_cutters import word_cutters
 from safe_exp.network.variants import variants
+from safe_exp.runs.bundle_layout import Part, by_identity, check_vocabularies, join_parts, part_key, split_content
+from safe_exp.runs.ensemble import Ensemble, StoredModel, require_one_kind
 from safe_exp.runs.stored_run import StoredRun, typed_model
-from safe_exp.scoring.calibration import Calibration
+from safe_exp.scoring.calibration import FOLDS, VALIDATION, Calibration
 from safe_exp.system.errors import UserError, first_line
 from safe_exp.system.files import DIGEST, whole_file
 
 log = logging.getLogger(__name__)
 
-FORMAT = "safe_exp bundle 1"
+FORMAT = "safe_exp bundle 1"  # of one run
+ENSEMBLE_FORMAT = "safe_exp bundle 2"  # of several: see bundle_layout
+REQUIRED = {
+    FORMAT: {"model", "words", "manifest", "calibration", "codebook"},
+    ENSEMBLE_FORMAT: {"members", "jobs", "calibration", "fitted_on", "vocabularies", "manifests"},
+}
 MAX_HEADER_BYTES = 100_000_000  # the most that safetensors reads back
 MANIFEST_KEYS = ("name", "fingerprint", "counts", "settings", "vocabulary")  # of data_manifest.json, that travel
 MAX_WORDS = 1_000_000  # of a text or a sentence
@@ -46,8 +54,8 @@ WEIGHTS_PREFIX, CODEBOOK_PREFIX = "weights.", "codebook."  # begin the names of 
 TEXT_VECTORS, VISUAL_VECTORS = "vectors.text", "vectors.visual"  # names of tensors
 
 
-def write_bundle(stored: StoredRun, path: Path) -> None:
-    """Write all that `predict` and `evaluate` need of a run; the file appears whole or not at all.
+def write_bundle(stored: StoredModel, path: Path) -> None:
+    """Write all that `predict` and `evaluate` need of a model; the file appears whole or not at all.
 
     The ids of the training articles travel along, so that `evaluate` can warn where it scores them again. Their texts'
     fingerprints stay behind: at 144 bytes an article they can outgrow the rest, and older versions refuse such a file.
@@ -56,6 +64,28 @@ def write_bundle(stored: StoredRun, path: Path) -> None:
         UserError: vocabulary and ids are too long for a safetensors header.
         OSError: the file cannot be written.
     """
+    parts = [_collect(member) for member in stored.members]
+    calibration = {"calibration": None if stored.calibration is None else stored.calibration.plain()}
+    if isinstance(stored, Ensemble):
+        form, (content, tensors) = ENSEMBLE_FORMAT, join_parts(parts, _is_weight)
+        content |= {"jobs": list(stored.jobs.items()), "fitted_on": stored.fitted_on}
+    else:
+        form, (content, tensors) = FORMAT, parts[0]
+    metadata = {"format": form, "content": json.dumps(content | calibration, sort_keys=True)}
+    metadata[DIGEST] = _digest(metadata["content"], tensors)
+    # The header holds the content as a string within JSON, so quotation marks and backslashes are escaped once more.
+    if len(json.dumps(metadata)) > MAX_HEADER_BYTES // 2:
+        raise UserError(f"to={path}: vocabulary and ids are too long for one file; copy the run folder instead.")
+    with whole_file(path) as draft:
+        save_file(tensors, draft, metadata=metadata)
+
+
+def _is_weight(name: str) -> bool:
+    return name.startswith(WEIGHTS_PREFIX)
+
+
+def _collect(stored: StoredRun) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Collect the plain values and the tensors of one model."""
     artifacts = stored.artifacts
     tensors = {f"{WEIGHTS_PREFIX}{name}": weight.contiguous() for name, weight in stored.weights.items()}
     tensors[TEXT_VECTORS] = artifacts.text_vectors
@@ -66,23 +96,16 @@ def write_bundle(stored: StoredRun, path: Path) -> None:
         "words": vocabulary_words(artifacts.tokenizer)[2:],  # after padding and the unknown word
         "manifest": {name: artifacts.manifest[name] for name in MANIFEST_KEYS if name in artifacts.manifest}
         | {"split": {"train": artifacts.manifest["split"]["train"]}},
-        "calibration": None if stored.calibration is None else stored.calibration.plain(),
         "codebook": None,
     }
     if artifacts.codebook is not None:
         content["codebook"] = artifacts.codebook.settings
         arrays = {name: getattr(artifacts.codebook, name) for name in STORED}
         tensors |= {f"{CODEBOOK_PREFIX}{name}": torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
-    metadata = {"format": FORMAT, "content": json.dumps(content, sort_keys=True)}
-    metadata[DIGEST] = _digest(metadata["content"], tensors)
-    # The header holds the content as a string within JSON, so quotation marks and backslashes are escaped once more.
-    if len(json.dumps(metadata)) > MAX_HEADER_BYTES // 2:
-        raise UserError(f"to={path}: vocabulary and ids are too long for one file; copy the run folder instead.")
-    with whole_file(path) as draft:
-        save_file(tensors, draft, metadata=metadata)
+    return content, tensors
 
 
-def open_bundle(path: Path) -> StoredRun:
+def open_bundle(path: Path) -> StoredModel:
     """Read what `write_bundle` wrote; the file may come from anybody.
 
     Raises:
@@ -90,30 +113,85 @@ def open_bundle(path: Path) -> StoredRun:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            content = _parse_content(file.metadata() or {})
+            content, form = _parse_content(file.metadata() or {})
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             types = {name: file.get_slice(name).get_dtype() for name in shapes}
-            model = _check_model(content["model"])
-            words = _check_words(content["words"])
-            manifest = _check_manifest(content["manifest"])
-            _check_shapes(shapes, model, len(words) + 2, content["codebook"] is not None)
+            single = [Part(content, {name: name for name in shapes})]
+            parts = single if form == FORMAT else split_content(content, shapes, _is_weight)
+            for words in by_identity(part.content["words"] for part in parts):
+                _check_words(words)
+            for manifest in by_identity(part.content["manifest"] for part in parts):
+                _check_manifest(manifest)
+            check_vocabularies(parts, _is_weight)
+            models = [_check_part(part, shapes) for part in parts]
             wrong = next((name for name, kind in types.items() if kind not in ("F32", "F64", "BF16", "F16")), None)
             if wrong is not None:
                 raise ValueError(f"{wrong} has numbers of type {types[wrong]}")
             tensors = {name: file.get_tensor(name) for name in shapes}
             _check_digest(file.metadata(), tensors, path)
-        codebook = _build_codebook(tensors, content["codebook"], manifest)
         calibration = None if content["calibration"] is None else Calibration.from_plain(content["calibration"])
+        members = _build_members(parts, models, tensors, path)
+        if form == FORMAT:
+            return replace(members[0], calibration=calibration)
+        jobs = _check_jobs(content, len(members))
+        require_one_kind(members, list(jobs))
+        return Ensemble(members, jobs, calibration, path, fitted_on=content["fitted_on"])
     except Exception as error:  # safetensors and OmegaConf have their own; a stranger's JSON can raise any
         raise UserError(
             f"run={path}: this file is no bundle that can be used ({first_line(error)}). Expected one that "
             "`python -m safe_exp.export run=DIR to=FILE` wrote, whole, or a run folder."
         ) from error
+
+
+def _check_part(part: Part, shapes: Mapping[str, tuple[int, ...]]) -> ModelConfig:
+    """Compare the settings of one model, whose words and manifest are checked, with the shapes in the header.
+
+    Raises:
+        ValueError, UserError: they contradict each other, or are out of bounds.
+    """
+    model = _check_model(part.content["model"])
+    own = {name: shapes[place] for name, place in part.tensors.items()}
+    _check_shapes(own, model, len(part.content["words"]) + 2, part.content["codebook"] is not None)
+    return model
+
+
+def _check_jobs(content: Mapping[str, Any], members: int) -> dict[str, str]:
+    """Refuse, by a ValueError, other names than one for each member, or a calibration on articles of another kind."""
+    jobs = {name: different for name, different in content["jobs"] if isinstance(name, str)}
+    if len(jobs) != members or not all(isinstance(different, str) for different in jobs.values()):
+        raise ValueError("jobs does not name each of its models")
+    if content["fitted_on"] not in (VALIDATION, FOLDS):
+        raise ValueError("fitted_on names no articles that a calibration is fitted on")
+    return jobs
+
+
+def _build_members(
+    parts: Sequence[Part], models: Sequence[ModelConfig], tensors: Mapping[str, Tensor], path: Path
+) -> tuple[StoredRun, ...]:
+    """Build the checked models of a bundle; those with the same artifacts share them."""
+    built: dict[str, Artifacts] = {}
+    members = []
+    for part, model in zip(parts, models, strict=True):
+        own = {name: tensors[place] for name, place in part.tensors.items()}
+        key = part_key(part, _is_weight)
+        if key not in built:
+            built[key] = _build_artifacts(part.content, own)
+        weights = {name.removeprefix(WEIGHTS_PREFIX): tensor for name, tensor in own.items() if _is_weight(name)}
+        members.append(StoredRun(model, built[key], weights, None, path))
+    return tuple(members)
+
+
+def _build_artifacts(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Artifacts:
+    """Build the artifacts of a checked model.
+
+    Raises:
+        ValueError: codebook, vectors and captioner contradict each other.
+    """
+    manifest = content["manifest"]
+    codebook = _build_codebook(tensors, content["codebook"], manifest)
     text, visual = tensors[TEXT_VECTORS], tensors.get(VISUAL_VECTORS, tensors[TEXT_VECTORS])
-    weights = {name.removeprefix(WEIGHTS_PREFIX): t for name, t in tensors.items() if name.startswith(WEIGHTS_PREFIX)}
-    tokenizer = build_tokenizer(words, Cutting.from_settings(manifest["settings"]))
-    artifacts = Artifacts(tokenizer, text, visual, codebook, manifest)
-    return StoredRun(model, artifacts, weights, calibration, path)
+    tokenizer = build_tokenizer(content["words"], Cutting.from_settings(manifest["settings"]))
+    return Artifacts(tokenizer, text, visual, codebook, manifest)
 
 
 def _digest(content: str, tensors: Mapping[str, Tensor]) -> str:
@@ -134,15 +212,16 @@ def _check_digest(metadata: Mapping[str, str], tensors: Mapping[str, Tensor], pa
         raise ValueError("it is not as it was written")
 
 
-def _parse_content(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Parse what the header holds beside the tensors; refuse another format or a missing part by a ValueError."""
-    if metadata.get("format") != FORMAT:
-        raise ValueError(f"its format is {metadata.get('format', 'not said')!r:.60}, expected {FORMAT!r}")
+def _parse_content(metadata: Mapping[str, str]) -> tuple[dict[str, Any], str]:
+    """Parse what the header holds beside the tensors, and its format; refuse a missing part by a ValueError."""
+    form = metadata.get("format", "not said")
+    if form not in REQUIRED:
+        raise ValueError(f"its format is {form!r:.60}, expected {FORMAT!r} or {ENSEMBLE_FORMAT!r}")
     content = json.loads(metadata["content"])
-    missing = {"model", "words", "manifest", "calibration", "codebook"} - set(content)
+    missing = REQUIRED[form] - set(content)
     if missing:
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-    return content
+    return content, form
 
 
 def _check_model(plain: Any) -> ModelConfig:
@@ -157,17 +236,16 @@ def _check_model(plain: Any) -> ModelConfig:
     return model
 
 
-def _check_words(found: Any) -> list[str]:
+def _check_words(found: Any) -> None:
     """Refuse, by a ValueError, words that are no strings, cannot be encoded, or occur twice."""
     if not isinstance(found, list) or not all(isinstance(word, str) for word in found):
         raise ValueError("words is not a list of words")
     "".join(found).encode()  # half of a surrogate pair, which JSON can hold and the tokenizer cannot: a ValueError
     if len({*found, PADDING, UNKNOWN}) != len(found) + 2:
         raise ValueError("a word occurs twice in the vocabulary")
-    return found
 
 
-def _check_manifest(found: Any) -> dict[str, Any]:
+def _check_manifest(found: Any) -> None:
     """Refuse, by a ValueError, settings of the data or ids that cannot be used."""
     settings = found["settings"]
     for key in ("max_text_tokens", "max_visual_tokens"):
@@ -185,7 +263,6 @@ def _check_manifest(found: Any) -> dict[str, Any]:
     train = found["split"]["train"]
     if not isinstance(train, list) or not all(isinstance(article_id, str) for article_id in train):
         raise ValueError("split.train is not a list of ids")
-    return found
 
 
 def _refuse_interpolation(plain: Any) -> None:

@@ -66,11 +66,15 @@ class Job:
 
     @cached_property
     def test_predictions(self) -> list[ScoredArticle]:
-        """The test articles of predictions.csv; empty when the file is missing or damaged.
+        """The test articles of predictions.csv, see `read_predictions`."""
+        return self.read_predictions("test")
+
+    def read_predictions(self, split: str) -> list[ScoredArticle]:
+        """Read the articles of one side from predictions.csv; none when the file is missing or damaged.
 
         Articles without a finite probability, which a run with an exploded loss leaves, are left out.
         """
-        rows = [row for row in _read_csv(self.folder / "predictions.csv") if row.get("split") == "test"]
+        rows = [row for row in _read_csv(self.folder / "predictions.csv") if row.get("split") == split]
         try:
             articles = [_scored_article(row) for row in rows]
         except (KeyError, TypeError, ValueError):

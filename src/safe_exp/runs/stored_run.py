@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from safe_exp.config import ModelConfig
+from safe_exp.config import LossSettings, ModelConfig
 from safe_exp.data.artifacts import Artifacts
 from safe_exp.network.variants import variants
-from safe_exp.scoring.calibration import Calibration
+from safe_exp.scoring.calibration import VALIDATION, Calibration
 from safe_exp.system.errors import UserError, first_line
 
 NETWORK_PREFIX = "network."  # begins the names of the network's weights in a checkpoint
@@ -29,6 +30,19 @@ class StoredRun:
     calibration: Calibration | None  # of the best checkpoint; None of another one, or where validation gave none
     source: Path  # the run folder or file that it was read from
     checkpoint: str = "best"  # or last
+
+    fitted_on: ClassVar[str] = VALIDATION  # the articles of the calibration
+    jobs: ClassVar[Mapping[str, str]] = {}  # it is one run, and no sweep
+
+    @property
+    def members(self) -> tuple[StoredRun, ...]:
+        """Models whose mean logit is the answer: this one alone."""
+        return (self,)
+
+    @property
+    def loss_settings(self) -> LossSettings:
+        """α, β and the kind of L_s."""
+        return self.model.loss_settings
 
     @property
     def where(self) -> str:
@@ -56,6 +70,15 @@ class StoredRun:
             )
         return network.eval()
 
+    def explain_missing_calibration(self) -> str:
+        """Say in one sentence, for an error message, why it has no calibration."""
+        if self.checkpoint != "best":
+            return f"run={self.source} was calibrated at its best checkpoint, not its {self.checkpoint} one."
+        return (
+            f"run={self.source} has no calibration: it is of an older version, or was validated on articles of one "
+            "class."
+        )
+
 
 def typed_model(plain: Any) -> ModelConfig:
     """Convert the stored settings of a model to its typed config.
@@ -65,12 +88,3 @@ def typed_model(plain: Any) -> ModelConfig:
         UserError: a value is out of range.
     """
     return cast(ModelConfig, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), plain)))
-
-
-def explain_missing_calibration(stored: StoredRun) -> str:
-    """Say in one sentence, for an error message, why a run has no calibration."""
-    if stored.checkpoint != "best":
-        return f"run={stored.source} was calibrated at its best checkpoint, not its {stored.checkpoint} one."
-    return (
-        f"run={stored.source} has no calibration: it is of an older version, or was validated on articles of one class."
-    )

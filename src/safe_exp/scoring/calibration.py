@@ -23,6 +23,7 @@ from safe_exp.system.errors import UserError
 from safe_exp.system.files import read_sealed_json, write_sealed_json
 
 CALIBRATION_FILE = "calibration.json"  # in artifacts/
+VALIDATION, FOLDS = "validation", "out-of-fold predictions"  # the articles that a calibration was fitted on
 TEMPERATURE_BOUNDS = 0.05, 20.0  # of classes that are separated without an error the likeliest temperature would be 0
 
 

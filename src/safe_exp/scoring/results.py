@@ -14,7 +14,7 @@ import numpy as np
 from safe_exp.config import LossSettings
 from safe_exp.config.figure_names import DISPLAY_NAMES, log_names
 from safe_exp.config.threshold import BEST, THRESHOLD
-from safe_exp.scoring.calibration import TEMPERATURE_BOUNDS
+from safe_exp.scoring.calibration import TEMPERATURE_BOUNDS, VALIDATION
 from safe_exp.scoring.intervals import split_intervals
 from safe_exp.scoring.scores import Judgement, ScoredSplit, calibrate, split_figures
 from safe_exp.system.files import whole_file, write_sealed_json
@@ -121,12 +121,13 @@ def write_predictions(path: Path, splits: Sequence[Predictions]) -> None:
                 writer.writerow(row)
 
 
-def trust_lines(test: Mapping[str, Any], threshold: float | str = THRESHOLD) -> list[str]:
+def trust_lines(test: Mapping[str, Any], threshold: float | str = THRESHOLD, fitted_on: str = VALIDATION) -> list[str]:
     """Describe how far to trust the test figures: classes, thresholds, intervals, combined scorer, calibration.
 
     Args:
         test: the test split's part of metrics.json.
         threshold: a number, or `best`, as the run was asked for.
+        fitted_on: the articles that the calibration was fitted on.
     Returns:
         Lines for people.
     """
@@ -148,18 +149,18 @@ def trust_lines(test: Mapping[str, Any], threshold: float | str = THRESHOLD) -> 
     )
     lines = [
         f"test: {articles['fake']} fake, {articles['real']} real; called fake: scores above {cut}"
-        + (" (threshold=best: the highest macro F1 on validation)" if threshold == BEST else ""),
+        + (f" (threshold=best: the highest macro F1 on {fitted_on})" if threshold == BEST else ""),
         f"prediction: {show_scorer('prediction')}; the brackets hold 95 % of the test split's resamples",
     ]
     if "combined" in test:
-        lines.append(f"combined (M_p and M_s, joined on validation): {show_scorer('combined')}")
+        lines.append(f"combined (M_p and M_s, joined on {fitted_on}): {show_scorer('combined')}")
     if "calibrated" in test:
         before, after = test["prediction"], test["calibrated"]
         figures = (f"{DISPLAY_NAMES[name]} {before[name]:.3f} → {after[name]:.3f}" for name in ("brier", "ece"))
         low, high = TEMPERATURE_BOUNDS
         bound = not low * 1.01 < after["temperature"] < high * 0.99
-        limit = " (its limit: validation has too few articles to tell a temperature)" if bound else ""
-        lines.append(f"calibrated on validation, T = {after['temperature']:.3g}{limit}: {', '.join(figures)}")
+        limit = " (its limit: too few articles to tell a temperature)" if bound else ""
+        lines.append(f"calibrated on {fitted_on}, T = {after['temperature']:.3g}{limit}: {', '.join(figures)}")
     return lines
 
 
