@@ -108,7 +108,7 @@ def find_trained_on(prepared: PreparedArticles, rows: np.ndarray, stored: Artifa
     An id that the reader made up says nothing, nor does an id where the words of the article are others than those that
     the run was trained on: many tables number their rows from 1.
     """
-    training = set(stored.manifest["split"]["train"])
+    training = set(stored.training_ids)
     by_id = np.array([prepared.ids[row] in training and not prepared.made_up_ids[row] for row in rows], dtype=bool)
     copied = np.zeros(len(rows), dtype=bool)
     if stored.training_texts is not None:

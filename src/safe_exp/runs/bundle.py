@@ -65,7 +65,7 @@ def write_bundle(stored: StoredRun, path: Path) -> None:
         "model": plain_config(stored.model),
         "words": vocabulary_words(artifacts.tokenizer)[2:],  # after padding and the unknown word
         "manifest": {name: artifacts.manifest[name] for name in MANIFEST_KEYS if name in artifacts.manifest}
-        | {"split": {"train": artifacts.manifest["split"]["train"]}},
+        | {"split": {"train": artifacts.training_ids}},
         "calibration": None if stored.calibration is None else stored.calibration.plain(),
         "codebook": None,
     }
