@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from safe_exp.config import CallbacksConfig, LossSettings, Select, SplitMethod
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.data.splitting.splits import number_publishers
+from safe_exp.equations.safe import map_tensors
 from safe_exp.scoring.gain import Gain, measure_gain
 from safe_exp.scoring.scores import ScoredSplit
 from safe_exp.training.hooks import NoBatchHooks
@@ -45,12 +47,12 @@ class EpochOutputs(NoBatchHooks, Callback):
         value = float(trainer.callback_metrics[self.monitor])
         if math.isnan(value):  # as ModelCheckpoint takes it
             value = math.inf if self.mode == "min" else -math.inf
-        scored: ScoredSplit = pl_module.scored["val"]  # type: ignore[index, assignment]  # an attribute of Scorer
         better = value < self.best_value if self.mode == "min" else value > self.best_value
-        if not self.epochs:
-            self.first = scored
         if not self.epochs or better:
-            self.best, self.best_value, self.best_epoch = scored, value, self.epochs
+            # Copies: the scores of a stack are parts of one tensor, which checkpoints would hold whole.
+            self.best = map_tensors(torch.clone, pl_module.scored["val"])  # type: ignore[index, assignment]
+            self.best_value, self.best_epoch = value, self.epochs
+        self.first = self.first or self.best
         self.epochs += 1
 
     def state_dict(self) -> dict[str, Any]:
