@@ -91,8 +91,8 @@ def require_same_model(checkpoint: Mapping[str, Any], state: Mapping[str, Tensor
     """
     if KEPT in checkpoint:
         raise UserError(
-            f"checkpoints/last.ckpt holds the weights that the run has kept at its end ({checkpoint[KEPT]}), from which "
-            "no training goes on. Copy best_epoch.ckpt over it instead, or start a new run."
+            f"checkpoints/last.ckpt holds the weights that the run kept at its end ({checkpoint[KEPT]}), from which no "
+            "training goes on. Copy best_epoch.ckpt over it instead, or start a new run."
         )
     found = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
     expected = {name: tuple(value.shape) for name, value in state.items()}

@@ -180,6 +180,8 @@ def _root_paths(composed: DictConfig, started_in: Path) -> None:
         composed.data[key] = path
     if composed.vectors.path is not None:
         composed.vectors.path = str(started_in / Path(composed.vectors.path).expanduser())
+    if composed.refit_from is not None:
+        composed.refit_from = str(started_in / Path(composed.refit_from).expanduser())
     model = composed.captioner.get("model")
     if model is not None and (started_in / model).is_dir():  # otherwise an id on the model hub
         composed.captioner.model = str(started_in / model)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
-from torch import Tensor
+from torch import Tensor, nn
 
 from safe_exp.runs.stored_run import NETWORK_PREFIX
 from safe_exp.training.hooks import NoBatchHooks
@@ -28,7 +28,8 @@ class AveragedWeights(NoBatchHooks, Callback):
         self.weights: dict[str, Tensor] = {}  # by parameter name, float32 or float64
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.update({name: value.detach() for name, value in pl_module.network.named_parameters()})  # type: ignore[operator, union-attr]  # noqa: E501
+        network = cast(nn.Module, pl_module.network)
+        self.update({name: value.detach() for name, value in network.named_parameters()})
 
     def update(self, weights: Mapping[str, Tensor]) -> None:
         """Take over the weights of an epoch, by parameter name; tensors of any shape."""
@@ -41,7 +42,7 @@ class AveragedWeights(NoBatchHooks, Callback):
             self.weights[name] = value.clone() if before is None else before.to(value.device).lerp(value, share)
 
     def fill(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Put the averages in the place of a module's weights, given by their names in its state dict, in their type."""
+        """Put the averages, in the type of the weights, in their place in the state dict of a module."""
         averaged = {f"{NETWORK_PREFIX}{name}": value for name, value in self.weights.items()}
         return {name: averaged.get(name, value).to(value) for name, value in state.items()}
 

@@ -7,27 +7,23 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import ModelCheckpoint
 
-from safe_exp.config import Select, TrainConfig, plain_config
+from safe_exp.config import TrainConfig, plain_config
 from safe_exp.data.artifacts import share_artifacts
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.network.variants import variants
-from safe_exp.runs.checkpoints import keep_weights, read_checkpoint, restore_best_epoch
+from safe_exp.runs.checkpoints import restore_best_epoch
 from safe_exp.runs.devices import devices_of_its_own
 from safe_exp.runs.loggers import check_loggers, close_loggers, open_loggers
 from safe_exp.runs.names import job_name, sweep_name
 from safe_exp.runs.processes import is_first_process
-from safe_exp.scoring.results import Results, logged_figures, score_results
 from safe_exp.system.files import short_path
-from safe_exp.training.averaging import AveragedWeights
-from safe_exp.training.hooks import find_callbacks
+from safe_exp.training.job import PreparedJob, ScoredJob
+from safe_exp.training.keeping import refit_by_folds, score
 from safe_exp.training.module import SafeModule
-from safe_exp.training.refit import ALL, RefitPlan, refit_sides, run_refit
-from safe_exp.training.selection import Choice, EpochOutputs, choose_weights, count_publishers, describe_choice
 from safe_exp.training.threads import set_threads
 from safe_exp.training.trainer import build_trainer, lightning_refusals, quiet_libraries, require_some_batches
 from safe_exp.training.writing import describe_course, epoch_history, show_results, write_results
@@ -36,28 +32,6 @@ if TYPE_CHECKING:
     from safe_exp.runs.loggers import OpenLogger
 
 log = logging.getLogger(__name__)
-
-
-class PreparedJob(NamedTuple):
-    """The parts of a job, ready to be trained."""
-
-    config: TrainConfig
-    folder: Path
-    data: FakeNewsNetDataModule
-    module: SafeModule
-    loggers: list[OpenLogger]
-    trainer: pl.Trainer
-    devices: list[int] | None  # indices of the GPUs that are leased; None: trainer.devices decides
-    start: float  # when the job began, by `time.perf_counter`
-
-
-class ScoredJob(NamedTuple):
-    """The scores of the weights that a job keeps."""
-
-    best_epoch: int | None  # counted from 0; None without a checkpoint, as after a fast_dev_run
-    results: Results
-    validated: dict[str, float]  # figures of validation at a threshold of 0.5, by logged name
-    kept: dict[str, Any]  # entries of metrics.json about the choice of the weights and the refit
 
 
 def train(config: TrainConfig, folder: Path) -> float:
@@ -74,8 +48,11 @@ def train(config: TrainConfig, folder: Path) -> float:
     """
     with ExitStack() as resources:
         job = prepare(config, folder, resources)
-        fit(job)
-        scored = score(job)
+        if config.refit_from is None:
+            fit(job)
+            scored = score(job)
+        else:
+            job, scored = refit_by_folds(job)
         write(job, scored)
     return scored.validated[config.callbacks.monitor]
 
@@ -127,79 +104,6 @@ def fit(job: PreparedJob) -> None:
         job.trainer.fit(job.module, job.data, ckpt_path=_last_checkpoint(job.folder))
     if job.trainer.interrupted:
         raise KeyboardInterrupt
-
-
-def score(job: PreparedJob) -> ScoredJob:
-    """Choose the weights that the job keeps, train them anew on more articles under refit, and score both splits.
-
-    Validation is scored by the model that was not trained on it, and so is test under refit=all.
-    """
-    trainer, module, config = job.trainer, job.module, job.config
-    checkpoints = trainer.checkpoint_callback
-    best = checkpoints.best_model_path if isinstance(checkpoints, ModelCheckpoint) else ""
-    best_epoch, choice = _load_chosen(job, best) if best else (None, None)
-    trainer.validate(module, datamodule=job.data, verbose=False)
-    validated, kept = module.logged, {} if choice is None else {"selection": choice.plain()}
-    if config.refit == ALL:
-        trainer.test(module, datamodule=job.data, verbose=False)
-    if choice is not None and config.refit:
-        plan = _plan_refit(job, choice)
-        _, weights = run_refit(config, job.data, job.folder, plan, devices=job.devices)
-        module.load_state_dict(weights)
-        kept["refit"] = record_refit(job, plan, "validation predictions of the model before the refit")
-    elif choice is not None and choice.rule is not Select.best and trainer.is_global_zero:
-        keep_weights(job.folder / "checkpoints", module.state_dict(), choice.rule.value)
-    if config.refit != ALL:
-        trainer.test(module, datamodule=job.data, verbose=False)
-    combines, threshold = module.variant.combines, config.threshold
-    results = score_results(module.scored, job.data.ids, module.loss_settings, combines, threshold)
-    module.report(logged_figures("test", results.metrics["test"], module.scored["test"]))
-    return ScoredJob(best_epoch, results, validated, kept)
-
-
-def _load_chosen(job: PreparedJob, best: str) -> tuple[int, Choice]:
-    """Choose the weights after the last epoch and load them.
-
-    Args:
-        best: path of best.ckpt.
-    Returns:
-        The best epoch, counted from 0, and the choice.
-    """
-    trainer, module = job.trainer, job.module
-    checkpoint = read_checkpoint(best, module.device)
-    outputs, epochs = find_callbacks(trainer, EpochOutputs)[0], len(epoch_history(trainer))
-    choice = choose_weights(job.config.callbacks, outputs, epochs, module.loss_settings, count_publishers(job.data))
-    if line := describe_choice(job.config.callbacks, choice):
-        log.info("%s", line)
-    if choice.rule is Select.best:
-        module.load_state_dict(checkpoint["state_dict"])
-    elif choice.rule is Select.average:
-        module.load_state_dict(find_callbacks(trainer, AveragedWeights)[0].fill(module.state_dict()))
-    return checkpoint["epoch"], choice
-
-
-def _plan_refit(job: PreparedJob, choice: Choice) -> RefitPlan:
-    """Plan the refit after a training: as many epochs as the chosen weights have seen."""
-    kept = "the best epoch" if choice.rule is Select.best else "all epochs"
-    reason = f"as many as {kept} of the training without them"
-    return RefitPlan(refit_sides(job.config.refit), choice.epoch + 1, choice.rule is Select.average, reason)
-
-
-def record_refit(job: PreparedJob, plan: RefitPlan, calibrated_on: str) -> dict[str, Any]:
-    """Write the refitted weights, which the module holds, to best.ckpt, and its articles to the artifacts.
-
-    Args:
-        calibrated_on: the predictions that calibration and thresholds are fitted on.
-    Returns:
-        The entry "refit" of metrics.json.
-    """
-    if job.trainer.is_global_zero:
-        job.data.record_refit(plan.sides)  # first: a model is never there without its articles
-        job.data.save_artifacts(job.folder / "artifacts")
-        keep_weights(job.folder / "checkpoints", job.module.state_dict(), "refit")
-    articles = sum(len(job.data.split.sides()[side]) for side in plan.sides)
-    scored_test = "the model before the refit" if job.config.refit == ALL else "the refitted model"
-    return plan.plain(articles, scored_test, calibrated_on)
 
 
 def write(job: PreparedJob, scored: ScoredJob) -> None:

@@ -29,7 +29,7 @@ DESCRIPTIONS = {
 
 
 class EpochOutputs(NoBatchHooks, Callback):
-    """Keeps the validation scores of the first and of the best epoch, by which it is told whether validation can choose.
+    """Keeps the validation scores of the first and of the best epoch, which tell whether validation can choose.
 
     Args:
         monitor: logged name of the figure that picks the best epoch.
@@ -144,4 +144,3 @@ def _describe_doubt(monitor: str, best: int, gain: Gain, articles: int, publishe
     return (
         f"From epoch 1 to epoch {best + 1}, the best, {monitor} gains {gain.value:.3g} on {articles} articles{spread}."
     )
-

@@ -58,7 +58,7 @@ def build_trainer(
 def build_refit_trainer(
     config: TrainConfig, folder: Path, epochs: int, averages: bool, checkpoint: str, devices: list[int] | None = None
 ) -> pl.Trainer:
-    """Build the Trainer of a refit: it trains a number of epochs, neither validates nor logs, and ends early by nothing.
+    """Build the Trainer of a refit, which trains a number of epochs, and neither validates nor logs.
 
     Args:
         epochs: number of them.
