@@ -14,7 +14,7 @@ from yaml import YAMLError
 
 from safe_exp.config.data import absolute_paths
 from safe_exp.runs.folder import is_run
-from safe_exp.runs.settings import require_same_settings
+from safe_exp.runs.settings import require_same_settings, restore_earlier_defaults
 from safe_exp.system.errors import UserError, first_line
 from safe_exp.system.files import read_sealed_json, whole_file
 
@@ -65,6 +65,7 @@ def resumed_config(run: Path, config_name: str) -> DictConfig:
     _require_same_schedule(run, before, composed)
     given = {override.split("=")[0] for override in now}
     require_same_settings(f"resume={run}", "run", _plain(start.config), _plain(composed), given)
+    restore_earlier_defaults(composed, _plain(start.config))
     _root_paths(composed, Path(start.hydra.runtime.cwd))
     composed.resume = str(run)
     return composed

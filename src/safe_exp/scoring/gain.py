@@ -76,4 +76,4 @@ def _figure(scored: ScoredSplit, name: str, loss: LossSettings) -> Callable[[np.
     scorer: ScorerName = "similarity" if name.startswith(SIMILARITY_PREFIX) else "prediction"
     figures = ScorerFigures(scorer_scores(scored)[scorer].numpy(), label, THRESHOLD)
     key = name.removeprefix(SIMILARITY_PREFIX)
-    return lambda counts: figures.compute(counts).get(key, np.full(len(counts), np.nan))
+    return lambda counts: np.asarray(figures.compute(counts).get(key, np.full(len(counts), np.nan)))

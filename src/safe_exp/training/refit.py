@@ -80,7 +80,7 @@ def run_refit(
     articles = sum(len(data.split.sides()[side]) for side in plan.sides)
     log.info(
         "Refit: %d epoch%s on the %s articles of %s (%s).",
-        plan.epochs, "s" * (plan.epochs != 1), f"{articles:,}", " and ".join(plan.sides), plan.reason,
+        plan.epochs, "s" * (plan.epochs != 1), f"{articles:,}", ", ".join(plan.sides), plan.reason,
     )  # fmt: skip
     pl.seed_everything(config.seed, workers=True, verbose=False)
     module = SafeModule(config, data.text_vectors, data.visual_vectors)

@@ -117,6 +117,4 @@ def _title(metrics: Mapping[str, Any]) -> str:
     rule = metrics.get("selection", {}).get("rule", "best")
     title = {"last": "Results of the last epoch", "average": "Results of the averaged weights"}.get(rule)
     title = title or "Results of the best checkpoint"
-    if "refit" not in metrics:
-        return title
-    return f"{title}; test: {metrics['refit']['test_scored_by']}"
+    return f"Test by {metrics['refit']['test_scored_by']}" if "refit" in metrics else title
