@@ -34,7 +34,9 @@ def test_a_gain_is_the_difference_of_the_figures_that_an_epoch_logs(monitor):
 
 def test_the_interval_of_the_loss_is_that_of_scipy_s_paired_bootstrap():
     first, later = drawn(80, 0, 0.1), drawn(80, 1, 0.5)
-    losses = [torch.nn.functional.cross_entropy(s.logits, 1 - s.label, reduction="none").numpy() for s in (first, later)]
+    losses = [
+        torch.nn.functional.cross_entropy(s.logits, 1 - s.label, reduction="none").numpy() for s in (first, later)
+    ]
     reference = stats.bootstrap(
         tuple(losses), lambda a, b, axis: np.mean(a - b, axis=axis), paired=True, vectorized=True, method="percentile",
         n_resamples=4000, rng=np.random.default_rng(1),

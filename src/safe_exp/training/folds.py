@@ -91,7 +91,8 @@ def _require_alike(where: str, job: Job, data: FakeNewsNetDataModule, settings: 
     now |= {f"data.{k}": v for k, v in flat(ours["settings"]).items() if k not in PLACING_KEYS}
     then |= {"vectors": theirs["vocabulary"]["vectors"], "vectors.dim": theirs["vocabulary"]["dim"]}
     now |= {"vectors": ours["vocabulary"]["vectors"], "vectors.dim": ours["vocabulary"]["dim"]}
-    then["data.batch_size"], now["data.batch_size"] = batch, data.data.batch_size
+    if batch is not None:
+        then["data.batch_size"], now["data.batch_size"] = batch, data.data.batch_size
     for key in sorted(then.keys() & now.keys()):
         if then[key] != now[key]:
             raise UserError(
