@@ -85,15 +85,21 @@ def test_a_refit_by_folds_is_one_training_calibrated_out_of_fold(refit, sweep, t
     assert metrics["refit"]["test_scored_by"] == by
 
 
-def test_a_sweep_that_differs_or_is_not_whole_is_refused(copy):
-    with pytest.raises(UserError, match=r"job 0 was trained with model\.alpha=0\.6, and this refit has 0\.9"):
+def test_jobs_that_differ_are_left_aside_and_a_sweep_of_none_but_them_or_not_whole_is_refused(copy):
+    alike = r"refit_from=.*: no job is like this refit\. Job 0 was trained "
+    with pytest.raises(UserError, match=alike + r"with model\.alpha=0\.6, and this refit has 0\.9"):
         read(copy, "model.alpha=0.9")
-    (copy / "0" / ".hydra").mkdir()
-    (copy / "0" / ".hydra" / "config.yaml").write_text("data: {batch_size: 16}")
-    with pytest.raises(UserError, match=r"trained with data\.batch_size=16, and this refit has 8"):
-        read(copy, "data.batch_size=8")
-    with pytest.raises(UserError, match=r"job 0 was trained on other articles than data\.root="):
+    with pytest.raises(UserError, match=alike + r"on other articles than data\.root="):
         read(copy, "data.articles=40")
+    for number in (0, 1):
+        (copy / str(number) / ".hydra").mkdir()
+        (copy / str(number) / ".hydra" / "config.yaml").write_text("data: {batch_size: 16}")
+    with pytest.raises(UserError, match=alike + r"with data\.batch_size=16, and this refit has 8"):
+        read(copy, "data.batch_size=8")
+    shutil.copytree(copy / "0", copy / "2")
+    (copy / "2" / ".hydra" / "config.yaml").write_text("data: {batch_size: 4}")
+    assert read(copy).jobs == 2
+    shutil.rmtree(copy / "2")
     manifest, _ = read_sealed_json(copy / "0" / "artifacts" / "data_manifest.json")
     path = copy / "1" / "status.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"state": "failed"}))

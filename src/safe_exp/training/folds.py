@@ -38,8 +38,10 @@ def read_folds(folder: str | Path, data: FakeNewsNetDataModule, settings: Mappin
         folder: of the sweep, as the user wrote it.
         data: of the refit, after `setup`.
         settings: hyper-parameters of the refit's module, with which those of the jobs must agree.
+    Jobs of other settings, as of another model that the sweep compares, are left aside.
+
     Raises:
-        UserError: there is no such sweep, a fold has not finished, or a job differs in model, optimizer or data.
+        UserError: there is no such sweep, all its jobs differ in model, optimizer or data, or a fold has not finished.
     """
     path = Path(folder).expanduser()
     numbers = sorted(int(sub.name) for sub in path.glob("*") if sub.name.isdecimal() and sub.is_dir())
@@ -49,8 +51,13 @@ def read_folds(folder: str | Path, data: FakeNewsNetDataModule, settings: Mappin
             f"refit_from={folder}: no finished job is in this folder. Give that of a sweep over folds, as of "
             "`python -m safe_exp.train -m data.folds=5 'data.fold=range(5)'`."
         )
-    for job in jobs:
-        _require_alike(f"refit_from={folder}: job {job.number}", job, data, settings)
+    differences = {job.number: _find_difference(job, data, settings) for job in jobs}
+    if all(differences.values()):
+        raise UserError(
+            f"refit_from={folder}: no job is like this refit. Job {jobs[0].number} {differences[jobs[0].number]}. Give "
+            "the sweep's own settings, of which only the seed and the split may differ."
+        )
+    jobs = [job for job in jobs if differences[job.number] is None]
     by_fold = {job.manifest["settings"]["fold"]: job for job in reversed(jobs)}  # of several the first one counts
     count = jobs[0].manifest["settings"]["folds"]
     lacking = [fold for fold in range(count or 0) if fold not in by_fold]
@@ -75,15 +82,11 @@ def _kept(job: Job) -> tuple[Select, int]:
     return Select(selection["rule"]), int(selection["epoch"])
 
 
-def _require_alike(where: str, job: Job, data: FakeNewsNetDataModule, settings: Mapping[str, Any]) -> None:
-    """Refuse a job that differs from the refit.
-
-    Raises:
-        UserError: the message names the first difference.
-    """
+def _find_difference(job: Job, data: FakeNewsNetDataModule, settings: Mapping[str, Any]) -> str | None:
+    """Describe the first difference between a job and the refit; None where there is none."""
     ours, theirs = data.manifest(), job.manifest
     if not theirs or theirs["prepared"]["fingerprint"] != ours["prepared"]["fingerprint"]:
-        raise UserError(f"{where} was trained on other articles than data.root={data.data.root}. Give the same ones.")
+        return f"was trained on other articles than data.root={data.data.root}"
     stored = read_checkpoint(job.folder / "checkpoints" / "last.ckpt").get("hyper_parameters", {})
     batch = (job.config.get("data") or {}).get("batch_size")
     then, now = flat(stored), flat(settings)
@@ -93,12 +96,10 @@ def _require_alike(where: str, job: Job, data: FakeNewsNetDataModule, settings: 
     now |= {"vectors": ours["vocabulary"]["vectors"], "vectors.dim": ours["vocabulary"]["dim"]}
     if batch is not None:
         then["data.batch_size"], now["data.batch_size"] = batch, data.data.batch_size
-    for key in sorted(then.keys() & now.keys()):
-        if then[key] != now[key]:
-            raise UserError(
-                f"{where} was trained with {key}={then[key]}, and this refit has {now[key]}. Give the sweep's own "
-                "settings, of which only the seed and the split may differ."
-            )
+    changed = [key for key in sorted(then.keys() & now.keys()) if then[key] != now[key]]
+    return (
+        f"was trained with {changed[0]}={then[changed[0]]}, and this refit has {now[changed[0]]}" if changed else None
+    )
 
 
 def _scored_split(articles: Sequence[ScoredArticle], ids: Sequence[str]) -> ScoredSplit:
