@@ -47,12 +47,12 @@ def measure_gain(first: ScoredSplit, later: ScoredSplit, figure: str, mode: str,
         >>> gain.is_sure
         False
     """
-    sign = 1 if mode == "max" else -1
     before, after = (_figure(scored, figure, loss) for scored in (first, later))
+    worse, better = (before, after) if mode == "max" else (after, before)
 
     def gain(counts: np.ndarray) -> np.ndarray:
         """Compute the gain in each resample, (R,), from counts (R, N)."""
-        return sign * (after(counts) - before(counts))
+        return better(counts) - worse(counts)
 
     value = gain(np.ones((1, len(first.label))))[0]
     return Gain(float(value), interval(np.concatenate([gain(counts) for counts in resamples(len(first.label))])))

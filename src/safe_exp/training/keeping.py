@@ -65,7 +65,7 @@ def _load_chosen(job: PreparedJob, best: str) -> tuple[int, Choice]:
     checkpoint = read_checkpoint(best, module.device)
     outputs, epochs = find_callbacks(trainer, EpochOutputs)[0], len(epoch_history(trainer))
     choice = choose_weights(job.config.callbacks, outputs, epochs, module.loss_settings, count_publishers(job.data))
-    if line := describe_choice(job.config.callbacks, choice):
+    if (line := describe_choice(job.config.callbacks, choice)) and trainer.is_global_zero:
         log.info("%s", line)
     if choice.rule is Select.best:
         module.load_state_dict(checkpoint["state_dict"])

@@ -12,6 +12,7 @@ from torch import Tensor
 from safe_exp.config import TrainConfig
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.runs.checkpoints import read_checkpoint
+from safe_exp.runs.processes import is_first_process
 from safe_exp.training.averaging import AveragedWeights
 from safe_exp.training.hooks import find_callbacks
 from safe_exp.training.module import SafeModule
@@ -78,10 +79,9 @@ def run_refit(
         KeyboardInterrupt: Ctrl-C.
     """
     articles = sum(len(data.split.sides()[side]) for side in plan.sides)
-    log.info(
-        "Refit: %d epoch%s on the %s articles of %s (%s).",
-        plan.epochs, "s" * (plan.epochs != 1), f"{articles:,}", ", ".join(plan.sides), plan.reason,
-    )  # fmt: skip
+    if is_first_process():
+        epochs = f"{plan.epochs} epoch{'s' * (plan.epochs != 1)}"
+        log.info("Refit: %s on the %d articles of %s (%s).", epochs, articles, ", ".join(plan.sides), plan.reason)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     module = SafeModule(config, data.text_vectors, data.visual_vectors)
     trainer = build_refit_trainer(config, folder, plan.epochs, plan.averages, checkpoint, devices)
