@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning.callbacks import Timer
 
 from safe_exp.equations import safe_loss
-from safe_exp.runs.checkpoints import keep_weights, restore_best_epoch
+from safe_exp.runs.checkpoints import best_epoch_path, keep_weights
 from safe_exp.system.errors import UserError
 from safe_exp.training.averaging import AveragedWeights
 from safe_exp.training.callbacks import EpochHistory, WholeCheckpointIO, build_callbacks
@@ -198,21 +198,24 @@ def test_what_the_choice_of_weights_needs_survives_a_resume_bit_for_bit(tmp_path
             assert torch.equal(mine, other)
 
 
-def test_kept_weights_leave_the_best_epoch_s_beside_them_until_the_run_goes_on(tmp_path):
-    train(tmp_path, "trainer.max_epochs=3", "callbacks.convergence.patience=0")
+def test_kept_weights_leave_the_best_epoch_s_beside_them_until_the_run_trains_on(tmp_path):
+    overrides = "callbacks.convergence.patience=0", "model.gamma=2.0"
+    train(tmp_path, *overrides, "trainer.max_epochs=3")
     folder = tmp_path / "checkpoints"
     best = torch.load(folder / "best.ckpt", weights_only=True)
     weights = {name: value + 1 for name, value in best["state_dict"].items()}
     for _ in range(2):  # killed after the first time, and resumed
-        restore_best_epoch(folder)
-        assert "kept" not in torch.load(folder / "best.ckpt", weights_only=True)
-        assert not (folder / "best_epoch.ckpt").exists()
+        train(tmp_path, *overrides, "trainer.max_epochs=3", resume=True)
         keep_weights(folder, weights, "average")
-        kept, stored = (torch.load(folder / f"{name}.ckpt", weights_only=True) for name in ("best", "best_epoch"))
+        kept, stored = (torch.load(path, weights_only=True) for path in (folder / "best.ckpt", best_epoch_path(folder)))
         assert (kept["kept"], kept["epoch"], stored["epoch"]) == ("average", 2, best["epoch"])
         for name, value in weights.items():
             assert torch.equal(kept["state_dict"][name], value)
             assert torch.equal(stored["state_dict"][name], best["state_dict"][name])
+    history = train(tmp_path, *overrides, "trainer.max_epochs=4", resume=True).callbacks[0].epochs
+    assert not (folder / "best_epoch.ckpt").exists()
+    values = [epoch["val/loss_prediction"] for epoch in history]
+    assert torch.load(folder / "best.ckpt", weights_only=True)["epoch"] == values.index(min(values))
 
 
 def test_a_run_ends_at_its_limit_and_says_so(tmp_path):

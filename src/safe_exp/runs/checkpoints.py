@@ -31,7 +31,7 @@ def keep_weights(folder: Path, weights: Mapping[str, Tensor], kept: str) -> None
     """Write best.ckpt with weights that are not those of the best epoch, which best_epoch.ckpt then holds.
 
     Args:
-        folder: checkpoints/ of a run that has ended, with last.ckpt; `restore_best_epoch` was called at its start.
+        folder: checkpoints/ of a run that has ended, with last.ckpt.
         weights: the state dict of the module, tensors of any shape (…) by name.
         kept: names the weights, such as average.
     """
@@ -44,8 +44,13 @@ def keep_weights(folder: Path, weights: Mapping[str, Tensor], kept: str) -> None
         torch.save(checkpoint, draft)
 
 
+def best_epoch_path(folder: Path) -> Path:
+    """Return the path of the checkpoint of the best epoch in `folder`, where `keep_weights` may have moved it."""
+    return folder / (BEST_EPOCH if (folder / BEST_EPOCH).exists() else BEST)
+
+
 def restore_best_epoch(folder: Path) -> None:
-    """Undo `keep_weights` before a run goes on, whose best epoch may be another one at its end."""
+    """Undo `keep_weights` in a run that trains on, and whose best epoch may become another one."""
     if (folder / BEST_EPOCH).exists():
         os.replace(folder / BEST_EPOCH, folder / BEST)
 

@@ -52,7 +52,7 @@ def measure_gain(first: ScoredSplit, later: ScoredSplit, figure: str, mode: str,
 
     def gain(counts: np.ndarray) -> np.ndarray:
         """Compute the gain in each resample, (R,), from counts (R, N)."""
-        return better(counts) - worse(counts)
+        return np.asarray(better(counts) - worse(counts))
 
     value = gain(np.ones((1, len(first.label))))[0]
     return Gain(float(value), interval(np.concatenate([gain(counts) for counts in resamples(len(first.label))])))

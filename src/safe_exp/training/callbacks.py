@@ -13,7 +13,7 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Callback
 
 from safe_exp.config import CallbacksConfig, Select
-from safe_exp.runs.checkpoints import read_checkpoint
+from safe_exp.runs.checkpoints import read_checkpoint, restore_best_epoch
 from safe_exp.runs.resume import reopen_run
 from safe_exp.system.files import whole_file
 from safe_exp.training.averaging import AveragedWeights
@@ -97,7 +97,15 @@ class TrainedFurther(NoBatchHooks, Callback):
 
 
 class MovableCheckpoint(NoBatchHooks, LightCheckpoint):
-    """Lightning's ModelCheckpoint, which keeps its best score when the run folder was moved before a resume."""
+    """Lightning's ModelCheckpoint, which keeps its best score when the run folder was moved before a resume.
+
+    A run that trains on gets the checkpoint of its best epoch back, if it had kept other weights at its end.
+    """
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        if self.monitor is not None and trainer.is_global_zero:  # not before: a run that is refused stays as it was
+            restore_best_epoch(Path(self.dirpath))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         def here(path: str) -> str:

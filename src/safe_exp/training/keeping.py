@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from safe_exp.config import Select
 from safe_exp.equations.safe import map_tensors
-from safe_exp.runs.checkpoints import keep_weights, read_checkpoint
+from safe_exp.runs.checkpoints import best_epoch_path, keep_weights, read_checkpoint
 from safe_exp.scoring.results import logged_figures, score_results
 from safe_exp.scoring.scores import split_figures
 from safe_exp.training.averaging import AveragedWeights
@@ -32,8 +32,8 @@ def score(job: PreparedJob) -> ScoredJob:
     """
     trainer, module, config = job.trainer, job.module, job.config
     checkpoints = trainer.checkpoint_callback
-    best = checkpoints.best_model_path if isinstance(checkpoints, ModelCheckpoint) else ""
-    best_epoch, choice = _load_chosen(job, best) if best else (None, None)
+    has_best = isinstance(checkpoints, ModelCheckpoint) and checkpoints.best_model_path
+    best_epoch, choice = _load_chosen(job) if has_best else (None, None)
     trainer.validate(module, datamodule=job.data, verbose=False)
     validated, kept = module.logged, {} if choice is None else {"selection": choice.plain()}
     if config.refit == ALL:
@@ -53,16 +53,14 @@ def score(job: PreparedJob) -> ScoredJob:
     return ScoredJob(best_epoch, results, validated, kept)
 
 
-def _load_chosen(job: PreparedJob, best: str) -> tuple[int, Choice]:
+def _load_chosen(job: PreparedJob) -> tuple[int, Choice]:
     """Choose the weights after the last epoch and load them.
 
-    Args:
-        best: path of best.ckpt.
     Returns:
         The best epoch, counted from 0, and the choice.
     """
     trainer, module = job.trainer, job.module
-    checkpoint = read_checkpoint(best, module.device)
+    checkpoint = read_checkpoint(best_epoch_path(job.folder / "checkpoints"), module.device)
     outputs, epochs = find_callbacks(trainer, EpochOutputs)[0], len(epoch_history(trainer))
     choice = choose_weights(job.config.callbacks, outputs, epochs, module.loss_settings, count_publishers(job.data))
     if (line := describe_choice(job.config.callbacks, choice)) and trainer.is_global_zero:

@@ -15,7 +15,6 @@ from safe_exp.config import TrainConfig, plain_config
 from safe_exp.data.artifacts import share_artifacts
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.network.variants import variants
-from safe_exp.runs.checkpoints import restore_best_epoch
 from safe_exp.runs.devices import devices_of_its_own
 from safe_exp.runs.loggers import check_loggers, close_loggers, open_loggers
 from safe_exp.runs.names import job_name, sweep_name
@@ -98,8 +97,6 @@ def fit(job: PreparedJob) -> None:
         UserError: Lightning refuses a setting, the last checkpoint belongs to another model, or the loss diverged.
         KeyboardInterrupt: Ctrl-C, on which Lightning ends the training without an error.
     """
-    if is_first_process():
-        restore_best_epoch(job.folder / "checkpoints")
     with lightning_refusals():
         job.trainer.fit(job.module, job.data, ckpt_path=_last_checkpoint(job.folder))
     if job.trainer.interrupted:
