@@ -16,14 +16,16 @@ from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, typed_config
 from safe_exp.runs.folder import locked_folder, require_new_folder
 from safe_exp.runs.job import recorded
-from safe_exp.runs.job_outcome import read_job
+from safe_exp.runs.job_outcome import MULTIRUN, read_job
 from safe_exp.runs.loggers import require_known_loggers
 from safe_exp.runs.names import sweep_name
 from safe_exp.runs.own_command import run_as_its_own_command
 from safe_exp.runs.processes import needs_a_command_of_its_own, note_processes
 from safe_exp.runs.resume import resumed_config
+from safe_exp.runs.settings import restore_earlier_defaults
 from safe_exp.sweep.command_line import expand_resume_sweep
 from safe_exp.system.files import short_path
+from safe_exp.system.yaml_files import read_yaml
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,8 @@ def main(composed: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
     if composed.resume is not None:
         composed = resumed_config(Path(composed.resume), "train")
+    else:
+        restore_earlier_defaults(composed, read_yaml(folder.parent / MULTIRUN))
     note_processes(composed.trainer)
     if composed.resume is None:
         require_new_folder(folder)

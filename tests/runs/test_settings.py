@@ -1,8 +1,9 @@
 """A resume under a conf/ that has changed since the start."""
 
 import pytest
+from omegaconf import OmegaConf
 
-from safe_exp.runs.settings import require_same_settings
+from safe_exp.runs.settings import require_same_settings, restore_earlier_defaults
 from safe_exp.system.errors import UserError
 
 THEN = {"model": {"alpha": 0.6}, "scheduler": None, "seed": 0, "hydra": {"job": {"num": 1}}}
@@ -28,3 +29,13 @@ def test_a_value_that_changed_is_named(now, message):
 def test_what_a_later_version_added_and_what_the_user_gave_is_no_change():
     now = {"model": {"alpha": 0.5, "new": 1}, "threshold": 0.5, "hydra": {"job": {"num": 2}}}
     require_same_settings("resume=x", "run", THEN, THEN | now, given={"model.alpha"})
+
+
+@pytest.mark.parametrize(
+    ("then", "select"),
+    [({"callbacks": {"monitor": "val/loss"}}, "best"), ({"callbacks": {"select": "auto"}}, "auto"), ({}, "auto")],
+)
+def test_what_was_begun_before_weights_were_chosen_keeps_its_best_epoch(then, select):
+    composed = OmegaConf.create({"callbacks": {"monitor": "val/loss", "select": "auto"}})
+    restore_earlier_defaults(composed, then)
+    assert composed.callbacks.select == select

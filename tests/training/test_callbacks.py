@@ -8,8 +8,12 @@ import torch
 from pytorch_lightning.callbacks import Timer
 
 from safe_exp.equations import safe_loss
+from safe_exp.runs.checkpoints import best_epoch_path, keep_weights
 from safe_exp.system.errors import UserError
+from safe_exp.training.averaging import AveragedWeights
 from safe_exp.training.callbacks import EpochHistory, WholeCheckpointIO, build_callbacks
+from safe_exp.training.hooks import find_callbacks
+from safe_exp.training.selection import EpochOutputs
 from safe_exp.training.stopping import Convergence, stopped_by
 from tests.made import compose_config, draw_batch, draw_module, loader
 
@@ -176,6 +180,42 @@ def test_a_resumed_run_goes_through_each_epoch_s_end_once(max_steps, tmp_path):
     assert resumed.global_step == whole.global_step == (max_steps or 12)
     for name, value in whole.lightning_module.state_dict().items():
         assert torch.equal(resumed.lightning_module.state_dict()[name], value)
+
+
+def test_what_the_choice_of_weights_needs_survives_a_resume_bit_for_bit(tmp_path):
+    overrides = "callbacks.convergence.patience=0", "callbacks.select=average"
+    whole = train(tmp_path / "whole", *overrides, "trainer.max_epochs=6")
+    train(tmp_path / "killed", *overrides, "trainer.max_epochs=2")
+    resumed = train(tmp_path / "killed", *overrides, "trainer.max_epochs=6", resume=True)
+    ours, theirs = (find_callbacks(trainer, AveragedWeights)[0] for trainer in (resumed, whole))
+    assert ours.epochs == theirs.epochs == 6
+    for name, value in theirs.weights.items():
+        assert torch.equal(ours.weights[name], value)
+    ours, theirs = (find_callbacks(trainer, EpochOutputs)[0] for trainer in (resumed, whole))
+    assert (ours.epochs, ours.best_epoch, ours.best_value) == (theirs.epochs, theirs.best_epoch, theirs.best_value)
+    for name in ("first", "best"):
+        for mine, other in zip(getattr(ours, name), getattr(theirs, name), strict=True):
+            assert torch.equal(mine, other)
+
+
+def test_kept_weights_leave_the_best_epoch_s_beside_them_until_the_run_trains_on(tmp_path):
+    overrides = "callbacks.convergence.patience=0", "model.gamma=2.0"
+    train(tmp_path, *overrides, "trainer.max_epochs=3")
+    folder = tmp_path / "checkpoints"
+    best = torch.load(folder / "best.ckpt", weights_only=True)
+    weights = {name: value + 1 for name, value in best["state_dict"].items()}
+    for _ in range(2):  # killed after the first time, and resumed
+        train(tmp_path, *overrides, "trainer.max_epochs=3", resume=True)
+        keep_weights(folder, weights, "average")
+        kept, stored = (torch.load(path, weights_only=True) for path in (folder / "best.ckpt", best_epoch_path(folder)))
+        assert (kept["kept"], kept["epoch"], stored["epoch"]) == ("average", 2, best["epoch"])
+        for name, value in weights.items():
+            assert torch.equal(kept["state_dict"][name], value)
+            assert torch.equal(stored["state_dict"][name], best["state_dict"][name])
+    history = train(tmp_path, *overrides, "trainer.max_epochs=4", resume=True).callbacks[0].epochs
+    assert not (folder / "best_epoch.ckpt").exists()
+    values = [epoch["val/loss_prediction"] for epoch in history]
+    assert torch.load(folder / "best.ckpt", weights_only=True)["epoch"] == values.index(min(values))
 
 
 def test_a_run_ends_at_its_limit_and_says_so(tmp_path):

@@ -38,6 +38,7 @@ from safe_exp.config.trainer import (
     ConvergenceConfig,
     EarlyStoppingConfig,
     LoggerConfig,
+    Select,
     TrainerConfig,
     trainer_arguments,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "PredictConfig",
     "PrepareConfig",
     "ReportConfig",
+    "Select",
     "SgdConfig",
     "SimilarityLoss",
     "SplitMethod",

@@ -41,6 +41,8 @@ class TrainConfig:
     threads: int | None = None  # CPU threads of PyTorch, >= 1; null: one if a step is too small to gain from more
     threshold: Any = THRESHOLD  # scores above it are called fake; 0 to 1, or best: highest macro F1 on validation
     compile: bool = False  # true: compile the closed-form step with torch.compile; on a GPU, as one CUDA graph
+    refit: Any = False  # train once more, on more articles: false; true: train and val; all: train, val and test
+    refit_from: str | None = None  # for refit: folder of a sweep over folds that gives the epochs and the calibration
 
     def __post_init__(self) -> None:
         require_seed("seed", self.seed)
@@ -53,6 +55,26 @@ class TrainConfig:
                 f"trainer.precision={precision} scales the loss and expects autograd's backward pass, which "
                 f"model.update={self.model.update.value} does without. Take trainer.precision=bf16-mixed, or "
                 "model.update=autograd."
+            )
+        self._check_refit()
+
+    def _check_refit(self) -> None:
+        if self.refit not in (False, True, "all"):
+            raise UserError(f"refit={self.refit}: expected false, true or all.")
+        if not self.refit:
+            if self.refit_from is not None:
+                raise UserError(f"refit_from={self.refit_from} needs refit=true or refit=all beside it.")
+            return
+        for name in ("max_steps", "max_time", "fast_dev_run"):
+            if getattr(self.trainer, name) not in (None, False, -1):
+                raise UserError(
+                    f"trainer.{name}={getattr(self.trainer, name)} beside refit: a refit repeats whole epochs. Leave "
+                    "one of the two out."
+                )
+        if self.scheduler is not None and "Plateau" in str(self.scheduler["_target_"]):
+            raise UserError(
+                f"scheduler._target_={self.scheduler['_target_']} beside refit: it goes by validation, whose articles "
+                "are trained on in a refit. Take another scheduler."
             )
 
 

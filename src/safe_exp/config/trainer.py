@@ -2,12 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from enum import Enum
 from typing import Any
 
 from omegaconf import MISSING
 
 from safe_exp.config.checks import require_at_least, require_positive
 from safe_exp.system.errors import UserError
+
+
+class Select(str, Enum):
+    """The weights that a run keeps in best.ckpt, and is scored with."""
+
+    auto = "auto"  # as best, and where validation cannot choose an epoch as average
+    best = "best"  # of the epoch with the best callbacks.monitor
+    last = "last"  # of the last epoch
+    average = "average"  # a running average over the epochs, in which later ones count more
 
 
 @dataclass
@@ -37,10 +47,11 @@ class EarlyStoppingConfig:
 class CallbacksConfig:
     """The choice of the best checkpoint, and the end of a training."""
 
-    monitor: str = MISSING  # validation figure that picks best.ckpt, and that the jobs of a sweep are compared by
+    monitor: str = MISSING  # validation figure that picks the best epoch, and that the jobs of a sweep are compared by
     mode: str = MISSING  # better side of that figure: min or max
     convergence: ConvergenceConfig = MISSING
     early_stopping: EarlyStoppingConfig = MISSING
+    select: Select = Select.best  # weights that the run keeps in best.ckpt, and is scored with
 
     def __post_init__(self) -> None:
         if self.mode not in ("min", "max"):

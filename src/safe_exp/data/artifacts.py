@@ -74,6 +74,12 @@ class Artifacts:
     manifest: dict[str, Any]  # counts, settings, the sides' articles, fingerprint: see FakeNewsNetDataModule.manifest
     training_texts: np.ndarray | None = None  # (m, 144) uint8, see compact_signatures; None: of an older run, a bundle
 
+    @property
+    def training_ids(self) -> list[str]:
+        """Ids of the articles that the model was trained on: of the training side, and after a refit of others too."""
+        sides = self.manifest.get("trained_on", ["train"])
+        return [article for side in sides for article in self.manifest["split"][side]]
+
     def save(self, folder: Path) -> None:
         """Write the files. The manifest comes last: it holds the checksums of the others, which are then complete."""
         with whole_file(folder / TOKENIZER) as draft:

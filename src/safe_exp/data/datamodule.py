@@ -143,6 +143,20 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
     def test_dataloader(self) -> NewsLoader:
         return self._loader(self.split.test, max(self.data.batch_size, SCORED_AT_ONCE))
 
+    def refit_dataloader(self, sides: Sequence[str]) -> NewsLoader:
+        """Batch the articles of several sides together for training, in the order of the seed."""
+        return self._loader(self._rows_of(sides), self.data.batch_size, self.seed)
+
+    def record_refit(self, sides: Sequence[str]) -> None:
+        """Note in the artifacts that the model was trained on the articles of `sides`, of which `evaluate` warns."""
+        rows = self._rows_of(sides)
+        texts = self.prepared.text_signatures(rows[self.prepared.has_text()[rows]])
+        manifest = self._stored.manifest | {"trained_on": list(sides)}
+        self._stored = replace(self._stored, manifest=manifest, training_texts=texts)
+
+    def _rows_of(self, sides: Sequence[str]) -> np.ndarray:
+        return np.sort(np.concatenate([self.split.sides()[side] for side in sides]))
+
     @property
     def ids(self) -> Sequence[str]:
         """Id of each article, by row."""

@@ -131,7 +131,7 @@ def find_trained_on(prepared: PreparedArticles, rows: np.ndarray, stored: Sequen
     signatures = prepared.text_signatures(rows[has_text]) if remembered else None
     by_id, copied = np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
     for each in {id(each): each for each in stored}.values():
-        training = set(each.manifest["split"]["train"])
+        training = set(each.training_ids)
         named = np.array([prepared.ids[row] in training and not prepared.made_up_ids[row] for row in rows], dtype=bool)
         if each.training_texts is not None:
             found = np.zeros(len(rows), dtype=bool)

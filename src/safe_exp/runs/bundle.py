@@ -95,7 +95,7 @@ def _collect(stored: StoredRun) -> tuple[dict[str, Any], dict[str, Tensor]]:
         "model": plain_config(stored.model),
         "words": vocabulary_words(artifacts.tokenizer)[2:],  # after padding and the unknown word
         "manifest": {name: artifacts.manifest[name] for name in MANIFEST_KEYS if name in artifacts.manifest}
-        | {"split": {"train": artifacts.manifest["split"]["train"]}},
+        | {"split": {"train": artifacts.training_ids}},
         "codebook": None,
     }
     if artifacts.codebook is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,14 +12,47 @@ import torch
 from torch import Tensor
 
 from safe_exp.system.errors import UserError, first_line
-from safe_exp.system.files import short_path
+from safe_exp.system.files import short_path, whole_file
 from safe_exp.system.nested import flat
 
 REQUIRED_KEYS = ("state_dict", "epoch", "global_step", "callbacks", "optimizer_states", "lr_schedulers")
 ADVICE = {  # by file name, for one that cannot be used
-    "last.ckpt": "copy best.ckpt over it, and the run goes on from its best epoch to the same end",
+    "last.ckpt": "copy best_epoch.ckpt over it, or if there is none best.ckpt, and the run goes on from its best epoch "
+    "to the same end",
     "best.ckpt": "take the last epoch's weights, as in checkpoint=last, or train anew",
 }
+
+
+BEST, BEST_EPOCH, LAST = "best.ckpt", "best_epoch.ckpt", "last.ckpt"
+KEPT = "kept"  # key of a checkpoint whose weights no epoch has left: they are averaged, or of a refit
+
+
+def keep_weights(folder: Path, weights: Mapping[str, Tensor], kept: str) -> None:
+    """Write best.ckpt with weights that are not those of the best epoch, which best_epoch.ckpt then holds.
+
+    Args:
+        folder: checkpoints/ of a run that has ended, with last.ckpt.
+        weights: the state dict of the module, tensors of any shape (…) by name.
+        kept: names the weights, such as average.
+    """
+    checkpoint = read_checkpoint(folder / LAST)
+    checkpoint |= {"state_dict": {name: value.detach().cpu() for name, value in weights.items()}, KEPT: kept}
+    # A run without a best epoch of its own, which refits by a sweep's folds, may have left its earlier best.ckpt here.
+    if (folder / BEST).exists() and not (folder / BEST_EPOCH).exists() and KEPT not in read_checkpoint(folder / BEST):
+        os.replace(folder / BEST, folder / BEST_EPOCH)
+    with whole_file(folder / BEST) as draft:
+        torch.save(checkpoint, draft)
+
+
+def best_epoch_path(folder: Path) -> Path:
+    """Return the path of the checkpoint of the best epoch in `folder`, where `keep_weights` may have moved it."""
+    return folder / (BEST_EPOCH if (folder / BEST_EPOCH).exists() else BEST)
+
+
+def restore_best_epoch(folder: Path) -> None:
+    """Undo `keep_weights` in a run that trains on, and whose best epoch may become another one."""
+    if (folder / BEST_EPOCH).exists():
+        os.replace(folder / BEST_EPOCH, folder / BEST)
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
@@ -57,8 +91,14 @@ def require_same_model(checkpoint: Mapping[str, Any], state: Mapping[str, Tensor
         state: the state dict of the module that is to be filled, tensors of any shape (…) by name.
         settings: its hyper-parameters. Those that only one side has are not compared: versions differ in them.
     Raises:
-        UserError: names and shapes of the weights or the settings differ; the message names the first difference.
+        UserError: names and shapes of the weights or the settings differ; the message names the first difference. Or
+            no training goes on from these weights.
     """
+    if KEPT in checkpoint:
+        raise UserError(
+            f"checkpoints/last.ckpt holds the weights that the run kept at its end ({checkpoint[KEPT]}), from which no "
+            "training goes on. Copy best_epoch.ckpt over it instead, or start a new run."
+        )
     found = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
     expected = {name: tuple(value.shape) for name, value in state.items()}
     for name in sorted(found.keys() | expected.keys()):

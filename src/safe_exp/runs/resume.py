@@ -14,7 +14,7 @@ from yaml import YAMLError
 
 from safe_exp.config.data import absolute_paths
 from safe_exp.runs.folder import is_run
-from safe_exp.runs.settings import require_same_settings
+from safe_exp.runs.settings import require_same_settings, restore_earlier_defaults
 from safe_exp.system.errors import UserError, first_line
 from safe_exp.system.files import read_sealed_json, whole_file
 
@@ -65,6 +65,7 @@ def resumed_config(run: Path, config_name: str) -> DictConfig:
     _require_same_schedule(run, before, composed)
     given = {override.split("=")[0] for override in now}
     require_same_settings(f"resume={run}", "run", _plain(start.config), _plain(composed), given)
+    restore_earlier_defaults(composed, _plain(start.config))
     _root_paths(composed, Path(start.hydra.runtime.cwd))
     composed.resume = str(run)
     return composed
@@ -180,6 +181,8 @@ def _root_paths(composed: DictConfig, started_in: Path) -> None:
         composed.data[key] = path
     if composed.vectors.path is not None:
         composed.vectors.path = str(started_in / Path(composed.vectors.path).expanduser())
+    if composed.refit_from is not None:
+        composed.refit_from = str(started_in / Path(composed.refit_from).expanduser())
     model = composed.captioner.get("model")
     if model is not None and (started_in / model).is_dir():  # otherwise an id on the model hub
         composed.captioner.model = str(started_in / model)

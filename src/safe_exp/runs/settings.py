@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from omegaconf import DictConfig
+
 from safe_exp.system.errors import UserError
 from safe_exp.system.nested import flat
 
@@ -36,3 +38,15 @@ def require_same_settings(
             f"{where}: the {what} started with {key}={old[key]}, and conf/ now gives {new.get(key)} "
             f"({len(changed)} such difference{'s' * (len(changed) > 1)}). Bring conf/ back, or start another {what}."
         )
+
+
+def restore_earlier_defaults(composed: DictConfig, then: Mapping[str, Any]) -> None:
+    """Give a run or sweep that was started before `callbacks.select` existed the weights that were kept at that time.
+
+    Args:
+        composed: the config of the run, or of a job of the sweep; is changed.
+        then: the settings that it was started with; empty where there are none.
+    """
+    callbacks = then.get("callbacks")
+    if isinstance(callbacks, Mapping) and "select" not in callbacks:
+        composed.callbacks.select = "best"

@@ -54,20 +54,24 @@ def split_intervals(scored: ScoredSplit, loss: LossSettings, judgement: Judgemen
     }
     if calibration is not None:
         scorers["calibrated"] = calibration.probability(scored.logit.numpy()), THRESHOLD
-    prediction = prediction_loss(scored.logits, label).double().numpy()  # (N,)
+    found = bootstrap_intervals(scorers, article_losses(scored, loss), label.numpy())
+    if found.get("calibrated"):
+        found["calibrated"] = {name: found["calibrated"][name] for name in PROBABILITY_FIGURES}
+    return found
+
+
+def article_losses(scored: ScoredSplit, loss: LossSettings) -> dict[str, np.ndarray]:
+    """Compute the losses of each article, (N,) float64, by the names of their means in metrics.json."""
+    prediction = prediction_loss(scored.logits, scored.label).double().numpy()  # (N,)
     similarity = np.zeros_like(prediction)
     if scored.similarity is not None:
         kind = loss["similarity_loss"]
-        similarity = similarity_loss_forward(scored.similarity, label, kind).double().numpy()
-    losses = {
+        similarity = similarity_loss_forward(scored.similarity, scored.label, kind).double().numpy()
+    return {
         "loss": loss["alpha"] * prediction + loss["beta"] * similarity,
         "loss_prediction": prediction,
         "loss_similarity": similarity,
     }
-    found = bootstrap_intervals(scorers, losses, label.numpy())
-    if found.get("calibrated"):
-        found["calibrated"] = {name: found["calibrated"][name] for name in PROBABILITY_FIGURES}
-    return found
 
 
 def bootstrap_intervals(

@@ -12,12 +12,14 @@ import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Callback
 
-from safe_exp.config import CallbacksConfig
-from safe_exp.runs.checkpoints import read_checkpoint
+from safe_exp.config import CallbacksConfig, Select
+from safe_exp.runs.checkpoints import read_checkpoint, restore_best_epoch
 from safe_exp.runs.resume import reopen_run
 from safe_exp.system.files import whole_file
+from safe_exp.training.averaging import AveragedWeights
 from safe_exp.training.compat import LightCheckpoint
 from safe_exp.training.hooks import NoBatchHooks
+from safe_exp.training.selection import EpochOutputs
 from safe_exp.training.stopping import Convergence, LastingEarlyStopping, StepLimit
 
 
@@ -95,7 +97,15 @@ class TrainedFurther(NoBatchHooks, Callback):
 
 
 class MovableCheckpoint(NoBatchHooks, LightCheckpoint):
-    """Lightning's ModelCheckpoint, which keeps its best score when the run folder was moved before a resume."""
+    """Lightning's ModelCheckpoint, which keeps its best score when the run folder was moved before a resume.
+
+    A run that trains on gets the checkpoint of its best epoch back, if it had kept other weights at its end.
+    """
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        if self.monitor is not None and trainer.is_global_zero:  # not before: a run that is refused stays as it was
+            restore_best_epoch(Path(self.dirpath))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         def here(path: str) -> str:
@@ -132,6 +142,8 @@ def build_callbacks(
         Convergence(config.convergence.tolerance, config.convergence.patience),
         StepLimit(max_steps, max_time),
         RanksAgree(),
+        EpochOutputs(config.monitor, config.mode),
+        *([AveragedWeights()] if config.select in (Select.auto, Select.average) else []),
         MovableCheckpoint(
             dirpath=folder / "checkpoints",
             filename="best",
@@ -143,13 +155,7 @@ def build_callbacks(
         ),
         # last.ckpt is written after every epoch; ModelCheckpoint's save_last writes it only with a new best. It comes
         # after best.ckpt, when scheduler, history and convergence have moved on, so that a resumed run repeats nothing.
-        MovableCheckpoint(
-            dirpath=folder / "checkpoints",
-            filename="last",
-            save_top_k=1,
-            enable_version_counter=False,
-            save_on_train_epoch_end=True,
-        ),
+        _every_epoch(folder, "last"),
     ]
     if config.early_stopping.patience:
         callbacks.insert(
@@ -163,3 +169,25 @@ def build_callbacks(
             ),
         )
     return callbacks
+
+
+def build_refit_callbacks(folder: Path, averages: bool, checkpoint: str) -> list[Callback]:
+    """Build the callbacks of a refit, which ends after a number of epochs that is known.
+
+    Args:
+        averages: average the weights of the epochs.
+        checkpoint: name of the file in `folder`/checkpoints, without `.ckpt`.
+    """
+    average: list[Callback] = [AveragedWeights()] if averages else []
+    return [EpochHistory(), RanksAgree(), *average, _every_epoch(folder, checkpoint)]
+
+
+def _every_epoch(folder: Path, name: str) -> MovableCheckpoint:
+    """Build the callback that writes a checkpoint after every epoch, over the one before."""
+    return MovableCheckpoint(
+        dirpath=folder / "checkpoints",
+        filename=name,
+        save_top_k=1,
+        enable_version_counter=False,
+        save_on_train_epoch_end=True,
+    )

@@ -20,9 +20,13 @@ log = logging.getLogger(__name__)
 SHOWN_FIGURES = {"train/loss": "loss", "val/loss": "val", "val/auroc": "AUROC"}
 
 
-def progress_callbacks(config: TrainerConfig) -> list[Callback]:
-    """Build the progress display, or none where the config turns it off: Lightning would refuse to be given one."""
-    return [] if config.enable_progress_bar is False else [TrainingProgress(max_steps=config.max_steps)]
+def progress_callbacks(config: TrainerConfig, prefix: str = "") -> list[Callback]:
+    """Build the progress display, or none where the config turns it off: Lightning would refuse to be given one.
+
+    Args:
+        prefix: begins its lines.
+    """
+    return [] if config.enable_progress_bar is False else [TrainingProgress(None, config.max_steps, prefix)]
 
 
 class TrainingProgress(NoBatchHooks, ProgressBar):
@@ -33,10 +37,12 @@ class TrainingProgress(NoBatchHooks, ProgressBar):
     Args:
         console: of the bar; standard error unless given.
         max_steps: trainer.max_steps; None or -1: no limit.
+        prefix: begins the lines of the training.
     """
 
-    def __init__(self, console: Console | None = None, max_steps: int | None = None) -> None:
+    def __init__(self, console: Console | None = None, max_steps: int | None = None, prefix: str = "") -> None:
         super().__init__()
+        self.prefix = prefix
         self.max_steps = None if max_steps == -1 else max_steps
         self._display = Display(log, console)
         self._enabled = True
@@ -65,11 +71,11 @@ class TrainingProgress(NoBatchHooks, ProgressBar):
         total = min(total, self.max_steps or math.inf)
         self._epochs_reported, self._unreported_epoch = 0, False
         done = int(trainer.current_epoch * batches) if trainer.current_epoch else 0  # a resumed run
-        self._start(_describe_epoch(trainer), total, done)
+        self._start(self._describe_epoch(trainer), total, done)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._report_epoch(trainer)
-        self._description = _describe_epoch(trainer)
+        self._description = self._describe_epoch(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, *arguments: Any) -> None:
         self._done += 1
@@ -155,7 +161,7 @@ class TrainingProgress(NoBatchHooks, ProgressBar):
         self._display.stop()
         self._running = False
 
-
-def _describe_epoch(trainer: Trainer) -> str:
-    most = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else "∞"
-    return f"Epoch {trainer.current_epoch + 1}/{most}"
+    def _describe_epoch(self, trainer: Trainer) -> str:
+        most = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else "∞"
+        epoch = f"Epoch {trainer.current_epoch + 1}/{most}"
+        return f"{self.prefix}{epoch[0].lower()}{epoch[1:]}" if self.prefix else epoch

@@ -7,22 +7,21 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import ModelCheckpoint
 
 from safe_exp.config import TrainConfig, plain_config
 from safe_exp.data.artifacts import share_artifacts
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.network.variants import variants
-from safe_exp.runs.checkpoints import read_checkpoint
 from safe_exp.runs.devices import devices_of_its_own
 from safe_exp.runs.loggers import check_loggers, close_loggers, open_loggers
 from safe_exp.runs.names import job_name, sweep_name
 from safe_exp.runs.processes import is_first_process
-from safe_exp.scoring.results import Results, logged_figures, score_results
 from safe_exp.system.files import short_path
+from safe_exp.training.job import PreparedJob, ScoredJob
+from safe_exp.training.keeping import refit_by_folds, score
 from safe_exp.training.module import SafeModule
 from safe_exp.training.threads import set_threads
 from safe_exp.training.trainer import build_trainer, lightning_refusals, quiet_libraries, require_some_batches
@@ -32,26 +31,6 @@ if TYPE_CHECKING:
     from safe_exp.runs.loggers import OpenLogger
 
 log = logging.getLogger(__name__)
-
-
-class PreparedJob(NamedTuple):
-    """The parts of a job, ready to be trained."""
-
-    config: TrainConfig
-    folder: Path
-    data: FakeNewsNetDataModule
-    module: SafeModule
-    loggers: list[OpenLogger]
-    trainer: pl.Trainer
-    start: float  # when the job began, by `time.perf_counter`
-
-
-class ScoredJob(NamedTuple):
-    """The scores of a job's best checkpoint."""
-
-    best_epoch: int | None  # counted from 0; None without a checkpoint, as after a fast_dev_run
-    results: Results
-    validated: dict[str, float]  # figures of validation at a threshold of 0.5, by logged name
 
 
 def train(config: TrainConfig, folder: Path) -> float:
@@ -68,8 +47,11 @@ def train(config: TrainConfig, folder: Path) -> float:
     """
     with ExitStack() as resources:
         job = prepare(config, folder, resources)
-        fit(job)
-        scored = score(job)
+        if config.refit_from is None:
+            fit(job)
+            scored = score(job)
+        else:
+            job, scored = refit_by_folds(job)
         write(job, scored)
     return scored.validated[config.callbacks.monitor]
 
@@ -106,7 +88,7 @@ def prepare(config: TrainConfig, folder: Path, resources: ExitStack) -> Prepared
     loggers = resources.enter_context(_opened_loggers(config, folder))
     devices = resources.enter_context(devices_of_its_own(config.trainer))
     trainer = build_trainer(config, folder, loggers, devices)
-    return PreparedJob(config, folder, data, module, loggers, trainer, start)
+    return PreparedJob(config, folder, data, module, loggers, trainer, devices, start)
 
 
 def fit(job: PreparedJob) -> None:
@@ -122,31 +104,13 @@ def fit(job: PreparedJob) -> None:
         raise KeyboardInterrupt
 
 
-def score(job: PreparedJob) -> ScoredJob:
-    """Score the validation and test articles with the best checkpoint."""
-    trainer, module = job.trainer, job.module
-    best_epoch = None
-    checkpoints = trainer.checkpoint_callback
-    best = checkpoints.best_model_path if isinstance(checkpoints, ModelCheckpoint) else ""
-    if best:
-        checkpoint = read_checkpoint(best, module.device)
-        module.load_state_dict(checkpoint["state_dict"])
-        best_epoch = checkpoint["epoch"]
-    trainer.validate(module, datamodule=job.data, verbose=False)
-    validated = module.logged
-    trainer.test(module, datamodule=job.data, verbose=False)
-    combines, threshold = module.variant.combines, job.config.threshold
-    results = score_results(module.scored, job.data.ids, module.loss_settings, combines, threshold)
-    module.report(logged_figures("test", results.metrics["test"], module.scored["test"]))
-    return ScoredJob(best_epoch, results, validated)
-
-
 def write(job: PreparedJob, scored: ScoredJob) -> None:
     """Write the results into the run folder and show them, in the first process alone."""
-    course = describe_course(job.trainer, job.data, scored.best_epoch, job.start)
+    course = describe_course(job.trainer, job.data, scored.best_epoch, job.start) | scored.kept
     if job.trainer.is_global_zero:
         metrics = write_results(job.folder, scored.results, course, epoch_history(job.trainer), job.loggers)
         show_results(job.folder, metrics, job.config.threshold)
+        (job.folder / "checkpoints" / "refit.ckpt").unlink(missing_ok=True)  # only a killed refit needs it
 
 
 @contextmanager

@@ -7,8 +7,10 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -17,7 +19,7 @@ from safe_exp.config import TrainConfig, TrainerConfig, Update, trainer_argument
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.runs.processes import require_a_task_for_each_process
 from safe_exp.system.errors import UserError
-from safe_exp.training.callbacks import TrainedFurther, WholeCheckpointIO, build_callbacks
+from safe_exp.training.callbacks import TrainedFurther, WholeCheckpointIO, build_callbacks, build_refit_callbacks
 from safe_exp.training.progress import progress_callbacks
 
 
@@ -34,20 +36,13 @@ def build_trainer(
         UserError: Lightning refuses a setting, SLURM has started another number of processes, or several processes
             would have to share model.update=algorithm1.
     """
-    arguments = trainer_arguments(config.trainer) | ({} if devices is None else {"devices": devices})
+    arguments = trainer_arguments(config.trainer)
     with lightning_refusals(ValueError, TypeError):
         callbacks = build_callbacks(config.callbacks, folder, config.trainer.max_steps, arguments.get("max_time"))
         callbacks += progress_callbacks(config.trainer)
         if config.resume is not None:
             callbacks.append(TrainedFurther(folder))  # last, after the callbacks that may refuse to go on
-        trainer = pl.Trainer(
-            **arguments,
-            logger=loggers or False,
-            callbacks=callbacks,
-            plugins=[WholeCheckpointIO()],
-            default_root_dir=folder,
-            use_distributed_sampler=False,  # the data module distributes each batch itself
-        )
+        trainer = _build(arguments, callbacks, folder, loggers, devices)
     # Lightning's loggers go by it, and would guess it from the environment.
     rank_zero_only.rank = trainer.global_rank  # type: ignore[attr-defined]  # untyped
     processes = trainer.num_devices * trainer.num_nodes
@@ -58,6 +53,43 @@ def build_trainer(
             f"so {processes} processes cannot share it. Set trainer.devices=1, or model.update=closed_form."
         )
     return trainer
+
+
+def build_refit_trainer(
+    config: TrainConfig, folder: Path, epochs: int, averages: bool, checkpoint: str, devices: list[int] | None = None
+) -> pl.Trainer:
+    """Build the Trainer of a refit, which trains a number of epochs, and neither validates nor logs.
+
+    Args:
+        epochs: number of them.
+        averages: average the weights of the epochs.
+        checkpoint: name of the file in `folder`/checkpoints from which it is resumed, without `.ckpt`.
+        devices: as in `build_trainer`.
+    """
+    limits = ("max_epochs", "min_epochs", "min_steps")
+    arguments = {name: value for name, value in trainer_arguments(config.trainer).items() if name not in limits}
+    callbacks = [*build_refit_callbacks(folder, averages, checkpoint), *progress_callbacks(config.trainer, "Refit: ")]
+    if config.resume is not None:
+        callbacks.append(TrainedFurther(folder))
+    with lightning_refusals(ValueError, TypeError):
+        return _build({**arguments, "max_epochs": epochs, "num_sanity_val_steps": 0}, callbacks, folder, [], devices)
+
+
+def _build(
+    arguments: dict[str, Any],
+    callbacks: list[Callback],
+    folder: Path,
+    loggers: Sequence[Logger],
+    devices: list[int] | None,
+) -> pl.Trainer:
+    return pl.Trainer(
+        **arguments | ({} if devices is None else {"devices": devices}),
+        logger=loggers or False,
+        callbacks=callbacks,
+        plugins=[WholeCheckpointIO()],
+        default_root_dir=folder,
+        use_distributed_sampler=False,  # the data module distributes each batch itself
+    )
 
 
 def require_some_batches(trainer: TrainerConfig, data: FakeNewsNetDataModule) -> None:

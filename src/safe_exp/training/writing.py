@@ -102,7 +102,7 @@ def show_results(folder: Path, metrics: Mapping[str, Any], threshold: float | st
     """
     if table:
         majority = {split: metrics[split]["articles"]["majority_rate"] for split in ("val", "test")}
-        print_results(metrics, Console(), majority)
+        print_results(metrics, Console(), majority, _title(metrics))
     for line in trust_lines(metrics["test"], threshold):
         log.info("%s", line)
     log.info(
@@ -110,3 +110,11 @@ def show_results(folder: Path, metrics: Mapping[str, Any], threshold: float | st
         metrics["epochs"], "s" * (metrics["epochs"] != 1), metrics["stopped_by"], metrics["seconds"],
         short_path(folder),
     )  # fmt: skip
+
+
+def _title(metrics: Mapping[str, Any]) -> str:
+    """Name the weights whose figures the table shows."""
+    rule = metrics.get("selection", {}).get("rule", "best")
+    title = {"last": "Results of the last epoch", "average": "Results of the averaged weights"}.get(rule)
+    title = title or "Results of the best checkpoint"
+    return f"Test by {metrics['refit']['test_scored_by']}" if "refit" in metrics else title

@@ -32,6 +32,7 @@ def test_what_the_stack_can_do_is_stacked(overrides):
         ("optimizer._target_=torch.optim.Rprop", "torch.optim.Rprop"),
         ("trainer.precision=bf16-true", "trainer.precision=bf16-true"),
         ("trainer=ddp", "several processes"),
+        ("refit=true", "refit=true"),
         ("trainer.max_steps=10", "trainer.max_steps=10"),
         ("trainer.max_time=00:00:01:00", "trainer.max_time"),
         ("trainer.limit_train_batches=2", "trainer.limit_train_batches=2"),

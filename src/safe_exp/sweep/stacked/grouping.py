@@ -38,6 +38,8 @@ def reason_to_run_alone(config: TrainConfig) -> str | None:
         return f"model={model.variant} is not stacked"
     if model.update is not Update.closed_form:
         return f"model.update={model.update.value}"
+    if config.refit:
+        return f"refit={str(config.refit).lower()}"
     if config.compile:
         return "compile=true"
     if config.optimizer._target_ not in STACKABLE_OPTIMIZERS:

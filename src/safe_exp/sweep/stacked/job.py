@@ -17,16 +17,21 @@ from pytorch_lightning.callbacks import Callback, Checkpoint, EarlyStopping, Mod
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
-from safe_exp.config import TrainConfig, plain_config
+from safe_exp.config import LossSettings, Select, TrainConfig, plain_config
 from safe_exp.runs.command_line import command_line
 from safe_exp.runs.folder import locked_folder
 from safe_exp.runs.job import interruption_note
 from safe_exp.runs.log_file import log_file
 from safe_exp.runs.names import name_job, name_sweep
 from safe_exp.runs.status import JobRecord
+from safe_exp.runs.stored_run import NETWORK_PREFIX
+from safe_exp.scoring.scores import ScoredSplit
 from safe_exp.sweep.stacked.model import Snapshot
 from safe_exp.system.errors import UserError
+from safe_exp.training.averaging import AveragedWeights
 from safe_exp.training.callbacks import WholeCheckpointIO, build_callbacks
+from safe_exp.training.hooks import CallbackType, find_callbacks
+from safe_exp.training.selection import Choice, EpochOutputs, choose_weights
 from safe_exp.training.stopping import StepLimit
 from safe_exp.training.writing import epoch_history
 
@@ -122,6 +127,7 @@ class FollowedRun:
     strategy = SimpleNamespace(reduce_boolean_decision=lambda decision, all=True: decision)
 
     def __init__(self, config: TrainConfig, folder: Path, batches: int, loops: LoopProgress) -> None:
+        self.settings = config.callbacks
         self.callbacks = build_callbacks(config.callbacks, folder)
         self.max_epochs = config.trainer.max_epochs
         self.monitor = config.callbacks.monitor
@@ -146,11 +152,12 @@ class FollowedRun:
         """The logged values of each epoch."""
         return epoch_history(self.as_trainer)
 
-    def end_epoch(self, figures: Mapping[str, float], snapshot: Snapshot, row: int) -> None:
+    def end_epoch(self, figures: Mapping[str, float], scored: ScoredSplit, snapshot: Snapshot, row: int) -> None:
         """End an epoch as Lightning would: log its figures and call the callbacks.
 
         Args:
             figures: of training and validation, by logged name.
+            scored: the validation articles.
             snapshot: of the whole stack, after the schedulers' step.
             row: of this run in the snapshot.
         """
@@ -164,11 +171,27 @@ class FollowedRun:
         now = _rounded(figures)
         self.callback_metrics = now | {self.monitor: torch.tensor(now[self.monitor])}
         self._snapshot = snapshot, row
+        module = cast(pl.LightningModule, _EndedEpoch(snapshot, row, scored))
         for callback in sorted(self.callbacks, key=_lightning_order):
             if isinstance(callback, StepLimit):
                 callback.steps = self.global_step
-            callback.on_train_epoch_end(self.as_trainer, None)
+            callback.on_train_epoch_end(self.as_trainer, module)
         self.current_epoch += 1
+
+    def choose(self, loss: LossSettings, publishers: int | None) -> Choice:
+        """Choose the weights that the run keeps, after its last epoch; arguments as in `choose_weights`."""
+        return choose_weights(self.settings, self._find(EpochOutputs), self.current_epoch, loss, publishers)
+
+    def kept_weights(self, choice: Choice) -> dict[str, Tensor]:
+        """Return the weights of the choice, as a state dict."""
+        if choice.rule is Select.best:
+            return cast("dict[str, Tensor]", self.checkpoints["best"]["state_dict"])
+        snapshot, row = self._snapshot
+        state = {f"{NETWORK_PREFIX}{name}": value for name, value in snapshot.copy_weights(row).items()}
+        return self._find(AveragedWeights).fill(state) if choice.rule is Select.average else state
+
+    def _find(self, kind: type[CallbackType]) -> CallbackType:
+        return find_callbacks(self.as_trainer, kind)[0]
 
     def log(self, figures: Mapping[str, float], epoch: int, step: int) -> None:
         """Keep values for the loggers, as Lightning would log them."""
@@ -217,7 +240,7 @@ class FollowedRun:
             callbacks: the state of each callback, by its key.
             epoch: that has ended, counted from 0.
         """
-        weights = {f"network.{name}": value.cpu() for name, value in snapshot.copy_weights(row).items()}
+        weights = {f"{NETWORK_PREFIX}{name}": value.cpu() for name, value in snapshot.copy_weights(row).items()}
         return {
             "epoch": epoch,
             "global_step": (epoch + 1) * self.batches,
@@ -230,6 +253,26 @@ class FollowedRun:
             "hparams_name": None,
             "hyper_parameters": self.hyper_parameters,
         }
+
+
+class _EndedEpoch:
+    """The parts of a module that callbacks read at the end of an epoch.
+
+    Args:
+        snapshot: of the whole stack.
+        row: of the run in the snapshot.
+        scored: the validation articles.
+    """
+
+    def __init__(self, snapshot: Snapshot, row: int, scored: ScoredSplit) -> None:
+        self.scored = {"val": scored}
+        self.network = self
+        self._snapshot, self._row = snapshot, row
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the run's parameters, each in the shape that it has in one network, by name."""
+        for name, value in self._snapshot.parameters.items():
+            yield name, value[self._row]
 
 
 class LoopProgress:

@@ -14,12 +14,15 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from safe_exp.config import TrainConfig, typed_config
+from safe_exp.runs.job_outcome import MULTIRUN
 from safe_exp.runs.processes import is_first_process
+from safe_exp.runs.settings import restore_earlier_defaults
 from safe_exp.runs.sigterm import sigterm_as_exit
 from safe_exp.sweep.composing import Composer
 from safe_exp.sweep.stacked.grouping import form_stacks, reason_to_run_alone
 from safe_exp.system.errors import first_line
 from safe_exp.system.versions import running_code
+from safe_exp.system.yaml_files import read_yaml
 from safe_exp.training.checks import check_config
 
 if TYPE_CHECKING:  # they import Lightning, which a launch without stacks does not need
@@ -199,6 +202,7 @@ def _typed(composed: DictConfig) -> tuple[TrainConfig | None, str | None]:
     plain = composed.copy()
     with open_dict(plain):
         del plain["hydra"]
+    restore_earlier_defaults(plain, read_yaml(folder.parent / MULTIRUN))
     try:
         config = typed_config(plain)
         if not isinstance(config, TrainConfig):

@@ -14,7 +14,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from safe_exp.config import LossSettings, TrainConfig
+from safe_exp.config import LossSettings, Select, TrainConfig
 from safe_exp.config.threshold import THRESHOLD
 from safe_exp.data.artifacts import share_artifacts
 from safe_exp.data.batch import NewsBatch
@@ -24,8 +24,10 @@ from safe_exp.data.sampler import ArticleOrder, GlobalBatches
 from safe_exp.equations import SafeOutput, safe_loss
 from safe_exp.equations.safe import SafeWeights
 from safe_exp.network.variants import variants
+from safe_exp.runs.checkpoints import keep_weights
 from safe_exp.runs.devices import devices_of_its_own
 from safe_exp.runs.loggers import check_loggers
+from safe_exp.runs.stored_run import NETWORK_PREFIX
 from safe_exp.scoring.intervals import ScorerFigures
 from safe_exp.scoring.results import logged_figures
 from safe_exp.scoring.scores import FIGURES, ScoredSplit, SplitFigures, scorer_scores
@@ -37,6 +39,7 @@ from safe_exp.system.errors import UserError
 from safe_exp.training.epoch_sums import EpochSums, EpochTotals, require_finite
 from safe_exp.training.module import SafeModule
 from safe_exp.training.run import log_start
+from safe_exp.training.selection import count_publishers, describe_choice
 from safe_exp.training.threads import set_threads
 from safe_exp.training.trainer import quiet_libraries
 from safe_exp.training.writing import describe_course
@@ -126,6 +129,7 @@ class Stack:
             name: [self._read(rows) for rows in GlobalBatches(ArticleOrder(getattr(self.data.split, name)), at_once)]
             for name in ("val", "test")
         }
+        self.publishers = count_publishers(self.data)
         modules = {seed: self._module(seed) for seed in self.orders}
         self.batches = len(next(iter(self.orders.values())))
         loops = LoopProgress(self.batches, len(self.data.val_dataloader()))
@@ -169,7 +173,7 @@ class Stack:
         validated = self._score("val", self.model.weights(), running)
         for row, scored in zip(running, validated, strict=True):
             figures = trained[row] | {"train/gamma": gammas[row]} | self._logged(scored, self.rows[row])
-            self.rows[row].run.end_epoch(figures, snapshot, row)
+            self.rows[row].run.end_epoch(figures, scored, snapshot, row)
         self._end([row for row in running if self.rows[row].run.ended])
         self.progress.closed(self.writers.close_written())
         self._write_checkpoints_when_due()
@@ -186,24 +190,33 @@ class Stack:
                 end_early(job, error, self.writers)
 
     def _end(self, rows: list[int]) -> None:
-        """Score the best checkpoints of runs that have ended, and give their files to the writers."""
+        """Score the weights that the runs that have ended keep, and give their files to the writers."""
         if not rows:
             return
-        best = [self.rows[row].run.checkpoints["best"] for row in rows]
+        jobs = [self.rows[row] for row in rows]
+        choices = [job.run.choose(job.config.model.loss_settings, self.publishers) for job in jobs]
+        kept = [job.run.kept_weights(choice) for job, choice in zip(jobs, choices, strict=True)]
         weights = self.model.restructure(
             {
-                name: torch.stack([checkpoint["state_dict"][f"network.{name}"] for checkpoint in best]).to(self.device)
+                name: torch.stack([state[f"{NETWORK_PREFIX}{name}"].to(self.device) for state in kept])
                 for name in self.model.parameters
             }
         )
         scored_splits = {split: self._score(split, weights, range(len(rows))) for split in ("val", "test")}
-        for i, row in enumerate(rows):
-            job, scored = self.rows[row], {split: splits[i] for split, splits in scored_splits.items()}
+        for i, (row, job, choice) in enumerate(zip(rows, jobs, choices, strict=True)):
+            scored = {split: splits[i] for split, splits in scored_splits.items()}
             logged = self._logged(scored["val"], job)
             job.run.log(logged, job.run.current_epoch, job.run.global_step)
-            course = describe_course(job.run.as_trainer, self.data, best[i]["epoch"], self.start)
+            best_epoch = job.run.checkpoints["best"]["epoch"]
+            course = describe_course(job.run.as_trainer, self.data, best_epoch, self.start)
+            course["selection"] = choice.plain()
             score = logged[job.config.callbacks.monitor]
             job.run.write_checkpoints()
+            if choice.rule is not Select.best:
+                keep_weights(job.folder / "checkpoints", kept[i], choice.rule.value)
+            if line := describe_choice(job.config.callbacks, choice):
+                with job.logging_to_its_file():
+                    log.info("%s", line)
             self.writers.write(job, _ending(job, self.data.ids, scored, course), score)
             self.progress.ended(job, course, score)
             job.run, self.rows[row] = None, None
