@@ -124,6 +124,13 @@ def test_mean_vectors_leave_out_padding_and_give_zero_for_no_word():
     assert found == pytest.approx(np.array([[2, 6], [7 / 3, 20 / 3], [0, 0]]))
 
 
+def test_mean_vectors_leave_out_words_without_a_vector():
+    table = torch.tensor([[0.0, 0.0], [1.0, 4.0], [3.0, 8.0]])
+    known = torch.tensor([False, False, True])
+    found = mean_vectors(encode([[1, 2, 2, 0], [1, 0, 0, 0]]), table, np.array([0, 1]), known)
+    assert found == pytest.approx(np.array([[3, 8], [0, 0]]))
+
+
 def test_mean_vectors_are_the_same_for_several_batches(monkeypatch):
     encoded, table = encode([[1 + n % 5, n % 3, 0] for n in range(7)]), torch.randn(6, 3)
     table[0] = 0

@@ -79,7 +79,8 @@ def score_baseline(config: BaselineConfig, folder: Path) -> float:
     cutting = Cutting.from_settings(prepared.manifest["settings"])
     articles: Mapping[int, Any]
     if reads_vectors:
-        means = mean_vectors(datamodule.encoded, datamodule.text_vectors, datamodule.rows)
+        known = datamodule.known_words
+        means = mean_vectors(datamodule.encoded, datamodule.text_vectors, datamodule.rows, known)
         articles = dict(zip(datamodule.rows.tolist(), means, strict=True))
     else:
         articles = prepared.texts(datamodule.rows)
@@ -177,27 +178,29 @@ def build_classifier(config: MethodConfig, cutting: Cutting = AT_SPACES) -> Dumm
     raise UserError(f"baseline.name={config.name}: expected majority, tfidf or mean_vectors.")
 
 
-def mean_vectors(encoded: EncodedArticles, table: Tensor, rows: np.ndarray) -> np.ndarray:
-    """Average the vectors of each article's words as the network reads them, a batch at a time.
+def mean_vectors(encoded: EncodedArticles, table: Tensor, rows: np.ndarray, known: Tensor | None = None) -> np.ndarray:
+    """Average the vectors of the words of each article that the network reads, a batch at a time.
 
-    The words are those of title and body up to `data.max_text_tokens`. A word without a vector counts with the random
-    one that the network reads in its place.
+    The words are those of title and body up to `data.max_text_tokens`. The network reads a random vector for a word
+    that has none. Here such words are left out: a regression on random numbers learns the training side by heart.
 
     Args:
         encoded: all articles, whose texts are word numbers (B, L), or sequences of vectors (B, L, E).
         table: the vectors (V, E) of the word numbers; row 0 is padding.
         rows: of the articles that are averaged, (n,) int64.
+        known: (V,) bool, the words with a vector of their own; None: all.
     Returns:
         (n, E) float32; 0 for an article without a word.
     """
     means = []
     for start in range(0, len(rows), SCORED_AT_ONCE):
         batch = encoded.__getitems__(rows[start : start + SCORED_AT_ONCE])
-        if batch.text_tokens.is_floating_point():
-            words = batch.text_lengths.clamp(min=1)[:, None]
-            means.append(batch.text_tokens.sum(dim=1, dtype=torch.float32) / words)  # padding is 0
+        words = batch.text_tokens
+        if words.is_floating_point():
+            means.append(words.sum(dim=1, dtype=torch.float32) / batch.text_lengths.clamp(min=1)[:, None])  # padding: 0
         else:
-            means.append(embedding_bag(batch.text_tokens, table, mode="mean", padding_idx=0))
+            words = words if known is None else words * known[words]
+            means.append(embedding_bag(words, table, mode="mean", padding_idx=0))
     return torch.cat(means).numpy()  # (n, E)
 
 
