@@ -112,6 +112,20 @@ def test_mean_vectors_equals_a_mean_and_a_regression_by_hand_on_the_fold_of_trai
         assert list(found.values()) == pytest.approx(regression.predict_proba(features)[:, 1], abs=1e-4)
 
 
+def test_a_refit_scores_test_by_train_and_val_together_and_leaves_val_as_it_was(swept):
+    folder, jobs = swept
+    done = run("baseline", "baseline=tfidf", *FOLDS, "data.fold=1", "refit=true", "hydra.run.dir=refit", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    _, texts, labels, sides = read_fold(folder, 1)
+    both = np.concatenate([sides["train"], sides["val"]])
+    words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+    regression = LogisticRegression(C=10.0, class_weight="balanced", max_iter=1000)
+    regression.fit(words.fit_transform([texts[row] for row in both]), labels[both])
+    expected = regression.predict_proba(words.transform([texts[row] for row in sides["test"]]))[:, 1]
+    assert list(probabilities(folder / "refit", "test").values()) == pytest.approx(expected, rel=1e-4)
+    assert probabilities(folder / "refit", "val") == probabilities(jobs["tfidf", 1], "val")
+
+
 def encode(matrix) -> EncodedArticles:
     sentences, zeros = Sentences.from_matrix(np.asarray(matrix, np.int32)), torch.zeros(len(matrix), dtype=torch.long)
     return EncodedArticles(sentences, sentences, zeros, zeros)
@@ -122,13 +136,6 @@ def test_mean_vectors_leave_out_padding_and_give_zero_for_no_word():
     encoded = encode([[1, 2, 2, 0], [0, 0, 0, 0], [1, 0, 0, 0], [2, 1, 0, 0]])
     found = mean_vectors(encoded, table, np.array([3, 0, 1]))
     assert found == pytest.approx(np.array([[2, 6], [7 / 3, 20 / 3], [0, 0]]))
-
-
-def test_mean_vectors_leave_out_words_without_a_vector():
-    table = torch.tensor([[0.0, 0.0], [1.0, 4.0], [3.0, 8.0]])
-    known = torch.tensor([False, False, True])
-    found = mean_vectors(encode([[1, 2, 2, 0], [1, 0, 0, 0]]), table, np.array([0, 1]), known)
-    assert found == pytest.approx(np.array([[3, 8], [0, 0]]))
 
 
 def test_mean_vectors_are_the_same_for_several_batches(monkeypatch):

@@ -62,3 +62,4 @@ class BaselineConfig:
     data: DataConfig = MISSING
     captioner: CaptionerConfig = MISSING  # an article that has no sentence for train is left out here too
     vectors: VectorsConfig = MISSING  # read by baseline=mean_vectors alone
+    refit: bool = False  # true: for the test figures, fit once more on training and validation articles together

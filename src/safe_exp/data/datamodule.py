@@ -58,7 +58,6 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
     encoded: EncodedArticles  # every article as integers, by the same rows
     text_vectors: Tensor  # (V, E)
     visual_vectors: Tensor  # (V', E'); the same tensor where one table serves both encoders
-    known_words: Tensor | None  # (V,) bool, the words of the table with a vector of their own; None: of a resumed run
     fingerprint: str  # see data_fingerprint
 
     def __init__(
@@ -78,7 +77,6 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         self.artifacts = artifacts
         self.reads = tuple(reads)
         self.required = tuple(data.require or reads)
-        self.known_words = None
         self._stored: Artifacts | None = None
         self._on_device: EncodedArticles | None = None
 
@@ -213,7 +211,6 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         words = frequent_words(prepared.words, counts, self.data.min_frequency)
         tokenizer = build_tokenizer(words, Cutting.from_settings(settings))
         table, coverage = load_vectors(self.vectors, vocabulary_words(tokenizer))
-        self.known_words = torch.from_numpy(coverage.known)
         manifest = {
             "name": self.data.name,
             "fingerprint": self.fingerprint,

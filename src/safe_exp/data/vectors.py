@@ -34,7 +34,6 @@ class VectorCoverage:
     words: int  # in the vocabulary, padding and the unknown word not counted
     found: int  # in the file; 0 without a file
     source: str | None  # name of the file, without its folder
-    known: np.ndarray  # (V,) bool: the words with a vector of their own; without a file all but padding and unknown
 
 
 def load_vectors(config: VectorsConfig, words: Sequence[str]) -> tuple[Tensor, VectorCoverage]:
@@ -60,8 +59,7 @@ def load_vectors(config: VectorsConfig, words: Sequence[str]) -> tuple[Tensor, V
         table[row] = known[word] if word in known else _random_vector(config.seed, word, dim) * scale
     if not np.isfinite(table).all():  # the random vectors, which are as long as the file's
         raise UserError(f"{path}: its numbers are too large for word vectors (their spread is {scale:.3g}).")
-    own = np.array([row > 1 and (source is None or word in known) for row, word in enumerate(words)], bool)  # (V,)
-    return torch.from_numpy(table), VectorCoverage(max(0, len(words) - 2), len(known), source, own)
+    return torch.from_numpy(table), VectorCoverage(max(0, len(words) - 2), len(known), source)
 
 
 def write_vector_tables(path: Path, text_vectors: Tensor, visual_vectors: Tensor) -> None:

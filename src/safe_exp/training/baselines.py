@@ -54,6 +54,8 @@ ROWS_OF_THE_NETWORK = ("vocabulary", "unknown words", "vectors", "cut")  # of th
 def score_baseline(config: BaselineConfig, folder: Path) -> float:
     """Fit a baseline on train, score it on val and test, and write metrics.json and predictions.csv.
 
+    With `refit` the test scores are those of a second fit, on train and val together.
+
     Args:
         config: of the baseline and the data.
         folder: of the run.
@@ -79,12 +81,14 @@ def score_baseline(config: BaselineConfig, folder: Path) -> float:
     cutting = Cutting.from_settings(prepared.manifest["settings"])
     articles: Mapping[int, Any]
     if reads_vectors:
-        known = datamodule.known_words
-        means = mean_vectors(datamodule.encoded, datamodule.text_vectors, datamodule.rows, known)
+        means = mean_vectors(datamodule.encoded, datamodule.text_vectors, datamodule.rows)
         articles = dict(zip(datamodule.rows.tolist(), means, strict=True))
     else:
         articles = prepared.texts(datamodule.rows)
     scores = fit_and_score(config.baseline, articles, labels, sides, cutting)
+    if config.refit:  # only the test scores are taken: those of val would be of articles that were fitted
+        both = {"train": np.concatenate([sides["train"], sides["val"]]), "test": sides["test"]}
+        scores |= fit_and_score(config.baseline, articles, labels, both, cutting)
     log.info("%s  %.1f s", "fitted".ljust(15), time.perf_counter() - fitted)
     predictions = [
         Predictions(name, [prepared.ids[row] for row in sides[name]], labels[sides[name]], probability, None)
@@ -178,17 +182,16 @@ def build_classifier(config: MethodConfig, cutting: Cutting = AT_SPACES) -> Dumm
     raise UserError(f"baseline.name={config.name}: expected majority, tfidf or mean_vectors.")
 
 
-def mean_vectors(encoded: EncodedArticles, table: Tensor, rows: np.ndarray, known: Tensor | None = None) -> np.ndarray:
-    """Average the vectors of the words of each article that the network reads, a batch at a time.
+def mean_vectors(encoded: EncodedArticles, table: Tensor, rows: np.ndarray) -> np.ndarray:
+    """Average the vectors of the words of each article as the network reads them, a batch at a time.
 
-    The words are those of title and body up to `data.max_text_tokens`. The network reads a random vector for a word
-    that has none. Here such words are left out: a regression on random numbers learns the training side by heart.
+    The words are those of title and body up to `data.max_text_tokens`. A word without a vector counts with the random
+    one that the network reads in its place.
 
     Args:
         encoded: all articles, whose texts are word numbers (B, L), or sequences of vectors (B, L, E).
         table: the vectors (V, E) of the word numbers; row 0 is padding.
         rows: of the articles that are averaged, (n,) int64.
-        known: (V,) bool, the words with a vector of their own; None: all.
     Returns:
         (n, E) float32; 0 for an article without a word.
     """
@@ -199,7 +202,6 @@ def mean_vectors(encoded: EncodedArticles, table: Tensor, rows: np.ndarray, know
         if words.is_floating_point():
             means.append(words.sum(dim=1, dtype=torch.float32) / batch.text_lengths.clamp(min=1)[:, None])  # padding: 0
         else:
-            words = words if known is None else words * known[words]
             means.append(embedding_bag(words, table, mode="mean", padding_idx=0))
     return torch.cat(means).numpy()  # (n, E)
 
