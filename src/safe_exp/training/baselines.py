@@ -197,7 +197,7 @@ def mean_vectors(encoded: EncodedArticles, table: Tensor, rows: np.ndarray) -> n
     """
     means = []
     for start in range(0, len(rows), SCORED_AT_ONCE):
-        batch = encoded.__getitems__(rows[start : start + SCORED_AT_ONCE])
+        batch = encoded.__getitems__(rows[start : start + SCORED_AT_ONCE].tolist())
         words = batch.text_tokens
         if words.is_floating_point():
             means.append(words.sum(dim=1, dtype=torch.float32) / batch.text_lengths.clamp(min=1)[:, None])  # padding: 0
