@@ -4,23 +4,27 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 
-from safe_exp.config import MethodConfig, TfidfConfig, VectorsConfig
+from safe_exp.config import MeanVectorsConfig, MethodConfig, TfidfConfig, VectorsConfig
+from safe_exp.data.batch import NewsBatch
 from safe_exp.data.datamodule import FakeNewsNetDataModule
-from safe_exp.data.text import Cutting
+from safe_exp.data.encoded import EncodedArticles, Sentences
+from safe_exp.data.text import Cutting, vocabulary_words
 from safe_exp.scoring.scores import FIGURES
 from safe_exp.system.errors import UserError
-from safe_exp.training.baselines import build_classifier, fit_and_score
+from safe_exp.training.baselines import build_classifier, fit_and_score, mean_vectors
 from tests.commands import read_json, read_rows, run
 from tests.data.folders import REAL_DATA
 from tests.made import compose_config
 
 TFIDF = TfidfConfig(name="tfidf", ngram_range=[1, 2], min_df=2, sublinear_tf=True, C=10.0, class_weight="balanced")
 MAJORITY = MethodConfig(name="majority")
+MEAN_VECTORS = MeanVectorsConfig(name="mean_vectors", C=0.1, class_weight="balanced")
 FOLDS = ("data.articles=60", "data.folds=3")
 TEXTS = [f"{'loud' if n % 3 == 0 else 'calm'} news of day {n % 5} and {n % 7}" for n in range(60)]
 LABELS = np.array([int(n % 3 == 0) for n in range(60)])
@@ -29,14 +33,15 @@ SIDES = {"train": np.arange(40), "val": np.arange(40, 50), "test": np.arange(50,
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    """Both baselines on two folds, in one multirun: the folder it was started in, and each job's folder."""
+    """All baselines on two folds, in one multirun: the folder it was started in, and each job's folder."""
     folder = tmp_path_factory.mktemp("baseline")
-    done = run("baseline", "-m", "baseline=majority,tfidf", *FOLDS, "data.fold=0,1", cwd=folder)
+    names = "baseline=majority,tfidf,mean_vectors"
+    done = run("baseline", "-m", names, *FOLDS, "vectors.dim=4", "data.fold=0,1", cwd=folder)
     assert done.returncode == 0, done.stderr
     jobs = {}
     for status in folder.glob("multirun/*/*/*/status.json"):
         overrides = (status.parent / ".hydra" / "overrides.yaml").read_text()
-        name = "majority" if "baseline=majority" in overrides else "tfidf"
+        name = next(name for name in ("majority", "tfidf", "mean_vectors") if f"baseline={name}" in overrides)
         jobs[name, int("data.fold=1" in overrides)] = status.parent
     return folder, jobs
 
@@ -88,9 +93,82 @@ def test_majority_equals_scikit_learn_s_dummy_on_the_fold_of_train(swept, fold):
     assert [float(row["probability"]) for row in rows] == pytest.approx([labels[sides["train"]].mean()] * len(rows))
 
 
+@pytest.mark.parametrize("fold", [0, 1])
+def test_mean_vectors_equals_a_mean_and_a_regression_by_hand_on_the_fold_of_train(swept, fold):
+    folder, jobs = swept
+    module, texts, labels, sides = read_fold(folder, fold)
+    tokenizer = module._stored.tokenizer
+    vectors = dict(zip(vocabulary_words(tokenizer), module.text_vectors.numpy().astype(float), strict=True))
+    means = {
+        row: np.mean([vectors[word] for word in tokenizer.encode(text).tokens], axis=0) for row, text in texts.items()
+    }
+    train = np.array([means[row] for row in sides["train"]])
+    centre, spread = train.mean(axis=0), train.std(axis=0)
+    regression = LogisticRegression(C=0.1, class_weight="balanced", max_iter=1000)
+    regression.fit((train - centre) / spread, labels[sides["train"]])
+    for side in ("val", "test"):
+        features = (np.array([means[row] for row in sides[side]]) - centre) / spread
+        found = probabilities(jobs["mean_vectors", fold], side)
+        assert list(found.values()) == pytest.approx(regression.predict_proba(features)[:, 1], abs=1e-4)
+
+
+def test_a_refit_scores_test_by_train_and_val_together_and_leaves_val_as_it_was(swept):
+    folder, jobs = swept
+    done = run("baseline", "baseline=tfidf", *FOLDS, "data.fold=1", "refit=true", "hydra.run.dir=refit", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    _, texts, labels, sides = read_fold(folder, 1)
+    both = np.concatenate([sides["train"], sides["val"]])
+    words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+    regression = LogisticRegression(C=10.0, class_weight="balanced", max_iter=1000)
+    regression.fit(words.fit_transform([texts[row] for row in both]), labels[both])
+    expected = regression.predict_proba(words.transform([texts[row] for row in sides["test"]]))[:, 1]
+    assert list(probabilities(folder / "refit", "test").values()) == pytest.approx(expected, rel=1e-4)
+    assert probabilities(folder / "refit", "val") == probabilities(jobs["tfidf", 1], "val")
+
+
+def encode(matrix) -> EncodedArticles:
+    sentences, zeros = Sentences.from_matrix(np.asarray(matrix, np.int32)), torch.zeros(len(matrix), dtype=torch.long)
+    return EncodedArticles(sentences, sentences, zeros, zeros)
+
+
+def test_mean_vectors_leave_out_padding_and_give_zero_for_no_word():
+    table = torch.tensor([[0.0, 0.0], [1.0, 4.0], [3.0, 8.0]])
+    encoded = encode([[1, 2, 2, 0], [0, 0, 0, 0], [1, 0, 0, 0], [2, 1, 0, 0]])
+    found = mean_vectors(encoded, table, np.array([3, 0, 1]))
+    assert found == pytest.approx(np.array([[2, 6], [7 / 3, 20 / 3], [0, 0]]))
+
+
+def test_mean_vectors_are_the_same_for_several_batches(monkeypatch):
+    encoded, table = encode([[1 + n % 5, n % 3, 0] for n in range(7)]), torch.randn(6, 3)
+    table[0] = 0
+    whole = mean_vectors(encoded, table, np.arange(7))
+    monkeypatch.setattr("safe_exp.training.baselines.SCORED_AT_ONCE", 2)
+    assert mean_vectors(encoded, table, np.arange(7)) == pytest.approx(whole)
+
+
+class FloatArticles:
+    """Articles whose texts are sequences of vectors: 3 articles, of 2, 0 and 3 words."""
+
+    sequences = torch.zeros(3, 3, 2, dtype=torch.float16)
+    lengths = torch.tensor([2, 0, 3])
+
+    def __getitems__(self, rows):
+        index = torch.as_tensor(rows)
+        return NewsBatch(self.sequences[index], None, self.lengths[index], None, None, index, None)
+
+
+def test_mean_vectors_read_sequences_of_vectors():
+    articles = FloatArticles()
+    articles.sequences[0, :2] = torch.tensor([[1.0, 2.0], [3.0, 6.0]])
+    articles.sequences[2] = torch.tensor([[1.0, 0.0], [1.0, 3.0], [4.0, 0.0]])
+    found = mean_vectors(articles, torch.zeros(0, 0), np.array([0, 1, 2]))
+    assert found == pytest.approx(np.array([[2, 4], [0, 0], [2, 1]]))
+    assert found.dtype == np.float32
+
+
 def test_a_baseline_leaves_a_run_folder_in_the_shape_of_any_other(swept):
     _, jobs = swept
-    assert len(jobs) == 4
+    assert len(jobs) == 6
     for job in jobs.values():
         metrics = read_json(job / "metrics.json")
         for side in ("val", "test"):
@@ -167,7 +245,7 @@ def test_a_wrong_setting_is_refused_with_its_key(changes, message):
 
 def test_help_lists_the_baselines(tmp_path):
     done = run("baseline", "--help", cwd=tmp_path)
-    assert "baseline: majority, tfidf" in done.stdout
+    assert "baseline: majority, mean_vectors, tfidf" in done.stdout
     assert done.returncode == 0
 
 

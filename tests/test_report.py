@@ -15,7 +15,7 @@ from safe_exp.scoring import scores
 from safe_exp.system.errors import UserError
 from tests.commands import SMALL, run
 from tests.made import compose_config
-from tests.reporting.made_sweep import write_job, write_multirun
+from tests.reporting.made_sweep import write_baseline, write_job, write_multirun
 from tests.wandb_file import read_finished_run
 
 
@@ -26,7 +26,7 @@ def composed(*overrides):
 
 
 def test_the_config_composes_and_needs_a_sweep():
-    assert composed("folder=somewhere") == ReportConfig("somewhere", "auroc", 3, False)
+    assert composed("folder=somewhere") == ReportConfig("somewhere", "auroc", 3, False, None)
     with pytest.raises(UserError, match=r"sweep must be given, as in sweep=…"):
         composed()
 
@@ -85,6 +85,16 @@ def test_the_command_says_what_won_where_the_page_is_and_leaves_nothing_else(tmp
     assert "Open sweep/report/index.html" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["sweep"]
     assert "Warning" not in done.stderr
+
+
+def test_baselines_stand_in_the_report_and_those_of_other_articles_are_named(tmp_path, caplog):
+    write_job(tmp_path / "sweep", 0, "seed=0")
+    write_baseline(tmp_path / "rivals", 0, "tfidf", auroc=0.875)
+    write_baseline(tmp_path / "rivals", 1, "majority", articles=[("fake/x", 1, 0.5, None), ("real/y", 0, 0.5, None)])
+    page = report(ReportConfig(str(tmp_path / "sweep"), "auroc", 0, False, str(tmp_path / "rivals")))
+    assert "baseline: tfidf" in page.read_text(encoding="utf-8")
+    assert "0.875" in (page.parent / "tables" / "rivals.md").read_text(encoding="utf-8")
+    assert "1 of the 2 jobs of the baselines tested other articles than the sweep" in caplog.text
 
 
 def test_no_sweep_is_one_clear_message(tmp_path):

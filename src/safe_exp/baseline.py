@@ -1,4 +1,4 @@
-"""python -m safe_exp.baseline data=… baseline=majority|tfidf: score a simple classifier on the split of train."""
+"""python -m safe_exp.baseline data=… baseline=majority|tfidf|mean_vectors: a simple classifier on train's split."""
 
 from pathlib import Path
 
@@ -31,5 +31,8 @@ def main(composed: DictConfig) -> float:
 
 if __name__ == "__main__":
     run_command(
-        main, "baseline", "Score a simple reader on the split that train would use.", ["baseline", "data", "captioner"]
+        main,
+        "baseline",
+        "Score a simple reader on the split that train would use.",
+        ["baseline", "data", "captioner", "vectors"],
     )

@@ -79,6 +79,17 @@ def write_job(
     return job
 
 
+def write_baseline(sweep: Path, number: int, name: str, *overrides: str, articles=ARTICLES, **test) -> Path:
+    """Write DIR/<number>/ as a finished job of safe_exp.baseline leaves it."""
+    job = write_job(sweep, number, *overrides, similarity=False, articles=articles, **test)
+    write_yaml(job / ".hydra" / "overrides.yaml", [f"baseline={name}", *overrides])
+    write_yaml(job / ".hydra" / "config.yaml", _config(overrides, None) | {"baseline": {"name": name}})
+    metrics = json.loads((job / "metrics.json").read_text()) | {"baseline": name}
+    del metrics["epochs"], metrics["stopped_by"]
+    (job / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    return job
+
+
 def write_yaml(path: Path, content) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML, and faster to write
 

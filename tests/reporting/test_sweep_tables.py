@@ -7,15 +7,14 @@ import pytest
 import scipy.stats
 
 from safe_exp.reporting.conditions import group
-from safe_exp.reporting.sweep_tables import VERDICT, paper_table, sweep_tables
-from safe_exp.reporting.table_files import to_csv_rows
+from safe_exp.reporting.sweep_tables import VERDICT, sweep_tables
 from safe_exp.scoring.scores import FIGURES
-from safe_exp.sweep.folder import read_sweep
-from tests.reporting.made_sweep import ARTICLES, write_job, write_multirun
+from safe_exp.sweep.folder import read_baselines, read_sweep
+from tests.reporting.made_sweep import ARTICLES, write_baseline, write_job, write_multirun
 
 
-def make_tables(sweep, score="auroc"):
-    return {table.name: table for table in sweep_tables(group(read_sweep(sweep)), score)}
+def make_tables(sweep, score="auroc", baselines=()):
+    return {table.name: table for table in sweep_tables(group(read_sweep(sweep), baselines), score)}
 
 
 def write_folds(sweep, **site):
@@ -98,6 +97,41 @@ def test_seeds_on_one_split_are_compared_by_the_plain_paired_test(tmp_path):
     assert row["p"] == pytest.approx(scipy.stats.ttest_rel(ours, reference).pvalue)
 
 
+def test_variants_are_compared_with_safe_on_the_same_articles(tmp_path):
+    scores = {("source", "safe"): 0.6, ("source", "no_similarity"): 0.5, ("random", "safe"): 0.9,
+              ("random", "no_similarity"): 0.7}  # fmt: skip
+    number = 0
+    for (split, model), score in scores.items():
+        for fold in range(3):
+            write_job(tmp_path, number, f"data.split={split}", f"model={model}", f"data.fold={fold}",
+                      auroc=score + (0.01 * fold if model == "safe" else 0), val_loss=1 - score)  # fmt: skip
+            number += 1
+    table = make_tables(tmp_path)["comparisons"]
+    assert [(row["condition"], row["reference"]) for row in table.rows] == [
+        ("data.split = source, no_similarity", "data.split = source, safe"),
+        ("data.split = random, no_similarity", "data.split = random, safe"),
+    ]
+    differences = [[-0.1, -0.11, -0.12], [-0.2, -0.21, -0.22]]
+    for row, given in zip(table.rows, differences, strict=True):
+        # Nadeau and Bengio: s² (1/n + 6 test articles / 24 training articles) in place of s²/n.
+        t = scipy.stats.ttest_1samp(given, 0).statistic * math.sqrt((1 / 3) / (1 / 3 + 6 / 24))
+        assert row["t"] == pytest.approx(t)
+    assert min(row["p_holm"] for row in table.rows) == pytest.approx(2 * min(row["p"] for row in table.rows))
+
+
+def test_a_baseline_is_compared_with_the_mean_of_the_seeds_of_each_fold(tmp_path):
+    write_folds(tmp_path / "sweep")
+    for fold, score in enumerate((0.55, 0.75, 0.85)):
+        write_baseline(tmp_path / "rivals", fold, "tfidf", f"data.fold={fold}", auroc=score)
+    rows = make_tables(tmp_path / "sweep", baselines=read_baselines(tmp_path / "rivals"))["comparisons"].rows
+    assert [row["condition"] for row in rows] == ["α = 0.2", "tfidf"]
+    # α = 0.4 has 0.6, 0.7, 0.8: tfidf minus it -0.05, 0.05, 0.05.
+    mean, sd = 0.05 / 3, math.sqrt(((0.05 + 0.05 / 3) ** 2 + 2 * (0.05 - 0.05 / 3) ** 2) / 2)
+    assert rows[1]["difference"] == pytest.approx(mean)
+    assert rows[1]["t"] == pytest.approx(mean / (sd * math.sqrt(1 / 3 + 6 / 24)))
+    assert rows[1]["pairs"] == 3
+
+
 def test_an_undefined_figure_is_left_out_of_the_mean(tmp_path):
     for seed, auroc in enumerate((0.6, None, 0.8)):
         write_job(tmp_path, seed, f"seed={seed}", auroc=auroc)
@@ -112,32 +146,3 @@ def test_every_job_has_a_row_whatever_its_state(tmp_path):
     assert [(row["job"], row["model.alpha"], row["state"], row.get("auroc")) for row in rows] == [
         (0, "0.2", "finished", 0.9), (1, "0.4", "missing", None),
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("site", "names", "theirs"),
-    [
-        ("gossipcop/", "a{}", [0.838, 0.857, 0.937, 0.895]),
-        ("", "politifact1{}", [0.874, 0.889, 0.903, 0.896]),
-        ("test/", "politifact1{}", [0.874, 0.889, 0.903, 0.896]),  # of a folder of the test side
-    ],
-)
-def test_the_paper_s_figures_stand_beside_ours_on_its_own_sites(tmp_path, site, names, theirs):
-    articles = [(f"{a[0].split('/')[0]}/{names.format(n)}", *a[1:]) for n, a in enumerate(ARTICLES)]
-    write_job(tmp_path, 0, "seed=0", accuracy=0.75, site=site, articles=articles)
-    table = make_tables(tmp_path)["paper"]
-    assert [table.rows[0][name] for name in ("accuracy", "precision", "recall", "f1")] == theirs
-    assert table.rows[0]["who"].startswith("theirs")
-    header, quoted, _ = to_csv_rows(table)
-    assert quoted[header.index("accuracy_mean")] == theirs[0]  # a single number among summaries is in the file too
-    assert table.rows[1]["accuracy"].mean == 0.75
-    assert (table.rows[1]["articles"], table.rows[1]["majority"]) == (6, 0.5)
-
-
-def test_other_articles_have_no_figures_of_the_paper_beside_them(tmp_path):
-    write_job(tmp_path, 0, "seed=0")
-    assert paper_table(group(read_sweep(tmp_path))) is None
-    write_job(tmp_path, 0, "seed=0", articles=[("row 4", 1, 0.5, 0.5), ("row 5", 0, 0.5, 0.5)])  # of a table
-    assert paper_table(group(read_sweep(tmp_path))) is None
-    write_job(tmp_path, 0, "seed=0", articles=[("politifact/fake/a", 1, 0.5, 0.5), ("other/real/b", 0, 0.5, 0.5)])
-    assert paper_table(group(read_sweep(tmp_path))) is None

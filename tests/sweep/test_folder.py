@@ -8,10 +8,10 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_class
 
-from safe_exp.sweep.folder import read_sweep
+from safe_exp.sweep.folder import read_baselines, read_sweep
 from safe_exp.sweep.planned import grid_jobs, planned_jobs
 from safe_exp.system.errors import UserError
-from tests.reporting.made_sweep import ARTICLES, HYDRA, write_job, write_multirun
+from tests.reporting.made_sweep import ARTICLES, HYDRA, write_baseline, write_job, write_multirun
 
 
 def states(sweep):
@@ -191,5 +191,16 @@ def test_a_log_that_was_cut_off_gives_the_epochs_before(tmp_path):
 def test_the_jobs_of_a_baseline_are_refused_for_what_they_are(tmp_path):
     write_job(tmp_path, 0)
     (tmp_path / "0" / ".hydra" / "config.yaml").write_text("baseline:\n  name: tfidf\n")
-    with pytest.raises(UserError, match=r"these are jobs of safe_exp\.baseline"):
+    with pytest.raises(UserError, match=r"these are jobs of safe_exp\.baseline\. .* with baselines="):
         read_sweep(tmp_path)
+
+
+def test_baselines_are_read_and_other_jobs_are_refused_in_their_place(tmp_path):
+    write_baseline(tmp_path / "rivals", 0, "tfidf", auroc=0.8)
+    (job,) = read_baselines(tmp_path / "rivals")
+    assert job.figure("test", "auroc") == 0.8
+    write_job(tmp_path / "sweep", 0)
+    with pytest.raises(UserError, match=r"baselines=.*sweep: these are no jobs of safe_exp\.baseline"):
+        read_baselines(tmp_path / "sweep")
+    with pytest.raises(UserError, match=r"baselines=.*nowhere: there is no such folder"):
+        read_baselines(tmp_path / "nowhere")

@@ -10,6 +10,7 @@ from safe_exp.config import (
     DataConfig,
     EvaluateConfig,
     ExportConfig,
+    MeanVectorsConfig,
     MethodConfig,
     PredictConfig,
     PrepareConfig,
@@ -50,6 +51,7 @@ def register_schemas() -> None:
         *(("captioner", kind.name, kind.config) for kind in captioner_kinds),
         ("baseline", "majority", MethodConfig),
         ("baseline", "tfidf", TfidfConfig),
+        ("baseline", "mean_vectors", MeanVectorsConfig),
         ("optimizer", "sgd", SgdConfig),
         ("optimizer", "adam", AdamConfig),
     ):

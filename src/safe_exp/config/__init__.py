@@ -9,7 +9,7 @@ variant of the model are in `safe_exp.training.checks`, which a training calls f
 The comment behind each field is shown on the documentation's page of keys (docs/generate_keys.py).
 """
 
-from safe_exp.config.baseline import BaselineConfig, MethodConfig, TfidfConfig
+from safe_exp.config.baseline import BaselineConfig, MeanVectorsConfig, MethodConfig, RegressionConfig, TfidfConfig
 from safe_exp.config.captioner import CaptionerConfig
 from safe_exp.config.commands import (
     CONF,
@@ -57,12 +57,14 @@ __all__ = [
     "ExportConfig",
     "LoggerConfig",
     "LossSettings",
+    "MeanVectorsConfig",
     "MethodConfig",
     "ModelConfig",
     "OptimizerConfig",
     "Order",
     "PredictConfig",
     "PrepareConfig",
+    "RegressionConfig",
     "ReportConfig",
     "Select",
     "SgdConfig",

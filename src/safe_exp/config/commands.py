@@ -122,6 +122,7 @@ class ReportConfig:
     score: str = MISSING  # test score that is drawn and tested for significance, by its name in metrics.json
     cases: int = MISSING  # articles of each of four kinds (fake or real, most or least similar), 0 to 25; 0: none
     wandb: bool = MISSING  # true: also log a W&B run, in the sweep's group; offline without an account
+    baselines: str | None = None  # folder of a sweep of safe_exp.baseline on the same articles, shown beside the jobs
 
     def __post_init__(self) -> None:
         if self.folder is None:

@@ -13,12 +13,14 @@ from safe_exp.reporting.case_study import choose_cases
 from safe_exp.reporting.conditions import Study, group
 from safe_exp.reporting.page import render_page
 from safe_exp.reporting.publish import publish
+from safe_exp.reporting.rivals import rivals_table
 from safe_exp.reporting.summary import summarise_study
 from safe_exp.reporting.sweep_figures import Drawing, DrawnFigure, find_condition_with_similarity, sweep_drawings
 from safe_exp.reporting.sweep_tables import sweep_tables
 from safe_exp.reporting.table_files import write_table
 from safe_exp.reporting.tables import Table
-from safe_exp.sweep.folder import read_sweep
+from safe_exp.runs.job_outcome import Job
+from safe_exp.sweep.folder import read_baselines, read_sweep
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import short_path, whole_file
 from safe_exp.system.terminal import tracked
@@ -30,14 +32,20 @@ def report(config: ReportConfig) -> Path:
     """Write DIR/report/ with index.html, tables/ and figures/, and return the path of the page.
 
     Raises:
-        UserError: DIR is no sweep with a finished job, its jobs have no figure `score`, or DIR cannot be written to.
+        UserError: DIR is no sweep with a finished job, its jobs have no figure `score`, DIR cannot be written to, or
+            `baselines` is no sweep of baselines.
     """
     start = time.perf_counter()
-    study = group(read_sweep(config.folder, lambda numbers: tracked(log, numbers, "Reading jobs")))
+    sweep = read_sweep(config.folder, lambda numbers: tracked(log, numbers, "Reading jobs"))
+    baselines = [] if config.baselines is None else read_baselines(config.baselines)
+    study = group(sweep, baselines)
+    _warn_of_other_articles(study, baselines)
     _require_score(study, config.score)
     folder = study.sweep.folder / "report"
     summary = summarise_study(study, config.score)
     tables = sweep_tables(study, config.score)
+    rivals = rivals_table(study)
+    tables[1:1] = [] if rivals is None else [rivals]  # after the conditions
     try:
         figures = _write_report(folder, study, config, summary, tables)
     except OSError as error:
@@ -93,6 +101,15 @@ def _require_score(study: Study, score: str) -> None:
     names = sorted({name for job in study.sweep.finished for name in job.figures("test")})
     if score not in names:
         raise UserError(f"score={score}: the finished jobs have no such figure of their test articles, only {', '.join(names)}.")  # fmt: skip # noqa: E501
+
+
+def _warn_of_other_articles(study: Study, baselines: list[Job]) -> None:
+    left_out = len(baselines) - sum(len(condition.jobs) for condition in study.baselines)
+    if left_out:
+        log.warning(
+            "%s of the %s jobs of the baselines tested other articles than the sweep, and are left out. Their data.… "
+            "and captioner must be those of the sweep.", left_out, len(baselines),
+        )  # fmt: skip
 
 
 def _made_by() -> str:

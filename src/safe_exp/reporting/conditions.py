@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -16,6 +17,13 @@ REPLICATES = ("seed", "data.fold", "data.seed")  # keys that scores are averaged
 SPLITS = ("data.fold", "data.seed")  # those of REPLICATES that change the test articles
 VARIANTS = "model"  # group override that chooses SAFE or one of its ablations
 REFERENCE_VARIANT = "safe"
+BASELINE = "baseline"  # group override that chooses a baseline
+# Keys of the data that leave the articles and their split as they are. Conditions that differ in another one have other
+# articles to score, and their figures cannot be compared.
+READING_KEYS = (
+    "data.batch_size", "data.max_text_tokens", "data.max_visual_tokens", "data.min_frequency", "data.words",
+    "data.keep_urls", "data.workers", "data.prepared",
+)  # fmt: skip
 SYMBOLS = {"model.alpha": "α", "model.beta": "β", "model.gamma": "γ", "model.filter_sizes": "H", VARIANTS: "variant"}
 
 
@@ -34,7 +42,7 @@ class Condition:
             return "all jobs"
         # The name of a variant needs no "variant =" before it.
         pairs = (
-            format_value(value) if key == VARIANTS else f"{symbol(key)} = {format_value(value)}"
+            format_value(value) if key in (VARIANTS, BASELINE) else f"{symbol(key)} = {format_value(value)}"
             for key, value in self.values.items()
         )
         return ", ".join(pairs)
@@ -60,6 +68,25 @@ class Study:
     reference: Condition  # the one that the others are compared with
     reference_reason: str
     excluded: list[Condition]  # those with too few jobs with a validation figure to win
+    baselines: list[Condition] = field(default_factory=list)  # of safe_exp.baseline, on the same articles
+
+    @property
+    def task_keys(self) -> list[str]:
+        """The swept keys that change the articles or their split."""
+        return [key for key in self.swept if _changes_articles(key)]
+
+    def same_task(self, condition: Condition) -> list[Condition]:
+        """List the conditions with the articles and the split of this one, which may be a baseline."""
+        wanted = [format_value(condition.values.get(key)) for key in self.task_keys]
+        return [c for c in self.conditions if [format_value(c.values[key]) for key in self.task_keys] == wanted]
+
+    def find_reference(self, condition: Condition) -> Condition:
+        """Find the condition with which this one is compared, on the same articles."""
+        if not self.task_keys:
+            return self.reference
+        same = self.same_task(condition)
+        ranked = sorted((c for c in same if c not in self.excluded), key=self.rank)
+        return _reference(ranked or same, same, self.swept, "")[0]
 
     def list_values(self, key: str) -> list[Any]:
         """List the values of a swept key, numbers in ascending order, others in the order of the jobs."""
@@ -85,8 +112,12 @@ class Study:
         return [c for c in self.conditions if [format_value(c.values[key]) for key in others] == same]
 
 
-def group(sweep: Sweep) -> Study:
-    """Group the jobs of a sweep into conditions; choose the winner on the validation split, never on the test split."""
+def group(sweep: Sweep, baselines: Sequence[Job] = ()) -> Study:
+    """Group the jobs of a sweep into conditions; choose the winner on the validation split, never on the test split.
+
+    Args:
+        baselines: finished jobs of safe_exp.baseline. Those that tested other articles than the sweep are left out.
+    """
     varying = _varying_keys(sweep.jobs)
     swept = [key for key in varying if key not in REPLICATES]
     conditions = [c for c in _conditions(sweep.jobs, swept) if c.jobs]
@@ -111,6 +142,7 @@ def group(sweep: Sweep) -> Study:
         reference=reference,
         reference_reason=reason,
         excluded=[c for c in conditions if c not in ranked],
+        baselines=_baseline_conditions(baselines, sweep.finished, [key for key in swept if _changes_articles(key)]),
     )
 
 
@@ -142,6 +174,31 @@ def _conditions(jobs: list[Job], swept: list[str]) -> list[Condition]:
         condition.planned += 1
         if job.state == "finished":
             condition.jobs.append(job)
+    return list(conditions.values())
+
+
+def _changes_articles(key: str) -> bool:
+    """Return True for a key of the data that changes the articles or their split, folds and their seed apart."""
+    return key == "data" or (key.startswith("data.") and key not in REPLICATES and key not in READING_KEYS)
+
+
+def _baseline_conditions(baselines: Sequence[Job], jobs: Sequence[Job], task_keys: list[str]) -> list[Condition]:
+    """Group the jobs of baselines that tested the very articles of a job of the sweep, under the same values."""
+
+    def tested(job: Job) -> tuple[list[str], frozenset[str]]:
+        articles = frozenset(article.id for article in job.test_predictions)
+        return [format_value(read_value(job, key)) for key in task_keys], articles
+
+    known = [tested(job) for job in jobs] if baselines else []
+    shared = [job for job in baselines if tested(job) in known]
+    swept = [key for key in _varying_keys(shared) if key not in (*REPLICATES, *task_keys, BASELINE)]
+    conditions: dict[tuple[str, ...], Condition] = {}
+    for job in shared:
+        values = {key: read_value(job, key) for key in task_keys}
+        values |= {BASELINE: job.config[BASELINE]["name"]} | {key: read_value(job, key) for key in swept}
+        condition = conditions.setdefault(tuple(map(format_value, values.values())), Condition(values, [], 0))
+        condition.planned += 1
+        condition.jobs.append(job)
     return list(conditions.values())
 
 

@@ -83,6 +83,12 @@ def _describe_certainty(study: Study) -> list[str]:
                 f"Its validation interval lies clear of that of the next, {study.runner_up.label}; with {count} "
                 "replicates on the same articles that is a sign and no proof."
             )
+    if study.task_keys:
+        keys = " and ".join(map(symbol, study.task_keys))
+        sentences.append(
+            f"The jobs do not share their test articles: {keys} changes them. So the winner of all is no choice "
+            "between models; compare within each value."
+        )
     if study.excluded:
         sentences.append(
             f"{len(study.excluded)} condition{'s have' if len(study.excluded) > 1 else ' has'} fewer jobs with a "

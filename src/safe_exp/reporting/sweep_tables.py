@@ -1,15 +1,13 @@
-"""Tables of a sweep: its conditions, their comparisons, the paper's figures beside ours, and all jobs."""
+"""Tables of a sweep: its conditions, their comparisons, and all jobs."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from safe_exp.config.figure_names import DISPLAY_NAMES, describe_score, lower_is_better
-from safe_exp.reporting.conditions import SPLITS, Condition, Study, format_value, read_value, symbol
-from safe_exp.reporting.published import PUBLISHED
+from safe_exp.config.figure_names import describe_score, lower_is_better
+from safe_exp.reporting.conditions import BASELINE, SPLITS, Condition, Study, format_value, read_value, symbol
 from safe_exp.reporting.statistics import FEWEST_FOR_INTERVAL, Comparison, compare, holm
 from safe_exp.reporting.tables import Column, Table
 from safe_exp.runs.job_outcome import Job
@@ -20,14 +18,13 @@ COMBINED = ("combined_accuracy", "combined_auroc", "combined_average_precision")
 CALIBRATED = ("calibrated_brier", "calibrated_ece")  # beside brier and ece, which are before calibration
 WON = "won"  # True in the winner's row of the conditions; no column shows it
 SMALLEST_P = 0.0001
-SITE_TITLES = {"politifact": "PolitiFact", "gossipcop": "GossipCop"}
 
 _Replicate = tuple[tuple[str, ...], str]  # values of SPLITS, and of the seed
 
 
 def sweep_tables(study: Study, score: str) -> list[Table]:
     """Make the tables that the sweep has data for."""
-    tables = [conditions_table(study), paper_table(study), comparisons_table(study, score), jobs_table(study, score)]
+    tables = [conditions_table(study), comparisons_table(study, score), jobs_table(study, score)]
     return [table for table in tables if table is not None]
 
 
@@ -39,7 +36,7 @@ def conditions_table(study: Study) -> Table:
     wanted = (*VERDICT, *CALIBRATED, *SIMILARITY, *COMBINED)
     names = [name for name in wanted if any(c.summary("test", name).n for c in study.conditions)]
     columns += [Column(name, describe_score(name) + (" ↓" if lower_is_better(name) else "")) for name in names]
-    columns = _add_class_balance(columns)
+    columns = add_class_balance(columns)
     rows = []
     for condition in sorted(study.conditions, key=study.rank):
         row: dict[str, Any] = {key: format_value(value) for key, value in condition.values.items()} or {
@@ -48,7 +45,7 @@ def conditions_table(study: Study) -> Table:
         row[WON] = study.decided and condition is study.winner
         row["finished"] = f"{len(condition.jobs)} of {condition.planned}"
         row[monitored] = condition.summary("val", study.monitor)
-        row |= _class_balance(condition.jobs)
+        row |= class_balance(condition.jobs)
         row |= {name: condition.summary("test", name) for name in names}
         rows.append(row)
     note = (
@@ -63,47 +60,56 @@ def conditions_table(study: Study) -> Table:
 
 def comparisons_table(study: Study, score: str) -> Table | None:
     """Make the table of paired tests of all conditions against the reference; None if there is no other condition."""
-    others = [condition for condition in study.conditions if condition is not study.reference]
-    if not others:
+    pairs = [(condition, study.find_reference(condition)) for condition in (*study.conditions, *study.baselines)]
+    pairs = [(condition, reference) for condition, reference in pairs if condition is not reference]
+    if not pairs:
         return None
-    found = [_compare_conditions(condition, study.reference, score) for condition in others]
+    found = [_compare_conditions(condition, reference, score) for condition, reference in pairs]
     corrected = holm([comparison.p for comparison in found])
     rows = [
-        {"condition": c.label, "pairs": f.pairs, "difference": f.difference, "t": f.t, "p": f.p, "p_holm": h}
-        for c, f, h in zip(others, found, corrected, strict=True)
-    ]
+        {"condition": c.label, "reference": r.label, "pairs": f.pairs, "difference": f.difference, "t": f.t, "p": f.p,
+         "p_holm": h}
+        for (c, r), f, h in zip(pairs, found, corrected, strict=True)
+    ]  # fmt: skip
     columns = [
         Column("condition", "condition"), Column("pairs", "pairs"),
         Column("difference", f"difference in {describe_score(score)}"), Column("t", "t", 2),
         Column("p", "p", 4, SMALLEST_P), Column("p_holm", "p, Holm", 4, SMALLEST_P),
     ]  # fmt: skip
+    against = f"{study.reference.label} ({study.reference_reason})"
+    whose = study.reference.label
+    if study.task_keys:
+        columns.insert(1, Column("reference", "minus"))
+        against = "the one beside it, which read the same articles"
+        whose = "the reference"
     note = (
-        f"Each condition minus {study.reference.label} ({study.reference_reason}), in pairs of equal seed and fold. "
+        f"Each condition minus {against}, in pairs of equal seed and fold. "
         "Two-sided paired t-test; where the pairs are splits of the same articles, with Nadeau and Bengio's correction "
         "for the training articles that folds share, seeds averaged within a split first. Folds are not independent "
-        f"all the same, so these p-values flatter. p, Holm: corrected for {len(others)} comparison"
-        f"{'s' * (len(others) > 1)}. Fewer than {FEWEST_FOR_INTERVAL} pairs are not tested."
+        f"all the same, so these p-values flatter. p, Holm: corrected for {len(pairs)} comparison"
+        f"{'s' * (len(pairs) > 1)}. Fewer than {FEWEST_FOR_INTERVAL} pairs are not tested."
     )
-    title = f"Does the difference from {study.reference.label} exceed chance?"
-    return Table("comparisons", title, columns, rows, note)
+    return Table("comparisons", f"Does the difference from {whose} exceed chance?", columns, rows, note)
 
 
 def _compare_conditions(ours: Condition, reference: Condition, score: str) -> Comparison:
-    """Test a condition against the reference.
+    """Test a condition, or a baseline, against the reference.
 
     The pairs are splits, with scores averaged over seeds in each, or seeds if there is only one split.
     """
     scores, reference_scores = _scores_by_replicate(ours, score), _scores_by_replicate(reference, score)
+    data = [job.metrics.get("data") or {} for job in ours.jobs]
+    overlap = fmean([d["test"] / d["train"] for d in data if d.get("train")] or [0.0])
+    if BASELINE in ours.values:  # it has no seed
+        return compare(_average_seeds(scores, scores), _average_seeds(reference_scores, reference_scores), overlap)
     shared = sorted(scores.keys() & reference_scores.keys())
     if len({split for split, _ in shared}) < 2:
         return compare({key: scores[key] for key in shared}, reference_scores)
-    data = [job.metrics.get("data") or {} for job in ours.jobs]
-    overlap = fmean([d["test"] / d["train"] for d in data if d.get("train")] or [0.0])
     return compare(_average_seeds(scores, shared), _average_seeds(reference_scores, shared), overlap)
 
 
 def _average_seeds(
-    scores: Mapping[_Replicate, float], replicates: Sequence[_Replicate]
+    scores: Mapping[_Replicate, float], replicates: Collection[_Replicate]
 ) -> dict[tuple[str, ...], float]:
     """Average the scores of these replicates over the seeds of each split."""
     splits = dict.fromkeys(split for split, _ in replicates)
@@ -116,9 +122,13 @@ def _scores_by_replicate(condition: Condition, score: str) -> dict[_Replicate, f
     for job in condition.jobs:
         value = job.figure("test", score)
         if value is not None:
-            split = tuple(format_value(read_value(job, key)) for key in SPLITS)
-            values[split, format_value(read_value(job, "seed"))] = value
+            values[split_values(job), format_value(read_value(job, "seed"))] = value
     return values
+
+
+def split_values(job: Job) -> tuple[str, ...]:
+    """Read the values of SPLITS that tell a job's test articles from those of its replicates."""
+    return tuple(format_value(read_value(job, key)) for key in SPLITS)
 
 
 def jobs_table(study: Study, score: str) -> Table:
@@ -127,74 +137,31 @@ def jobs_table(study: Study, score: str) -> Table:
     columns = [Column("job", "job"), *(Column(key, symbol(key)) for key in keys), Column("state", "state")]
     columns += [Column(f"val_{study.monitor}", f"{describe_score(study.monitor)}, validation")]
     names = list(dict.fromkeys([score, "accuracy", "f1"]))
-    columns = _add_class_balance(columns + [Column(name, describe_score(name)) for name in names])
+    columns = add_class_balance(columns + [Column(name, describe_score(name)) for name in names])
     columns += [Column("epochs", "epochs"), Column("stopped_by", "ended by"), Column("seconds", "seconds", 1)]
     rows = []
     for job in study.sweep.jobs:
         row = {"job": job.number, "state": job.state} | {key: format_value(read_value(job, key)) for key in keys}
         if job.state == "finished":
             row |= {f"val_{study.monitor}": job.figure("val", study.monitor)}
-            row |= {name: job.figure("test", name) for name in names} | _class_balance([job])
+            row |= {name: job.figure("test", name) for name in names} | class_balance([job])
             row |= {name: job.metrics.get(name) for name in ("epochs", "stopped_by", "seconds")}
         rows.append(row)
     return Table("jobs", "Every job", columns, rows, "Scores are of the test articles unless it says validation.")
 
 
-def paper_table(study: Study) -> Table | None:
-    """Make the table of the paper's figures beside ours; None if the articles are not from one of its two sites."""
-    site, articles = _find_site(study.winner.jobs[0])
-    if site not in PUBLISHED:
-        return None
-    names = list(PUBLISHED[site])
-    rows: list[dict[str, Any]] = [{"who": "theirs: SAFE as printed (Zhou et al. 2020)"} | PUBLISHED[site]]
-    for condition in dict.fromkeys([study.winner, study.reference]):
-        ours = {name: condition.summary("test", name) for name in names}
-        about = {"who": f"ours: {condition.label}", "articles": articles}
-        rows.append(about | ours | _class_balance(condition.jobs))
-    columns = [
-        Column("who", ""),
-        Column("articles", "articles"),
-        *(Column(name, DISPLAY_NAMES[name]) for name in names),
-    ]
-    columns = _add_class_balance(columns)
-    note = (
-        "The paper's figures are quoted, not computed here; its articles, captions and splits are not exactly these "
-        "(that the site is the same is told from the articles' names alone), and it gives neither a spread nor a "
-        "majority rate."
-    )
-    return Table("paper", f"Beside the paper's figures on {SITE_TITLES[site]}", columns, rows, note)
-
-
-def _find_site(job: Job) -> tuple[str | None, int]:
-    """Find the FakeNewsNet site of a job's articles, None if it is not the same for all, and count the articles.
-
-    The site names a folder above fake/ and real/, or begins the name of an article, as in fake/politifact15544.
-    """
-    sides = job.manifest.get("split") or {}
-    ids = [str(article) for side in sides.values() for article in side]
-    sites = {_site(article) for article in ids}
-    return (sites.pop() if len(sites) == 1 else None), len(ids)
-
-
-def _site(article_id: str) -> str | None:
-    """Find the site in an article's id."""
-    folders = re.sub("^(train|val|test)/", "", article_id.casefold()).split("/")  # the id of a table's row is one part
-    found = re.match(r"(politifact|gossipcop)", folders[0] if len(folders) > 2 else folders[-1])
-    return found.group(1) if found else None
-
-
-def _add_class_balance(columns: list[Column]) -> list[Column]:
-    """Insert the columns of `_class_balance` after the accuracy, which means nothing without them."""
+def add_class_balance(columns: list[Column]) -> list[Column]:
+    """Insert the columns of `class_balance` after the accuracy, which means nothing without them."""
     place = [column.key for column in columns].index("accuracy") + 1
     return [*columns[:place], Column("majority", "majority"), Column("fakes", "fakes"), *columns[place:]]
 
 
 def majority_rate(condition: Condition) -> float | None:
     """Compute the accuracy of always giving the commoner answer, averaged over the jobs; None if it is not known."""
-    return _class_balance(condition.jobs)["majority"]
+    return class_balance(condition.jobs)["majority"]
 
 
-def _class_balance(jobs: Sequence[Job]) -> dict[str, float | None]:
+def class_balance(jobs: Sequence[Job]) -> dict[str, float | None]:
     """Compute the majority rate and the share of fakes of the test articles: means over the jobs, None if not known."""
     shares = []
     for job in jobs:

@@ -165,7 +165,7 @@ def _running_or_gone(status: dict[str, Any]) -> tuple[str, str]:
 
 
 def _usable_metrics(folder: Path) -> dict[str, Any]:
-    """Read metrics.json of a training run; empty where it is damaged or a part that reports need is missing."""
+    """Read metrics.json of a training run or a baseline; empty where it is damaged or lacks what reports need."""
     try:
         metrics, _ = read_sealed_json(folder / "metrics.json")
     except (OSError, ValueError, RecursionError):
@@ -173,7 +173,7 @@ def _usable_metrics(folder: Path) -> dict[str, Any]:
     for split in ("val", "test"):
         if not isinstance(metrics.get(split), dict) or not isinstance(metrics[split].get("prediction"), dict):
             return {}
-    return metrics if isinstance(metrics.get("epochs"), int) else {}
+    return metrics if isinstance(metrics.get("epochs"), int) or "baseline" in metrics else {}
 
 
 def _split_overrides(overrides: list[str]) -> dict[str, str]:

@@ -55,43 +55,69 @@ def read_sweep(given: str | Path, track: Callable[[Iterable[int]], Iterable[int]
         UserError: the folder is missing, is that of one run, holds no job, holds jobs of safe_exp.baseline, or none of
             its jobs has finished.
     """
+    sweep = _read_jobs(given, "sweep", track)
+    if any("baseline" in job.config for job in sweep.jobs):
+        raise UserError(
+            f"sweep={given}: these are jobs of safe_exp.baseline. A report is about the jobs of safe_exp.train; with "
+            f"baselines={given} it puts these beside them."
+        )
+    _require_finished(sweep, given, "sweep")
+    return sweep
+
+
+def read_baselines(given: str | Path) -> list[Job]:
+    """Read the finished jobs of a sweep of safe_exp.baseline.
+
+    Raises:
+        UserError: the folder is missing, is that of one run, holds no job, holds other jobs, or none has finished.
+    """
+    sweep = _read_jobs(given, "baselines")
+    _require_finished(sweep, given, "baselines")
+    if not all("baseline" in job.config for job in sweep.finished):
+        raise UserError(
+            f"baselines={given}: these are no jobs of safe_exp.baseline. Give the folder that "
+            "`python -m safe_exp.baseline -m …` wrote."
+        )
+    return sweep.finished
+
+
+def _read_jobs(given: str | Path, key: str, track: Callable[[Iterable[int]], Iterable[int]] | None = None) -> Sweep:
     folder = Path(given).expanduser().resolve()
-    _require_sweep(folder, given)
+    _require_sweep(folder, f"{key}={given}")
     found = {int(path.name): path for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()}
     planned = dict(enumerate(planned_jobs(folder / MULTIRUN) or []))
     numbers: Iterable[int] = sorted(found.keys() | planned.keys())
     if not numbers:
         raise UserError(
-            f"sweep={given}: no job is in this folder: neither {MULTIRUN} nor a numbered folder. Give the folder "
+            f"{key}={given}: no job is in this folder: neither {MULTIRUN} nor a numbered folder. Give the folder "
             "that `python -m safe_exp.train -m …` wrote, such as multirun/<date>/<time>."
         )
     numbers = track(numbers) if track else numbers
-    sweep = Sweep(folder, [read_job(folder / str(number), number, planned.get(number, [])) for number in numbers])
-    if any("baseline" in job.config for job in sweep.jobs):
-        raise UserError(
-            f"sweep={given}: these are jobs of safe_exp.baseline; the figures of each are in its metrics.json. A "
-            "report is about the jobs of safe_exp.train."
-        )
+    return Sweep(folder, [read_job(folder / str(number), number, planned.get(number, [])) for number in numbers])
+
+
+def _require_finished(sweep: Sweep, given: str | Path, key: str) -> None:
     if not sweep.finished:
         counts = ", ".join(f"{count} {state}" for state, count in sweep.counts.items() if count)
         reasons = [f" Job {job.number}: {job.reason}" for job in sweep.jobs if job.state == "failed"][:1]
         raise UserError(
-            f"sweep={given}: no job has finished ({counts}), so there is nothing to report.{''.join(reasons)}"
+            f"{key}={given}: no job has finished ({counts}), so there is nothing to report.{''.join(reasons)}"
         )
-    return sweep
 
 
-def _require_sweep(folder: Path, given: str | Path) -> None:
+def _require_sweep(folder: Path, given: str) -> None:
     """Refuse a folder that is missing, or that of one run.
 
+    Args:
+        given: as the user wrote it, with its key.
     Raises:
         UserError: it names the folder that is meant, where that is known.
     """
     if not folder.is_dir():
-        raise UserError(f"sweep={given}: there is no such folder (looked at {folder}). Give the folder of a sweep.")
+        raise UserError(f"{given}: there is no such folder (looked at {folder}). Give the folder of a sweep.")
     if not (folder / MULTIRUN).exists() and ((folder / "status.json").exists() or (folder / ".hydra").is_dir()):
         parent = f" This one belongs to a sweep: sweep={folder.parent}" if (folder.parent / MULTIRUN).exists() else ""
         raise UserError(
-            f"sweep={given}: this is the folder of one run, whose own results are in its metrics.json and figures/. "
+            f"{given}: this is the folder of one run, whose own results are in its metrics.json and figures/. "
             f"A report needs the folder above the jobs of `python -m safe_exp.train -m …`.{parent}"
         )

@@ -17,10 +17,21 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+from torch.nn.functional import embedding_bag
 
-from safe_exp.config import BaselineConfig, MethodConfig, TfidfConfig, VectorsConfig
+from safe_exp.config import (
+    BaselineConfig,
+    MeanVectorsConfig,
+    MethodConfig,
+    RegressionConfig,
+    TfidfConfig,
+    VectorsConfig,
+)
 from safe_exp.config.threshold import THRESHOLD
 from safe_exp.data.datamodule import FakeNewsNetDataModule
+from safe_exp.data.encoded import SCORED_AT_ONCE, EncodedArticles
 from safe_exp.data.scripts import holds_unspaced
 from safe_exp.data.text import AT_SPACES, Cutting, split_words
 from safe_exp.scoring.intervals import bootstrap_intervals
@@ -36,10 +47,14 @@ log = logging.getLogger(__name__)
 EMPTY_VOCABULARY_MESSAGES = ("empty vocabulary", "no terms remain", "max_df corresponds to < documents than min_df")
 SKLEARN_WORD = re.compile(r"\b\w\w+\b")  # the default of TfidfVectorizer
 MAX_SOLVER_STEPS = 1000  # scikit-learn's default of 100 does not always suffice
+NO_VECTORS = VectorsConfig(path=None, dim=1, seed=0)  # for baselines that read none: a large file takes minutes to read
+ROWS_OF_THE_NETWORK = ("vocabulary", "unknown words", "vectors", "cut")  # of the data's summary
 
 
 def score_baseline(config: BaselineConfig, folder: Path) -> float:
     """Fit a baseline on train, score it on val and test, and write metrics.json and predictions.csv.
+
+    With `refit` the test scores are those of a second fit, on train and val together.
 
     Args:
         config: of the baseline and the data.
@@ -50,10 +65,12 @@ def score_baseline(config: BaselineConfig, folder: Path) -> float:
         UserError: the data cannot be used, the baseline is unknown, or no feature is left to learn from.
     """
     start = time.perf_counter()
-    datamodule = FakeNewsNetDataModule(config.data, config.captioner, VectorsConfig(path=None, dim=1, seed=0), seed=0)
+    reads_vectors = isinstance(config.baseline, MeanVectorsConfig)
+    vectors = config.vectors if reads_vectors else NO_VECTORS
+    datamodule = FakeNewsNetDataModule(config.data, config.captioner, vectors, seed=0)
     datamodule.setup("fit")
     for name, value in datamodule.summary():
-        if name not in ("vocabulary", "unknown words", "vectors", "cut"):  # rows about the network
+        if reads_vectors or name not in ROWS_OF_THE_NETWORK:
             log.info("%s  %s", name.ljust(15), value)
     if datamodule.leakage is not None:
         log.warning("%s", datamodule.leakage)
@@ -62,7 +79,16 @@ def score_baseline(config: BaselineConfig, folder: Path) -> float:
     fitted = time.perf_counter()
     log.info("%s  fitting %s on %s articles", "baseline".ljust(15), config.baseline.name, f"{len(sides['train']):,}")
     cutting = Cutting.from_settings(prepared.manifest["settings"])
-    scores = fit_and_score(config.baseline, prepared.texts(datamodule.rows), labels, sides, cutting)
+    articles: Mapping[int, Any]
+    if reads_vectors:
+        means = mean_vectors(datamodule.encoded, datamodule.text_vectors, datamodule.rows)
+        articles = dict(zip(datamodule.rows.tolist(), means, strict=True))
+    else:
+        articles = prepared.texts(datamodule.rows)
+    scores = fit_and_score(config.baseline, articles, labels, sides, cutting)
+    if config.refit:  # only the test scores are taken: those of val would be of articles that were fitted
+        both = {"train": np.concatenate([sides["train"], sides["val"]]), "test": sides["test"]}
+        scores |= fit_and_score(config.baseline, articles, labels, both, cutting)
     log.info("%s  %.1f s", "fitted".ljust(15), time.perf_counter() - fitted)
     predictions = [
         Predictions(name, [prepared.ids[row] for row in sides[name]], labels[sides[name]], probability, None)
@@ -88,7 +114,7 @@ def score_baseline(config: BaselineConfig, folder: Path) -> float:
 
 def fit_and_score(
     config: MethodConfig,
-    texts: Sequence[str] | Mapping[int, str],
+    articles: Sequence[Any] | Mapping[int, Any],
     labels: np.ndarray,
     sides: Mapping[str, np.ndarray],
     cutting: Cutting = AT_SPACES,
@@ -97,7 +123,7 @@ def fit_and_score(
 
     Args:
         config: of the baseline.
-        texts: title and body of each of the N articles, by row.
+        articles: title and body of each of the N articles, by row; for mean_vectors its mean vector (E,).
         labels: (N,) 1 = fake.
         sides: rows of each side, (n,) int; `train` is among them.
         cutting: of texts into words, see `build_classifier`.
@@ -108,7 +134,7 @@ def fit_and_score(
     """
     classifier = build_classifier(config, cutting)
     try:
-        classifier.fit([texts[row] for row in sides["train"]], labels[sides["train"]])
+        classifier.fit([articles[row] for row in sides["train"]], labels[sides["train"]])
     except ValueError as error:
         if any(words in str(error) for words in EMPTY_VOCABULARY_MESSAGES):
             raise UserError(
@@ -118,7 +144,7 @@ def fit_and_score(
         raise
     fake = list(classifier.classes_).index(1)
     return {
-        name: classifier.predict_proba([texts[row] for row in rows])[:, fake]
+        name: classifier.predict_proba([articles[row] for row in rows])[:, fake]
         for name, rows in sides.items()
         if name != "train"
     }
@@ -147,13 +173,41 @@ def build_classifier(config: MethodConfig, cutting: Cutting = AT_SPACES) -> Dumm
         return Pipeline(
             [
                 ("tfidf", words),
-                (
-                    "regression",
-                    LogisticRegression(C=config.C, class_weight=config.class_weight, max_iter=MAX_SOLVER_STEPS),
-                ),
+                ("regression", _build_regression(config)),
             ]
         )
-    raise UserError(f"baseline.name={config.name}: expected majority or tfidf.")
+    if isinstance(config, MeanVectorsConfig):
+        # Vectors of several origins side by side differ in length; one penalty suits them once they are standardised.
+        return Pipeline([("scaler", StandardScaler()), ("regression", _build_regression(config))])
+    raise UserError(f"baseline.name={config.name}: expected majority, tfidf or mean_vectors.")
+
+
+def mean_vectors(encoded: EncodedArticles, table: Tensor, rows: np.ndarray) -> np.ndarray:
+    """Average the vectors of the words of each article as the network reads them, a batch at a time.
+
+    The words are those of title and body up to `data.max_text_tokens`. A word without a vector counts with the random
+    one that the network reads in its place.
+
+    Args:
+        encoded: all articles, whose texts are word numbers (B, L), or sequences of vectors (B, L, E).
+        table: the vectors (V, E) of the word numbers; row 0 is padding.
+        rows: of the articles that are averaged, (n,) int64.
+    Returns:
+        (n, E) float32; 0 for an article without a word.
+    """
+    means = []
+    for start in range(0, len(rows), SCORED_AT_ONCE):
+        batch = encoded.__getitems__(rows[start : start + SCORED_AT_ONCE].tolist())
+        words = batch.text_tokens
+        if words.is_floating_point():
+            means.append(words.sum(dim=1, dtype=torch.float32) / batch.text_lengths.clamp(min=1)[:, None])  # padding: 0
+        else:
+            means.append(embedding_bag(words, table, mode="mean", padding_idx=0))
+    return torch.cat(means).numpy()  # (n, E)
+
+
+def _build_regression(config: RegressionConfig) -> LogisticRegression:
+    return LogisticRegression(C=config.C, class_weight=config.class_weight, max_iter=MAX_SOLVER_STEPS)
 
 
 class _Words:
