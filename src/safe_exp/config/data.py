@@ -175,7 +175,7 @@ class DataConfig:
 class VectorsConfig:
     """The word vectors."""
 
-    path: str | None = MISSING  # text file of GloVe or word2vec, such as glove.840B.300d.txt; null: random vectors
+    path: str | None = MISSING  # text of GloVe, word2vec or fastText, also as .gz, .zip or .xz; null: random vectors
     dim: int = MISSING  # E, length of the random vectors, >= 1; with a file its own length is used
     seed: int = MISSING  # seed of the random vectors: of all words, or of those that the file lacks
 

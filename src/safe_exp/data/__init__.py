@@ -14,6 +14,7 @@ scripts.py          the letters of scripts without spaces
 word_cutters/       words of such scripts, one module for each word cutter
 text.py             words and the vocabulary
 vectors.py          word vectors
+vector_files.py     text files of word vectors, packed or not
 selection.py        the articles that a run uses
 encoded.py          the data set as integer matrices
 sampler.py          the order of articles and their batches, shared between processes
