@@ -15,7 +15,9 @@ word_cutters/       words of such scripts, one module for each word cutter
 text.py             words and the vocabulary
 vectors.py          word vectors
 selection.py        the articles that a run uses
-encoded.py          the data set as integer matrices
+embedded.py         sentences as sequences of vectors
+vector_store.py     such sequences on disk, computed once
+encoded.py          the data set as matrices of word numbers, or as sequences of vectors
 sampler.py          the order of articles and their batches, shared between processes
 batch.py            NewsBatch, which travels to the network
 artifacts.py        tokenizer, vectors, codebook and manifest, as a run keeps them
