@@ -16,7 +16,9 @@ text.py             words and the vocabulary
 vectors.py          word vectors
 vector_files.py     text files of word vectors, packed or not
 selection.py        the articles that a run uses
-encoded.py          the data set as integer matrices
+embedded.py         sentences as sequences of vectors
+vector_store.py     such sequences on disk, computed once
+encoded.py          the data set as matrices of word numbers, or as sequences of vectors
 sampler.py          the order of articles and their batches, shared between processes
 batch.py            NewsBatch, which travels to the network
 artifacts.py        tokenizer, vectors, codebook and manifest, as a run keeps them

@@ -25,14 +25,14 @@ from safe_exp.data.word_cutters import word_cutters
 
 @dataclass
 class EncodedArticle:
-    """One article as word numbers, with the words and the image that an explanation shows."""
+    """One article as word numbers or vectors, with the words and the image that an explanation shows."""
 
     id: str
     text_words: list[str]  # after normalisation and the cut
     title_words: int  # how many of them belong to the title
     visual_words: list[str]  # of the sentence; words of a codebook are called v1, v2, …
-    text_tokens: np.ndarray  # (n,) int64
-    visual_tokens: np.ndarray  # (n',) int64
+    text_tokens: np.ndarray  # (n,) int64, or vectors (n, E) float32
+    visual_tokens: np.ndarray  # (n',) int64, or vectors (n', Ev) float32
     images: list[Image.Image]  # as the captioner saw them; with visual words each has as many of them
 
 
@@ -196,9 +196,10 @@ def make_batch(articles: Sequence[EncodedArticle]) -> NewsBatch:
 
 
 def _pad_rows(rows: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Pad B rows of word numbers: tokens (B, L) int64, 0 = padding, and lengths (B,) int64."""
+    """Pad B sentences, word numbers (n,) or vectors (n, E), with zeros: (B, L) or (B, L, E), and lengths (B,) int64."""
     lengths = torch.tensor([len(row) for row in rows])  # (B,)
-    padded = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)  # (B, L)
+    dtype = torch.float32 if rows[0].ndim == 2 else torch.int64
+    padded = torch.zeros(len(rows), int(lengths.max()), *rows[0].shape[1:], dtype=dtype)
     for i, row in enumerate(rows):
         padded[i, : len(row)] = torch.from_numpy(row)
     return padded, lengths

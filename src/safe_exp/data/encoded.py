@@ -1,4 +1,4 @@
-"""A whole data set as integer matrices; a batch is a selection of their rows."""
+"""A whole data set as matrices of word numbers, or as sequences of vectors; a batch is a selection of their rows."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from safe_exp.data.batch import NewsBatch
 from safe_exp.data.codebook import Codebook
+from safe_exp.data.embedded import EmbeddedSentences
 from safe_exp.data.prepared import PreparedArticles
 from safe_exp.data.sampler import GlobalBatches
 from safe_exp.data.text import UNKNOWN
@@ -32,6 +33,17 @@ class Sentences:
     vocabulary: Tensor | None  # (W + 1,) int64: the run's number of each stored one; None: they are the same
     widths: np.ndarray  # (N,) int64, the lengths once more: on the host, to be read without waiting for the GPU
 
+    @property
+    def longest(self) -> int:
+        """Length of the longest row, padding included."""
+        return self.stored.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the sentences take on a device, in bytes."""
+        parts = (self.stored, self.lengths, self.vocabulary)
+        return sum(part.nbytes for part in parts if part is not None)
+
     @classmethod
     def from_matrix(cls, stored: np.ndarray, vocabulary: np.ndarray | None = None) -> Sentences:
         """Wrap a matrix (N, L) int32 and its look-up table (W + 1,) int64, and count the words of each row."""
@@ -45,8 +57,12 @@ class Sentences:
         vocabulary = None if self.vocabulary is None else self.vocabulary.to(device)
         return replace(self, stored=self.stored.to(device), lengths=self.lengths.to(device), vocabulary=vocabulary)
 
-    def rows(self, index: Tensor, width: int) -> tuple[Tensor, Tensor]:
-        """Select the rows `index` (B,) int64: word numbers (B, width) and lengths (B,), both int64."""
+    def rows(self, rows: np.ndarray, index: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        """Select the rows `index` (B,) int64: word numbers (B, width) and lengths (B,), both int64.
+
+        Args:
+            rows: the same on the host, which `EmbeddedSentences` needs.
+        """
         stored = self.stored[:, :width].index_select(0, index)  # (B, L')
         if self.vocabulary is None:
             return stored.long(), self.lengths.index_select(0, index)
@@ -58,8 +74,8 @@ class Sentences:
 class EncodedArticles(Dataset):
     """N articles; row i is article i of the prepared data set."""
 
-    text: Sentences
-    visual: Sentences
+    text: Sentences | EmbeddedSentences
+    visual: Sentences | EmbeddedSentences
     label: Tensor  # (N,) int64, 1 = fake
     title_lengths: Tensor  # (N,) int64, number of the text's words that belong to its title
 
@@ -80,16 +96,16 @@ class EncodedArticles(Dataset):
         Args:
             index: `rows` as a tensor (B,) int64 on the articles' device.
         """
-        text, text_lengths = self.text.rows(index, self._width(self.text, rows))
-        visual, visual_lengths = self.visual.rows(index, self._width(self.visual, rows))
+        text, text_lengths = self.text.rows(rows, index, self._width(self.text, rows))
+        visual, visual_lengths = self.visual.rows(rows, index, self._width(self.visual, rows))
         label, title_lengths = self.label.index_select(0, index), self.title_lengths.index_select(0, index)
         return NewsBatch(text, visual, text_lengths, visual_lengths, label, index, title_lengths)
 
-    def _width(self, sentences: Sentences, rows: np.ndarray) -> int:
+    def _width(self, sentences: Sentences | EmbeddedSentences, rows: np.ndarray) -> int:
         longest = int(sentences.widths[rows].max())
         if self.device.type == "cpu":
             return longest
-        return min(-(-longest // WIDTH_STEP) * WIDTH_STEP, sentences.stored.shape[1])
+        return min(-(-longest // WIDTH_STEP) * WIDTH_STEP, sentences.longest)
 
     @property
     def device(self) -> torch.device:
@@ -98,8 +114,7 @@ class EncodedArticles(Dataset):
     @property
     def nbytes(self) -> int:
         """Memory that the articles take on a device, in bytes."""
-        kept = [part for s in (self.text, self.visual) for part in (s.stored, s.lengths, s.vocabulary)]
-        return sum(part.nbytes for part in (*kept, self.label, self.title_lengths) if part is not None)
+        return sum(part.nbytes for part in (self.text, self.visual, self.label, self.title_lengths))
 
     def to(self, device: torch.device) -> EncodedArticles:
         """Return a copy on `device`; batches are then selected there."""

@@ -99,6 +99,8 @@ class Answerer:
             return []
         batch = make_batch(articles)
         arguments = embed_batch(self.model, batch, self.text_vectors, self.visual_vectors, _occurring_words)
+        # Sentences of vectors come in float32.
+        arguments = {name: _as_double(argument) for name, argument in arguments.items()}
         output, cache = self.variant.forward(self.network, **arguments)
         answers = [self._answer(article.id, output, row) for row, article in enumerate(articles)]
         if self.explainer is not None:
@@ -137,6 +139,10 @@ def _occurring_words(vectors: Tensor, tokens: Tensor) -> Words:
     """
     rows = torch.cat([tokens.new_zeros(1), tokens.flatten()]).unique()  # ascending, so padding comes first
     return Words(vectors[rows].double(), torch.searchsorted(rows, tokens))
+
+
+def _as_double(argument: Any) -> Any:
+    return argument.double() if isinstance(argument, Tensor) and argument.is_floating_point() else argument
 
 
 def _refusal(item: LeftOut) -> Answer:
