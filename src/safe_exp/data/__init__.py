@@ -4,6 +4,7 @@ reading/            articles where they lie: texts and images that others made
 reading/readers/    one module for each kind of data set
 prepared/           raw articles to a prepared data set, once
 prepare_command.py  what the command prepare does and prints
+pretrained.py       models of transformers, found on disk or on the hub
 captioners/         images to sentences, one module for each captioner
 codebook.py         visual words: the vocabulary of image patches
 gallery.py          the pictures of an article, as far as they fit
