@@ -10,7 +10,7 @@ The comment behind each field is shown on the documentation's page of keys (docs
 """
 
 from safe_exp.config.baseline import BaselineConfig, MethodConfig, TfidfConfig
-from safe_exp.config.captioner import CaptionerConfig
+from safe_exp.config.captioner import CaptionerConfig, StoredCaptioner
 from safe_exp.config.commands import (
     CONF,
     EvaluateConfig,
@@ -66,6 +66,7 @@ __all__ = [
     "SgdConfig",
     "SimilarityLoss",
     "SplitMethod",
+    "StoredCaptioner",
     "TfidfConfig",
     "TrainConfig",
     "TrainerConfig",

@@ -1,13 +1,13 @@
 """Types of the config of each command, and the conversion of a composed config to them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from safe_exp.config.captioner import CaptionerConfig
+from safe_exp.config.captioner import CaptionerConfig, StoredCaptioner
 from safe_exp.config.checks import require_at_least, require_seed
 from safe_exp.config.data import DataConfig, VectorsConfig
 from safe_exp.config.model import ModelConfig, OptimizerConfig, Update
@@ -64,6 +64,7 @@ class EvaluateConfig:
     data: DataConfig = MISSING
     checkpoint: str = "best"  # checkpoint to score with: best (on validation) or last
     threshold: Any = THRESHOLD  # scores above it are called fake; 0 to 1, or best: the run's, from its validation split
+    captioner: StoredCaptioner = field(default_factory=StoredCaptioner)
 
     def __post_init__(self) -> None:
         require_threshold(self.threshold)

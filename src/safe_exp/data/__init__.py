@@ -19,6 +19,7 @@ vector_files.py     text files of word vectors, packed or not
 selection.py        the articles that a run uses
 embedded.py         sentences as sequences of vectors
 vector_store.py     such sequences on disk, computed once
+patch_vectors.py    such sequences of pictures' patches
 encoded.py          the data set as matrices of word numbers, or as sequences of vectors
 sampler.py          the order of articles and their batches, shared between processes
 batch.py            NewsBatch, which travels to the network

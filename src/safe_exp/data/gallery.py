@@ -11,9 +11,22 @@ from safe_exp.data.reading.untrusted import UnusableArticle
 
 if TYPE_CHECKING:
     import numpy as np
-
-Description: TypeAlias = "str | np.ndarray"  # a sentence, or descriptors (P, F) float32
 NO_WORDS = "caption has no words"  # the reason where a captioner had nothing to say
+
+
+@dataclass(frozen=True)
+class StoredPatches:
+    """A picture whose vectors are in a store; its length is the number of its patches."""
+
+    image_hash: str  # of the file's content: the key in the store
+    patches: int
+
+    def __len__(self) -> int:
+        return self.patches
+
+
+# A sentence; descriptors (P, F) float32; vectors of patches, stored, or as they are, (P, E) float32.
+Description: TypeAlias = "str | np.ndarray | StoredPatches"
 
 
 class Taken(NamedTuple):

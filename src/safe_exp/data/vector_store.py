@@ -144,6 +144,14 @@ class VectorStore:
         sentences = EmbeddedSentences.from_places(blocks, block, start, widths, self._dim or dim)
         return StoredSequences(sentences, titles, cut.astype(bool))
 
+    def lengths(self, keys: Sequence[str]) -> list[int]:
+        """List the lengths of the sequences of these keys.
+
+        Raises:
+            KeyError: a key has no sequence; `missing` tells.
+        """
+        return [self._places[key].length for key in keys]
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from computing the same; where no lock can be had, it is done twice.

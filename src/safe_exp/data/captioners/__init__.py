@@ -25,7 +25,21 @@ class ImageCaptioner(Protocol):
     batch_size: int  # pictures that it is given at a time, at most
 
     def describe(self, images: Sequence[Image.Image]) -> Sequence[str | np.ndarray]:
-        """Describe each picture by a sentence, or by descriptors (P, F) float32 that a codebook turns into words."""
+        """Describe each picture.
+
+        Returns:
+            For each a sentence, or descriptors (P, F) float32 that a codebook turns into words, or the vectors
+            (rows, columns, E) float32 of a grid of patches, as the captioner's entry says.
+        """
+
+
+class PatchCaptioner(ImageCaptioner, Protocol):
+    """A captioner whose entry says that it gives vectors."""
+
+    def describe(self, images: Sequence[Image.Image]) -> Sequence[np.ndarray]: ...
+
+    def view(self, image: Image.Image) -> Image.Image:
+        """Cut a picture to the part that its patches cover."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +51,8 @@ class Captioner:
         build: makes it from such settings; None where the sentence lies beside the article.
         describes_patches: it gives descriptors, not sentences. `config` then has `words`, `sample_patches` and `n_init`
             too, with which the codebook is fitted.
+        gives_vectors: it gives the vectors of a picture's patches, which are the sequence V itself, without words. It
+            is a `PatchCaptioner`, and `config` then has `standardise`.
         one_process: articles are prepared by one process, since its model takes a batch of pictures at a time, which is
             faster than several processes that share the cores.
     """
@@ -45,6 +61,7 @@ class Captioner:
     config: type[CaptionerConfig]
     build: Callable[[Any], ImageCaptioner] | None = None
     describes_patches: bool = False
+    gives_vectors: bool = False
     one_process: bool = False
 
 
