@@ -15,6 +15,8 @@ scripts.py          the letters of scripts without spaces
 word_cutters/       words of such scripts, one module for each word cutter
 text.py             words and the vocabulary
 vectors.py          word vectors
+lexicon.py          the words of a run, with their vectors
+transformer/        texts as a transformer's tokens or hidden states
 selection.py        the articles that a run uses
 embedded.py         sentences as sequences of vectors
 vector_store.py     such sequences on disk, computed once
