@@ -21,7 +21,14 @@ from safe_exp.config.commands import (
     plain_config,
     typed_config,
 )
-from safe_exp.config.data import MODALITIES, DataConfig, SplitMethod, VectorsConfig
+from safe_exp.config.data import (
+    MODALITIES,
+    AnyVectorsConfig,
+    DataConfig,
+    SplitMethod,
+    TransformerVectorsConfig,
+    VectorsConfig,
+)
 from safe_exp.config.model import (
     AdamConfig,
     LossSettings,
@@ -46,6 +53,7 @@ __all__ = [
     "CONF",
     "MODALITIES",
     "AdamConfig",
+    "AnyVectorsConfig",
     "BaselineConfig",
     "CallbacksConfig",
     "CaptionerConfig",
@@ -70,6 +78,7 @@ __all__ = [
     "TfidfConfig",
     "TrainConfig",
     "TrainerConfig",
+    "TransformerVectorsConfig",
     "Update",
     "VectorsConfig",
     "plain_config",

@@ -9,7 +9,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from safe_exp.config.captioner import CaptionerConfig, StoredCaptioner
 from safe_exp.config.checks import require_at_least, require_seed
-from safe_exp.config.data import DataConfig, VectorsConfig
+from safe_exp.config.data import AnyVectorsConfig, DataConfig
 from safe_exp.config.model import ModelConfig, OptimizerConfig, Update
 from safe_exp.config.threshold import THRESHOLD, require_threshold
 from safe_exp.config.trainer import CallbacksConfig, LoggerConfig, TrainerConfig
@@ -29,7 +29,7 @@ class TrainConfig:
     model: ModelConfig = MISSING
     data: DataConfig = MISSING
     captioner: CaptionerConfig = MISSING
-    vectors: VectorsConfig = MISSING
+    vectors: AnyVectorsConfig = MISSING
     optimizer: OptimizerConfig = MISSING
     scheduler: Any = None  # a torch.optim.lr_scheduler as {_target_: …}, stepped once an epoch; null: constant γ
     trainer: TrainerConfig = MISSING
@@ -91,6 +91,7 @@ class PrepareConfig:
 
     data: DataConfig = MISSING
     captioner: CaptionerConfig = MISSING
+    vectors: AnyVectorsConfig = field(default_factory=AnyVectorsConfig)
 
 
 @dataclass

@@ -16,6 +16,8 @@ word_cutters/       words of such scripts, one module for each word cutter
 text.py             words and the vocabulary
 vectors.py          word vectors
 vector_files.py     text files of word vectors, packed or not
+lexicon.py          the words of a run, with their vectors
+transformer/        texts as a transformer's tokens or hidden states
 selection.py        the articles that a run uses
 embedded.py         sentences as sequences of vectors
 vector_store.py     such sequences on disk, computed once

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from safe_exp.data.reading.articles import Article, ImageRoot, LeftOut, Picture
 from safe_exp.data.reading.images import decode_image, read_picture
 from safe_exp.data.reading.untrusted import UnusableArticle
 from safe_exp.data.text import UNKNOWN, Cutting, split_words
+from safe_exp.data.transformer.coder import coder_of_run
 from safe_exp.data.word_cutters import word_cutters
 
 
@@ -36,6 +37,14 @@ class EncodedArticle:
     images: list[Image.Image]  # as the captioner saw them; with visual words each has as many of them
 
 
+class _ReadText(NamedTuple):
+    """A text as a run reads it."""
+
+    words: list[str]
+    title: int  # how many of them belong to the title
+    tokens: np.ndarray  # (n,) int64, or vectors (n, E) float32
+
+
 class ArticleEncoder:
     """Encode articles with a run's own vocabulary, cuts, captioner and codebook.
 
@@ -43,8 +52,8 @@ class ArticleEncoder:
         artifacts: the run's artifacts.
         reads: the modalities that the model reads.
     Raises:
-        UserError: the captioner's settings or its model's folder cannot be used, or the run's word cutter is not
-            installed.
+        UserError: the captioner's settings or its model's folder cannot be used, the run's word cutter is not
+            installed, or the transformer whose hidden states the run reads is not at hand.
     """
 
     def __init__(self, artifacts: Artifacts, reads: Sequence[str]) -> None:
@@ -57,6 +66,10 @@ class ArticleEncoder:
         word_cutters[self._cutting.words].require_package()
         self._vocabulary = artifacts.tokenizer.get_vocab()
         self._codebook = artifacts.codebook
+        self._standardisers = artifacts.standardisers
+        self._coder = None
+        if "vectors" in artifacts.manifest:
+            self._coder = coder_of_run(artifacts.manifest["vectors"], artifacts.tokenizer)
         config = captioner_from_plain(settings["captioner"])
         self._captioner_name = config.name
         self._captioner = build_image_captioner(config) if "visual" in reads else None
@@ -97,15 +110,34 @@ class ArticleEncoder:
 
     def _encode_words(self, article: Article) -> EncodedArticle:
         most = self._max_words["text"] if "text" in self._reads else 0
-        text = split_words(article.title_and_text, most, self._cutting)[0]
-        title = split_words(article.title, most, self._cutting)[0]
-        if "text" in self._required and not text:
+        text = self._read("text", article.title_and_text, most, len(article.title.strip()))
+        if "text" in self._required and not text.words:
             raise UnusableArticle("no title and no text", "the model reads words")
         reads_captions = "visual" in self._reads and self._codebook is None
-        visual = self._split_sentence(article.caption) if reads_captions else []
-        return EncodedArticle(
-            article.id, text, len(title), visual, self._number_words(text), self._number_words(visual), []
-        )
+        visual = self._read_caption(article.caption if reads_captions else "")
+        return EncodedArticle(article.id, text.words, text.title, visual.words, text.tokens, visual.tokens, [])
+
+    def _read(self, side: str, text: str, most: int, title_length: int = 0) -> _ReadText:
+        """Cut a text into words, or into the tokens of a transformer, and number or embed them.
+
+        Args:
+            side: text or visual.
+            most: words or tokens, at most.
+            title_length: characters of the title, with which the text begins.
+        """
+        if self._coder is None:
+            cutting = self._cutting if side == "text" else self._cutting.of_captions()
+            words = split_words(text, most, cutting)[0]
+            title = split_words(text[:title_length], most, cutting)[0]
+            return _ReadText(words, len(title), self._number_words(words))
+        cut = self._coder.pieces.cut(text, most, title_length)
+        tokens = self._coder.code([cut])[0]
+        if side in self._standardisers:
+            tokens = self._standardisers[side].apply(torch.from_numpy(tokens)).numpy()
+        return _ReadText(cut.words(), cut.title, tokens)
+
+    def _read_caption(self, sentence: str) -> _ReadText:
+        return self._read("visual", sentence, self._max_words["visual"])
 
     def _describe(
         self, articles: Sequence[Article], image_root: ImageRoot | None
@@ -142,8 +174,8 @@ class ArticleEncoder:
             raise gallery.refused[0]
         item.images = [decoded[taken.picture] for taken in gallery.taken]
         if self._codebook is None:
-            item.visual_words = self._split_sentence(gallery.sentence)
-            item.visual_tokens = self._number_words(item.visual_words)
+            visual = self._read_caption(gallery.sentence)
+            item.visual_words, item.visual_tokens = visual.words, visual.tokens
         else:
             patches = np.stack([taken.description for taken in gallery.taken])  # (images, P, F)
             numbers = self._codebook.encode(patches).ravel()
@@ -151,7 +183,7 @@ class ArticleEncoder:
             item.visual_tokens = numbers.astype(np.int64)
 
     def _count_words(self, sentence: str) -> int:
-        return len(self._split_sentence(sentence))
+        return len(split_words(sentence, self._max_words["visual"], self._cutting.of_captions())[0])
 
     def _require_description(self, item: EncodedArticle | LeftOut) -> EncodedArticle | LeftOut:
         if isinstance(item, EncodedArticle) and "visual" in self._required and not item.visual_words:
@@ -165,9 +197,6 @@ class ArticleEncoder:
             what = "the image" if article.images else "an article"
             return UnusableArticle("no caption", f"the run reads captions made elsewhere: give one with {what}")
         return UnusableArticle("no image", f"the run looks at images itself (captioner={self._captioner_name})")
-
-    def _split_sentence(self, sentence: str) -> list[str]:
-        return split_words(sentence, self._max_words["visual"], self._cutting.of_captions())[0]
 
     def _number_words(self, words: Sequence[str]) -> np.ndarray:
         unknown = self._vocabulary[UNKNOWN]

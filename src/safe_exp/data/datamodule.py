@@ -12,10 +12,18 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from safe_exp.config import MODALITIES, CaptionerConfig, DataConfig, VectorsConfig
-from safe_exp.data.artifacts import MANIFEST, Artifacts, VocabularyEntry, data_fingerprint, shaping_settings
+from safe_exp.config import (
+    MODALITIES,
+    AnyVectorsConfig,
+    CaptionerConfig,
+    DataConfig,
+    TransformerVectorsConfig,
+    VectorsConfig,
+)
+from safe_exp.data.artifacts import MANIFEST, Artifacts, data_fingerprint, shaping_settings
 from safe_exp.data.codebook import CodebookConfig, fit_codebook
-from safe_exp.data.encoded import SCORED_AT_ONCE, EncodedArticles, NewsLoader, count_words, encode_prepared
+from safe_exp.data.encoded import CodedTexts, EncodedArticles, NewsLoader, encode_prepared
+from safe_exp.data.lexicon import choose_words
 from safe_exp.data.prepared import PreparedArticles, prepare
 from safe_exp.data.reading.articles import LeftOut, count_reasons
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
@@ -29,8 +37,8 @@ from safe_exp.data.selection import (
 from safe_exp.data.splitting.leakage import leakage_warning, split_repeats_warning
 from safe_exp.data.splitting.splits import Split, make_split
 from safe_exp.data.summary import summarise_data, unknown_words_warning
-from safe_exp.data.text import Cutting, build_tokenizer, frequent_words, vocabulary_words
-from safe_exp.data.vectors import load_vectors
+from safe_exp.data.text import Cutting
+from safe_exp.data.transformer.chosen import ChosenTransformer
 from safe_exp.data.word_cutters import AUTO, SPACES
 from safe_exp.system.errors import UserError
 
@@ -64,7 +72,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         self,
         data: DataConfig,
         captioner: CaptionerConfig,
-        vectors: VectorsConfig,
+        vectors: AnyVectorsConfig,
         seed: int,
         artifacts: Path | None = None,
         reads: Sequence[str] = MODALITIES,
@@ -77,6 +85,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         self.artifacts = artifacts
         self.reads = tuple(reads)
         self.required = tuple(data.require or reads)
+        self.transformer: ChosenTransformer | None = None
         self._stored: Artifacts | None = None
         self._on_device: EncodedArticles | None = None
 
@@ -110,17 +119,20 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         self.leakage = self.leakage or None
         self.left_out += list_unplaced(self.prepared, self.split)
         cutting = Cutting.from_settings(self.prepared.manifest["settings"])
-        settings = shaping_settings(self.data, self.captioner, self.required, cutting)
+        coded = self._code_texts()
+        shaping = self.transformer and self.transformer.shaping
+        settings = shaping_settings(self.data, self.captioner, self.required, cutting, shaping)
         self.fingerprint = data_fingerprint(self.prepared.fingerprint, settings, self._side_ids())
         if stored is not None:
             self._check_unchanged(stored)
         else:
-            stored = self._build_artifacts(settings)
+            stored = self._build_artifacts(settings, coded)
         self.text_vectors, self.visual_vectors = stored.text_vectors, stored.visual_vectors
-        self.encoded = encode_prepared(self.prepared, stored.tokenizer, stored.codebook)
+        encoded = encode_prepared(self.prepared, stored.tokenizer, stored.codebook, coded)
+        self.encoded = encoded.standardised(stored.standardisers)
         self._stored = stored
-        reads_text = "text" in self.reads
-        self.unknown_words = unknown_words_warning(self.data, self.manifest()["vocabulary"]) if reads_text else None
+        reads_words = "text" in self.reads and coded is None
+        self.unknown_words = unknown_words_warning(self.data, self.manifest()["vocabulary"]) if reads_words else None
 
     def train_dataloader(self) -> NewsLoader:
         # Under overfit_batches Lightning wants the same few batches again and again.
@@ -128,10 +140,10 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         return self._loader(self.split.train, self.data.batch_size, None if overfits else self.seed)
 
     def val_dataloader(self) -> NewsLoader:
-        return self._loader(self.split.val, max(self.data.batch_size, SCORED_AT_ONCE))
+        return self._loader(self.split.val, max(self.data.batch_size, self.encoded.scored_at_once))
 
     def test_dataloader(self) -> NewsLoader:
-        return self._loader(self.split.test, max(self.data.batch_size, SCORED_AT_ONCE))
+        return self._loader(self.split.test, max(self.data.batch_size, self.encoded.scored_at_once))
 
     @property
     def ids(self) -> Sequence[str]:
@@ -199,18 +211,30 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         carried, described = self.prepared.repeats.carried(self.reads)
         return split_repeats_warning(carried, described, self.prepared.labels, self.prepared.groups, self.split)
 
-    def _build_artifacts(self, settings: dict[str, Any]) -> Artifacts:
+    def _code_texts(self) -> CodedTexts | None:
+        """Make the sentences of texts and captions that are tokens of a transformer; None with vectors=default."""
+        if not isinstance(self.vectors, TransformerVectorsConfig):
+            return None
+        self.transformer = ChosenTransformer(self.vectors)
+        coded = self.transformer.code(self.prepared, self.data, self.reads)
+        self.prepared = coded.overwrite(self.prepared)
+        return coded
+
+    def _build_artifacts(self, settings: dict[str, Any], coded: CodedTexts | None) -> Artifacts:
         prepared, training = self.prepared, self.split.train
         codebook = None
-        counts = count_words(prepared.text_tokens, training, len(prepared.words))
-        if prepared.descriptors is None:
-            counts += count_words(prepared.caption_tokens, training, len(prepared.words))
-        else:
+        if prepared.descriptors is not None:
             config = cast(CodebookConfig, self.captioner)  # it describes patches: see Captioner.describes_patches
             codebook = fit_codebook(prepared.descriptors, prepared.image_rows(training), config, self.data.seed)
-        words = frequent_words(prepared.words, counts, self.data.min_frequency)
-        tokenizer = build_tokenizer(words, Cutting.from_settings(settings))
-        table, coverage = load_vectors(self.vectors, vocabulary_words(tokenizer))
+        if coded is not None:
+            lexicon = self.transformer.take_tokens(coded, training)
+        else:
+            lexicon = choose_words(
+                prepared, self.split, cast(VectorsConfig, self.vectors), self.data.min_frequency,
+                Cutting.from_settings(settings),
+            )  # fmt: skip
+        if codebook is not None:
+            lexicon.entry["visual_words"] = len(codebook.vectors()) - 1
         manifest = {
             "name": self.data.name,
             "fingerprint": self.fingerprint,
@@ -222,30 +246,16 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
                 "articles": [vars(item) for item in self.left_out],
             },
             "settings": settings,
-            "vocabulary": VocabularyEntry(
-                words=coverage.words,
-                with_vector=coverage.found,
-                vectors=coverage.source,
-                dim=table.shape[1],
-                visual_words=None if codebook is None else len(codebook.vectors()) - 1,
-                unknown=self._unknown_shares(set(words)),
-            ),
+            "vocabulary": lexicon.entry,
             "split": self._side_ids(),
         }
+        if self.transformer is not None:
+            manifest["vectors"] = self.transformer.entry
         if self.split.leaks is not None:
             manifest["leaks"] = {**self.split.leaks, "dropped": self.data.drop_leaks}
-        visual = table if codebook is None else torch.from_numpy(codebook.vectors())
+        visual = lexicon.table if codebook is None else torch.from_numpy(codebook.vectors())
         texts = prepared.text_signatures(training[prepared.has_text()[training]])
-        return Artifacts(tokenizer, table, visual, codebook, manifest, texts)
-
-    def _unknown_shares(self, vocabulary: set[str]) -> dict[str, float]:
-        """Compute the share of the words of the texts of val and of test that a vocabulary lacks."""
-        lacking = np.array([word not in vocabulary for word in self.prepared.words], bool)  # (W,)
-        shares = {}
-        for name in ("val", "test"):
-            counts = count_words(self.prepared.text_tokens, self.split.sides()[name], len(lacking))
-            shares[name] = float(counts[lacking].sum() / max(1, counts.sum()))
-        return shares
+        return Artifacts(lexicon.tokenizer, lexicon.table, visual, codebook, manifest, texts, lexicon.standardisers)
 
     def _check_unchanged(self, stored: Artifacts) -> None:
         if stored.manifest["fingerprint"] == self.fingerprint:

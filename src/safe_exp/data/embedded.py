@@ -126,3 +126,20 @@ def make_standardiser(mean: Tensor, variance: Tensor) -> Standardiser:
     """Make a standardiser of a mean and a variance, (E,) float64 each."""
     scale = variance.sqrt()
     return Standardiser(mean.float(), torch.where(scale > 1e-6, scale, torch.ones_like(scale)).float())
+
+
+def standardise_table(table: Tensor, counts: np.ndarray) -> Tensor:
+    """Standardise a table of word vectors (V, E) over the words of the training side; row 0, padding, stays zero.
+
+    Args:
+        counts: occurrences of each row's word there, (V,); of padding none.
+    Returns:
+        (V, E) float32.
+    """
+    shares = torch.from_numpy(counts / max(counts.sum(), 1))[:, None]  # (V, 1) float64
+    numbers = table.double()
+    mean = (shares * numbers).sum(dim=0)
+    standardiser = make_standardiser(mean, (shares * (numbers - mean).square()).sum(dim=0))
+    standardised = standardiser.apply(table.float())
+    standardised[0] = 0
+    return standardised

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,13 +13,14 @@ from torch.utils.data import Dataset
 
 from safe_exp.data.batch import NewsBatch
 from safe_exp.data.codebook import Codebook
-from safe_exp.data.embedded import EmbeddedSentences
+from safe_exp.data.embedded import EmbeddedSentences, Standardiser
 from safe_exp.data.prepared import PreparedArticles
 from safe_exp.data.sampler import GlobalBatches
 from safe_exp.data.text import UNKNOWN
 from safe_exp.system.errors import UserError
 
 SCORED_AT_ONCE = 256  # articles; scores do not depend on it, and few large batches take less time than many small ones
+VECTORS_SCORED_AT_ONCE = 32  # articles whose sentences are vectors: 512 of 384 numbers each take 25 MB
 WIDTH_STEP = 32  # words; batches on a GPU have a multiple of it: few widths, few kernels chosen, few graphs recorded
 CHUNK_ROWS = 16_384  # rows of a mapped matrix read at a time, so that the system may drop its pages
 
@@ -71,6 +72,23 @@ class Sentences:
 
 
 @dataclass(frozen=True)
+class CodedTexts:
+    """The sentences of N prepared articles, made otherwise than from their words."""
+
+    text: Sentences | EmbeddedSentences
+    captions: Sentences | EmbeddedSentences
+    titles: np.ndarray  # (N,) int64, items of the text that belong to the title
+    text_cut: np.ndarray  # (N,) bool: the text was longer
+    captions_cut: np.ndarray  # (N,) bool
+
+    def overwrite(self, prepared: PreparedArticles) -> PreparedArticles:
+        """Return the articles with the lengths of titles, and the texts that were cut, counted in these items."""
+        return replace(
+            prepared, title_words=self.titles.astype(np.int32), text_cut=self.text_cut, caption_cut=self.captions_cut
+        )
+
+
+@dataclass(frozen=True)
 class EncodedArticles(Dataset):
     """N articles; row i is article i of the prepared data set."""
 
@@ -108,6 +126,16 @@ class EncodedArticles(Dataset):
         return min(-(-longest // WIDTH_STEP) * WIDTH_STEP, sentences.longest)
 
     @property
+    def holds_vectors(self) -> bool:
+        """True where a sentence of a batch is vectors, which take hundreds of times the memory of word numbers."""
+        return isinstance(self.text, EmbeddedSentences) or isinstance(self.visual, EmbeddedSentences)
+
+    @property
+    def scored_at_once(self) -> int:
+        """Number of articles in a batch that is scored."""
+        return VECTORS_SCORED_AT_ONCE if self.holds_vectors else SCORED_AT_ONCE
+
+    @property
     def device(self) -> torch.device:
         return self.label.device
 
@@ -116,26 +144,45 @@ class EncodedArticles(Dataset):
         """Memory that the articles take on a device, in bytes."""
         return sum(part.nbytes for part in (self.text, self.visual, self.label, self.title_lengths))
 
+    def standardised(self, standardisers: Mapping[str, Standardiser]) -> EncodedArticles:
+        """Return a copy that standardises the sentences of vectors, `text` or `visual`, in each batch."""
+        sides = {name: replace(getattr(self, name), standardiser=each) for name, each in standardisers.items()}
+        return replace(self, **sides)
+
     def to(self, device: torch.device) -> EncodedArticles:
         """Return a copy on `device`; batches are then selected there."""
         parts = {name: getattr(self, name).to(device) for name in ("text", "visual", "label", "title_lengths")}
         return replace(self, **parts)
 
 
-def encode_prepared(prepared: PreparedArticles, tokenizer: Tokenizer, codebook: Codebook | None) -> EncodedArticles:
+def number_words(words: Sequence[str], tokenizer: Tokenizer) -> np.ndarray:
+    """Find the number of each word in a vocabulary: (W + 1,) int64, that of padding first."""
+    vocabulary = tokenizer.get_vocab()
+    unknown = vocabulary[UNKNOWN]
+    return np.array([0, *(vocabulary.get(word, unknown) for word in words)], np.int64)
+
+
+def encode_prepared(
+    prepared: PreparedArticles, tokenizer: Tokenizer, codebook: Codebook | None, coded: CodedTexts | None = None
+) -> EncodedArticles:
     """Encode every article by the numbers of a vocabulary, and its images by visual words if there is a codebook.
 
     The visual words of several images follow one another.
 
+    Args:
+        coded: the sentences of texts and captions, where they are not words of the vocabulary.
     Raises:
         UserError: there is a codebook, and no article has a described image.
     """
-    vocabulary = tokenizer.get_vocab()
-    unknown = vocabulary[UNKNOWN]
-    numbers = np.array([0, *(vocabulary.get(word, unknown) for word in prepared.words)], np.int64)  # (W + 1,)
-    if codebook is None:
-        visual = Sentences.from_matrix(prepared.caption_tokens, numbers)
+    text: Sentences | EmbeddedSentences
+    visual: Sentences | EmbeddedSentences
+    if coded is not None:
+        text, visual = coded.text, coded.captions
     else:
+        numbers = number_words(prepared.words, tokenizer)
+        text = Sentences.from_matrix(prepared.text_tokens, numbers)
+        visual = Sentences.from_matrix(prepared.caption_tokens, numbers)
+    if codebook is not None:
         if prepared.descriptors is None:
             raise UserError("The articles have no image that could be described, and the run reads visual words.")
         patches, most = prepared.descriptors.shape[1], int(prepared.descriptor_count.max())
@@ -145,12 +192,8 @@ def encode_prepared(prepared: PreparedArticles, tokenizer: Tokenizer, codebook: 
             having = prepared.descriptor_count > k
             words[having, k * patches : (k + 1) * patches] = of_images[prepared.descriptor_row[having] + k]
         visual = Sentences.from_matrix(words)
-    return EncodedArticles(
-        Sentences.from_matrix(prepared.text_tokens, numbers),
-        visual,
-        torch.from_numpy(prepared.labels),
-        torch.from_numpy(prepared.title_words.astype(np.int64)),
-    )
+    titles = torch.from_numpy(prepared.title_words.astype(np.int64))
+    return EncodedArticles(text, visual, torch.from_numpy(prepared.labels), titles)
 
 
 def count_words(matrix: np.ndarray, rows: np.ndarray, words: int) -> np.ndarray:

@@ -11,14 +11,18 @@ import numpy as np
 from safe_exp.config import DataConfig, SplitMethod
 from safe_exp.data.artifacts import Artifacts, data_fingerprint
 from safe_exp.data.captioners import captioner_from_plain
-from safe_exp.data.encoded import SCORED_AT_ONCE, NewsLoader, encode_prepared
+from safe_exp.data.encoded import NewsLoader, encode_prepared
 from safe_exp.data.prepared import PreparedArticles, prepare
 from safe_exp.data.reading.articles import LeftOut, count_reasons
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
 from safe_exp.data.selection import find_usable_rows
 from safe_exp.data.splitting.duplicates import find_copies
 from safe_exp.data.text import Cutting
+from safe_exp.data.transformer.coder import coder_of_run
+from safe_exp.data.transformer.prepared_texts import code_prepared
 from safe_exp.system.errors import UserError
+
+HIDDEN_STATES_AT_ONCE = 16  # windows of texts
 
 
 class TrainedOn(NamedTuple):
@@ -79,8 +83,14 @@ def encode_folder(data: DataConfig, stored: Artifacts, reads: Sequence[str]) -> 
     rows, lacking = rows[on_side[rows]], [item for item in lacking if item.path in test_ids]
     if not len(rows):
         raise UserError("data.split=given: no article of the given test side has all parts that the model reads.")
-    encoded = encode_prepared(prepared, stored.tokenizer, stored.codebook)
-    loader = NewsLoader(encoded, GlobalBatches(ArticleOrder(rows), max(data.batch_size, SCORED_AT_ONCE)))
+    coded = None
+    if "vectors" in stored.manifest:
+        coder = coder_of_run(stored.manifest["vectors"], stored.tokenizer, batch_size=HIDDEN_STATES_AT_ONCE)
+        limits = settings["max_text_tokens"], settings["max_visual_tokens"]
+        coded = code_prepared(prepared, coder, data.prepared, *limits, reads)
+        prepared = coded.overwrite(prepared)
+    encoded = encode_prepared(prepared, stored.tokenizer, stored.codebook, coded).standardised(stored.standardisers)
+    loader = NewsLoader(encoded, GlobalBatches(ArticleOrder(rows), max(data.batch_size, encoded.scored_at_once)))
     ids = [prepared.ids[row] for row in rows]
     return ScoredFolder(
         prepared.ids,

@@ -24,8 +24,6 @@ log = logging.getLogger(__name__)
 
 WEIGHTS_FILE = "model.safetensors"
 HUB_ID_PATTERN = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-DEVICE_PATTERN = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
-COMMIT_PATTERN = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -120,24 +118,6 @@ class Pretrained:
                 f"Take another {self.group}.revision or {self.group}.model. {self.alternatives}"
             )
         return folder
-
-
-def check_pretrained_keys(group: str, model: str, revision: str | None, device: str) -> None:
-    """Refuse values of the keys model, revision and device that cannot be right.
-
-    Raises:
-        UserError: the message names the key.
-    """
-    if not model.strip():
-        raise UserError(f"{group}.model is empty: expected an id on the Hugging Face hub, or a folder.")
-    if revision is not None and not COMMIT_PATTERN.fullmatch(revision):
-        # A branch moves, and with it every result that rests on it.
-        raise UserError(
-            f"{group}.revision={revision}: expected the 40 hexadecimal digits of a commit, not a branch, "
-            "or null with a folder."
-        )
-    if not DEVICE_PATTERN.fullmatch(device):
-        raise UserError(f"{group}.device={device}: expected auto, cpu, cuda, cuda:N or mps.")
 
 
 def import_transformers(source: Pretrained) -> Any:

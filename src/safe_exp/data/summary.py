@@ -122,6 +122,8 @@ def _describe_leaks(data: DataConfig, leaks: dict[str, int]) -> str:
 
 def _describe_vocabulary(data: DataConfig, vocabulary: VocabularyEntry) -> str:
     words = f"{vocabulary['words']:,} words that the training split holds {data.min_frequency} times or more"
+    if "layer" in vocabulary:
+        words = f"{vocabulary['words']:,} tokens of {vocabulary['vectors']}"
     visual = vocabulary["visual_words"]
     return f"{words}; {visual} visual words, clustered from its images" if visual else words
 
@@ -132,6 +134,9 @@ def _describe_unknown(shares: Mapping[str, float]) -> str:
 
 def _describe_vectors(vocabulary: VocabularyEntry) -> str:
     words, found, source = vocabulary["words"], vocabulary["with_vector"], vocabulary["vectors"]
+    if "layer" in vocabulary:
+        kind = f"hidden states of layer {vocabulary['layer']}" if vocabulary["layer"] else "input embeddings"
+        return f"{kind}, {vocabulary['dim']} numbers each"
     if source is None:
         return f"random, {vocabulary['dim']} numbers each"
     share = f"{found:,} of {words:,} words ({found / words:.1%})"

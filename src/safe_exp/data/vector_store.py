@@ -1,9 +1,9 @@
-"""Store of sequences of vectors on disk, one for each text or picture, computed once and mapped when they are read.
+"""Store of sequences of vectors or numbers on disk, one for each text or picture, computed once and mapped when read.
 
 <home>/<name>-<first digits of the SHA-256 of the settings>/ holds settings.json and, for each group of sequences that
-were computed together, their vectors one after the other (.npy, float16) and an index (.json) with keys, lengths and
-the checksum of the vectors. The index comes last, and each file appears whole or not at all: a computation that is
-killed loses the group at hand, and goes on with the next one.
+were computed together, their items one after the other (.npy; vectors in float16, numbers in int32) and an index
+(.json) with keys, lengths and the checksum of the items. The index comes last, and each file appears whole or not at
+all: a computation that is killed loses the group at hand, and goes on with the next one.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ Item = TypeVar("Item")
 
 
 class Sequenced(NamedTuple):
-    """One text or picture as a sequence of vectors."""
+    """One text or picture as a sequence of vectors, or of numbers."""
 
-    vectors: np.ndarray  # (n, E); kept as float16
+    items: np.ndarray  # vectors (n, E), kept as float16; or numbers (n,) int32
     title: int = 0  # how many of them belong to a title
     cut: bool = False  # the text was longer
 
@@ -60,11 +60,28 @@ class _Place(NamedTuple):
 
 
 class StoredSequences(NamedTuple):
-    """Sequences of a store, by row."""
+    """N sequences of a store, by row."""
 
-    sentences: EmbeddedSentences
-    titles: np.ndarray  # (N,) int64, vectors that belong to a title
-    cut: np.ndarray  # (N,) bool
+    blocks: list[Tensor]  # mapped: (T, E) float16 or (T,) int32
+    block: np.ndarray  # (N,) int64, the block of each sequence
+    start: np.ndarray  # (N,) int64, its first row there
+    widths: np.ndarray  # (N,) int64, its length
+    titles: np.ndarray  # (N,) int64, items that belong to a title
+    cut: np.ndarray  # (N,) bool: the text was longer
+    dim: int  # E; 0 for numbers, and of a store that holds nothing
+
+    @property
+    def sentences(self) -> EmbeddedSentences:
+        """Sequences of vectors, to be selected by row."""
+        return EmbeddedSentences.from_places(self.blocks, self.block, self.start, self.widths, self.dim)
+
+    def matrix(self) -> np.ndarray:
+        """Copy sequences of numbers into one matrix (N, L) int32, filled up with 0."""
+        matrix = np.zeros((len(self.widths), int(self.widths.max(initial=0))), np.int32)
+        for row, (block, start, width) in enumerate(zip(self.block, self.start, self.widths, strict=True)):
+            if width:
+                matrix[row, :width] = self.blocks[block][start : start + width]
+        return matrix
 
 
 class VectorStore:
@@ -81,7 +98,7 @@ class VectorStore:
         self._places: dict[str, _Place] = {}
         self._read: set[str] = set()  # groups whose index was read
         self._sound: set[str] = set()  # groups whose vectors were checked
-        self._dim: int | None = None
+        self._dim = 0  # E
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """List the keys that have no sequence yet, in their order, each once.
@@ -96,15 +113,17 @@ class VectorStore:
         return [key for key in wanted if key not in self._places]
 
     def add(self, found: Mapping[str, Sequenced]) -> None:
-        """Keep a group of sequences, all vectors of one length E.
+        """Keep a group of sequences: numbers, or vectors that all have one length E.
 
         Raises:
             UserError: a number is too large for float16, or the folder cannot be written.
         """
         if not found:
             return
+        kind = next(iter(found.values())).items.dtype.kind
         with np.errstate(over="ignore"):  # refused below
-            flat = np.concatenate([item.vectors.astype(np.float16) for item in found.values()])  # (T, E)
+            parts = [each.items.astype(np.float16 if kind == "f" else np.int32) for each in found.values()]
+            flat = np.concatenate(parts)  # (T, E) or (T,)
         if not np.isfinite(flat).all():
             raise UserError(
                 f"{self.folder}: a vector of the model is not finite in float16, in which vectors are kept."
@@ -115,22 +134,20 @@ class VectorStore:
         with whole_file(self._vectors(file)) as draft:
             np.save(draft, flat, allow_pickle=False)
         index = {
-            "dim": flat.shape[1],
+            "dim": flat.shape[1] if flat.ndim == 2 else 0,
             "keys": list(found),
-            "lengths": [len(item.vectors) for item in found.values()],
-            "titles": [item.title for item in found.values()],
-            "cut": [item.cut for item in found.values()],
+            "lengths": [len(each.items) for each in found.values()],
+            "titles": [each.title for each in found.values()],
+            "cut": [each.cut for each in found.values()],
             "files": checksums(self.folder, [self._vectors(file).name]),
         }
         write_sealed_json(self._index(file), index)
         self._note(file, index)
         self._sound.add(file)
 
-    def open(self, keys: Sequence[str | None], dim: int = 0) -> StoredSequences:
+    def open(self, keys: Sequence[str | None]) -> StoredSequences:
         """Map the sequences of these keys; the sequence of None is empty.
 
-        Args:
-            dim: E, for a store that holds nothing.
         Raises:
             KeyError: a key has no sequence; `missing` tells.
         """
@@ -139,10 +156,9 @@ class VectorStore:
         places = [empty if key is None else self._places[key] for key in keys]
         block = np.array([files.setdefault(p.file, len(files)) if p.file else 0 for p in places], np.int64)
         numbers = np.array([place[1:] for place in places], np.int64).reshape(len(places), 4)
-        blocks = [_map_vectors(self._vectors(file)) for file in files]
+        blocks = [_map_items(self._vectors(file)) for file in files]
         start, widths, titles, cut = (np.ascontiguousarray(column) for column in numbers.T)
-        sentences = EmbeddedSentences.from_places(blocks, block, start, widths, self._dim or dim)
-        return StoredSequences(sentences, titles, cut.astype(bool))
+        return StoredSequences(blocks, block, start, widths, titles, cut.astype(bool), self._dim)
 
     def lengths(self, keys: Sequence[str]) -> list[int]:
         """List the lengths of the sequences of these keys.
@@ -255,16 +271,23 @@ def _each_once(items: Iterable[tuple[str, Item]], wanted: set[str]) -> Iterator[
             yield key, item
 
 
-def _map_vectors(path: Path) -> Tensor:
-    """Map an .npy file of float16 numbers, (T, E). No file stays open: a store may have thousands of them."""
+def _map_items(path: Path) -> Tensor:
+    """Map an .npy file of vectors (T, E) float16 or numbers (T,) int32. No file stays open: a store may have thousands.
+
+    Raises:
+        UserError: the file holds something else.
+    """
     with path.open("rb") as file:
         version = np.lib.format.read_magic(file)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read_header(file)
-        offset = file.tell()
-    if dtype != np.float16 or fortran or len(shape) != 2 or offset % 2:
-        raise UserError(f"{path}: expected float16 numbers (T, E). Remove this file; it is then computed again.")
-    if 0 in shape:
-        return torch.zeros(shape, dtype=torch.float16)
-    numbers = torch.from_file(str(path), shared=False, size=offset // 2 + shape[0] * shape[1], dtype=torch.float16)
-    return numbers[offset // 2 :].view(shape)
+        offset = file.tell()  # a multiple of 64
+    kind = {2: np.float16, 1: np.int32}.get(len(shape))
+    if dtype != kind or fortran:
+        raise UserError(f"{path}: expected vectors (T, E) float16 or numbers (T,) int32. Remove this folder.")
+    tensor_type = torch.float16 if kind is np.float16 else torch.int32
+    count, skipped = int(np.prod(shape)), offset // dtype.itemsize
+    if not count:
+        return torch.zeros(shape, dtype=tensor_type)
+    items = torch.from_file(str(path), shared=False, size=skipped + count, dtype=tensor_type)
+    return items[skipped:].view(shape)

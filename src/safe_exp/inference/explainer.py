@@ -14,7 +14,7 @@ from rich.text import Text
 from safe_exp.config import ModelConfig, PredictConfig
 from safe_exp.data.article_encoder import EncodedArticle
 from safe_exp.data.captioners import captioner_from_plain
-from safe_exp.data.scripts import blank_between, join_words
+from safe_exp.data.scripts import bare_word, blank_between, join_words
 from safe_exp.inference.attribution import Cache, Parts, SideParts, cosine_parts, list_phrases, logit_parts
 from safe_exp.inference.patches import draw_images, locate_patch, save_picture
 from safe_exp.network.variants import variants
@@ -165,7 +165,7 @@ def colour_words(read: Mapping[str, Passage], answer: dict[str, Any], worth: Map
         for word, following, value in zip(
             words, [*words[1:], ""], values, strict=False
         ):  # worth covers the padding too
-            shown.append(f"{word}", _colour(value / strongest))
+            shown.append(bare_word(word), _colour(value / strongest))
             shown.append(blank_between(word, following))
         shown.append("\n")
     found = answer.get("explanation", {})

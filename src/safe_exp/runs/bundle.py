@@ -1,9 +1,9 @@
 """A bundle: a stored run as one safetensors file, to be given away.
 
-It holds weights, vocabulary, vectors, codebook and settings. A safetensors file is a JSON header and plain numbers; it
-can hold no code. A bundle from a stranger is still checked before anything is built from it: the settings tell the
-shapes that the numbers must have, the header tells those that they have, and numbers are read only when both agree. So
-no more memory is allocated than the file has numbers for.
+It holds weights, vocabulary, vectors, codebook and settings; a run on hidden states names its transformer. A
+safetensors file is a JSON header and plain numbers; it can hold no code. A bundle from a stranger is still checked
+before anything is built from it: the settings tell the shapes that the numbers must have, the header tells those that
+they have, and numbers are read only when both agree. So no more memory is allocated than the file has numbers for.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ import torch
 from omegaconf import OmegaConf
 from safetensors import safe_open
 from safetensors.torch import save_file
+from tokenizers import Tokenizer
 from torch import Tensor
 
-from safe_exp.config import ModelConfig, plain_config
-from safe_exp.data.artifacts import Artifacts
+from safe_exp.config import MODALITIES, ModelConfig, plain_config
+from safe_exp.data.artifacts import Artifacts, join_standardisers
 from safe_exp.data.captioners import captioner_from_plain, captioners
 from safe_exp.data.codebook import STORED, Codebook, check_arrays
 from safe_exp.data.text import PADDING, UNKNOWN, Cutting, build_tokenizer, vocabulary_words
+from safe_exp.data.transformer.coder import FIRST_TOKEN
+from safe_exp.data.transformer.pieces import Pieces
 from safe_exp.data.word_cutters import word_cutters
 from safe_exp.network.variants import variants
 from safe_exp.runs.stored_run import StoredRun, typed_model
@@ -38,12 +41,20 @@ log = logging.getLogger(__name__)
 
 FORMAT = "safe_exp bundle 1"
 MAX_HEADER_BYTES = 100_000_000  # the most that safetensors reads back
-MANIFEST_KEYS = ("name", "fingerprint", "counts", "settings", "vocabulary")  # of data_manifest.json, that travel
+MANIFEST_KEYS = (
+    "name",
+    "fingerprint",
+    "counts",
+    "settings",
+    "vocabulary",
+    "vectors",
+)  # of data_manifest.json, that travel
 MAX_WORDS = 1_000_000  # of a text or a sentence
 MAX_FILTER_SIZES = 100
 MAX_MODEL_SIZE = 10**9  # of each size in ModelConfig; the product of two still fits a tensor's int64 sizes
-WEIGHTS_PREFIX, CODEBOOK_PREFIX = "weights.", "codebook."  # begin the names of tensors
+WEIGHTS_PREFIX, CODEBOOK_PREFIX, STANDARDISER_PREFIX = "weights.", "codebook.", "standardiser."  # of tensors' names
 TEXT_VECTORS, VISUAL_VECTORS = "vectors.text", "vectors.visual"  # names of tensors
+STANDARDISERS = {f"{STANDARDISER_PREFIX}{side}.{name}": side for side in MODALITIES for name in ("mean", "scale")}
 
 
 def write_bundle(stored: StoredRun, path: Path) -> None:
@@ -63,12 +74,17 @@ def write_bundle(stored: StoredRun, path: Path) -> None:
         tensors[VISUAL_VECTORS] = artifacts.visual_vectors
     content: dict[str, Any] = {
         "model": plain_config(stored.model),
-        "words": vocabulary_words(artifacts.tokenizer)[2:],  # after padding and the unknown word
+        "words": [],
         "manifest": {name: artifacts.manifest[name] for name in MANIFEST_KEYS if name in artifacts.manifest}
         | {"split": {"train": artifacts.manifest["split"]["train"]}},
         "calibration": None if stored.calibration is None else stored.calibration.plain(),
         "codebook": None,
     }
+    if "vectors" in artifacts.manifest:
+        content["tokenizer"] = artifacts.tokenizer.to_str()
+    else:
+        content["words"] = vocabulary_words(artifacts.tokenizer)[2:]  # after padding and the unknown word
+    tensors |= {f"{STANDARDISER_PREFIX}{name}": t for name, t in artifacts.standardiser_tensors().items()}
     if artifacts.codebook is not None:
         content["codebook"] = artifacts.codebook.settings
         arrays = {name: getattr(artifacts.codebook, name) for name in STORED}
@@ -96,13 +112,16 @@ def open_bundle(path: Path) -> StoredRun:
             model = _check_model(content["model"])
             words = _check_words(content["words"])
             manifest = _check_manifest(content["manifest"])
-            _check_shapes(shapes, model, len(words) + 2, content["codebook"] is not None)
+            tokenizer = _build_tokenizer(words, content.get("tokenizer"), manifest)
+            _check_shapes(shapes, model, _count_rows(tokenizer, manifest), content["codebook"] is not None)
             wrong = next((name for name, kind in types.items() if kind not in ("F32", "F64", "BF16", "F16")), None)
             if wrong is not None:
                 raise ValueError(f"{wrong} has numbers of type {types[wrong]}")
             tensors = {name: file.get_tensor(name) for name in shapes}
             _check_digest(file.metadata(), tensors, path)
         codebook = _build_codebook(tensors, content["codebook"], manifest)
+        named = {name.removeprefix(STANDARDISER_PREFIX): t for name, t in tensors.items() if name in STANDARDISERS}
+        standardisers = join_standardisers(named)
         calibration = None if content["calibration"] is None else Calibration.from_plain(content["calibration"])
     except Exception as error:  # safetensors and OmegaConf have their own; a stranger's JSON can raise any
         raise UserError(
@@ -111,8 +130,7 @@ def open_bundle(path: Path) -> StoredRun:
         ) from error
     text, visual = tensors[TEXT_VECTORS], tensors.get(VISUAL_VECTORS, tensors[TEXT_VECTORS])
     weights = {name.removeprefix(WEIGHTS_PREFIX): t for name, t in tensors.items() if name.startswith(WEIGHTS_PREFIX)}
-    tokenizer = build_tokenizer(words, Cutting.from_settings(manifest["settings"]))
-    artifacts = Artifacts(tokenizer, text, visual, codebook, manifest)
+    artifacts = Artifacts(tokenizer, text, visual, codebook, manifest, standardisers=standardisers)
     return StoredRun(model, artifacts, weights, calibration, path)
 
 
@@ -167,6 +185,25 @@ def _check_words(found: Any) -> list[str]:
     return found
 
 
+def _build_tokenizer(words: list[str], stored: Any, manifest: Mapping[str, Any]) -> Tokenizer:
+    """Build the tokenizer of the words, or of a transformer's tokens; refuse one that does not fit by a ValueError."""
+    if (stored is not None) != ("vectors" in manifest):
+        raise ValueError("it has a tokenizer without a transformer, or a transformer without a tokenizer")
+    if stored is None:
+        return build_tokenizer(words, Cutting.from_settings(manifest["settings"]))
+    entry = manifest["vectors"]
+    if not isinstance(entry["layer"], int) or not all(isinstance(entry[name], str) for name in ("model", "digest")):
+        raise ValueError("its transformer has no model, digest or layer")
+    return Tokenizer.from_str(stored)
+
+
+def _count_rows(tokenizer: Tokenizer, manifest: Mapping[str, Any]) -> int:
+    """Count the rows that the table of the text's vectors must have."""
+    if "vectors" not in manifest:
+        return len(vocabulary_words(tokenizer))
+    return 1 if manifest["vectors"]["layer"] else FIRST_TOKEN + Pieces(tokenizer).count
+
+
 def _check_manifest(found: Any) -> dict[str, Any]:
     """Refuse, by a ValueError, settings of the data or ids that cannot be used."""
     settings = found["settings"]
@@ -198,7 +235,7 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]], model: ModelConfig, wor
     """Compare the shapes in the header with those that the settings ask for, before a number is read.
 
     Args:
-        words: of the vocabulary, with padding and the unknown word.
+        words: of the vocabulary, with padding.
     Raises:
         ValueError: the first difference.
     """
@@ -220,7 +257,12 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]], model: ModelConfig, wor
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             raise ValueError(f"{name}: found {found.get(name)}, and its settings ask for {expected.get(name)}")
-    known = {TEXT_VECTORS, VISUAL_VECTORS, *expected, *(f"{CODEBOOK_PREFIX}{name}" for name in STORED)}
+    dims = {"text": dim, "visual": visual[1]}
+    for name, side in STANDARDISERS.items():
+        if shapes.get(name, (dims[side],)) != (dims[side],):
+            raise ValueError(f"{name}: found {shapes[name]}, and the vectors have {dims[side]} numbers")
+    known = {TEXT_VECTORS, VISUAL_VECTORS, *expected, *STANDARDISERS}
+    known |= {f"{CODEBOOK_PREFIX}{name}" for name in STORED}
     stray = sorted(shapes.keys() - known)
     if stray:
         raise ValueError(f"it holds {stray[0]!r:.60}, which nothing asks for")

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import MISSING
 
 from safe_exp.config import CaptionerConfig
-from safe_exp.config.checks import require_at_least
+from safe_exp.config.checks import check_pretrained_keys, require_at_least
 from safe_exp.data.captioners import Captioner, captioners
 from safe_exp.data.pretrained import (
     WEIGHTS_FILE,
     Pretrained,
-    check_pretrained_keys,
     hash_files,
     import_transformers,
     load_whole,
