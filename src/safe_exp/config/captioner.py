@@ -27,8 +27,14 @@ class CaptionerConfig:
     name: str = MISSING  # name of the captioner
 
     # Facts about the captioner for other code, not keys. A captioner for which another value holds overrides it.
+    stored: ClassVar[bool] = False  # true of settings from a stored run, which may name what the user has not chosen
     caption_file: ClassVar[str | None] = None  # file beside each article with its sentence; None: it reads the image
     grids: ClassVar[Sequence[int]] = ()  # g of each level of g x g patches, one word a patch; (): words name no patches
+
+    @property
+    def source(self) -> str:
+        """Name of the model or callable behind it, for messages."""
+        return self.name
 
     def at_hand(self, given: StoredCaptioner) -> CaptionerConfig:
         """Return the settings of a stored run's captioner with what the user names in place of what was stored.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from safe_exp.data.artifacts import Artifacts
 from safe_exp.data.batch import NewsBatch
-from safe_exp.data.captioners import build_image_captioner, captioner_from_plain
+from safe_exp.data.captioners import PatchCaptioner, PatchGrid, build_image_captioner, captioners
 from safe_exp.data.gallery import Description, Gallery, fill
 from safe_exp.data.reading.articles import Article, ImageRoot, LeftOut, Picture
 from safe_exp.data.reading.images import decode_image, read_picture
@@ -22,6 +22,8 @@ from safe_exp.data.reading.untrusted import UnusableArticle
 from safe_exp.data.text import UNKNOWN, Cutting, split_words
 from safe_exp.data.transformer.coder import coder_of_run
 from safe_exp.data.word_cutters import word_cutters
+
+Grids: TypeAlias = "Sequence[tuple[int, int]]"  # rows and columns of each level of an image's patches
 
 
 @dataclass
@@ -35,6 +37,7 @@ class EncodedArticle:
     text_tokens: np.ndarray  # (n,) int64, or vectors (n, E) float32
     visual_tokens: np.ndarray  # (n',) int64, or vectors (n', Ev) float32
     images: list[Image.Image]  # as the captioner saw them; with visual words each has as many of them
+    grids: list[Grids] = field(default_factory=list)  # of each image; none where a sentence describes it
 
 
 class _ReadText(NamedTuple):
@@ -70,8 +73,10 @@ class ArticleEncoder:
         self._coder = None
         if "vectors" in artifacts.manifest:
             self._coder = coder_of_run(artifacts.manifest["vectors"], artifacts.tokenizer)
-        config = captioner_from_plain(settings["captioner"])
+        config = artifacts.captioner(reads)
         self._captioner_name = config.name
+        self._grids = [(grid, grid) for grid in config.grids]
+        self._patch_dim = artifacts.visual_vectors.shape[1] if captioners[config.name].gives_vectors else None
         self._captioner = build_image_captioner(config) if "visual" in reads else None
 
     def encode(
@@ -106,15 +111,22 @@ class ArticleEncoder:
 
     def _needs_description(self, article: Article) -> bool:
         # A sentence that comes with the article replaces the one that a captioner would write.
-        return self._captioner is not None and bool(article.images) and not (self._codebook is None and article.caption)
+        replaced = self._reads_sentences and article.caption
+        return self._captioner is not None and bool(article.images) and not replaced
+
+    @property
+    def _reads_sentences(self) -> bool:
+        return self._codebook is None and self._patch_dim is None
 
     def _encode_words(self, article: Article) -> EncodedArticle:
         most = self._max_words["text"] if "text" in self._reads else 0
         text = self._read("text", article.title_and_text, most, len(article.title.strip()))
         if "text" in self._required and not text.words:
             raise UnusableArticle("no title and no text", "the model reads words")
-        reads_captions = "visual" in self._reads and self._codebook is None
+        reads_captions = "visual" in self._reads and self._reads_sentences
         visual = self._read_caption(article.caption if reads_captions else "")
+        if self._patch_dim is not None:
+            visual = visual._replace(tokens=np.zeros((0, self._patch_dim), np.float32))
         return EncodedArticle(article.id, text.words, text.title, visual.words, text.tokens, visual.tokens, [])
 
     def _read(self, side: str, text: str, most: int, title_length: int = 0) -> _ReadText:
@@ -173,7 +185,9 @@ class ArticleEncoder:
         if not gallery.taken:
             raise gallery.refused[0]
         item.images = [decoded[taken.picture] for taken in gallery.taken]
-        if self._codebook is None:
+        if self._patch_dim is not None:
+            self._add_patches(item, [cast(PatchGrid, taken.description) for taken in gallery.taken])
+        elif self._codebook is None:
             visual = self._read_caption(gallery.sentence)
             item.visual_words, item.visual_tokens = visual.words, visual.tokens
         else:
@@ -181,6 +195,20 @@ class ArticleEncoder:
             numbers = self._codebook.encode(patches).ravel()
             item.visual_words = [f"v{number}" for number in numbers]
             item.visual_tokens = numbers.astype(np.int64)
+            item.grids = [self._grids] * len(item.images) if self._grids else []
+
+    def _add_patches(self, item: EncodedArticle, found: Sequence[PatchGrid]) -> None:
+        """Add the vectors of the patches of an article's images. A patch is called by its row and column, from 0."""
+        item.images = [cast(PatchCaptioner, self._captioner).view(image) for image in item.images]
+        item.grids = [[(each.rows, each.columns)] for each in found]
+        places = [(row, column) for each in found for row in range(each.rows) for column in range(each.columns)]
+        item.visual_words = [f"r{row}c{column}" for row, column in places]
+        vectors = (
+            torch.from_numpy(np.concatenate([each.sequence for each in found])).half().float()
+        )  # as they are stored
+        if "visual" in self._standardisers:
+            vectors = self._standardisers["visual"].apply(vectors)
+        item.visual_tokens = vectors.numpy()
 
     def _count_words(self, sentence: str) -> int:
         return len(split_words(sentence, self._max_words["visual"], self._cutting.of_captions())[0])

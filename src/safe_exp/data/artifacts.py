@@ -16,8 +16,8 @@ from safetensors.torch import load_file as load_torch_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from safe_exp.config import CaptionerConfig, DataConfig
-from safe_exp.data.captioners import captioners
+from safe_exp.config import CaptionerConfig, DataConfig, StoredCaptioner
+from safe_exp.data.captioners import build_image_captioner, captioner_from_plain, captioners
 from safe_exp.data.codebook import Codebook
 from safe_exp.data.embedded import Standardiser
 from safe_exp.data.splitting.duplicates import KEY_BYTES, PERMUTATIONS
@@ -77,6 +77,7 @@ class Artifacts:
     manifest: dict[str, Any]  # counts, settings, the sides' articles, fingerprint: see FakeNewsNetDataModule.manifest
     training_texts: np.ndarray | None = None  # (m, 144) uint8, see compact_signatures; None: of an older run, a bundle
     standardisers: dict[str, Standardiser] = field(default_factory=dict)  # of sentences of vectors: text, visual
+    given: StoredCaptioner | None = None  # parts of the captioner that lie outside of the run, as the user named them
 
     def save(self, folder: Path) -> None:
         """Write the files. The manifest comes last: it holds the checksums of the others, which are then complete."""
@@ -96,6 +97,33 @@ class Artifacts:
         }  # fmt: skip
         names = (TOKENIZER, VECTORS, *(name for name, part in parts.items() if part is not None))
         write_sealed_json(folder / MANIFEST, self.manifest | {"files": checksums(folder, names)})
+
+    def captioner(self, reads: Sequence[str]) -> CaptionerConfig:
+        """Rebuild the settings of the run's captioner, with what the user named in place of what was stored.
+
+        Args:
+            reads: the modalities that the model reads.
+        Raises:
+            UserError: the images are read as vectors of patches, and the model or callable is not at hand, is another
+                one, or must be named by the user.
+        """
+        stored = captioner_from_plain(self.manifest["settings"]["captioner"])
+        given = stored.at_hand(self.given or StoredCaptioner())
+        if "patches" not in self.manifest or "visual" not in reads:
+            return given
+        where = "This run reads vectors of pictures' patches, and what computes them must be at hand."
+        try:
+            found = build_image_captioner(given).settings["content"]
+        except UserError as error:
+            raise UserError(f"{where} {error}") from error
+        content = self.manifest["patches"]["content"]
+        if found != content:
+            raise UserError(
+                f"{where} {given.source} is another one (digest {found[:12]}, of the run {content[:12]}). Name "
+                "the one with which the run was trained, as in captioner.model=FOLDER for a model, or "
+                "captioner._target_=MODULE.NAME captioner.arguments={…} for a callable."
+            )
+        return given
 
     def standardiser_tensors(self) -> dict[str, Tensor]:
         """Name the numbers of the standardisers, such as text.mean, (E,) each."""

@@ -24,6 +24,13 @@ from safe_exp.data.artifacts import MANIFEST, Artifacts, data_fingerprint, shapi
 from safe_exp.data.codebook import CodebookConfig, fit_codebook
 from safe_exp.data.encoded import CodedTexts, EncodedArticles, NewsLoader, encode_prepared
 from safe_exp.data.lexicon import choose_words
+from safe_exp.data.patch_vectors import (
+    JoinedSentences,
+    describe_patches,
+    fit_patch_standardiser,
+    join_patches,
+    reads_patches,
+)
 from safe_exp.data.prepared import PreparedArticles, prepare
 from safe_exp.data.reading.articles import LeftOut, count_reasons
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
@@ -120,15 +127,16 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         self.left_out += list_unplaced(self.prepared, self.split)
         cutting = Cutting.from_settings(self.prepared.manifest["settings"])
         coded = self._code_texts()
+        patches = join_patches(self.prepared) if reads_patches(self.prepared, self.reads) else None
         shaping = self.transformer and self.transformer.shaping
         settings = shaping_settings(self.data, self.captioner, self.required, cutting, shaping)
         self.fingerprint = data_fingerprint(self.prepared.fingerprint, settings, self._side_ids())
         if stored is not None:
             self._check_unchanged(stored)
         else:
-            stored = self._build_artifacts(settings, coded)
+            stored = self._build_artifacts(settings, coded, patches)
         self.text_vectors, self.visual_vectors = stored.text_vectors, stored.visual_vectors
-        encoded = encode_prepared(self.prepared, stored.tokenizer, stored.codebook, coded)
+        encoded = encode_prepared(self.prepared, stored.tokenizer, stored.codebook, coded, patches)
         self.encoded = encoded.standardised(stored.standardisers)
         self._stored = stored
         reads_words = "text" in self.reads and coded is None
@@ -152,8 +160,9 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
 
     def summary(self) -> list[tuple[str, str]]:
         """Summarise the data as (name, text) lines, printed before training."""
-        vocabulary = self.manifest()["vocabulary"]
-        return summarise_data(self.data, self.prepared, self.rows, self.left_out, self.split, vocabulary)
+        manifest = self.manifest()
+        parts = self.prepared, self.rows, self.left_out, self.split
+        return summarise_data(self.data, *parts, manifest["vocabulary"], manifest.get("patches"))
 
     def manifest(self) -> dict[str, Any]:
         """Return counts, articles left out, settings, the ids on each side, and the fingerprint, as plain values."""
@@ -220,7 +229,9 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         self.prepared = coded.overwrite(self.prepared)
         return coded
 
-    def _build_artifacts(self, settings: dict[str, Any], coded: CodedTexts | None) -> Artifacts:
+    def _build_artifacts(
+        self, settings: dict[str, Any], coded: CodedTexts | None, patches: JoinedSentences | None
+    ) -> Artifacts:
         prepared, training = self.prepared, self.split.train
         codebook = None
         if prepared.descriptors is not None:
@@ -254,6 +265,11 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         if self.split.leaks is not None:
             manifest["leaks"] = {**self.split.leaks, "dropped": self.data.drop_leaks}
         visual = lexicon.table if codebook is None else torch.from_numpy(codebook.vectors())
+        if patches is not None:
+            manifest["patches"] = describe_patches(self.prepared, patches)
+            visual = torch.zeros(1, patches.dim)  # padding alone
+            if self.captioner.standardise:  # type: ignore[attr-defined]  # see Captioner.gives_vectors
+                lexicon.standardisers["visual"] = fit_patch_standardiser(patches, training)
         texts = prepared.text_signatures(training[prepared.has_text()[training]])
         return Artifacts(lexicon.tokenizer, lexicon.table, visual, codebook, manifest, texts, lexicon.standardisers)
 

@@ -163,7 +163,11 @@ def number_words(words: Sequence[str], tokenizer: Tokenizer) -> np.ndarray:
 
 
 def encode_prepared(
-    prepared: PreparedArticles, tokenizer: Tokenizer, codebook: Codebook | None, coded: CodedTexts | None = None
+    prepared: PreparedArticles,
+    tokenizer: Tokenizer,
+    codebook: Codebook | None,
+    coded: CodedTexts | None = None,
+    patches: EmbeddedSentences | None = None,
 ) -> EncodedArticles:
     """Encode every article by the numbers of a vocabulary, and its images by visual words if there is a codebook.
 
@@ -171,6 +175,7 @@ def encode_prepared(
 
     Args:
         coded: the sentences of texts and captions, where they are not words of the vocabulary.
+        patches: the sentences of images, where they are vectors of patches.
     Raises:
         UserError: there is a codebook, and no article has a described image.
     """
@@ -185,15 +190,16 @@ def encode_prepared(
     if codebook is not None:
         if prepared.descriptors is None:
             raise UserError("The articles have no image that could be described, and the run reads visual words.")
-        patches, most = prepared.descriptors.shape[1], int(prepared.descriptor_count.max())
+        count, most = prepared.descriptors.shape[1], int(prepared.descriptor_count.max())
         of_images = codebook.encode(prepared.descriptors)  # (M, P)
-        words = np.zeros((len(prepared), most * patches), np.int32)  # (N, images * P)
+        words = np.zeros((len(prepared), most * count), np.int32)  # (N, images * P)
         for k in range(most):
             having = prepared.descriptor_count > k
-            words[having, k * patches : (k + 1) * patches] = of_images[prepared.descriptor_row[having] + k]
+            words[having, k * count : (k + 1) * count] = of_images[prepared.descriptor_row[having] + k]
         visual = Sentences.from_matrix(words)
     titles = torch.from_numpy(prepared.title_words.astype(np.int64))
-    return EncodedArticles(text, visual, torch.from_numpy(prepared.labels), titles)
+    labels = torch.from_numpy(prepared.labels)
+    return EncodedArticles(text, visual if patches is None else patches, labels, titles)
 
 
 def count_words(matrix: np.ndarray, rows: np.ndarray, words: int) -> np.ndarray:

@@ -11,6 +11,8 @@ from safe_exp.data.reading.untrusted import UnusableArticle
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from safe_exp.data.captioners import PatchGrid
 NO_WORDS = "caption has no words"  # the reason where a captioner had nothing to say
 
 
@@ -25,8 +27,8 @@ class StoredPatches:
         return self.patches
 
 
-# A sentence; descriptors (P, F) float32; vectors of patches, stored, or as they are, (P, E) float32.
-Description: TypeAlias = "str | np.ndarray | StoredPatches"
+# A sentence; descriptors (P, F) float32; vectors of patches, or their number where a store has them.
+Description: TypeAlias = "str | np.ndarray | PatchGrid | StoredPatches"
 
 
 class Taken(NamedTuple):

@@ -10,8 +10,8 @@ import numpy as np
 
 from safe_exp.config import DataConfig, SplitMethod
 from safe_exp.data.artifacts import Artifacts, data_fingerprint
-from safe_exp.data.captioners import captioner_from_plain
 from safe_exp.data.encoded import NewsLoader, encode_prepared
+from safe_exp.data.patch_vectors import join_patches, reads_patches
 from safe_exp.data.prepared import PreparedArticles, prepare
 from safe_exp.data.reading.articles import LeftOut, count_reasons
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
@@ -74,7 +74,7 @@ def encode_folder(data: DataConfig, stored: Artifacts, reads: Sequence[str]) -> 
         UserError: the articles cannot be prepared (see `prepare`), or none of them has what the model reads.
     """
     settings = stored.manifest["settings"]
-    captioner = captioner_from_plain(settings["captioner"])
+    captioner = stored.captioner(reads)
     cutting = Cutting.from_settings(settings)
     prepared = prepare(data, captioner, settings["max_text_tokens"], settings["max_visual_tokens"], cutting=cutting)
     rows, lacking = find_usable_rows(prepared, data.require or reads, data, trained=True)
@@ -89,7 +89,9 @@ def encode_folder(data: DataConfig, stored: Artifacts, reads: Sequence[str]) -> 
         limits = settings["max_text_tokens"], settings["max_visual_tokens"]
         coded = code_prepared(prepared, coder, data.prepared, *limits, reads)
         prepared = coded.overwrite(prepared)
-    encoded = encode_prepared(prepared, stored.tokenizer, stored.codebook, coded).standardised(stored.standardisers)
+    patches = join_patches(prepared) if reads_patches(prepared, reads) else None
+    encoded = encode_prepared(prepared, stored.tokenizer, stored.codebook, coded, patches)
+    encoded = encoded.standardised(stored.standardisers)
     loader = NewsLoader(encoded, GlobalBatches(ArticleOrder(rows), max(data.batch_size, encoded.scored_at_once)))
     ids = [prepared.ids[row] for row in rows]
     return ScoredFolder(

@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import chain
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from safe_exp.data.captioners import captioners
 from safe_exp.data.embedded import EmbeddedSentences, Standardiser, fit_standardiser
 from safe_exp.data.prepared import PreparedArticles
 from safe_exp.data.prepared.patch_store import open_patch_store
 from safe_exp.system.errors import UserError
+
+
+class PatchesEntry(TypedDict):
+    """The entry "patches" of data_manifest.json, of a run that reads vectors of patches."""
+
+    content: str  # digest of the model's files, or of the callable's
+    dim: int  # Ev
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,16 @@ class JoinedSentences(EmbeddedSentences):
         return EmbeddedSentences(**{field.name: getattr(moved, field.name) for field in fields(EmbeddedSentences)})
 
 
+def reads_patches(prepared: PreparedArticles, reads: Sequence[str]) -> bool:
+    """Tell if a model that reads these modalities reads vectors of patches of the articles' pictures."""
+    return "visual" in reads and captioners[_settings(prepared)["name"]].gives_vectors
+
+
+def describe_patches(prepared: PreparedArticles, sentences: JoinedSentences) -> PatchesEntry:
+    """Describe the vectors for the manifest of a run."""
+    return PatchesEntry(content=_settings(prepared)["content"], dim=sentences.dim)
+
+
 def join_patches(prepared: PreparedArticles) -> JoinedSentences:
     """Find the sentences V of prepared articles, whose pictures' patches have their vectors in the store.
 
@@ -59,7 +78,7 @@ def join_patches(prepared: PreparedArticles) -> JoinedSentences:
     flat = list(chain.from_iterable(hashes))
     if not flat:
         raise UserError("The articles have no image that could be described, and the run reads vectors of patches.")
-    store = open_patch_store(prepared.folder.parent, prepared.manifest["settings"]["captioner"])
+    store = open_patch_store(prepared.folder.parent, _settings(prepared))
     if missing := store.missing(flat):
         raise UserError(
             f"{store.folder}: the vectors of {len(missing)} pictures are missing. Start the command again; they are "
@@ -76,3 +95,7 @@ def fit_patch_standardiser(sentences: EmbeddedSentences, rows: np.ndarray) -> St
     """
     fitted = fit_standardiser(sentences, rows)
     return Standardiser(fitted.mean, fitted.scale * sentences.dim**0.5)
+
+
+def _settings(prepared: PreparedArticles) -> dict[str, Any]:
+    return prepared.manifest["settings"]["captioner"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ def summarise_data(
     left_out: Sequence[LeftOut],
     split: Split,
     vocabulary: VocabularyEntry,
+    patches: Mapping[str, Any] | None = None,
 ) -> list[tuple[str, str]]:
     """Describe the articles, the split, the vocabulary and the vectors as one (name, text) pair a line.
 
@@ -32,6 +34,7 @@ def summarise_data(
         left_out: the articles that are not used.
         split: rows on each side.
         vocabulary: the entry "vocabulary" of the data manifest.
+        patches: its entry "patches", of a run that reads vectors of patches.
     """
     labels = prepared.labels
     lines = [("articles", _by_class(labels[rows]))]
@@ -61,9 +64,11 @@ def summarise_data(
     if "unknown" in vocabulary:  # not stored by an earlier version
         lines.append(("unknown words", _describe_unknown(vocabulary["unknown"])))
     lines.append(("vectors", _describe_vectors(vocabulary)))
+    if patches is not None:
+        lines.append(("patches", f"vectors of {patches['dim']} numbers each, in place of words about the images"))
     texts = f"{prepared.text_cut[rows].mean():.1%} of texts after {data.max_text_tokens} tokens"
     captions = f", {prepared.caption_cut[rows].mean():.1%} of captions after {data.max_visual_tokens}"
-    lines.append(("cut", texts + ("" if vocabulary["visual_words"] else captions)))
+    lines.append(("cut", texts + ("" if vocabulary["visual_words"] or patches else captions)))
     return lines
 
 

@@ -48,6 +48,7 @@ MANIFEST_KEYS = (
     "settings",
     "vocabulary",
     "vectors",
+    "patches",
 )  # of data_manifest.json, that travel
 MAX_WORDS = 1_000_000  # of a text or a sentence
 MAX_FILTER_SIZES = 100
@@ -113,7 +114,8 @@ def open_bundle(path: Path) -> StoredRun:
             words = _check_words(content["words"])
             manifest = _check_manifest(content["manifest"])
             tokenizer = _build_tokenizer(words, content.get("tokenizer"), manifest)
-            _check_shapes(shapes, model, _count_rows(tokenizer, manifest), content["codebook"] is not None)
+            rows = _count_rows(tokenizer, manifest)
+            _check_shapes(shapes, model, rows, content["codebook"] is not None, manifest.get("patches"))
             wrong = next((name for name, kind in types.items() if kind not in ("F32", "F64", "BF16", "F16")), None)
             if wrong is not None:
                 raise ValueError(f"{wrong} has numbers of type {types[wrong]}")
@@ -219,6 +221,12 @@ def _check_manifest(found: Any) -> dict[str, Any]:
     _refuse_interpolation(settings["captioner"])
     captioner = captioner_from_plain(settings["captioner"])
     OmegaConf.merge(OmegaConf.structured(type(captioner)), settings["captioner"])  # checks the types
+    if captioners[captioner.name].gives_vectors and "patches" in found:
+        entry = found["patches"]
+        if not isinstance(entry["content"], str) or not isinstance(entry["dim"], int):
+            raise ValueError("its patches have no digest or no dimension")
+    elif "patches" in found:
+        raise ValueError("it has patches without a captioner of patches")
     train = found["split"]["train"]
     if not isinstance(train, list) or not all(isinstance(article_id, str) for article_id in train):
         raise ValueError("split.train is not a list of ids")
@@ -231,11 +239,18 @@ def _refuse_interpolation(plain: Any) -> None:
         raise ValueError("its settings are not plain values")
 
 
-def _check_shapes(shapes: Mapping[str, tuple[int, ...]], model: ModelConfig, words: int, has_codebook: bool) -> None:
+def _check_shapes(
+    shapes: Mapping[str, tuple[int, ...]],
+    model: ModelConfig,
+    words: int,
+    has_codebook: bool,
+    patches: Mapping[str, Any] | None,
+) -> None:
     """Compare the shapes in the header with those that the settings ask for, before a number is read.
 
     Args:
         words: of the vocabulary, with padding.
+        patches: entry of the manifest, of a run that reads vectors of patches.
     Raises:
         ValueError: the first difference.
     """
@@ -248,7 +263,9 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]], model: ModelConfig, wor
     visual = shapes.get(VISUAL_VECTORS, shapes[TEXT_VECTORS])
     if has_codebook and VISUAL_VECTORS not in shapes:
         raise ValueError("its visual words have no vectors")
-    if not has_codebook and VISUAL_VECTORS in shapes and visual[0] != words:
+    if patches is not None and visual != (1, patches["dim"]):
+        raise ValueError(f"its patches have {patches['dim']} numbers each, and its table of visual vectors {visual}")
+    if patches is None and not has_codebook and VISUAL_VECTORS in shapes and visual[0] != words:
         raise ValueError(f"{words} words have {visual[0]} vectors")
     with torch.device("meta"):  # shapes without numbers: large settings cost no memory
         network = variants[model.variant].build(model, dim, visual[1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,7 +10,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from safe_exp.config import ModelConfig
+from safe_exp.config import ModelConfig, StoredCaptioner
 from safe_exp.data.artifacts import Artifacts
 from safe_exp.network.variants import variants
 from safe_exp.scoring.calibration import Calibration
@@ -34,6 +34,10 @@ class StoredRun:
     def where(self) -> str:
         """Place of the weights, for error messages."""
         return f"run={self.source}" if self.source.is_file() else f"{self.source}/checkpoints/{self.checkpoint}.ckpt"
+
+    def with_captioner(self, given: StoredCaptioner) -> StoredRun:
+        """Return the run with the parts of its captioner that the user names: see `Artifacts.captioner`."""
+        return replace(self, artifacts=replace(self.artifacts, given=given))
 
     def network(self) -> nn.Module:
         """Build the network with its trained weights, on the CPU, in evaluation mode.

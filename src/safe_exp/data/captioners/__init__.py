@@ -18,25 +18,48 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+@dataclass(frozen=True)
+class PatchGrid:
+    """A picture as the vectors of its patches; its length is their number."""
+
+    vectors: np.ndarray  # (rows, columns, E) float32
+
+    def __len__(self) -> int:
+        return self.rows * self.columns
+
+    @property
+    def rows(self) -> int:
+        return self.vectors.shape[0]
+
+    @property
+    def columns(self) -> int:
+        return self.vectors.shape[1]
+
+    @property
+    def sequence(self) -> np.ndarray:
+        """The vectors row by row, (P, E)."""
+        return self.vectors.reshape(len(self), -1)
+
+
 class ImageCaptioner(Protocol):
     """Describes decoded pictures (RGB, see data/reading/images.py)."""
 
     settings: dict[str, Any]  # plain values that shape its results; part of fingerprints and of the cache's key
     batch_size: int  # pictures that it is given at a time, at most
 
-    def describe(self, images: Sequence[Image.Image]) -> Sequence[str | np.ndarray]:
+    def describe(self, images: Sequence[Image.Image]) -> Sequence[str | np.ndarray | PatchGrid]:
         """Describe each picture.
 
         Returns:
-            For each a sentence, or descriptors (P, F) float32 that a codebook turns into words, or the vectors
-            (rows, columns, E) float32 of a grid of patches, as the captioner's entry says.
+            For each a sentence, or descriptors (P, F) float32 that a codebook turns into words, or the vectors of its
+            patches, as the captioner's entry says.
         """
 
 
 class PatchCaptioner(ImageCaptioner, Protocol):
     """A captioner whose entry says that it gives vectors."""
 
-    def describe(self, images: Sequence[Image.Image]) -> Sequence[np.ndarray]: ...
+    def describe(self, images: Sequence[Image.Image]) -> Sequence[PatchGrid]: ...
 
     def view(self, image: Image.Image) -> Image.Image:
         """Cut a picture to the part that its patches cover."""
@@ -83,7 +106,11 @@ def build_image_captioner(config: CaptionerConfig) -> ImageCaptioner | None:
 def captioner_from_plain(values: Mapping[str, Any]) -> CaptionerConfig:
     """Rebuild the settings of a stored run's captioner from their plain values.
 
+    Nothing that they name is run: `CaptionerConfig.at_hand` asks the user.
+
     Raises:
         UserError: there is no such captioner, or a value is out of range.
     """
-    return captioners[values["name"]].config(**values)
+    config = captioners[values["name"]].config(**values)
+    config.stored = True
+    return config

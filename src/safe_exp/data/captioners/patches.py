@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import MISSING
 
 from safe_exp.config import CaptionerConfig, StoredCaptioner
-from safe_exp.config.checks import require_at_least
-from safe_exp.data.captioners import Captioner, captioners
+from safe_exp.config.checks import check_pretrained_keys, require_at_least
+from safe_exp.data.captioners import Captioner, PatchGrid, captioners
 from safe_exp.data.captioners._callable import CallableSource
 from safe_exp.data.pretrained import (
     WEIGHTS_FILE,
     Pretrained,
-    check_pretrained_keys,
     hash_files,
     import_transformers,
     load_whole,
@@ -62,6 +61,12 @@ class PatchesConfig(CaptionerConfig):
         check_pretrained_keys("captioner", "-" if self.model is None else self.model, self.revision, self.device)
         require_at_least("captioner.batch_size", self.batch_size, 1)
 
+    @property
+    def source(self) -> str:
+        """Name of the model or callable, for messages."""
+        at = "" if self.revision is None else f" at {self.revision[:12]}"
+        return self._target_ or f"{self.model}{at}"
+
     def at_hand(self, given: StoredCaptioner) -> PatchesConfig:
         """Take the place of the model from the user, and the callable from nobody else.
 
@@ -93,18 +98,20 @@ class PatchesCaptioner:
         self.batch_size = config.batch_size
         self._source: CallableSource | _VisionModel
         if config._target_ is not None:
+            if config.stored:
+                config.at_hand(StoredCaptioner())  # refuses: the user has not named the callable
             self._source = CallableSource(config._target_, config.arguments)
         else:
             self._source = _VisionModel(config)
         self.settings: dict[str, Any] = {"name": config.name, "version": VERSION, "content": self._source.digest}
 
-    def describe(self, images: Sequence[Image.Image]) -> list[np.ndarray]:
-        """Compute the vectors (rows, columns, E) float32 of each picture's patches.
+    def describe(self, images: Sequence[Image.Image]) -> list[PatchGrid]:
+        """Compute the vectors of each picture's patches.
 
         Raises:
             UserError: the model, transformers or the device cannot be used, or the callable fails.
         """
-        return self._source.describe(images)
+        return [PatchGrid(vectors) for vectors in self._source.describe(images)]
 
     def view(self, image: Image.Image) -> Image.Image:
         """Cut the picture to what its patches cover: some models see the middle alone."""
@@ -127,6 +134,7 @@ class _VisionModel:
         self._loaded: tuple[Any, Any] | None = None
 
     def describe(self, images: Sequence[Image.Image]) -> list[np.ndarray]:
+        """Compute the vectors (rows, columns, E) float32 of each picture's patches."""
         import torch
 
         processor, model = self._load()

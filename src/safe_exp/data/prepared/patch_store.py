@@ -52,8 +52,7 @@ def store_patches(
         wanted = {image_hash: image for image_hash, image in batch if image_hash in missing}
         if wanted:
             described = captioner.describe(list(wanted.values()))
-            rows = (vectors.reshape(-1, vectors.shape[-1]) for vectors in described)  # (P, E)
-            store.add({key: Sequenced(each) for key, each in zip(wanted, rows, strict=True)})
+            store.add({key: Sequenced(each.sequence) for key, each in zip(wanted, described, strict=True)})
         lengths = store.lengths([image_hash for image_hash, _ in batch])
         for (image_hash, _), patches in zip(batch, lengths, strict=True):
             yield image_hash, StoredPatches(image_hash, patches)

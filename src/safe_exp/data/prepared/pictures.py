@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from safe_exp.config import CaptionerConfig
-from safe_exp.data.captioners import PatchCaptioner, build_image_captioner, captioner_from_plain, captioners
+from safe_exp.data.captioners import PatchCaptioner, build_image_captioner, captioners
 from safe_exp.data.gallery import NO_WORDS, Description, Gallery, StoredPatches
 from safe_exp.data.prepared.description_cache import DescriptionCache, describe_all
 from safe_exp.data.reading.articles import Article, ImageRoot, Picture, name_picture
@@ -128,7 +128,8 @@ def _open_captioner(
 
     It takes each picture with its hash, and yields hash and description: see `describe_all` and `store_patches`.
     """
-    typed = captioner_from_plain(json.loads(config))
+    values = json.loads(config)  # the user's, and no stored run's
+    typed = captioners[values["name"]].config(**values)
     captioner = build_image_captioner(typed)
     if captioners[typed.name].gives_vectors:
         from safe_exp.data.prepared.patch_store import open_patch_store, store_patches  # torch is slow to import
