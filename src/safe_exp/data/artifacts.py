@@ -111,17 +111,18 @@ class Artifacts:
         given = stored.at_hand(self.given or StoredCaptioner())
         if "patches" not in self.manifest or "visual" not in reads:
             return given
-        where = "This run reads vectors of pictures' patches, and what computes them must be at hand."
+        where = f"This run reads vectors of pictures' patches, by {stored.source}, which must be at hand. "
+        if (model := getattr(stored, "model", None)) is not None:
+            where += f"If {model} lies elsewhere now, give its folder as captioner.model=FOLDER. "
         try:
             found = build_image_captioner(given).settings["content"]
         except UserError as error:
-            raise UserError(f"{where} {error}") from error
+            raise UserError(f"{where}{error}") from error
         content = self.manifest["patches"]["content"]
         if found != content:
             raise UserError(
-                f"{where} {given.source} is another one (digest {found[:12]}, of the run {content[:12]}). Name "
-                "the one with which the run was trained, as in captioner.model=FOLDER for a model, or "
-                "captioner._target_=MODULE.NAME captioner.arguments={…} for a callable."
+                f"{where}{given.source} is another one (digest {found[:12]}, of the run {content[:12]}): its files or "
+                "captioner.arguments are not those of the training."
             )
         return given
 
