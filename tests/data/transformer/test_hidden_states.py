@@ -48,6 +48,16 @@ def test_a_long_text_is_read_in_windows_one_after_the_other():
     np.testing.assert_allclose(found, np.concatenate(windows), atol=1e-5)
 
 
+@pytest.mark.parametrize("most", [4, 10, 11, 25])
+def test_a_text_has_as_many_vectors_as_it_was_cut_to(most):
+    states = hidden_states()
+    cut = states.pieces.cut(TEXTS[3], most)
+    found = states.compute([cut])[0]
+    assert len(found) == most == len(cut.ids)  # and the cut itself is as it was
+    tokens = cut.encoding.tokens[:10]
+    np.testing.assert_allclose(found[:10], by_transformers(-1, tokens), atol=1e-5)
+
+
 def test_neither_batch_size_nor_batch_mates_change_a_vector():
     whole = computed(hidden_states(batch_size=16))
     for text, expected in zip(TEXTS, whole, strict=True):
