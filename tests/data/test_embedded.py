@@ -57,6 +57,15 @@ def test_standardised_vectors_have_mean_0_and_deviation_1_and_padding_stays_zero
     torch.testing.assert_close(vectors[~padding].mean(0), torch.zeros(3))
 
 
+def test_sentences_that_are_all_empty_need_no_block():
+    nothing = EmbeddedSentences.from_places([], np.zeros(2, int), np.zeros(2, int), np.zeros(2, int), 3)
+    for found in (nothing, nothing.to(torch.device("cpu"))):
+        vectors, lengths = found.rows(np.array([0, 1]), torch.tensor([0, 1]), 0)
+        assert vectors.shape == (2, 0, 3)
+        assert lengths.tolist() == [0, 0]
+    assert nothing.to(torch.device("cpu"))._gather(np.array([1]), 2).tolist() == [[[0, 0, 0]] * 2]
+
+
 def test_a_dimension_that_never_changes_is_centred_alone():
     blocks = (torch.ones(4, 2, dtype=torch.float16),)
     constant = EmbeddedSentences.from_places(blocks, np.zeros(1, int), np.zeros(1, int), np.array([4]), 2)

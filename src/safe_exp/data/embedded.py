@@ -103,6 +103,8 @@ class EmbeddedSentences:
 
     def sentence(self, row: int) -> Tensor:
         """Return one sentence as it is stored, (n, E) float16."""
+        if not self.widths[row]:  # it lies in no block
+            return torch.zeros(0, self.dim, dtype=torch.float16)
         start = self.start[row]
         return self.blocks[self.block[row]][start : start + self.widths[row]]
 

@@ -110,12 +110,14 @@ class HiddenStates:
     def _windows(self, text: int, encoding: Encoding) -> list[_Window]:
         if not len(encoding):
             return []
-        tokenizer = self.pieces.tokenizer
-        encoding = Encoding.merge([encoding], growing_offsets=False)  # a copy, to be cut
-        encoding.truncate(self.window)
+        parts = [encoding]  # its own `overflowing` is what the text was longer by
+        if len(encoding) > self.window:
+            parts = [Encoding.merge([encoding], growing_offsets=False)]  # a copy, to be cut
+            parts[0].truncate(self.window)
+            parts += parts[0].overflowing
         windows = []
-        for part in [encoding, *encoding.overflowing]:
-            whole = tokenizer.post_process(part)
+        for part in parts:
+            whole = self.pieces.tokenizer.post_process(part)
             own = np.flatnonzero(np.array(whole.special_tokens_mask) == 0)
             windows.append(_Window(text, whole.ids, own))
         return windows
