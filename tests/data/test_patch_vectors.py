@@ -23,6 +23,8 @@ from safe_exp.data.prepared import pictures, prepare
 from safe_exp.data.prepared.patch_store import _open_once, open_patch_store
 from safe_exp.data.reading.articles import Article, StoredPicture
 from safe_exp.data.reading.readers import build_reader
+from safe_exp.equations import safe_loss
+from safe_exp.network.variants import embed_batch, variants
 from safe_exp.system.errors import UserError
 from tests.data.picture_tables import GALLERIES, picture_bytes, write_table
 from tests.made import compose_config
@@ -187,6 +189,29 @@ def test_batches_hold_standardised_vectors_and_a_run_keeps_what_scores_others(tr
     plain = FakeNewsNetDataModule(trained.data, raw, trained.vectors, seed=0)
     plain.setup()
     np.testing.assert_array_equal(plain.encoded[3].visual_tokens[0].numpy(), expected_vectors(raw, [3, 103]))
+
+
+@pytest.mark.parametrize("similarity_loss", ["real_only", "both_classes"])
+@pytest.mark.parametrize("variant", ["safe", "visual_only", "similarity_only"])
+def test_the_closed_form_is_autograd_s_with_patches_as_the_sentence(trained, variant, similarity_loss):
+    weights = {"safe": (0.6, 0.4), "visual_only": (1.0, 0.0), "similarity_only": (0.0, 1.0)}[variant]
+    model = compose_config(
+        f"model={variant}", "model.num_filters=3", "model.feature_dim=4", f"model.alpha={weights[0]}",
+        f"model.beta={weights[1]}", f"model.similarity_loss={similarity_loss}",
+    ).model  # fmt: skip
+    torch.manual_seed(0)
+    text, visual = trained.text_vectors.double(), trained.visual_vectors.double()
+    network = variants[variant].build(model, text.shape[1], visual.shape[1]).double()
+    batch = trained.encoded.__getitems__(trained.split.train.tolist())
+    sentences = embed_batch(model, batch, text, visual)
+    assert sentences["visual"].dtype == torch.float64
+    _, losses, gradients = variants[variant].step(network, batch.label, **sentences, **model.loss_settings)
+    total = safe_loss(network(**sentences), batch.label, **model.loss_settings).total
+    total.backward()
+    torch.testing.assert_close(losses.total, total, rtol=1e-12, atol=1e-12)
+    for name, weight in network.named_parameters():
+        expected = torch.zeros_like(weight) if weight.grad is None else weight.grad
+        torch.testing.assert_close(gradients[name], expected, rtol=1e-9, atol=1e-12)
 
 
 def test_a_model_that_reads_no_image_reads_no_vectors(trained):

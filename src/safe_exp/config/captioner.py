@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from omegaconf import MISSING
@@ -17,7 +17,7 @@ class StoredCaptioner:
 
     model: str | None = None  # folder of its model, or id on the hub, if not as at the training; null: as it was
     _target_: str | None = None  # the callable of captioner=patches: nothing that a stored run names is run by itself
-    arguments: dict[str, Any] = field(default_factory=dict)  # of that callable, as at the training
+    arguments: Any = None  # of that callable by name, as at the training; null: none
 
 
 @dataclass

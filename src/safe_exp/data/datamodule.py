@@ -158,6 +158,12 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         """Id of each article, by row."""
         return self.prepared.ids
 
+    @property
+    def vector_dim(self) -> int:
+        """Length of the vectors that take the most time: the text's, or those of patches, if these are longer."""
+        patches = self.visual_vectors.shape[1] if "patches" in self.manifest() else 0
+        return max(self.text_vectors.shape[1], patches)
+
     def summary(self) -> list[tuple[str, str]]:
         """Summarise the data as (name, text) lines, printed before training."""
         manifest = self.manifest()

@@ -215,6 +215,7 @@ def test_a_model_that_reads_no_pictures_is_refused(transformers, copied):
         ({"model": "nowhere"}, r"there is no such folder, and an id on the Hugging Face hub looks like"),
         ({"_target_": "a.b", "device": "tpu"}, r"captioner\.device=tpu: expected auto"),
         ({"_target_": "a.b", "batch_size": 0}, r"captioner\.batch_size=0"),
+        ({"_target_": "a.b", "arguments": 3}, r"captioner\.arguments=3: expected names with values"),
     ],
 )
 def test_settings_that_cannot_be_right_are_refused(changes, message):
@@ -292,7 +293,7 @@ def test_a_stored_callable_is_taken_from_the_user_alone():
     with pytest.raises(UserError, match=refusal):
         build_image_captioner(stored)
     mine = stored.at_hand(StoredCaptioner(_target_="mine.describe"))
-    assert (mine._target_, mine.arguments) == ("mine.describe", {})
+    assert (mine._target_, mine.arguments) == ("mine.describe", None)
 
 
 def test_a_stored_model_may_lie_elsewhere():

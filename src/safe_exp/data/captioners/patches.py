@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,7 @@ class PatchesConfig(CaptionerConfig):
     model: str | None = MISSING  # folder of a saved model with its image processor, or id on the hub; null: _target_
     revision: str | None = MISSING  # commit of the model on the hub; a folder needs none
     _target_: str | None = MISSING  # callable in place of a model: pictures (PIL) to an array (N, P, E) or (N, g, h, E)
-    arguments: dict[str, Any] = field(default_factory=dict)  # for the callable: of its class, or added to each call
+    arguments: Any = MISSING  # of the callable by name: of its class, or added to each call; null: none
     standardise: bool = MISSING  # true: each number less its mean over training patches, in lengths of about 1
     device: str = MISSING  # of a model: auto (a GPU if there is one), cpu, cuda, cuda:N or mps
     batch_size: int = MISSING  # pictures described at a time, and stored in one file
@@ -59,6 +59,11 @@ class PatchesConfig(CaptionerConfig):
                 "(or an id on the hub, with captioner.revision=COMMIT), or captioner._target_=MODULE.NAME, a callable."
             )
         check_pretrained_keys("captioner", "-" if self.model is None else self.model, self.revision, self.device)
+        if self.arguments is not None and not isinstance(self.arguments, Mapping):
+            raise UserError(
+                f"captioner.arguments={self.arguments}: expected names with values, as in "
+                "'captioner.arguments={side: 3}', or null."
+            )
         require_at_least("captioner.batch_size", self.batch_size, 1)
 
     @property
@@ -100,7 +105,7 @@ class PatchesCaptioner:
         if config._target_ is not None:
             if config.stored:
                 config.at_hand(StoredCaptioner())  # refuses: the user has not named the callable
-            self._source = CallableSource(config._target_, config.arguments)
+            self._source = CallableSource(config._target_, config.arguments or {})
         else:
             self._source = _VisionModel(config)
         self.settings: dict[str, Any] = {"name": config.name, "version": VERSION, "content": self._source.digest}

@@ -109,7 +109,7 @@ class Stack:
         reads = variants[config.model.variant].reads
         self.data = FakeNewsNetDataModule(config.data, config.captioner, config.vectors, config.seed, None, reads)
         self.data.setup("fit")
-        set_threads(config, self.data.text_vectors.shape[1])
+        set_threads(config, self.data.vector_dim)
         for job in jobs:
             self.data.save_artifacts(job.folder / "artifacts")
             share_artifacts(job.folder / "artifacts", [jobs[0].folder / "artifacts"])
