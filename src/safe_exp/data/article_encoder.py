@@ -191,7 +191,8 @@ class ArticleEncoder:
             visual = self._read_caption(gallery.sentence)
             item.visual_words, item.visual_tokens = visual.words, visual.tokens
         else:
-            patches = np.stack([taken.description for taken in gallery.taken])  # (images, P, F)
+            described = [cast(np.ndarray, taken.description) for taken in gallery.taken]
+            patches = np.stack(described)  # (images, P, F)
             numbers = self._codebook.encode(patches).ravel()
             item.visual_words = [f"v{number}" for number in numbers]
             item.visual_tokens = numbers.astype(np.int64)

@@ -112,5 +112,5 @@ def captioner_from_plain(values: Mapping[str, Any]) -> CaptionerConfig:
         UserError: there is no such captioner, or a value is out of range.
     """
     config = captioners[values["name"]].config(**values)
-    config.stored = True
+    config.stored = True  # type: ignore[misc]  # of these settings, and no key of theirs
     return config

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from safe_exp.data.pretrained import hash_files
 from safe_exp.system.digest import json_digest
@@ -59,7 +59,10 @@ class CallableSource:
     def _make(self) -> Callable[[list[Image.Image]], Any]:
         if self._call is None:
             found, arguments = self._found, self._arguments
-            self._call = found(**arguments) if inspect.isclass(found) else lambda images: found(images, **arguments)
+            if inspect.isclass(found):
+                self._call = cast("Callable[[list[Image.Image]], Any]", found(**arguments))
+            else:
+                self._call = lambda images: found(images, **arguments)
         return self._call
 
 

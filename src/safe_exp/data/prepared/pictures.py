@@ -114,9 +114,9 @@ def gather_columns(gallery: Gallery, facts: Mapping[Picture, Mapping[str, Any]],
     if described and isinstance(described[0], str):
         columns["caption"] = gallery.sentence
     elif described and isinstance(described[0], StoredPatches):
-        columns["patch_hashes"] = [item.image_hash for item in described]
+        columns["patch_hashes"] = [item.image_hash for item in cast("list[StoredPatches]", described)]
     elif described:
-        columns["descriptors"] = np.stack(described)  # (pictures, P, F)
+        columns["descriptors"] = np.stack(cast("list[np.ndarray]", described))  # (pictures, P, F)
     return columns
 
 
