@@ -26,6 +26,7 @@ from safe_exp.config.data import (
     AnyVectorsConfig,
     DataConfig,
     SplitMethod,
+    StoredVectors,
     TransformerVectorsConfig,
     VectorsConfig,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "SgdConfig",
     "SimilarityLoss",
     "SplitMethod",
+    "StoredVectors",
     "TfidfConfig",
     "TrainConfig",
     "TrainerConfig",

@@ -1,12 +1,12 @@
 """Type of conf/predict.yaml: a stored run and the articles that it shall answer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
 
 from safe_exp.config.checks import require_at_least
-from safe_exp.config.data import DataConfig
+from safe_exp.config.data import DataConfig, StoredVectors
 from safe_exp.config.threshold import require_threshold
 from safe_exp.system.errors import UserError
 
@@ -34,6 +34,7 @@ class PredictConfig:
     explain_to: str | None = MISSING  # folder for pictures with the patches outlined (visual words); implies explain
     phrases: int = MISSING  # phrases listed in each part of an explanation, >= 1; the weaker ones are summed
     batch_size: int = MISSING  # most articles answered at a time, >= 1; fewer if no more have arrived
+    vectors: StoredVectors = field(default_factory=StoredVectors)
 
     def __post_init__(self) -> None:
         if self.checkpoint not in ("best", "last"):

@@ -66,7 +66,9 @@ def test_a_run_reads_its_own_articles_in_each_way_alike(kind, standardise, root,
     assert length == 11 == len(item.text_words)
     assert scored.text_lengths[place] == alone.text_lengths[0] == length
     assert scored.title_lengths[place] == alone.title_lengths[0] == batch.title_lengths[0] > 0
-    for ours, folder, single in zip(embedded(module, batch), embedded(module, scored), embedded(module, alone), strict=True):
+    for ours, folder, single in zip(
+        embedded(module, batch), embedded(module, scored), embedded(module, alone), strict=True
+    ):
         length = ours.shape[1]
         torch.testing.assert_close(folder[place, :length], ours[0], rtol=0, atol=0)
         torch.testing.assert_close(single[0], ours[0], rtol=2e-3, atol=2e-3)
