@@ -16,12 +16,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from PIL import Image
 from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 
 from safe_exp.cli.schemas import register_schemas
-from safe_exp.config import CONF, PredictConfig, StoredVectors, typed_config
+from safe_exp.config import CONF, PredictConfig, StoredVectors, plain_config, typed_config
 from safe_exp.data.reading.json_lines import MAX_LINE_BYTES, LineReader, arriving_lines
 from safe_exp.inference.answers import Answerer, answer_all
 from safe_exp.inference.evaluation import evaluate
@@ -462,7 +463,12 @@ def test_a_run_on_a_transformer_answers_explains_and_travels(layer, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     model = shutil.copytree(bert(), tmp_path / "bert")
     settings = ("vectors=transformer", f"vectors.model={model}", f"vectors.layer={layer}", "vectors.standardise=true")
-    train_alone(compose_config(*SMALL, "logger=none", *settings), tmp_path / "run", monkeypatch)
+    trained_as = compose_config(*SMALL, "logger=none", *settings)
+    train_alone(trained_as, tmp_path / "run", monkeypatch)
+    (tmp_path / "run" / ".hydra").mkdir()
+    OmegaConf.save(
+        OmegaConf.create({"model": plain_config(trained_as.model)}), tmp_path / "run" / ".hydra" / "config.yaml"
+    )
     write_bundle(open_run(tmp_path / "run"), tmp_path / "run.safetensors")
     of_run = {row["id"]: row for row in read_rows(tmp_path / "run" / "predictions.csv")}
     shutil.rmtree(tmp_path / "data" / "prepared")
@@ -479,7 +485,9 @@ def test_a_run_on_a_transformer_answers_explains_and_travels(layer, tmp_path, mo
         if answer["id"] in of_run:
             assert answer["probability"] == pytest.approx(float(of_run[answer["id"]]["probability"]), abs=2e-3)
     words = [phrase["words"] for answer in answers for phrase in answer["explanation"]["logit"]["text"]["phrases"]]
-    assert all("##" not in phrase.removeprefix("##") for phrase in words)
+    assert not any("##" in phrase for phrase in words)
+    cfg = replace(cfg, explain=False)
+    answers = ask(cfg)
     assert ask(replace(cfg, batch_size=1)) == answers
     assert ask(replace(cfg, run=str(tmp_path / "run.safetensors"))) == answers
     moved = model.rename(tmp_path / "moved")
