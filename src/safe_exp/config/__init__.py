@@ -26,6 +26,7 @@ from safe_exp.config.data import (
     AnyVectorsConfig,
     DataConfig,
     SplitMethod,
+    StoredVectors,
     TransformerVectorsConfig,
     VectorsConfig,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "SimilarityLoss",
     "SplitMethod",
     "StoredCaptioner",
+    "StoredVectors",
     "TfidfConfig",
     "TrainConfig",
     "TrainerConfig",

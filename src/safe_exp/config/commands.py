@@ -9,7 +9,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from safe_exp.config.captioner import CaptionerConfig, StoredCaptioner
 from safe_exp.config.checks import require_at_least, require_seed
-from safe_exp.config.data import AnyVectorsConfig, DataConfig
+from safe_exp.config.data import AnyVectorsConfig, DataConfig, StoredVectors
 from safe_exp.config.model import ModelConfig, OptimizerConfig, Update
 from safe_exp.config.threshold import THRESHOLD, require_threshold
 from safe_exp.config.trainer import CallbacksConfig, LoggerConfig, TrainerConfig
@@ -65,6 +65,7 @@ class EvaluateConfig:
     checkpoint: str = "best"  # checkpoint to score with: best (on validation) or last
     threshold: Any = THRESHOLD  # scores above it are called fake; 0 to 1, or best: the run's, from its validation split
     captioner: StoredCaptioner = field(default_factory=StoredCaptioner)
+    vectors: StoredVectors = field(default_factory=StoredVectors)
 
     def __post_init__(self) -> None:
         require_threshold(self.threshold)

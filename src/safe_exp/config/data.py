@@ -204,3 +204,10 @@ class TransformerVectorsConfig(AnyVectorsConfig):
     def __post_init__(self) -> None:
         check_pretrained_keys("vectors", self.model, self.revision, self.device)
         require_at_least("vectors.batch_size", self.batch_size, 1)
+
+
+@dataclass
+class StoredVectors:
+    """Parts of a stored run's vectors that lie outside of the run, as the user names them to predict and evaluate."""
+
+    model: str | None = None  # folder of the transformer whose hidden states the run reads; null: as at the training

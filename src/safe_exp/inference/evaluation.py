@@ -41,7 +41,8 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     """
     start = time.perf_counter()
     run = Path(config.run)
-    stored = open_run(run, config.checkpoint).with_captioner(config.captioner)
+    stored = open_run(run, config.checkpoint)
+    stored = stored.with_captioner(config.captioner).with_transformer(config.vectors.model)
     _require_chosen_data(config, stored)
     model, network, artifacts = stored.model, stored.network(), stored.artifacts
     scored = encode_folder(config.data, artifacts, variants[model.variant].reads)

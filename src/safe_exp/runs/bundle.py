@@ -24,6 +24,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from safe_exp.config import MODALITIES, ModelConfig, plain_config
+from safe_exp.config.checks import COMMIT_PATTERN
 from safe_exp.data.artifacts import Artifacts, join_standardisers
 from safe_exp.data.captioners import captioner_from_plain, captioners
 from safe_exp.data.codebook import STORED, Codebook, check_arrays
@@ -194,8 +195,9 @@ def _build_tokenizer(words: list[str], stored: Any, manifest: Mapping[str, Any])
     if stored is None:
         return build_tokenizer(words, Cutting.from_settings(manifest["settings"]))
     entry = manifest["vectors"]
-    if not isinstance(entry["layer"], int) or not all(isinstance(entry[name], str) for name in ("model", "digest")):
-        raise ValueError("its transformer has no model, digest or layer")
+    named = isinstance(entry["model"], str) and isinstance(entry["digest"], str) and isinstance(entry["layer"], int)
+    if not named or not (entry["revision"] is None or COMMIT_PATTERN.fullmatch(entry["revision"])):
+        raise ValueError("its transformer has no model, revision, digest or layer that can be used")
     return Tokenizer.from_str(stored)
 
 

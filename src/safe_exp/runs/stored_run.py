@@ -39,6 +39,23 @@ class StoredRun:
         """Return the run with the parts of its captioner that the user names: see `Artifacts.captioner`."""
         return replace(self, artifacts=replace(self.artifacts, given=given))
 
+    def with_transformer(self, model: str | None) -> StoredRun:
+        """Return the run with another place of the transformer whose hidden states it reads; None: as it was.
+
+        Raises:
+            UserError: the run reads no hidden states.
+        """
+        if model is None:
+            return self
+        entry = self.artifacts.manifest.get("vectors")
+        if entry is None or entry["layer"] == 0:
+            raise UserError(
+                f"vectors.model={model}: run={self.source} reads no hidden states, and has its vectors with it. Leave "
+                "vectors.model out."
+            )
+        manifest = self.artifacts.manifest | {"vectors": entry | {"model": model}}
+        return replace(self, artifacts=replace(self.artifacts, manifest=manifest))
+
     def network(self) -> nn.Module:
         """Build the network with its trained weights, on the CPU, in evaluation mode.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -78,15 +79,18 @@ def find_same_model(entry: VectorsEntry) -> Path:
         UserError: it is not there, or has changed.
     """
     where = f"This run reads the hidden states of a transformer, {entry['model']}, which must be at hand."
+    source = replace(
+        pretrained(entry["model"], entry["revision"]), alternatives="Name its folder: vectors.model=FOLDER."
+    )
     try:
-        folder = pretrained(entry["model"], entry["revision"]).find_folder()
+        folder = source.find_folder()
     except UserError as error:
         raise UserError(f"{where} {error}") from error
     digest = hash_files(folder, HASHED)
     if digest != entry["digest"]:
         raise UserError(
-            f"{where} {folder} holds another one (digest {digest[:12]}, of the run {entry['digest'][:12]}). Put the "
-            "model there with which the run was trained."
+            f"{where} {folder} holds another one (digest {digest[:12]}, of the run {entry['digest'][:12]}). Name the "
+            "folder of the model with which the run was trained, as in vectors.model=FOLDER."
         )
     return folder
 
