@@ -19,13 +19,16 @@ from safetensors.torch import load_file, save_file
 
 from safe_exp.data.artifacts import Artifacts
 from safe_exp.data.codebook import Codebook
+from safe_exp.data.embedded import Standardiser
 from safe_exp.data.text import Cutting, build_tokenizer
+from safe_exp.data.transformer.pieces import Pieces
 from safe_exp.network.variants import variants
 from safe_exp.runs.bundle import open_bundle, write_bundle
 from safe_exp.runs.open_run import open_run
 from safe_exp.runs.stored_run import StoredRun
 from safe_exp.scoring.calibration import Calibration, Combination
 from safe_exp.system.errors import UserError
+from tests.data.tiny_transformers import make_tokenizer
 from tests.made import compose_config
 from tests.made_run import write_run
 
@@ -276,3 +279,59 @@ def test_one_file_holds_one_set_of_weights(tmp_path):
     write_bundle(made_run(), tmp_path / "m.safetensors")
     with pytest.raises(UserError, match=r"checkpoint=last.*one set of weights"):
         open_run(tmp_path / "m.safetensors", "last")
+
+
+def transformer_run(layer: int) -> StoredRun:
+    """Make a stored run on the tokens of a transformer."""
+    config = compose_config("model.num_filters=3", "model.feature_dim=4")
+    pieces = Pieces(make_tokenizer())
+    table = torch.randn(1 if layer else pieces.count + 1, 6, generator=torch.Generator().manual_seed(0))
+    base = made_run().artifacts.manifest
+    entry = {"model": "somewhere", "revision": None, "digest": "0" * 64, "layer": layer, "standardise": bool(layer)}
+    standardisers = {"text": Standardiser(torch.rand(6), torch.rand(6))} if layer else {}
+    artifacts = Artifacts(pieces.tokenizer, table, table, None, base | {"vectors": entry}, standardisers=standardisers)
+    torch.manual_seed(0)
+    network = variants["safe"].build(config.model, 6, 6)
+    return StoredRun(config.model, artifacts, dict(network.state_dict()), None, Path("made"))
+
+
+@pytest.mark.parametrize("layer", [0, -1])
+def test_a_run_on_a_transformer_comes_back_from_its_file(layer, tmp_path):
+    stored = transformer_run(layer)
+    write_bundle(stored, tmp_path / "m.safetensors")
+    ours, theirs = stored.artifacts, open_run(tmp_path / "m.safetensors").artifacts
+    assert theirs.tokenizer.to_str() == ours.tokenizer.to_str()
+    assert theirs.manifest["vectors"] == ours.manifest["vectors"]
+    assert torch.equal(theirs.text_vectors, ours.text_vectors)
+    assert theirs.standardisers.keys() == ours.standardisers.keys()
+    for side, standardiser in ours.standardisers.items():
+        assert torch.equal(theirs.standardisers[side].mean, standardiser.mean)
+        assert torch.equal(theirs.standardisers[side].scale, standardiser.scale)
+
+
+@pytest.mark.parametrize(
+    ("layer", "change", "message"),
+    [
+        (0, {"tokenizer": None}, "transformer without a tokenizer"),
+        (0, {"tokenizer": "{}"}, "no bundle that can be used"),
+        (0, {"layer": -1}, "1 words have|have .* vectors"),
+        (-1, {"revision": "main"}, "no model, revision, digest or layer that can be used"),
+        (-1, {"layer": "last"}, "no model, revision, digest or layer that can be used"),
+        (-1, {"tensors": {"standardiser.text.mean": torch.zeros(5)}}, r"standardiser\.text\.mean: found \(5,\)"),
+        (-1, {"tensors": {"standardiser.image.mean": torch.zeros(6)}}, "which nothing asks for"),
+    ],
+)
+def test_a_file_whose_transformer_contradicts_the_rest_is_refused(layer, change, message, tmp_path):
+    path = tmp_path / "m.safetensors"
+    write_bundle(transformer_run(layer), path)
+    with safe_open(path, "pt") as file:
+        content = json.loads(file.metadata()["content"])
+    tensors = load_file(path) | change.get("tensors", {})
+    for name in ("layer", "revision"):
+        if name in change:
+            content["manifest"]["vectors"][name] = change[name]
+    if "tokenizer" in change:
+        content["tokenizer"] = change["tokenizer"]
+    save_file(tensors, path, metadata={"format": "safe_exp bundle 1", "content": json.dumps(content)})
+    with pytest.raises(UserError, match=message):
+        open_run(path)

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import shutil
 import subprocess
 import sys
 import tracemalloc
@@ -15,12 +16,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from PIL import Image
 from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 
 from safe_exp.cli.schemas import register_schemas
-from safe_exp.config import CONF, PredictConfig, typed_config
+from safe_exp.config import CONF, PredictConfig, StoredVectors, plain_config, typed_config
 from safe_exp.data.reading.json_lines import MAX_LINE_BYTES, LineReader, arriving_lines
 from safe_exp.inference.answers import Answerer, answer_all
 from safe_exp.inference.evaluation import evaluate
@@ -32,6 +34,9 @@ from safe_exp.runs.open_run import open_run
 from safe_exp.scoring.calibration import Calibration, best_threshold, fit_temperature
 from safe_exp.system.errors import UserError
 from tests.commands import SMALL, environment, read_json, read_rows, run
+from tests.data.tiny_transformers import bert
+from tests.made import compose_config
+from tests.sweep.stacked.jobs import train_alone
 from tests.test_export import made_run
 
 
@@ -451,3 +456,47 @@ def test_every_variant_answers_and_explains_itself(variant):
             for phrase in found["logit"][side]["phrases"]:
                 assert phrase["words"] == " ".join(words[phrase["start"] : phrase["end"]])
                 assert (phrase["end"] <= 2) == (side == "headline")
+
+
+@pytest.mark.parametrize("layer", [0, -1])
+def test_a_run_on_a_transformer_answers_explains_and_travels(layer, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = shutil.copytree(bert(), tmp_path / "bert")
+    settings = ("vectors=transformer", f"vectors.model={model}", f"vectors.layer={layer}", "vectors.standardise=true")
+    trained_as = compose_config(*SMALL, "logger=none", *settings)
+    train_alone(trained_as, tmp_path / "run", monkeypatch)
+    (tmp_path / "run" / ".hydra").mkdir()
+    OmegaConf.save(
+        OmegaConf.create({"model": plain_config(trained_as.model)}), tmp_path / "run" / ".hydra" / "config.yaml"
+    )
+    write_bundle(open_run(tmp_path / "run"), tmp_path / "run.safetensors")
+    of_run = {row["id"]: row for row in read_rows(tmp_path / "run" / "predictions.csv")}
+    shutil.rmtree(tmp_path / "data" / "prepared")
+    cfg = config(tmp_path, "run", "data=fakenewsnet", "data.root=unused", explain=True)
+    cfg = replace(cfg, data=replace(cfg.data, root=str(articles_folder(tmp_path))))
+    answers = ask(cfg)
+    for answer in answers:
+        of_logit = answer["explanation"]["logit"]
+        parts = [of_logit["constant"]]
+        for side in ("text", "image"):
+            parts += [phrase["contribution"] for phrase in of_logit[side]["phrases"]] + [of_logit[side]["others"]]
+        assert sum(parts) == pytest.approx(of_logit["value"], abs=1e-12)
+        assert expit(of_logit["value"]) == pytest.approx(answer["probability"], abs=2e-6)
+        if answer["id"] in of_run:
+            assert answer["probability"] == pytest.approx(float(of_run[answer["id"]]["probability"]), abs=2e-3)
+    words = [phrase["words"] for answer in answers for phrase in answer["explanation"]["logit"]["text"]["phrases"]]
+    assert not any("##" in phrase for phrase in words)
+    cfg = replace(cfg, explain=False)
+    answers = ask(cfg)
+    assert ask(replace(cfg, batch_size=1)) == answers
+    assert ask(replace(cfg, run=str(tmp_path / "run.safetensors"))) == answers
+    moved = model.rename(tmp_path / "moved")
+    if layer == 0:  # the run has everything with it
+        assert ask(cfg) == answers
+        with pytest.raises(UserError, match=r"vectors\.model=.*reads no hidden states, and has its vectors with it"):
+            ask(replace(cfg, vectors=StoredVectors(str(moved))))
+        return
+    for name in ("run", "run.safetensors"):
+        with pytest.raises(UserError, match=r"must be at hand.*no such folder.*vectors\.model=FOLDER"):
+            ask(replace(cfg, run=str(tmp_path / name)))
+        assert ask(replace(cfg, run=str(tmp_path / name), vectors=StoredVectors(str(moved)))) == answers

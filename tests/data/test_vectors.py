@@ -4,7 +4,7 @@ import torch
 from safetensors.numpy import load_file
 
 from safe_exp.config import VectorsConfig
-from safe_exp.data import vectors
+from safe_exp.data import vector_files
 from safe_exp.data.vectors import load_vectors, read_vector_tables, write_vector_tables
 from safe_exp.system.errors import UserError
 
@@ -82,7 +82,7 @@ def test_a_missing_file_is_refused(tmp_path):
 
 
 def test_a_large_file_is_announced(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(vectors, "ANNOUNCED_BYTES", 10)
+    monkeypatch.setattr(vector_files, "ANNOUNCED_BYTES", 10)
     with caplog.at_level("INFO"):
         table, _ = load(tmp_path, GLOVE)
     assert table[2].tolist() == [1, 2, 3]

@@ -1,4 +1,9 @@
-"""Vector files of any bytes: a table of finite numbers comes of each, or one message with the file's name."""
+"""Vector files of any bytes, packed or not: a table of finite numbers comes of each, or one message naming the file."""
+
+import gzip
+import io
+import lzma
+import zipfile
 
 import torch
 from hypothesis import strategies as st
@@ -30,7 +35,21 @@ FILES = st.builds(
     st.sampled_from(["\n", "\r\n", "\n\n", " \n"]),
 )
 GLOVE = st.just(b"the 0.5 -1 2\nred 1 2 3\n. . . 7 8 9\nboat 4 5 6\nred 0 0 0\n")
-BYTES = st.one_of(FILES, broken(FILES), broken(GLOVE), st.binary(max_size=60))
+
+
+def zipped(content: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("glove.txt", content)
+    return packed.getvalue()
+
+
+PACKED = st.builds(
+    lambda pack, content: pack(content),
+    st.sampled_from([gzip.compress, zipped, lambda content: lzma.compress(content, preset=0)]),
+    st.one_of(FILES, GLOVE),
+)
+BYTES = st.one_of(FILES, broken(FILES), broken(GLOVE), broken(PACKED), st.binary(max_size=60))
 
 
 @fuzz(BYTES)

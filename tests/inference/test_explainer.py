@@ -2,7 +2,7 @@
 
 import json
 
-from safe_exp.inference.explainer import Explainer, Passage, colour_words
+from safe_exp.inference.explainer import Passage, _locate_patches, colour_words
 
 
 def test_coloured_text_shows_markup_of_others_as_it_is():
@@ -30,11 +30,11 @@ def test_below_the_coloured_words_stands_how_the_logit_comes_about():
 
 
 def test_patches_of_several_images_are_located_in_their_own():
-    explainer = Explainer(model=None, phrases=1, grids=[2, 1])
-    assert explainer._locate_patches(3, 5, 5) == [
+    levels = [(2, 2), (1, 1)]
+    assert _locate_patches([levels], 3, 5) == [
         {"grid": 2, "row": 1, "column": 1},
         {"grid": 1, "row": 0, "column": 0},
     ]
-    assert explainer._locate_patches(4, 6, 10) == [
+    assert _locate_patches([levels, levels], 4, 6) == [
         {"image": 0, "grid": 1, "row": 0, "column": 0}, {"image": 1, "grid": 2, "row": 0, "column": 0}
     ]  # fmt: skip

@@ -186,3 +186,18 @@ def test_a_batch_s_sentences_are_joined_with_the_table_of_their_kind():
     assert found["text"] == Words(text, batch.text_tokens)
     assert found["visual"] == Words(visual, batch.visual_tokens)
     assert found["text_lengths"] is batch.text_lengths
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_batch_of_vectors_gives_the_output_and_gradients_of_its_words(name):
+    model, network, sentences, label = run(name)
+    vectors, batch = word_vectors().double(), draw_batch()
+    looked_up = batch._replace(text_tokens=vectors[batch.text_tokens], visual_tokens=vectors[batch.visual_tokens])
+    embedded = embed_batch(model, looked_up, vectors[:1], vectors[:1])
+    assert not any(isinstance(value, Words) for value in embedded.values())
+    losses = model.loss_settings
+    expected = variants[name].step(network, label, **sentences, **losses)
+    found = variants[name].step(network, label, **embedded, **losses)
+    torch.testing.assert_close(found[0].probability, expected[0].probability)
+    for parameter, gradient in expected[2].items():
+        torch.testing.assert_close(found[2][parameter], gradient)

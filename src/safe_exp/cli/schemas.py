@@ -18,6 +18,8 @@ from safe_exp.config import (
     SgdConfig,
     TfidfConfig,
     TrainConfig,
+    TransformerVectorsConfig,
+    VectorsConfig,
 )
 from safe_exp.data.captioners import captioners
 from safe_exp.data.reading.readers import readers
@@ -49,6 +51,8 @@ def register_schemas() -> None:
         ("data", "folder", DataConfig),
         *(("data", kind.name, kind.config) for kind in data_kinds),
         *(("captioner", kind.name, kind.config) for kind in captioner_kinds),
+        ("vectors", "words", VectorsConfig),
+        ("vectors", "transformer", TransformerVectorsConfig),
         ("baseline", "majority", MethodConfig),
         ("baseline", "tfidf", TfidfConfig),
         ("baseline", "mean_vectors", MeanVectorsConfig),

@@ -10,7 +10,7 @@ The comment behind each field is shown on the documentation's page of keys (docs
 """
 
 from safe_exp.config.baseline import BaselineConfig, MeanVectorsConfig, MethodConfig, RegressionConfig, TfidfConfig
-from safe_exp.config.captioner import CaptionerConfig
+from safe_exp.config.captioner import CaptionerConfig, StoredCaptioner
 from safe_exp.config.commands import (
     CONF,
     EvaluateConfig,
@@ -21,7 +21,15 @@ from safe_exp.config.commands import (
     plain_config,
     typed_config,
 )
-from safe_exp.config.data import MODALITIES, DataConfig, SplitMethod, VectorsConfig
+from safe_exp.config.data import (
+    MODALITIES,
+    AnyVectorsConfig,
+    DataConfig,
+    SplitMethod,
+    StoredVectors,
+    TransformerVectorsConfig,
+    VectorsConfig,
+)
 from safe_exp.config.model import (
     AdamConfig,
     LossSettings,
@@ -47,6 +55,7 @@ __all__ = [
     "CONF",
     "MODALITIES",
     "AdamConfig",
+    "AnyVectorsConfig",
     "BaselineConfig",
     "CallbacksConfig",
     "CaptionerConfig",
@@ -70,9 +79,12 @@ __all__ = [
     "SgdConfig",
     "SimilarityLoss",
     "SplitMethod",
+    "StoredCaptioner",
+    "StoredVectors",
     "TfidfConfig",
     "TrainConfig",
     "TrainerConfig",
+    "TransformerVectorsConfig",
     "Update",
     "VectorsConfig",
     "plain_config",

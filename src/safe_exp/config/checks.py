@@ -1,10 +1,13 @@
 """Checks of values that several sections share. Each message names the key."""
 
 import math
+import re
 
 from safe_exp.system.errors import UserError
 
 MAX_SEED = 2**32 - 1
+DEVICE_PATTERN = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+COMMIT_PATTERN = re.compile(r"[0-9a-f]{40}")
 
 
 def require_at_least(key: str, value: float, least: float) -> None:
@@ -45,3 +48,21 @@ def require_positive(key: str, value: float) -> None:
     """
     if not value > 0 or math.isinf(value):
         raise UserError(f"{key}={value}: expected a number > 0.")
+
+
+def check_pretrained_keys(group: str, model: str, revision: str | None, device: str) -> None:
+    """Refuse values of the keys model, revision and device that cannot be right.
+
+    Raises:
+        UserError: the message names the key.
+    """
+    if not model.strip():
+        raise UserError(f"{group}.model is empty: expected an id on the Hugging Face hub, or a folder.")
+    if revision is not None and not COMMIT_PATTERN.fullmatch(revision):
+        # A branch moves, and with it every result that rests on it.
+        raise UserError(
+            f"{group}.revision={revision}: expected the 40 hexadecimal digits of a commit, not a branch, "
+            "or null with a folder."
+        )
+    if not DEVICE_PATTERN.fullmatch(device):
+        raise UserError(f"{group}.device={device}: expected auto, cpu, cuda, cuda:N or mps.")

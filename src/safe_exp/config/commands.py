@@ -1,15 +1,15 @@
 """Types of the config of each command, and the conversion of a composed config to them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from safe_exp.config.captioner import CaptionerConfig
+from safe_exp.config.captioner import CaptionerConfig, StoredCaptioner
 from safe_exp.config.checks import require_at_least, require_seed
-from safe_exp.config.data import DataConfig, VectorsConfig
+from safe_exp.config.data import AnyVectorsConfig, DataConfig, StoredVectors
 from safe_exp.config.model import ModelConfig, OptimizerConfig, Update
 from safe_exp.config.threshold import THRESHOLD, require_threshold
 from safe_exp.config.trainer import CallbacksConfig, LoggerConfig, TrainerConfig
@@ -29,7 +29,7 @@ class TrainConfig:
     model: ModelConfig = MISSING
     data: DataConfig = MISSING
     captioner: CaptionerConfig = MISSING
-    vectors: VectorsConfig = MISSING
+    vectors: AnyVectorsConfig = MISSING
     optimizer: OptimizerConfig = MISSING
     scheduler: Any = None  # a torch.optim.lr_scheduler as {_target_: …}, stepped once an epoch; null: constant γ
     trainer: TrainerConfig = MISSING
@@ -86,6 +86,8 @@ class EvaluateConfig:
     data: DataConfig = MISSING
     checkpoint: str = "best"  # checkpoint to score with: best (on validation) or last
     threshold: Any = THRESHOLD  # scores above it are called fake; 0 to 1, or best: the run's, from its validation split
+    captioner: StoredCaptioner = field(default_factory=StoredCaptioner)
+    vectors: StoredVectors = field(default_factory=StoredVectors)
 
     def __post_init__(self) -> None:
         require_threshold(self.threshold)
@@ -112,6 +114,7 @@ class PrepareConfig:
 
     data: DataConfig = MISSING
     captioner: CaptionerConfig = MISSING
+    vectors: AnyVectorsConfig = field(default_factory=AnyVectorsConfig)
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from safe_exp.config.checks import require_at_least, require_seed
+from safe_exp.config.checks import check_pretrained_keys, require_at_least, require_seed
 from safe_exp.config.download import DownloadConfig
 from safe_exp.system.errors import UserError
 
@@ -172,13 +172,42 @@ class DataConfig:
 
 
 @dataclass
-class VectorsConfig:
-    """The word vectors."""
+class AnyVectorsConfig:
+    """The source of the vectors of words; each option of the group has its own keys."""
 
-    path: str | None = MISSING  # text file of GloVe or word2vec, such as glove.840B.300d.txt; null: random vectors
+
+@dataclass
+class VectorsConfig(AnyVectorsConfig):
+    """Vectors of the words that the training articles hold."""
+
+    path: str | None = MISSING  # text of GloVe, word2vec or fastText, also as .gz, .zip or .xz; null: random vectors
     dim: int = MISSING  # E, length of the random vectors, >= 1; with a file its own length is used
     seed: int = MISSING  # seed of the random vectors: of all words, or of those that the file lacks
+    standardise: bool = False  # true: each dimension has mean 0 and deviation 1 over the words of the training texts
 
     def __post_init__(self) -> None:
         require_at_least("vectors.dim", self.dim, 1)
         require_seed("vectors.seed", self.seed)
+
+
+@dataclass
+class TransformerVectorsConfig(AnyVectorsConfig):
+    """Vectors of a transformer's own tokens: its input embeddings, or its hidden states."""
+
+    model: str = MISSING  # folder of a saved model (safetensors and tokenizer.json), or id on the Hugging Face hub
+    revision: str | None = MISSING  # commit of the model on the hub; a folder needs none
+    layer: int = MISSING  # 0: input embeddings, one vector a token; n: hidden states of layer n, -1: of the last one
+    device: str = MISSING  # device that computes hidden states: auto (a GPU if there is one), cpu, cuda, cuda:N or mps
+    batch_size: int = MISSING  # windows of tokens that hidden states are computed for at a time
+    standardise: bool = False  # true: each dimension has mean 0 and deviation 1 over the tokens of the training side
+
+    def __post_init__(self) -> None:
+        check_pretrained_keys("vectors", self.model, self.revision, self.device)
+        require_at_least("vectors.batch_size", self.batch_size, 1)
+
+
+@dataclass
+class StoredVectors:
+    """Parts of a stored run's vectors that lie outside of the run, as the user names them to predict and evaluate."""
+
+    model: str | None = None  # folder of the transformer whose hidden states the run reads; null: as at the training

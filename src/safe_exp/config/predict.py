@@ -1,12 +1,13 @@
 """Type of conf/predict.yaml: a stored run and the articles that it shall answer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
 
+from safe_exp.config.captioner import StoredCaptioner
 from safe_exp.config.checks import require_at_least
-from safe_exp.config.data import DataConfig
+from safe_exp.config.data import DataConfig, StoredVectors
 from safe_exp.config.threshold import require_threshold
 from safe_exp.system.errors import UserError
 
@@ -31,9 +32,11 @@ class PredictConfig:
     calibrate: bool = MISSING  # true: probabilities at the temperature fitted on validation; threshold applies to these
     threshold: Any = MISSING  # probabilities above it are called fake; 0 to 1, or best: the run's, from validation
     explain: bool = MISSING  # true: add the phrases and patches that moved the verdict and the similarity
-    explain_to: str | None = MISSING  # folder for pictures with the patches outlined (visual words); implies explain
+    explain_to: str | None = MISSING  # folder for pictures with the patches outlined; implies explain
     phrases: int = MISSING  # phrases listed in each part of an explanation, >= 1; the weaker ones are summed
     batch_size: int = MISSING  # most articles answered at a time, >= 1; fewer if no more have arrived
+    captioner: StoredCaptioner = field(default_factory=StoredCaptioner)
+    vectors: StoredVectors = field(default_factory=StoredVectors)
 
     def __post_init__(self) -> None:
         if self.checkpoint not in ("best", "last"):

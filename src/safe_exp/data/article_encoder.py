@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -14,36 +14,50 @@ from torch import Tensor
 
 from safe_exp.data.artifacts import Artifacts
 from safe_exp.data.batch import NewsBatch
-from safe_exp.data.captioners import build_image_captioner, captioner_from_plain
+from safe_exp.data.captioners import PatchCaptioner, PatchGrid, build_image_captioner, captioners
 from safe_exp.data.gallery import Description, Gallery, fill
 from safe_exp.data.reading.articles import Article, ImageRoot, LeftOut, Picture
 from safe_exp.data.reading.images import decode_image, read_picture
 from safe_exp.data.reading.untrusted import UnusableArticle
 from safe_exp.data.text import UNKNOWN, Cutting, split_words
+from safe_exp.data.transformer.coder import Coder, coder_of_run
+from safe_exp.data.transformer.pieces import Cut
 from safe_exp.data.word_cutters import word_cutters
+
+Grids: TypeAlias = "Sequence[tuple[int, int]]"  # rows and columns of each level of an image's patches
 
 
 @dataclass
 class EncodedArticle:
-    """One article as word numbers, with the words and the image that an explanation shows."""
+    """One article as word numbers or vectors, with the words and the image that an explanation shows."""
 
     id: str
     text_words: list[str]  # after normalisation and the cut
     title_words: int  # how many of them belong to the title
     visual_words: list[str]  # of the sentence; words of a codebook are called v1, v2, …
-    text_tokens: np.ndarray  # (n,) int64
-    visual_tokens: np.ndarray  # (n',) int64
+    text_tokens: np.ndarray  # (n,) int64, or vectors (n, E) float32
+    visual_tokens: np.ndarray  # (n',) int64, or vectors (n', Ev) float32
     images: list[Image.Image]  # as the captioner saw them; with visual words each has as many of them
+    grids: list[Grids] = field(default_factory=list)  # of each image; none where a sentence describes it
+
+
+class _ReadText(NamedTuple):
+    """A text as a run reads it."""
+
+    words: list[str]
+    title: int  # how many of them belong to the title
+    tokens: np.ndarray  # (n,) int64, or vectors (n, E) float32
 
 
 @dataclass
 class SharedReading:
-    """Work on some articles that several encoders share: texts cut into words, pictures decoded and described.
+    """Work on some articles that several encoders share: texts cut or coded, pictures decoded and described.
 
     They have one captioner.
     """
 
     words: dict[tuple[str, int, Cutting], list[str]] = field(default_factory=dict)
+    coded: dict[tuple[Any, ...], tuple[Cut, np.ndarray]] = field(default_factory=dict)
     decoded: dict[Picture, Image.Image] = field(default_factory=dict)
     described: dict[Picture, Description | UnusableArticle] = field(default_factory=dict)
 
@@ -54,6 +68,22 @@ class SharedReading:
             self.words[key] = split_words(text, max_words, cutting)[0]
         return self.words[key]
 
+    def code(
+        self, coder: Coder, transformer: tuple[str, int], text: str, most: int, title_length: int
+    ) -> tuple[Cut, np.ndarray]:
+        """Cut a text into a transformer's tokens and number them, (n,), or compute their vectors, (n, E).
+
+        Args:
+            transformer: digest and layer, the same for encoders whose coders give the same.
+            most: tokens, at most.
+            title_length: characters of the title, with which the text begins.
+        """
+        key = (transformer, text, most, title_length)
+        if key not in self.coded:
+            cut = coder.pieces.cut(text, most, title_length)
+            self.coded[key] = cut, coder.code([cut])[0]
+        return self.coded[key]
+
 
 class ArticleEncoder:
     """Encode articles with a run's own vocabulary, cuts, captioner and codebook.
@@ -62,8 +92,8 @@ class ArticleEncoder:
         artifacts: the run's artifacts.
         reads: the modalities that the model reads.
     Raises:
-        UserError: the captioner's settings or its model's folder cannot be used, or the run's word cutter is not
-            installed.
+        UserError: the captioner's settings or its model's folder cannot be used, the run's word cutter is not
+            installed, or the transformer whose hidden states the run reads is not at hand.
     """
 
     def __init__(self, artifacts: Artifacts, reads: Sequence[str]) -> None:
@@ -76,8 +106,16 @@ class ArticleEncoder:
         word_cutters[self._cutting.words].require_package()
         self._vocabulary = artifacts.tokenizer.get_vocab()
         self._codebook = artifacts.codebook
-        config = captioner_from_plain(settings["captioner"])
+        self._standardisers = artifacts.standardisers
+        self._coder = None
+        if "vectors" in artifacts.manifest:
+            entry = artifacts.manifest["vectors"]
+            self._coder = coder_of_run(entry, artifacts.tokenizer)
+            self._transformer = entry["digest"], entry["layer"]
+        config = artifacts.captioner(reads)
         self._captioner_name = config.name
+        self._grids = [(grid, grid) for grid in config.grids]
+        self._patch_dim = artifacts.visual_vectors.shape[1] if captioners[config.name].gives_vectors else None
         self._captioner = build_image_captioner(config) if "visual" in reads else None
 
     def encode(
@@ -110,26 +148,52 @@ class ArticleEncoder:
         galleries = self._describe([articles[place] for place in undescribed], image_root, shared)
         for place, gallery in zip(undescribed, galleries, strict=True):
             try:
-                self._add_images(cast(EncodedArticle, encoded[place]), gallery, shared.decoded)
+                self._add_images(cast(EncodedArticle, encoded[place]), gallery, shared)
             except UnusableArticle as error:
                 encoded[place] = LeftOut(articles[place].id, error.reason, error.detail)
         return [self._require_description(item) for item in encoded]
 
     def _needs_description(self, article: Article) -> bool:
         # A sentence that comes with the article replaces the one that a captioner would write.
-        return self._captioner is not None and bool(article.images) and not (self._codebook is None and article.caption)
+        replaced = self._reads_sentences and article.caption
+        return self._captioner is not None and bool(article.images) and not replaced
+
+    @property
+    def _reads_sentences(self) -> bool:
+        return self._codebook is None and self._patch_dim is None
 
     def _encode_words(self, article: Article, shared: SharedReading) -> EncodedArticle:
         most = self._max_words["text"] if "text" in self._reads else 0
-        text = shared.split(article.title_and_text, most, self._cutting)
-        title = shared.split(article.title, most, self._cutting)
-        if "text" in self._required and not text:
+        text = self._read(shared, "text", article.title_and_text, most, len(article.title.strip()))
+        if "text" in self._required and not text.words:
             raise UnusableArticle("no title and no text", "the model reads words")
-        reads_captions = "visual" in self._reads and self._codebook is None
-        visual = self._split_sentence(article.caption) if reads_captions else []
-        return EncodedArticle(
-            article.id, text, len(title), visual, self._number_words(text), self._number_words(visual), []
-        )
+        reads_captions = "visual" in self._reads and self._reads_sentences
+        visual = self._read_caption(shared, article.caption if reads_captions else "")
+        if self._patch_dim is not None:
+            visual = visual._replace(tokens=np.zeros((0, self._patch_dim), np.float32))
+        return EncodedArticle(article.id, text.words, text.title, visual.words, text.tokens, visual.tokens, [])
+
+    def _read(self, shared: SharedReading, side: str, text: str, most: int, title_length: int = 0) -> _ReadText:
+        """Cut a text into words, or into the tokens of a transformer, and number or embed them.
+
+        Args:
+            shared: work of other encoders of the same articles.
+            side: text or visual.
+            most: words or tokens, at most.
+            title_length: characters of the title, with which the text begins.
+        """
+        if self._coder is None:
+            cutting = self._cutting if side == "text" else self._cutting.of_captions()
+            words = shared.split(text, most, cutting)
+            title = shared.split(text[:title_length], most, cutting)
+            return _ReadText(words, len(title), self._number_words(words))
+        cut, tokens = shared.code(self._coder, self._transformer, text, most, title_length)
+        if side in self._standardisers:
+            tokens = self._standardisers[side].apply(torch.from_numpy(tokens)).numpy()
+        return _ReadText(cut.words(), cut.title, tokens)
+
+    def _read_caption(self, shared: SharedReading, sentence: str) -> _ReadText:
+        return self._read(shared, "visual", sentence, self._max_words["visual"])
 
     def _describe(
         self, articles: Sequence[Article], image_root: ImageRoot | None, shared: SharedReading
@@ -156,7 +220,7 @@ class ArticleEncoder:
         fill(galleries, describe)
         return galleries
 
-    def _add_images(self, item: EncodedArticle, gallery: Gallery, decoded: Mapping[Picture, Image.Image]) -> None:
+    def _add_images(self, item: EncodedArticle, gallery: Gallery, shared: SharedReading) -> None:
         """Add the words of an article's images, and the images themselves.
 
         Raises:
@@ -164,18 +228,35 @@ class ArticleEncoder:
         """
         if not gallery.taken:
             raise gallery.refused[0]
-        item.images = [decoded[taken.picture] for taken in gallery.taken]
-        if self._codebook is None:
-            item.visual_words = self._split_sentence(gallery.sentence)
-            item.visual_tokens = self._number_words(item.visual_words)
+        item.images = [shared.decoded[taken.picture] for taken in gallery.taken]
+        if self._patch_dim is not None:
+            self._add_patches(item, [cast(PatchGrid, taken.description) for taken in gallery.taken])
+        elif self._codebook is None:
+            visual = self._read_caption(shared, gallery.sentence)
+            item.visual_words, item.visual_tokens = visual.words, visual.tokens
         else:
-            patches = np.stack([taken.description for taken in gallery.taken])  # (images, P, F)
+            described = [cast(np.ndarray, taken.description) for taken in gallery.taken]
+            patches = np.stack(described)  # (images, P, F)
             numbers = self._codebook.encode(patches).ravel()
             item.visual_words = [f"v{number}" for number in numbers]
             item.visual_tokens = numbers.astype(np.int64)
+            item.grids = [self._grids] * len(item.images) if self._grids else []
+
+    def _add_patches(self, item: EncodedArticle, found: Sequence[PatchGrid]) -> None:
+        """Add the vectors of the patches of an article's images. A patch is called by its row and column, from 0."""
+        item.images = [cast(PatchCaptioner, self._captioner).view(image) for image in item.images]
+        item.grids = [[(each.rows, each.columns)] for each in found]
+        places = [(row, column) for each in found for row in range(each.rows) for column in range(each.columns)]
+        item.visual_words = [f"r{row}c{column}" for row, column in places]
+        vectors = (
+            torch.from_numpy(np.concatenate([each.sequence for each in found])).half().float()
+        )  # as they are stored
+        if "visual" in self._standardisers:
+            vectors = self._standardisers["visual"].apply(vectors)
+        item.visual_tokens = vectors.numpy()
 
     def _count_words(self, sentence: str) -> int:
-        return len(self._split_sentence(sentence))
+        return len(split_words(sentence, self._max_words["visual"], self._cutting.of_captions())[0])
 
     def _require_description(self, item: EncodedArticle | LeftOut) -> EncodedArticle | LeftOut:
         if isinstance(item, EncodedArticle) and "visual" in self._required and not item.visual_words:
@@ -189,9 +270,6 @@ class ArticleEncoder:
             what = "the image" if article.images else "an article"
             return UnusableArticle("no caption", f"the run reads captions made elsewhere: give one with {what}")
         return UnusableArticle("no image", f"the run looks at images itself (captioner={self._captioner_name})")
-
-    def _split_sentence(self, sentence: str) -> list[str]:
-        return split_words(sentence, self._max_words["visual"], self._cutting.of_captions())[0]
 
     def _number_words(self, words: Sequence[str]) -> np.ndarray:
         unknown = self._vocabulary[UNKNOWN]
@@ -220,9 +298,10 @@ def make_batch(articles: Sequence[EncodedArticle]) -> NewsBatch:
 
 
 def _pad_rows(rows: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Pad B rows of word numbers: tokens (B, L) int64, 0 = padding, and lengths (B,) int64."""
+    """Pad B sentences, word numbers (n,) or vectors (n, E), with zeros: (B, L) or (B, L, E), and lengths (B,) int64."""
     lengths = torch.tensor([len(row) for row in rows])  # (B,)
-    padded = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)  # (B, L)
+    dtype = torch.float32 if rows[0].ndim == 2 else torch.int64
+    padded = torch.zeros(len(rows), int(lengths.max()), *rows[0].shape[1:], dtype=dtype)
     for i, row in enumerate(rows):
         padded[i, : len(row)] = torch.from_numpy(row)
     return padded, lengths

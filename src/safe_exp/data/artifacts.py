@@ -6,18 +6,20 @@ import filecmp
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file as load_torch_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from safe_exp.config import CaptionerConfig, DataConfig
-from safe_exp.data.captioners import captioners
+from safe_exp.config import CaptionerConfig, DataConfig, StoredCaptioner
+from safe_exp.data.captioners import build_image_captioner, captioner_from_plain, captioners
 from safe_exp.data.codebook import Codebook
+from safe_exp.data.embedded import Standardiser
 from safe_exp.data.splitting.duplicates import KEY_BYTES, PERMUTATIONS
 from safe_exp.data.text import NORMALISATION, Cutting
 from safe_exp.data.vectors import read_vector_tables, write_vector_tables
@@ -28,7 +30,7 @@ from safe_exp.system.files import checksums, read_sealed_json, require_unchanged
 log = logging.getLogger(__name__)
 
 TOKENIZER, VECTORS, CODEBOOK = "tokenizer.json", "vectors.safetensors", "codebook.safetensors"
-TRAINING_TEXTS = "training_texts.safetensors"
+TRAINING_TEXTS, STANDARDISERS = "training_texts.safetensors", "standardisers.safetensors"
 MANIFEST = "data_manifest.json"
 # Keys of DataConfig that decide where an article stands and how it is cut into words. data.root is not among them: a
 # data set stays the same when it is moved. Nor is the batch size, which leaves the data as they are.
@@ -61,6 +63,7 @@ class VocabularyEntry(_VocabularyEntry, total=False):
     """The entry "vocabulary" of data_manifest.json."""
 
     unknown: dict[str, float]  # share of the words of the texts of val and of test that it lacks, by side
+    layer: int  # of a transformer, whose tokens are the words; 0: its input embeddings
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class Artifacts:
     codebook: Codebook | None  # of the visual words; None where sentences describe the images
     manifest: dict[str, Any]  # counts, settings, the sides' articles, fingerprint: see FakeNewsNetDataModule.manifest
     training_texts: np.ndarray | None = None  # (m, 144) uint8, see compact_signatures; None: of an older run, a bundle
+    standardisers: dict[str, Standardiser] = field(default_factory=dict)  # of sentences of vectors: text, visual
+    given: StoredCaptioner | None = None  # parts of the captioner that lie outside of the run, as the user named them
 
     @property
     def training_ids(self) -> list[str]:
@@ -90,9 +95,47 @@ class Artifacts:
         if self.training_texts is not None:
             with whole_file(folder / TRAINING_TEXTS) as draft:
                 save_file({"texts": np.ascontiguousarray(self.training_texts)}, draft)
-        parts = {CODEBOOK: self.codebook, TRAINING_TEXTS: self.training_texts}
+        if self.standardisers:
+            with whole_file(folder / STANDARDISERS) as draft:
+                save_file({name: tensor.numpy() for name, tensor in self.standardiser_tensors().items()}, draft)
+        parts = {
+            CODEBOOK: self.codebook, TRAINING_TEXTS: self.training_texts, STANDARDISERS: self.standardisers or None
+        }  # fmt: skip
         names = (TOKENIZER, VECTORS, *(name for name, part in parts.items() if part is not None))
         write_sealed_json(folder / MANIFEST, self.manifest | {"files": checksums(folder, names)})
+
+    def captioner(self, reads: Sequence[str]) -> CaptionerConfig:
+        """Rebuild the settings of the run's captioner, with what the user named in place of what was stored.
+
+        Args:
+            reads: the modalities that the model reads.
+        Raises:
+            UserError: the images are read as vectors of patches, and the model or callable is not at hand, is another
+                one, or must be named by the user.
+        """
+        stored = captioner_from_plain(self.manifest["settings"]["captioner"])
+        given = stored.at_hand(self.given or StoredCaptioner())
+        if "patches" not in self.manifest or "visual" not in reads:
+            return given
+        where = f"This run reads vectors of pictures' patches, by {stored.source}, which must be at hand. "
+        if (model := getattr(stored, "model", None)) is not None:
+            where += f"If {model} lies elsewhere now, give its folder as captioner.model=FOLDER. "
+        try:
+            found = build_image_captioner(given).settings["content"]
+        except UserError as error:
+            raise UserError(f"{where}{error}") from error
+        content = self.manifest["patches"]["content"]
+        if found != content:
+            raise UserError(
+                f"{where}{given.source} is another one (digest {found[:12]}, of the run {content[:12]}): its files or "
+                "captioner.arguments are not those of the training."
+            )
+        return given
+
+    def standardiser_tensors(self) -> dict[str, Tensor]:
+        """Name the numbers of the standardisers, such as text.mean, (E,) each."""
+        sides = self.standardisers.items()
+        return {f"{side}.{name}": tensor for side, each in sides for name, tensor in vars(each).items()}
 
     @classmethod
     def load(cls, folder: Path) -> Artifacts:
@@ -109,6 +152,7 @@ class Artifacts:
             tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
             tables = read_vector_tables(folder / VECTORS)
             texts = _read_training_texts(folder / TRAINING_TEXTS)
+            standardisers = _read_standardisers(folder / STANDARDISERS)
             has_codebook = captioners[manifest["settings"]["captioner"]["name"]].describes_patches
         # tokenizers and safetensors have no common error; tokenizers raises a bare Exception
         except Exception as error:
@@ -117,7 +161,22 @@ class Artifacts:
             log.info("%s: an older version wrote this, without a digest; it is taken as it is.", folder / MANIFEST)
         if has_codebook:
             _require_file(folder / CODEBOOK)
-        return cls(tokenizer, *tables, Codebook.load(folder / CODEBOOK) if has_codebook else None, manifest, texts)
+        codebook = Codebook.load(folder / CODEBOOK) if has_codebook else None
+        return cls(tokenizer, *tables, codebook, manifest, texts, standardisers)
+
+
+def join_standardisers(tensors: Mapping[str, Tensor]) -> dict[str, Standardiser]:
+    """Build standardisers from the result of `Artifacts.standardiser_tensors`.
+
+    Raises:
+        KeyError: a side has a mean without a scale.
+    """
+    sides = {name.partition(".")[0] for name in tensors}
+    return {side: Standardiser(tensors[f"{side}.mean"], tensors[f"{side}.scale"]) for side in sides}
+
+
+def _read_standardisers(path: Path) -> dict[str, Standardiser]:
+    return join_standardisers(load_torch_file(path)) if path.exists() else {}
 
 
 def _read_training_texts(path: Path) -> np.ndarray | None:
@@ -170,12 +229,17 @@ def _link_if_alike(path: Path, other: Path) -> None:
 
 
 def shaping_settings(
-    data: DataConfig, captioner: CaptionerConfig, required: Sequence[str], cutting: Cutting
+    data: DataConfig,
+    captioner: CaptionerConfig,
+    required: Sequence[str],
+    cutting: Cutting,
+    vectors: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Collect the settings on which the data depend, as plain values.
 
     Args:
         cutting: of the prepared data.
+        vectors: settings of the vectors that make other sentences of the texts; None of vectors=default.
     """
     values = {name: getattr(data, name) for name in SHAPING_KEYS}
     values |= {name: True for name in LATER_SHAPING_KEYS if getattr(data, name)}
@@ -186,6 +250,7 @@ def shaping_settings(
         "captioner": asdict(captioner),
         "normalisation": NORMALISATION,
         **cutting.settings(),
+        **({} if vectors is None else {"vectors": dict(vectors)}),
     }
 
 

@@ -13,11 +13,26 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from safe_exp.config import MODALITIES, CaptionerConfig, DataConfig, VectorsConfig
+from safe_exp.config import (
+    MODALITIES,
+    AnyVectorsConfig,
+    CaptionerConfig,
+    DataConfig,
+    TransformerVectorsConfig,
+    VectorsConfig,
+)
 from safe_exp.data.article_weights import weigh_articles
-from safe_exp.data.artifacts import MANIFEST, Artifacts, VocabularyEntry, data_fingerprint, shaping_settings
+from safe_exp.data.artifacts import MANIFEST, Artifacts, data_fingerprint, shaping_settings
 from safe_exp.data.codebook import CodebookConfig, fit_codebook
-from safe_exp.data.encoded import SCORED_AT_ONCE, EncodedArticles, NewsLoader, count_words, encode_prepared
+from safe_exp.data.encoded import CodedTexts, EncodedArticles, NewsLoader, encode_prepared
+from safe_exp.data.lexicon import choose_words
+from safe_exp.data.patch_vectors import (
+    JoinedSentences,
+    describe_patches,
+    fit_patch_standardiser,
+    join_patches,
+    reads_patches,
+)
 from safe_exp.data.prepared import PreparedArticles, prepare
 from safe_exp.data.reading.articles import LeftOut, count_reasons
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
@@ -31,8 +46,8 @@ from safe_exp.data.selection import (
 from safe_exp.data.splitting.leakage import leakage_warning, split_repeats_warning
 from safe_exp.data.splitting.splits import Split, make_split
 from safe_exp.data.summary import summarise_data, unknown_words_warning
-from safe_exp.data.text import Cutting, build_tokenizer, frequent_words, vocabulary_words
-from safe_exp.data.vectors import load_vectors
+from safe_exp.data.text import Cutting
+from safe_exp.data.transformer.chosen import ChosenTransformer
 from safe_exp.data.word_cutters import AUTO, SPACES
 from safe_exp.system.errors import UserError
 
@@ -67,7 +82,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         self,
         data: DataConfig,
         captioner: CaptionerConfig,
-        vectors: VectorsConfig,
+        vectors: AnyVectorsConfig,
         seed: int,
         artifacts: Path | None = None,
         reads: Sequence[str] = MODALITIES,
@@ -82,6 +97,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         self.reads = tuple(reads)
         self.article_weights = article_weights
         self.required = tuple(data.require or reads)
+        self.transformer: ChosenTransformer | None = None
         self._stored: Artifacts | None = None
         self._on_device: EncodedArticles | None = None
 
@@ -115,22 +131,25 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         self.leakage = "\n".join(filter(None, (leakage_warning(columns, local, self.data), self._warn_of_repeats())))
         self.leakage = self.leakage or None
         self.left_out += list_unplaced(self.prepared, self.split)
-        prepared = self.prepared
-        weights = weigh_articles(prepared.labels, prepared.sources, self.split.train, self.article_weights)
+        weights = self._weigh(self.split.train)
         cutting = Cutting.from_settings(self.prepared.manifest["settings"])
-        settings = shaping_settings(self.data, self.captioner, self.required, cutting)
+        coded = self._code_texts()
+        patches = join_patches(self.prepared) if reads_patches(self.prepared, self.reads) else None
+        shaping = None if self.transformer is None else self.transformer.shaping
+        settings = shaping_settings(self.data, self.captioner, self.required, cutting, shaping)
         self.fingerprint = data_fingerprint(self.prepared.fingerprint, settings, self._side_ids())
         if stored is not None:
             self._check_unchanged(stored)
         else:
-            stored = self._build_artifacts(settings)
+            stored = self._build_artifacts(settings, coded, patches)
         self.text_vectors, self.visual_vectors = stored.text_vectors, stored.visual_vectors
-        self.encoded = encode_prepared(self.prepared, stored.tokenizer, stored.codebook)
+        encoded = encode_prepared(self.prepared, stored.tokenizer, stored.codebook, coded, patches)
+        self.encoded = encoded.standardised(stored.standardisers)
         if weights is not None:
             self.encoded = replace(self.encoded, weight=torch.from_numpy(weights))
         self._stored = stored
-        reads_text = "text" in self.reads
-        self.unknown_words = unknown_words_warning(self.data, self.manifest()["vocabulary"]) if reads_text else None
+        reads_words = "text" in self.reads and coded is None
+        self.unknown_words = unknown_words_warning(self.data, self.manifest()["vocabulary"]) if reads_words else None
 
     def train_dataloader(self) -> NewsLoader:
         # Under overfit_batches Lightning wants the same few batches again and again.
@@ -138,14 +157,20 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         return self._loader(self.split.train, self.data.batch_size, None if overfits else self.seed)
 
     def val_dataloader(self) -> NewsLoader:
-        return self._loader(self.split.val, max(self.data.batch_size, SCORED_AT_ONCE))
+        return self._loader(self.split.val, max(self.data.batch_size, self.encoded.scored_at_once))
 
     def test_dataloader(self) -> NewsLoader:
-        return self._loader(self.split.test, max(self.data.batch_size, SCORED_AT_ONCE))
+        return self._loader(self.split.test, max(self.data.batch_size, self.encoded.scored_at_once))
 
     def refit_dataloader(self, sides: Sequence[str]) -> NewsLoader:
         """Batch the articles of several sides together for training, in the order of the seed."""
-        return self._loader(self._rows_of(sides), self.data.batch_size, self.seed)
+        rows = self._rows_of(sides)
+        loader = self._loader(rows, self.data.batch_size, self.seed)
+        weights = self._weigh(rows)  # as training articles, all of them
+        if weights is None:
+            return loader
+        weight = torch.from_numpy(weights).to(loader.encoded.device)
+        return NewsLoader(replace(loader.encoded, weight=weight), loader.batch_sampler)
 
     def record_refit(self, sides: Sequence[str]) -> None:
         """Note in the artifacts that the model was trained on the articles of `sides`, of which `evaluate` warns."""
@@ -153,6 +178,9 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         texts = self.prepared.text_signatures(rows[self.prepared.has_text()[rows]])
         manifest = self._stored.manifest | {"trained_on": list(sides)}
         self._stored = replace(self._stored, manifest=manifest, training_texts=texts)
+
+    def _weigh(self, rows: np.ndarray) -> np.ndarray | None:
+        return weigh_articles(self.prepared.labels, self.prepared.sources, rows, self.article_weights)
 
     def _rows_of(self, sides: Sequence[str]) -> np.ndarray:
         return np.sort(np.concatenate([self.split.sides()[side] for side in sides]))
@@ -162,10 +190,17 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         """Id of each article, by row."""
         return self.prepared.ids
 
+    @property
+    def vector_dim(self) -> int:
+        """Length of the vectors that take the most time: the text's, or those of patches, if these are longer."""
+        patches = self.visual_vectors.shape[1] if "patches" in self.manifest() else 0
+        return max(self.text_vectors.shape[1], patches)
+
     def summary(self) -> list[tuple[str, str]]:
         """Summarise the data as (name, text) lines, printed before training."""
-        vocabulary = self.manifest()["vocabulary"]
-        return summarise_data(self.data, self.prepared, self.rows, self.left_out, self.split, vocabulary)
+        manifest = self.manifest()
+        parts = self.prepared, self.rows, self.left_out, self.split
+        return summarise_data(self.data, *parts, manifest["vocabulary"], manifest.get("patches"))
 
     def manifest(self) -> dict[str, Any]:
         """Return counts, articles left out, settings, the ids on each side, and the fingerprint, as plain values."""
@@ -223,18 +258,32 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         carried, described = self.prepared.repeats.carried(self.reads)
         return split_repeats_warning(carried, described, self.prepared.labels, self.prepared.groups, self.split)
 
-    def _build_artifacts(self, settings: dict[str, Any]) -> Artifacts:
+    def _code_texts(self) -> CodedTexts | None:
+        """Make the sentences of texts and captions that are tokens of a transformer; None with vectors=default."""
+        if not isinstance(self.vectors, TransformerVectorsConfig):
+            return None
+        self.transformer = ChosenTransformer(self.vectors)
+        coded = self.transformer.code(self.prepared, self.data, self.reads)
+        self.prepared = coded.overwrite(self.prepared)
+        return coded
+
+    def _build_artifacts(
+        self, settings: dict[str, Any], coded: CodedTexts | None, patches: JoinedSentences | None
+    ) -> Artifacts:
         prepared, training = self.prepared, self.split.train
         codebook = None
-        counts = count_words(prepared.text_tokens, training, len(prepared.words))
-        if prepared.descriptors is None:
-            counts += count_words(prepared.caption_tokens, training, len(prepared.words))
-        else:
+        if prepared.descriptors is not None:
             config = cast(CodebookConfig, self.captioner)  # it describes patches: see Captioner.describes_patches
             codebook = fit_codebook(prepared.descriptors, prepared.image_rows(training), config, self.data.seed)
-        words = frequent_words(prepared.words, counts, self.data.min_frequency)
-        tokenizer = build_tokenizer(words, Cutting.from_settings(settings))
-        table, coverage = load_vectors(self.vectors, vocabulary_words(tokenizer))
+        if coded is not None:
+            lexicon = self.transformer.take_tokens(coded, training)
+        else:
+            lexicon = choose_words(
+                prepared, self.split, cast(VectorsConfig, self.vectors), self.data.min_frequency,
+                Cutting.from_settings(settings),
+            )  # fmt: skip
+        if codebook is not None:
+            lexicon.entry["visual_words"] = len(codebook.vectors()) - 1
         manifest = {
             "name": self.data.name,
             "fingerprint": self.fingerprint,
@@ -246,30 +295,21 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
                 "articles": [vars(item) for item in self.left_out],
             },
             "settings": settings,
-            "vocabulary": VocabularyEntry(
-                words=coverage.words,
-                with_vector=coverage.found,
-                vectors=coverage.source,
-                dim=table.shape[1],
-                visual_words=None if codebook is None else len(codebook.vectors()) - 1,
-                unknown=self._unknown_shares(set(words)),
-            ),
+            "vocabulary": lexicon.entry,
             "split": self._side_ids(),
         }
+        if self.transformer is not None:
+            manifest["vectors"] = self.transformer.entry
         if self.split.leaks is not None:
             manifest["leaks"] = {**self.split.leaks, "dropped": self.data.drop_leaks}
-        visual = table if codebook is None else torch.from_numpy(codebook.vectors())
+        visual = lexicon.table if codebook is None else torch.from_numpy(codebook.vectors())
+        if patches is not None:
+            manifest["patches"] = describe_patches(self.prepared, patches)
+            visual = torch.zeros(1, patches.dim)  # padding alone
+            if self.captioner.standardise:  # type: ignore[attr-defined]  # see Captioner.gives_vectors
+                lexicon.standardisers["visual"] = fit_patch_standardiser(patches, training)
         texts = prepared.text_signatures(training[prepared.has_text()[training]])
-        return Artifacts(tokenizer, table, visual, codebook, manifest, texts)
-
-    def _unknown_shares(self, vocabulary: set[str]) -> dict[str, float]:
-        """Compute the share of the words of the texts of val and of test that a vocabulary lacks."""
-        lacking = np.array([word not in vocabulary for word in self.prepared.words], bool)  # (W,)
-        shares = {}
-        for name in ("val", "test"):
-            counts = count_words(self.prepared.text_tokens, self.split.sides()[name], len(lacking))
-            shares[name] = float(counts[lacking].sum() / max(1, counts.sum()))
-        return shares
+        return Artifacts(lexicon.tokenizer, lexicon.table, visual, codebook, manifest, texts, lexicon.standardisers)
 
     def _check_unchanged(self, stored: Artifacts) -> None:
         if stored.manifest["fingerprint"] == self.fingerprint:

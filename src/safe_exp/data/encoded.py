@@ -1,8 +1,8 @@
-"""A whole data set as integer matrices; a batch is a selection of their rows."""
+"""A whole data set as matrices of word numbers, or as sequences of vectors; a batch is a selection of their rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,12 +13,14 @@ from torch.utils.data import Dataset
 
 from safe_exp.data.batch import NewsBatch
 from safe_exp.data.codebook import Codebook
+from safe_exp.data.embedded import EmbeddedSentences, Standardiser
 from safe_exp.data.prepared import PreparedArticles
 from safe_exp.data.sampler import GlobalBatches
 from safe_exp.data.text import UNKNOWN
 from safe_exp.system.errors import UserError
 
 SCORED_AT_ONCE = 256  # articles; scores do not depend on it, and few large batches take less time than many small ones
+VECTORS_SCORED_AT_ONCE = 32  # articles whose sentences are vectors: 512 of 384 numbers each take 25 MB
 WIDTH_STEP = 32  # words; batches on a GPU have a multiple of it: few widths, few kernels chosen, few graphs recorded
 CHUNK_ROWS = 16_384  # rows of a mapped matrix read at a time, so that the system may drop its pages
 
@@ -31,6 +33,17 @@ class Sentences:
     lengths: Tensor  # (N,) int64
     vocabulary: Tensor | None  # (W + 1,) int64: the run's number of each stored one; None: they are the same
     widths: np.ndarray  # (N,) int64, the lengths once more: on the host, to be read without waiting for the GPU
+
+    @property
+    def longest(self) -> int:
+        """Length of the longest row, padding included."""
+        return self.stored.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the sentences take on a device, in bytes."""
+        parts = (self.stored, self.lengths, self.vocabulary)
+        return sum(part.nbytes for part in parts if part is not None)
 
     @classmethod
     def from_matrix(cls, stored: np.ndarray, vocabulary: np.ndarray | None = None) -> Sentences:
@@ -45,8 +58,12 @@ class Sentences:
         vocabulary = None if self.vocabulary is None else self.vocabulary.to(device)
         return replace(self, stored=self.stored.to(device), lengths=self.lengths.to(device), vocabulary=vocabulary)
 
-    def rows(self, index: Tensor, width: int) -> tuple[Tensor, Tensor]:
-        """Select the rows `index` (B,) int64: word numbers (B, width) and lengths (B,), both int64."""
+    def rows(self, rows: np.ndarray, index: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        """Select the rows `index` (B,) int64: word numbers (B, width) and lengths (B,), both int64.
+
+        Args:
+            rows: the same on the host, which `EmbeddedSentences` needs.
+        """
         stored = self.stored[:, :width].index_select(0, index)  # (B, L')
         if self.vocabulary is None:
             return stored.long(), self.lengths.index_select(0, index)
@@ -55,11 +72,28 @@ class Sentences:
 
 
 @dataclass(frozen=True)
+class CodedTexts:
+    """The sentences of N prepared articles, made otherwise than from their words."""
+
+    text: Sentences | EmbeddedSentences
+    captions: Sentences | EmbeddedSentences
+    titles: np.ndarray  # (N,) int64, items of the text that belong to the title
+    text_cut: np.ndarray  # (N,) bool: the text was longer
+    captions_cut: np.ndarray  # (N,) bool
+
+    def overwrite(self, prepared: PreparedArticles) -> PreparedArticles:
+        """Return the articles with the lengths of titles, and the texts that were cut, counted in these items."""
+        return replace(
+            prepared, title_words=self.titles.astype(np.int32), text_cut=self.text_cut, caption_cut=self.captions_cut
+        )
+
+
+@dataclass(frozen=True)
 class EncodedArticles(Dataset):
     """N articles; row i is article i of the prepared data set."""
 
-    text: Sentences
-    visual: Sentences
+    text: Sentences | EmbeddedSentences
+    visual: Sentences | EmbeddedSentences
     label: Tensor  # (N,) int64, 1 = fake
     title_lengths: Tensor  # (N,) int64, number of the text's words that belong to its title
     weight: Tensor | None = None  # (N,) float32, of each article in the training loss; None: all weigh alike
@@ -81,17 +115,27 @@ class EncodedArticles(Dataset):
         Args:
             index: `rows` as a tensor (B,) int64 on the articles' device.
         """
-        text, text_lengths = self.text.rows(index, self._width(self.text, rows))
-        visual, visual_lengths = self.visual.rows(index, self._width(self.visual, rows))
+        text, text_lengths = self.text.rows(rows, index, self._width(self.text, rows))
+        visual, visual_lengths = self.visual.rows(rows, index, self._width(self.visual, rows))
         label, title_lengths = self.label.index_select(0, index), self.title_lengths.index_select(0, index)
         weight = None if self.weight is None else self.weight.index_select(0, index)
         return NewsBatch(text, visual, text_lengths, visual_lengths, label, index, title_lengths, weight)
 
-    def _width(self, sentences: Sentences, rows: np.ndarray) -> int:
+    def _width(self, sentences: Sentences | EmbeddedSentences, rows: np.ndarray) -> int:
         longest = int(sentences.widths[rows].max())
         if self.device.type == "cpu":
             return longest
-        return min(-(-longest // WIDTH_STEP) * WIDTH_STEP, sentences.stored.shape[1])
+        return min(-(-longest // WIDTH_STEP) * WIDTH_STEP, sentences.longest)
+
+    @property
+    def holds_vectors(self) -> bool:
+        """True where a sentence of a batch is vectors, which take hundreds of times the memory of word numbers."""
+        return isinstance(self.text, EmbeddedSentences) or isinstance(self.visual, EmbeddedSentences)
+
+    @property
+    def scored_at_once(self) -> int:
+        """Number of articles in a batch that is scored."""
+        return VECTORS_SCORED_AT_ONCE if self.holds_vectors else SCORED_AT_ONCE
 
     @property
     def device(self) -> torch.device:
@@ -100,8 +144,13 @@ class EncodedArticles(Dataset):
     @property
     def nbytes(self) -> int:
         """Memory that the articles take on a device, in bytes."""
-        kept = [part for s in (self.text, self.visual) for part in (s.stored, s.lengths, s.vocabulary)]
-        return sum(part.nbytes for part in (*kept, self.label, self.title_lengths, self.weight) if part is not None)
+        kept = self.text, self.visual, self.label, self.title_lengths, self.weight
+        return sum(part.nbytes for part in kept if part is not None)
+
+    def standardised(self, standardisers: Mapping[str, Standardiser]) -> EncodedArticles:
+        """Return a copy that standardises the sentences of vectors, `text` or `visual`, in each batch."""
+        sides = {name: replace(getattr(self, name), standardiser=each) for name, each in standardisers.items()}
+        return replace(self, **sides)
 
     def to(self, device: torch.device) -> EncodedArticles:
         """Return a copy on `device`; batches are then selected there."""
@@ -109,35 +158,51 @@ class EncodedArticles(Dataset):
         return replace(self, **parts, weight=None if self.weight is None else self.weight.to(device))
 
 
-def encode_prepared(prepared: PreparedArticles, tokenizer: Tokenizer, codebook: Codebook | None) -> EncodedArticles:
+def number_words(words: Sequence[str], tokenizer: Tokenizer) -> np.ndarray:
+    """Find the number of each word in a vocabulary: (W + 1,) int64, that of padding first."""
+    vocabulary = tokenizer.get_vocab()
+    unknown = vocabulary[UNKNOWN]
+    return np.array([0, *(vocabulary.get(word, unknown) for word in words)], np.int64)
+
+
+def encode_prepared(
+    prepared: PreparedArticles,
+    tokenizer: Tokenizer,
+    codebook: Codebook | None,
+    coded: CodedTexts | None = None,
+    patches: EmbeddedSentences | None = None,
+) -> EncodedArticles:
     """Encode every article by the numbers of a vocabulary, and its images by visual words if there is a codebook.
 
     The visual words of several images follow one another.
 
+    Args:
+        coded: the sentences of texts and captions, where they are not words of the vocabulary.
+        patches: the sentences of images, where they are vectors of patches.
     Raises:
         UserError: there is a codebook, and no article has a described image.
     """
-    vocabulary = tokenizer.get_vocab()
-    unknown = vocabulary[UNKNOWN]
-    numbers = np.array([0, *(vocabulary.get(word, unknown) for word in prepared.words)], np.int64)  # (W + 1,)
-    if codebook is None:
-        visual = Sentences.from_matrix(prepared.caption_tokens, numbers)
+    text: Sentences | EmbeddedSentences
+    visual: Sentences | EmbeddedSentences
+    if coded is not None:
+        text, visual = coded.text, coded.captions
     else:
+        numbers = number_words(prepared.words, tokenizer)
+        text = Sentences.from_matrix(prepared.text_tokens, numbers)
+        visual = Sentences.from_matrix(prepared.caption_tokens, numbers)
+    if codebook is not None:
         if prepared.descriptors is None:
             raise UserError("The articles have no image that could be described, and the run reads visual words.")
-        patches, most = prepared.descriptors.shape[1], int(prepared.descriptor_count.max())
+        count, most = prepared.descriptors.shape[1], int(prepared.descriptor_count.max())
         of_images = codebook.encode(prepared.descriptors)  # (M, P)
-        words = np.zeros((len(prepared), most * patches), np.int32)  # (N, images * P)
+        words = np.zeros((len(prepared), most * count), np.int32)  # (N, images * P)
         for k in range(most):
             having = prepared.descriptor_count > k
-            words[having, k * patches : (k + 1) * patches] = of_images[prepared.descriptor_row[having] + k]
+            words[having, k * count : (k + 1) * count] = of_images[prepared.descriptor_row[having] + k]
         visual = Sentences.from_matrix(words)
-    return EncodedArticles(
-        Sentences.from_matrix(prepared.text_tokens, numbers),
-        visual,
-        torch.from_numpy(prepared.labels),
-        torch.from_numpy(prepared.title_words.astype(np.int64)),
-    )
+    titles = torch.from_numpy(prepared.title_words.astype(np.int64))
+    labels = torch.from_numpy(prepared.labels)
+    return EncodedArticles(text, visual if patches is None else patches, labels, titles)
 
 
 def count_words(matrix: np.ndarray, rows: np.ndarray, words: int) -> np.ndarray:

@@ -12,8 +12,23 @@ from safe_exp.data.reading.untrusted import UnusableArticle
 if TYPE_CHECKING:
     import numpy as np
 
-Description: TypeAlias = "str | np.ndarray"  # a sentence, or descriptors (P, F) float32
+    from safe_exp.data.captioners import PatchGrid
 NO_WORDS = "caption has no words"  # the reason where a captioner had nothing to say
+
+
+@dataclass(frozen=True)
+class StoredPatches:
+    """A picture whose vectors are in a store; its length is the number of its patches."""
+
+    image_hash: str  # of the file's content: the key in the store
+    patches: int
+
+    def __len__(self) -> int:
+        return self.patches
+
+
+# A sentence; descriptors (P, F) float32; vectors of patches, or their number where a store has them.
+Description: TypeAlias = "str | np.ndarray | PatchGrid | StoredPatches"
 
 
 class Taken(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,15 +10,19 @@ import numpy as np
 
 from safe_exp.config import DataConfig, SplitMethod
 from safe_exp.data.artifacts import Artifacts, data_fingerprint
-from safe_exp.data.captioners import captioner_from_plain
-from safe_exp.data.encoded import SCORED_AT_ONCE, NewsLoader, encode_prepared
+from safe_exp.data.encoded import EncodedArticles, NewsLoader, encode_prepared
+from safe_exp.data.patch_vectors import join_patches, reads_patches
 from safe_exp.data.prepared import PreparedArticles, prepare
 from safe_exp.data.reading.articles import LeftOut, count_reasons
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
 from safe_exp.data.selection import find_usable_rows
 from safe_exp.data.splitting.duplicates import find_copies
 from safe_exp.data.text import Cutting
+from safe_exp.data.transformer.coder import coder_of_run
+from safe_exp.data.transformer.prepared_texts import code_prepared
 from safe_exp.system.errors import UserError
+
+HIDDEN_STATES_AT_ONCE = 16  # windows of texts
 
 
 class TrainedOn(NamedTuple):
@@ -73,7 +77,7 @@ def encode_folder(
         UserError: the articles cannot be prepared (see `prepare`), or none of them has what the model reads.
     """
     settings = stored[0].manifest["settings"]
-    every = {cut: _prepare_cut(data, settings, cut) for cut in dict.fromkeys(map(_longest_sentences, stored))}
+    every = {cut: _prepare_cut(data, stored[0], reads, cut) for cut in dict.fromkeys(map(_longest_sentences, stored))}
     prepared = every[_longest_sentences(stored[0])]
     if any(list(other.ids) != list(prepared.ids) for other in every.values() if other is not prepared):
         raise UserError(f"data.root={data.root}: the articles changed while they were read. Give the command again.")
@@ -83,16 +87,14 @@ def encode_folder(
     rows, lacking = rows[on_side[rows]], [item for item in lacking if item.path in test_ids]
     if not len(rows):
         raise UserError("data.split=given: no article of the given test side has all parts that the model reads.")
-    batches = GlobalBatches(ArticleOrder(rows), max(data.batch_size, SCORED_AT_ONCE))
-    loaders = [
-        NewsLoader(encode_prepared(every[_longest_sentences(each)], each.tokenizer, each.codebook), batches)
-        for each in stored
-    ]
+    encoded = [_encode(every[_longest_sentences(each)], data, each, reads) for each in stored]
+    at_once = max(data.batch_size, min(each.scored_at_once for each in encoded))
+    batches = GlobalBatches(ArticleOrder(rows), at_once)
     ids = [prepared.ids[row] for row in rows]
     return ScoredFolder(
         prepared.ids,
         prepared.left_out + lacking,
-        loaders,
+        [NewsLoader(each, batches) for each in encoded],
         data_fingerprint(prepared.fingerprint, settings, {"scored": ids}),
         len(rows),
         int((~on_side).sum()),
@@ -107,9 +109,23 @@ def _longest_sentences(stored: Artifacts) -> tuple[int, int]:
     return settings["max_text_tokens"], settings["max_visual_tokens"]
 
 
-def _prepare_cut(data: DataConfig, settings: Mapping[str, Any], longest: tuple[int, int]) -> PreparedArticles:
-    captioner = captioner_from_plain(settings["captioner"])
-    return prepare(data, captioner, *longest, cutting=Cutting.from_settings(settings))
+def _prepare_cut(
+    data: DataConfig, stored: Artifacts, reads: Sequence[str], longest: tuple[int, int]
+) -> PreparedArticles:
+    cutting = Cutting.from_settings(stored.manifest["settings"])
+    return prepare(data, stored.captioner(reads), *longest, cutting=cutting)
+
+
+def _encode(prepared: PreparedArticles, data: DataConfig, stored: Artifacts, reads: Sequence[str]) -> EncodedArticles:
+    """Encode prepared articles as a stored run encoded its own."""
+    coded = None
+    if "vectors" in stored.manifest:
+        coder = coder_of_run(stored.manifest["vectors"], stored.tokenizer, batch_size=HIDDEN_STATES_AT_ONCE)
+        coded = code_prepared(prepared, coder, data.prepared, *_longest_sentences(stored), reads)
+        prepared = coded.overwrite(prepared)
+    patches = join_patches(prepared) if reads_patches(prepared, reads) else None
+    encoded = encode_prepared(prepared, stored.tokenizer, stored.codebook, coded, patches)
+    return encoded.standardised(stored.standardisers)
 
 
 def _find_scored_side(prepared: PreparedArticles, data: DataConfig) -> np.ndarray:

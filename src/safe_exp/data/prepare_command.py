@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from safe_exp.config import MODALITIES, PrepareConfig
+from safe_exp.config import MODALITIES, PrepareConfig, TransformerVectorsConfig
 from safe_exp.data.prepared import PreparedArticles, prepare
 from safe_exp.data.prepared.counts import describe_images
 from safe_exp.data.prepared.examples import WIDTH, advise_on_images, tabulate_examples
@@ -48,6 +48,10 @@ def prepare_data_set(config: PrepareConfig, folder: Path) -> int:
         prepared = preparation.open()
     else:
         prepared = prepare(data, config.captioner, fetch=True)
+    if isinstance(config.vectors, TransformerVectorsConfig):
+        from safe_exp.data.transformer.chosen import ChosenTransformer  # torch takes a second to import
+
+        ChosenTransformer(config.vectors).code(prepared, data, MODALITIES)
     manifest = prepared.manifest | {
         "folder": str(prepared.folder),
         "seconds": round(time.perf_counter() - start, 3),

@@ -21,6 +21,9 @@ MYANMAR = (
 )
 UNSPACED = HAN + KANA + THAI + LAO + KHMER + MYANMAR
 
+CONTINUES = "##"  # begins a token that stands within a word
+_PIECE = re.compile(rf"{CONTINUES}\w")  # no word of a text looks like it: letters and signs are two words
+
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 _WITHOUT_BLANKS = re.compile(f"[{UNSPACED}\u3001-\u303f]")  # with the punctuation of Chinese and Japanese
 
@@ -32,14 +35,24 @@ def holds_unspaced(text: str) -> bool:
 
 def blank_between(word: str, following: str) -> str:
     """Return what stands between two words of a line that people read: nothing between two Chinese ones, say."""
+    if _PIECE.match(following):
+        return ""
     bare = not word.isascii() and _WITHOUT_BLANKS.search(word) and _WITHOUT_BLANKS.search(following)
     return "" if bare else " "
 
 
+def bare_word(word: str) -> str:
+    """Return a word as people read it: a piece of a word, such as ##ing, without its mark."""
+    return word.removeprefix(CONTINUES) if _PIECE.match(word) else word
+
+
 def join_words(words: Iterable[str]) -> str:
-    """Join words into a line that people read: the, red, boat is "the red boat", and 北, 京, 。, ok is "北京。 ok"."""
+    """Join words into a line that people read: the, red, boat is "the red boat", and 北, 京, 。, ok is "北京。 ok".
+
+    Pieces of words are joined without a blank: read, ##ing is "reading".
+    """
     line, last = "", ""
     for word in words:
-        line += (blank_between(last, word) if line else "") + word
+        line += (blank_between(last, word) if line else "") + bare_word(word)
         last = word
     return line

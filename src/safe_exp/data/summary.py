@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ def summarise_data(
     left_out: Sequence[LeftOut],
     split: Split,
     vocabulary: VocabularyEntry,
+    patches: Mapping[str, Any] | None = None,
 ) -> list[tuple[str, str]]:
     """Describe the articles, the split, the vocabulary and the vectors as one (name, text) pair a line.
 
@@ -32,6 +34,7 @@ def summarise_data(
         left_out: the articles that are not used.
         split: rows on each side.
         vocabulary: the entry "vocabulary" of the data manifest.
+        patches: its entry "patches", of a run that reads vectors of patches.
     """
     labels = prepared.labels
     lines = [("articles", _by_class(labels[rows]))]
@@ -61,9 +64,11 @@ def summarise_data(
     if "unknown" in vocabulary:  # not stored by an earlier version
         lines.append(("unknown words", _describe_unknown(vocabulary["unknown"])))
     lines.append(("vectors", _describe_vectors(vocabulary)))
+    if patches is not None:
+        lines.append(("patches", f"vectors of {patches['dim']} numbers each, in place of words about the images"))
     texts = f"{prepared.text_cut[rows].mean():.1%} of texts after {data.max_text_tokens} tokens"
     captions = f", {prepared.caption_cut[rows].mean():.1%} of captions after {data.max_visual_tokens}"
-    lines.append(("cut", texts + ("" if vocabulary["visual_words"] else captions)))
+    lines.append(("cut", texts + ("" if vocabulary["visual_words"] or patches else captions)))
     return lines
 
 
@@ -122,6 +127,8 @@ def _describe_leaks(data: DataConfig, leaks: dict[str, int]) -> str:
 
 def _describe_vocabulary(data: DataConfig, vocabulary: VocabularyEntry) -> str:
     words = f"{vocabulary['words']:,} words that the training split holds {data.min_frequency} times or more"
+    if "layer" in vocabulary:
+        words = f"{vocabulary['words']:,} tokens of {vocabulary['vectors']}"
     visual = vocabulary["visual_words"]
     return f"{words}; {visual} visual words, clustered from its images" if visual else words
 
@@ -132,6 +139,9 @@ def _describe_unknown(shares: Mapping[str, float]) -> str:
 
 def _describe_vectors(vocabulary: VocabularyEntry) -> str:
     words, found, source = vocabulary["words"], vocabulary["with_vector"], vocabulary["vectors"]
+    if "layer" in vocabulary:
+        kind = f"hidden states of layer {vocabulary['layer']}" if vocabulary["layer"] else "input embeddings"
+        return f"{kind}, {vocabulary['dim']} numbers each"
     if source is None:
         return f"random, {vocabulary['dim']} numbers each"
     share = f"{found:,} of {words:,} words ({found / words:.1%})"

@@ -176,6 +176,7 @@ def answer_all(config: PredictConfig, standard_input: BufferedReader, output: Bi
         UserError: the run or the input as a whole cannot be used.
     """
     stored = open_run(Path(config.run).expanduser(), config.checkpoint)
+    stored = stored.with_captioner(config.captioner).with_transformer(config.vectors.model)
     explainer = Explainer.from_config(config, stored) if config.explains else None
     answerer = Answerer(stored, explainer, config.calibrate, config.threshold)
     if config.threshold != THRESHOLD or config.calibrate:

@@ -42,6 +42,7 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     start = time.perf_counter()
     run = Path(config.run)
     stored = open_run(run, config.checkpoint)
+    stored = stored.with_captioner(config.captioner).with_transformer(config.vectors.model)
     _require_chosen_data(config, stored)
     groups = group_members(stored)
     scored = encode_folder(

@@ -14,9 +14,9 @@ from rich.text import Text
 from torch import Tensor
 
 from safe_exp.config import ModelConfig, PredictConfig
-from safe_exp.data.article_encoder import EncodedArticle
-from safe_exp.data.captioners import captioner_from_plain
-from safe_exp.data.scripts import blank_between, join_words
+from safe_exp.data.article_encoder import EncodedArticle, Grids
+from safe_exp.data.captioners import captioner_from_plain, captioners
+from safe_exp.data.scripts import bare_word, blank_between, join_words
 from safe_exp.inference.attribution import (
     Cache,
     Parts,
@@ -26,7 +26,7 @@ from safe_exp.inference.attribution import (
     logit_parts,
     mean_parts,
 )
-from safe_exp.inference.patches import draw_images, locate_patch, save_picture
+from safe_exp.inference.patches import count_patches, draw_images, locate_patch, save_picture
 from safe_exp.network.variants import variants
 from safe_exp.runs.ensemble import StoredModel
 from safe_exp.system.errors import UserError
@@ -56,14 +56,12 @@ class Explainer:
     Args:
         model: settings of the run's model.
         phrases: number of phrases listed in each part; the others are summed.
-        grids: patches on a side, level by level, of the run's visual words; empty where sentences describe the images.
         console: shows each explanation as coloured text; None: not shown.
         folder: gets a picture of each article's patches; None: no pictures.
     """
 
     model: ModelConfig
     phrases: int
-    grids: list[int]
     console: Console | None = None
     folder: Path | None = None
 
@@ -82,17 +80,18 @@ class Explainer:
                 "explanation. Leave explain out."
             )
         captioner = captioner_from_plain(first.artifacts.manifest["settings"]["captioner"])
-        grids = list(captioner.grids)
-        if config.explain_to is not None and (not grids or "visual" not in variant.reads):
+        has_patches = captioner.grids or captioners[captioner.name].gives_vectors
+        if config.explain_to is not None and (not has_patches or "visual" not in variant.reads):
             raise UserError(
-                f"explain_to={config.explain_to}: pictures show the patches of captioner=visual_words, and this run "
-                f"has captioner={captioner.name}, model={variant.name}. explain=true explains in words."
+                f"explain_to={config.explain_to}: pictures show the patches of captioner=visual_words or "
+                f"captioner=patches, and this run has captioner={captioner.name}, model={variant.name}. explain=true "
+                "explains in words."
             )
         # Where standard error is a file, a stream of thousands would bury its log.
         shown = config.one_article or sys.stderr.isatty()
         folder = None if config.explain_to is None else Path(config.explain_to).expanduser()
         console = Console(stderr=True, highlight=False) if shown else None
-        return cls(first.model, config.phrases, grids, console, folder)
+        return cls(first.model, config.phrases, console, folder)
 
     def explain(self, passes: Sequence[MemberPass], answers: Sequence[dict[str, Any]]) -> None:
         """Add an explanation to each answer that is no error, as plain values; show and draw it where that is wanted.
@@ -110,16 +109,19 @@ class Explainer:
             article = max((each.articles[row] for each in passes), key=lambda article: len(article.images))
             found: dict[str, Any] = {}
             if logit is not None:
-                found["logit"] = self._quantity(read, logit, row)
+                found["logit"] = self._quantity(read, logit, row, article.grids)
             if cosines is not None:
                 found["cosine"] = {
                     "value": cosines["text"].total[row].item(),
-                    **{f"from_{name}": self._quantity(read, parts, row) for name, parts in cosines.items()},
+                    **{
+                        f"from_{name}": self._quantity(read, parts, row, article.grids)
+                        for name, parts in cosines.items()
+                    },
                 }
             answer["explanation"] = found
             worth = _worth(logit, cosines, row)
-            if self.folder is not None and article.images and "image" in worth:
-                picture = draw_images(article.images, self.grids, worth["image"], _unit(found))
+            if self.folder is not None and article.grids and "image" in worth:
+                picture = draw_images(article.images, article.grids, worth["image"], _unit(found))
                 found["picture"] = str(save_picture(picture, self.folder, article.id))
             if self.console is not None:
                 self.console.print(colour_words(read, answer, worth))
@@ -142,11 +144,14 @@ class Explainer:
             {name: mean_parts([each[name] for each in cosines], lengths) for name in cosines[0]} if cosines else None,
         )
 
-    def _quantity(self, read: dict[str, Passage], parts: Parts, row: int) -> dict[str, Any]:
-        sides = {name: self._side(read[name], side, name, row) for name, side in parts.sides.items()}
+    def _quantity(self, read: dict[str, Passage], parts: Parts, row: int, grids: Sequence[Grids]) -> dict[str, Any]:
+        sides = {
+            name: self._side(read[name], side, row, grids if name == "image" else ())
+            for name, side in parts.sides.items()
+        }
         return {"value": parts.total[row].item(), "constant": parts.constant[row].item(), **sides}
 
-    def _side(self, read: Passage, side: SideParts, name: str, row: int) -> dict[str, Any]:
+    def _side(self, read: Passage, side: SideParts, row: int, grids: Sequence[Grids]) -> dict[str, Any]:
         phrases = list_phrases(side, row, len(read.words))
         listed = []
         for phrase in phrases[: self.phrases]:
@@ -156,20 +161,20 @@ class Explainer:
                 "end": read.first + phrase.end,
                 "contribution": phrase.contribution,
             }
-            if name == "image" and self.grids:
-                item["patches"] = self._locate_patches(phrase.start, phrase.end, len(read.words))
+            if grids:
+                item["patches"] = _locate_patches(grids, phrase.start, phrase.end)
             listed.append(item)
         return {"phrases": listed, "others": sum((phrase.contribution for phrase in phrases[self.phrases :]), 0.0)}
 
-    def _locate_patches(self, start: int, end: int, words: int) -> list[dict[str, int]]:
-        """Locate the patches of visual words `start` to `end`; where there are several images, each has its number."""
-        patches = sum(grid * grid for grid in self.grids)
-        found = [locate_patch(self.grids, number % patches) for number in range(start, end)]
-        if words > patches:
-            found = [
-                {"image": number // patches, **place} for number, place in zip(range(start, end), found, strict=True)
-            ]
-        return found
+
+def _locate_patches(grids: Sequence[Grids], start: int, end: int) -> list[dict[str, Any]]:
+    """Locate the patches `start` to `end` of an article's images; where there are several, each has its number."""
+    found: list[dict[str, Any]] = []
+    for image, of_image in enumerate(grids):
+        numbers = range(max(start, 0), min(end, count_patches(of_image)))
+        found += [({"image": image} if len(grids) > 1 else {}) | locate_patch(of_image, number) for number in numbers]
+        start, end = start - count_patches(of_image), end - count_patches(of_image)
+    return found
 
 
 def _list_passages(article: EncodedArticle, model: ModelConfig) -> dict[str, Passage]:
@@ -219,7 +224,7 @@ def colour_words(read: Mapping[str, Passage], answer: dict[str, Any], worth: Map
         for word, following, value in zip(
             words, [*words[1:], ""], values, strict=False
         ):  # worth covers the padding too
-            shown.append(f"{word}", _colour(value / strongest))
+            shown.append(bare_word(word), _colour(value / strongest))
             shown.append(blank_between(word, following))
         shown.append("\n")
     found = answer.get("explanation", {})

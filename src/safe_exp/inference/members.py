@@ -29,7 +29,7 @@ class MemberGroup:
 
     def __init__(self, members: Sequence[StoredRun], dtype: torch.dtype = torch.float32) -> None:
         self.model, self.artifacts = members[0].model, members[0].artifacts  # as far as they concern the input
-        self.variant = variants[self.model.variant]
+        self.variant, self.dtype = variants[self.model.variant], dtype
         self.networks = [member.network().to(dtype) for member in members]
 
     def forward(self, batch: NewsBatch, join: Callable[[Tensor, Tensor], Any] = Words) -> list[tuple[SafeOutput, Any]]:
@@ -41,7 +41,12 @@ class MemberGroup:
         """
         vectors = self.artifacts.text_vectors, self.artifacts.visual_vectors
         arguments = embed_batch(self.model, batch, *vectors, join)
+        arguments = {name: self._in_dtype(argument) for name, argument in arguments.items()}
         return [self.variant.forward(network, **arguments) for network in self.networks]
+
+    def _in_dtype(self, argument: Any) -> Any:
+        """Convert a sentence of vectors, (B, L, E) float32."""
+        return argument.to(self.dtype) if isinstance(argument, Tensor) and argument.is_floating_point() else argument
 
 
 def group_members(stored: StoredModel, dtype: torch.dtype = torch.float32) -> list[MemberGroup]:

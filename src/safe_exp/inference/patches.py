@@ -1,14 +1,17 @@
-"""Patches of an image that visual words describe: their places, and a picture of what each contributes."""
+"""Patches of an image, by which the network reads it: their places, and a picture of what each contributes."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from safe_exp.data.article_encoder import Grids
 from safe_exp.system.files import whole_file
 
 FAKE, REAL = (213, 94, 0), (0, 114, 178)  # Okabe and Ito's vermillion and blue, which colour-blind people tell apart
@@ -16,39 +19,48 @@ PANEL, GAP, FOOT = 448, 12, 48  # pixels: side of a panel, space between two, he
 MIN_OUTLINED = 0.05  # of the strongest patch; weaker ones get no outline
 
 
-def locate_patch(grids: Sequence[int], number: int) -> dict[str, int]:
-    """Locate the patch that a visual word describes: grid of its level, row and column from 0, from the top left.
+def locate_patch(grids: Grids, number: int) -> dict[str, Any]:
+    """Locate a patch: grid of its level, row and column from 0, from the top left.
 
     Args:
-        grids: patches on a side, level by level.
-        number: of the visual word in the image, from 0.
+        grids: rows and columns, level by level.
+        number: of the patch in the image, from 0.
+    Returns:
+        `row`, `column`, and `grid`: patches on a side, or rows and columns where these differ.
     Raises:
         ValueError: the levels have fewer patches.
     """
-    for grid in grids:
-        if number < grid * grid:
-            return {"grid": grid, "row": number // grid, "column": number % grid}
-        number -= grid * grid
+    for rows, columns in grids:
+        if number < rows * columns:
+            grid = rows if rows == columns else [rows, columns]
+            return {"grid": grid, "row": number // columns, "column": number % columns}
+        number -= rows * columns
     raise ValueError(f"the grids {list(grids)} have no patch {number} more.")
 
 
+def count_patches(grids: Grids) -> int:
+    """Count the patches of an image."""
+    return sum(rows * columns for rows, columns in grids)
+
+
 def draw_images(
-    images: Sequence[Image.Image], grids: Sequence[int], worth: Sequence[float], unit: str = "the logit"
+    images: Sequence[Image.Image], grids: Sequence[Grids], worth: Sequence[float], unit: str = "the logit"
 ) -> Image.Image:
     """Draw the patches of an article's images, see `draw_patches`, one image below the other, all on one scale.
 
     Args:
+        grids: of each image.
         worth: contribution of each patch of the first image, then of the second, and so on.
     """
-    patches = sum(grid * grid for grid in grids)
-    shares = [worth[start : start + patches] for start in range(0, len(images) * patches, patches)]
+    counts = [count_patches(each) for each in grids]
+    shares = [worth[end - count : end] for end, count in zip(accumulate(counts), counts, strict=True)]
     strongest = max((abs(value) for share in shares for value in share), default=0)
     names = [f"image {number + 1} of {len(images)}: " if len(images) > 1 else "" for number in range(len(images))]
     sheets = [
-        draw_patches(image, grids, share, unit, strongest, name)
-        for image, share, name in zip(images, shares, names, strict=True)
+        draw_patches(image, of_image, share, unit, strongest, name)
+        for image, of_image, share, name in zip(images, grids, shares, names, strict=True)
     ]
-    whole = Image.new("RGB", (sheets[0].width, sum(sheet.height for sheet in sheets)), "white")
+    whole = Image.new("RGB", (max(sheet.width for sheet in sheets), sum(sheet.height for sheet in sheets)), "white")
     for number, sheet in enumerate(sheets):
         whole.paste(sheet, (0, number * sheet.height))
     return whole
@@ -56,7 +68,7 @@ def draw_images(
 
 def draw_patches(
     image: Image.Image,
-    grids: Sequence[int],
+    grids: Grids,
     worth: Sequence[float],
     unit: str = "the logit",
     strongest: float | None = None,
@@ -65,7 +77,7 @@ def draw_patches(
     """Draw the image once for each level of patches, outlined in orange (fake) or blue (real), thicker for more.
 
     Args:
-        grids: patches on a side, level by level.
+        grids: rows and columns, level by level.
         worth: contribution of each patch to the logit of fake, level after level, row by row.
         unit: name of the quantity that they contribute to.
         strongest: contribution with the thickest outline; None: the largest of these.
@@ -75,22 +87,22 @@ def draw_patches(
     sheet = Image.new("RGB", ((PANEL + GAP) * len(grids) - GAP, PANEL + FOOT), "white")
     words, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
     number = 0
-    for level, grid in enumerate(grids):
+    for level, (rows, columns) in enumerate(grids):
         panel = image.convert("RGB").resize((PANEL, PANEL), Image.Resampling.BICUBIC).convert("RGBA")
         marks = Image.new("RGBA", panel.size)
         draw = ImageDraw.Draw(marks)
-        for row in range(grid):
-            for column in range(grid):
+        for row in range(rows):
+            for column in range(columns):
                 value = worth[number] / strongest
                 number += 1
                 colour = FAKE if value > 0 else REAL
-                corners = [column * PANEL // grid, row * PANEL // grid, (column + 1) * PANEL // grid - 1,
-                           (row + 1) * PANEL // grid - 1]  # fmt: skip
+                corners = [column * PANEL // columns, row * PANEL // rows, (column + 1) * PANEL // columns - 1,
+                           (row + 1) * PANEL // rows - 1]  # fmt: skip
                 draw.rectangle(corners, fill=(*colour, int(90 * abs(value))))
                 if abs(value) >= MIN_OUTLINED:
                     draw.rectangle(corners, outline=(*colour, 255), width=1 + round(7 * abs(value)))
         sheet.paste(Image.alpha_composite(panel, marks).convert("RGB"), (level * (PANEL + GAP), 0))
-        words.text((level * (PANEL + GAP) + 6, PANEL + 4), f"{name}{grid} by {grid} patches", "black", font)
+        words.text((level * (PANEL + GAP) + 6, PANEL + 4), f"{name}{rows} by {columns} patches", "black", font)
     below = PANEL + 25
     words.text((6, below), "orange: fake", FAKE, font)
     words.text((106, below), "blue: real", REAL, font)

@@ -97,12 +97,13 @@ def split_title(
     """Split texts into headline and body, the two sentences that ReleasedNetwork reads.
 
     Args:
-        text: word numbers, the title's first, (B, L).
+        text: word numbers (B, L) or vectors (B, L, E), the title's first.
         lengths: words in each text (B,).
         title_lengths: words of the title, with which the text begins, (B,); the others are the body's.
         headline_words, body_words: longer headlines and bodies are cut.
     Returns:
-        `headline` (B, ≤ headline_words), `body` (B, ≤ body_words), `headline_lengths` and `body_lengths` (B,).
+        `headline` (B, ≤ headline_words), `body` (B, ≤ body_words), `headline_lengths` and `body_lengths` (B,); vectors
+        have a last axis E.
     Example:
         >>> import torch
         >>> text, lengths, title_lengths = torch.tensor([[7, 8, 9, 5, 6]]), torch.tensor([5]), torch.tensor([3])
@@ -113,9 +114,12 @@ def split_title(
     length = text.shape[1]
     title_lengths = title_lengths.minimum(lengths)  # a title may fill all that a text was cut to
     places = title_lengths[:, None] + torch.arange(min(body_words, length), device=text.device)  # (B, Lb)
+    places = places.clamp(max=max(length - 1, 0))
+    if text.dim() == 3:
+        places = places[:, :, None].expand(-1, -1, text.shape[2])  # (B, Lb, E)
     return {
         "headline": text[:, :headline_words],
         "headline_lengths": title_lengths.clamp(max=headline_words),
-        "body": text.gather(1, places.clamp(max=max(length - 1, 0))),
+        "body": text.gather(1, places),
         "body_lengths": (lengths - title_lengths).clamp(max=body_words),
     }

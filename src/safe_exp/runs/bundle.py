@@ -1,9 +1,9 @@
 """A bundle: a stored run, or the jobs of a sweep as one model, as one safetensors file, to be given away.
 
-It holds weights, vocabulary, vectors, codebook and settings. A safetensors file is a JSON header and plain numbers; it
-can hold no code. A bundle from a stranger is still checked before anything is built from it: the settings tell the
-shapes that the numbers must have, the header tells those that they have, and numbers are read only when both agree. So
-no more memory is allocated than the file has numbers for.
+It holds weights, vocabulary, vectors, codebook and settings; a run on hidden states names its transformer. A
+safetensors file is a JSON header and plain numbers; it can hold no code. A bundle from a stranger is still checked
+before anything is built from it: the settings tell the shapes that the numbers must have, the header tells those that
+they have, and numbers are read only when both agree. So no more memory is allocated than the file has numbers for.
 """
 
 from __future__ import annotations
@@ -18,21 +18,32 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from safe_exp.config import ModelConfig, plain_config
-from safe_exp.data.artifacts import Artifacts
-from safe_exp.data.captioners import captioner_from_plain, captioners
+from safe_exp.data.artifacts import Artifacts, join_standardisers
+from safe_exp.data.captioners import captioners
 from safe_exp.data.codebook import STORED, Codebook, check_arrays
-from safe_exp.data.text import PADDING, UNKNOWN, Cutting, build_tokenizer, vocabulary_words
-from safe_exp.data.word_cutters import word_cutters
-from safe_exp.network.variants import variants
+from safe_exp.data.text import vocabulary_words
+from safe_exp.runs.bundle_checks import (
+    CODEBOOK_PREFIX,
+    STANDARDISER_PREFIX,
+    STANDARDISERS,
+    TEXT_VECTORS,
+    VISUAL_VECTORS,
+    WEIGHTS_PREFIX,
+    build_tokenizer_of,
+    check_manifest,
+    check_model,
+    check_shapes,
+    check_words,
+    count_rows,
+)
 from safe_exp.runs.bundle_layout import Part, by_identity, check_vocabularies, join_parts, part_key, split_content
 from safe_exp.runs.ensemble import Ensemble, StoredModel, require_one_kind
-from safe_exp.runs.stored_run import StoredRun, typed_model
+from safe_exp.runs.stored_run import StoredRun
 from safe_exp.scoring.calibration import FOLDS, VALIDATION, Calibration
 from safe_exp.system.errors import UserError, first_line
 from safe_exp.system.files import DIGEST, whole_file
@@ -43,15 +54,11 @@ FORMAT = "safe_exp bundle 1"  # of one run
 ENSEMBLE_FORMAT = "safe_exp bundle 2"  # of several: see bundle_layout
 REQUIRED = {
     FORMAT: {"model", "words", "manifest", "calibration", "codebook"},
-    ENSEMBLE_FORMAT: {"members", "jobs", "calibration", "fitted_on", "vocabularies", "manifests"},
+    ENSEMBLE_FORMAT: {"members", "jobs", "calibration", "fitted_on", "vocabularies", "tokenizers", "manifests"},
 }
 MAX_HEADER_BYTES = 100_000_000  # the most that safetensors reads back
-MANIFEST_KEYS = ("name", "fingerprint", "counts", "settings", "vocabulary")  # of data_manifest.json, that travel
-MAX_WORDS = 1_000_000  # of a text or a sentence
-MAX_FILTER_SIZES = 100
-MAX_MODEL_SIZE = 10**9  # of each size in ModelConfig; the product of two still fits a tensor's int64 sizes
-WEIGHTS_PREFIX, CODEBOOK_PREFIX = "weights.", "codebook."  # begin the names of tensors
-TEXT_VECTORS, VISUAL_VECTORS = "vectors.text", "vectors.visual"  # names of tensors
+# Of data_manifest.json, that travel.
+MANIFEST_KEYS = ("name", "fingerprint", "counts", "settings", "vocabulary", "vectors", "patches")
 
 
 def write_bundle(stored: StoredModel, path: Path) -> None:
@@ -93,11 +100,16 @@ def _collect(stored: StoredRun) -> tuple[dict[str, Any], dict[str, Tensor]]:
         tensors[VISUAL_VECTORS] = artifacts.visual_vectors
     content: dict[str, Any] = {
         "model": plain_config(stored.model),
-        "words": vocabulary_words(artifacts.tokenizer)[2:],  # after padding and the unknown word
+        "words": [],
         "manifest": {name: artifacts.manifest[name] for name in MANIFEST_KEYS if name in artifacts.manifest}
         | {"split": {"train": artifacts.training_ids}},
         "codebook": None,
     }
+    if "vectors" in artifacts.manifest:
+        content["tokenizer"] = artifacts.tokenizer.to_str()
+    else:
+        content["words"] = vocabulary_words(artifacts.tokenizer)[2:]  # after padding and the unknown word
+    tensors |= {f"{STANDARDISER_PREFIX}{name}": t for name, t in artifacts.standardiser_tensors().items()}
     if artifacts.codebook is not None:
         content["codebook"] = artifacts.codebook.settings
         arrays = {name: getattr(artifacts.codebook, name) for name in STORED}
@@ -119,9 +131,9 @@ def open_bundle(path: Path) -> StoredModel:
             single = [Part(content, {name: name for name in shapes})]
             parts = single if form == FORMAT else split_content(content, shapes, _is_weight)
             for words in by_identity(part.content["words"] for part in parts):
-                _check_words(words)
+                check_words(words)
             for manifest in by_identity(part.content["manifest"] for part in parts):
-                _check_manifest(manifest)
+                check_manifest(manifest)
             check_vocabularies(parts, _is_weight)
             models = [_check_part(part, shapes) for part in parts]
             wrong = next((name for name, kind in types.items() if kind not in ("F32", "F64", "BF16", "F16")), None)
@@ -149,9 +161,10 @@ def _check_part(part: Part, shapes: Mapping[str, tuple[int, ...]]) -> ModelConfi
     Raises:
         ValueError, UserError: they contradict each other, or are out of bounds.
     """
-    model = _check_model(part.content["model"])
+    model = check_model(part.content["model"])
     own = {name: shapes[place] for name, place in part.tensors.items()}
-    _check_shapes(own, model, len(part.content["words"]) + 2, part.content["codebook"] is not None)
+    has_codebook, patches = part.content["codebook"] is not None, part.content["manifest"].get("patches")
+    check_shapes(own, model, count_rows(part.content), has_codebook, patches)
     return model
 
 
@@ -190,8 +203,9 @@ def _build_artifacts(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) 
     manifest = content["manifest"]
     codebook = _build_codebook(tensors, content["codebook"], manifest)
     text, visual = tensors[TEXT_VECTORS], tensors.get(VISUAL_VECTORS, tensors[TEXT_VECTORS])
-    tokenizer = build_tokenizer(content["words"], Cutting.from_settings(manifest["settings"]))
-    return Artifacts(tokenizer, text, visual, codebook, manifest)
+    named = {name.removeprefix(STANDARDISER_PREFIX): t for name, t in tensors.items() if name in STANDARDISERS}
+    standardisers = join_standardisers(named)
+    return Artifacts(build_tokenizer_of(content), text, visual, codebook, manifest, standardisers=standardisers)
 
 
 def _digest(content: str, tensors: Mapping[str, Tensor]) -> str:
@@ -222,85 +236,6 @@ def _parse_content(metadata: Mapping[str, str]) -> tuple[dict[str, Any], str]:
     if missing:
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     return content, form
-
-
-def _check_model(plain: Any) -> ModelConfig:
-    """Convert the model's settings to their type; refuse sizes out of bounds by a ValueError."""
-    _refuse_interpolation(plain)
-    model = typed_model(plain)
-    sizes = [model.num_filters, model.feature_dim, *model.filter_sizes]
-    sizes += [n for n in (model.word_dim, model.headline_words, model.body_words) if n is not None]
-    if len(model.filter_sizes) > MAX_FILTER_SIZES or not all(1 <= size <= MAX_MODEL_SIZE for size in sizes):
-        raise ValueError("the model's sizes are out of bounds")
-    variants[model.variant].check(model)
-    return model
-
-
-def _check_words(found: Any) -> None:
-    """Refuse, by a ValueError, words that are no strings, cannot be encoded, or occur twice."""
-    if not isinstance(found, list) or not all(isinstance(word, str) for word in found):
-        raise ValueError("words is not a list of words")
-    "".join(found).encode()  # half of a surrogate pair, which JSON can hold and the tokenizer cannot: a ValueError
-    if len({*found, PADDING, UNKNOWN}) != len(found) + 2:
-        raise ValueError("a word occurs twice in the vocabulary")
-
-
-def _check_manifest(found: Any) -> None:
-    """Refuse, by a ValueError, settings of the data or ids that cannot be used."""
-    settings = found["settings"]
-    for key in ("max_text_tokens", "max_visual_tokens"):
-        if not isinstance(settings[key], int) or not 1 <= settings[key] <= MAX_WORDS:
-            raise ValueError(f"{key} is not a number from 1 to {MAX_WORDS:,}")
-    if not isinstance(settings["require"], list) or not set(settings["require"]) <= {"text", "visual"}:
-        raise ValueError("require names something else than text and visual")
-    cutting = Cutting.from_settings(settings)
-    if not isinstance(cutting.words, str) or not isinstance(cutting.keep_urls, bool):
-        raise ValueError("words is not a name, or keep_urls not true or false")
-    word_cutters.require(cutting.words)
-    _refuse_interpolation(settings["captioner"])
-    captioner = captioner_from_plain(settings["captioner"])
-    OmegaConf.merge(OmegaConf.structured(type(captioner)), settings["captioner"])  # checks the types
-    train = found["split"]["train"]
-    if not isinstance(train, list) or not all(isinstance(article_id, str) for article_id in train):
-        raise ValueError("split.train is not a list of ids")
-
-
-def _refuse_interpolation(plain: Any) -> None:
-    # OmegaConf would look up ${oc.env:…}, and an error message could show what it found.
-    if not isinstance(plain, dict) or "${" in json.dumps(plain):
-        raise ValueError("its settings are not plain values")
-
-
-def _check_shapes(shapes: Mapping[str, tuple[int, ...]], model: ModelConfig, words: int, has_codebook: bool) -> None:
-    """Compare the shapes in the header with those that the settings ask for, before a number is read.
-
-    Args:
-        words: of the vocabulary, with padding and the unknown word.
-    Raises:
-        ValueError: the first difference.
-    """
-    for name in (TEXT_VECTORS, VISUAL_VECTORS):
-        if name in shapes and len(shapes[name]) != 2:
-            raise ValueError(f"{name} is not a table")
-    rows, dim = shapes[TEXT_VECTORS]
-    if rows != words:
-        raise ValueError(f"{words} words have {rows} vectors")
-    visual = shapes.get(VISUAL_VECTORS, shapes[TEXT_VECTORS])
-    if has_codebook and VISUAL_VECTORS not in shapes:
-        raise ValueError("its visual words have no vectors")
-    if not has_codebook and VISUAL_VECTORS in shapes and visual[0] != words:
-        raise ValueError(f"{words} words have {visual[0]} vectors")
-    with torch.device("meta"):  # shapes without numbers: large settings cost no memory
-        network = variants[model.variant].build(model, dim, visual[1])
-    expected = {f"{WEIGHTS_PREFIX}{name}": tuple(weight.shape) for name, weight in network.state_dict().items()}
-    found = {name: shape for name, shape in shapes.items() if name.startswith(WEIGHTS_PREFIX)}
-    for name in sorted(expected.keys() | found.keys()):
-        if expected.get(name) != found.get(name):
-            raise ValueError(f"{name}: found {found.get(name)}, and its settings ask for {expected.get(name)}")
-    known = {TEXT_VECTORS, VISUAL_VECTORS, *expected, *(f"{CODEBOOK_PREFIX}{name}" for name in STORED)}
-    stray = sorted(shapes.keys() - known)
-    if stray:
-        raise ValueError(f"it holds {stray[0]!r:.60}, which nothing asks for")
 
 
 def _build_codebook(tensors: Mapping[str, Tensor], settings: Any, manifest: Mapping[str, Any]) -> Codebook | None:

@@ -13,13 +13,14 @@ from torch import Tensor
 
 MAX_MEMBERS = 1000
 MAX_WORDS_IN_ALL = 20_000_000  # of all vocabularies; each model with artifacts of its own looks words up by itself
-SHARED_LISTS = {"words": "vocabularies", "manifest": "manifests"}  # of a member's content: where the file has it once
+# Of a member's content: where the file has it once.
+SHARED_LISTS = {"words": "vocabularies", "tokenizer": "tokenizers", "manifest": "manifests"}
 
 
 class Part(NamedTuple):
     """One model of a bundle, as a bundle of its own would hold it."""
 
-    content: dict[str, Any]  # model, words, manifest, codebook
+    content: dict[str, Any]  # model, words, manifest, codebook; tokenizer, of a transformer, or None
     tensors: dict[str, str]  # name in the file, by the name in a bundle of its own
 
 
@@ -45,9 +46,9 @@ def join_parts(
             tensors.setdefault(placed[name], tensor)
         member = {key: value for key, value in content.items() if key not in SHARED_LISTS}
         for key, place in SHARED_LISTS.items():
-            if content[key] not in lists[place]:
-                lists[place].append(content[key])
-            member[key] = lists[place].index(content[key])
+            if content.get(key) not in lists[place]:
+                lists[place].append(content.get(key))
+            member[key] = lists[place].index(content.get(key))
         members.append({**member, "tensors": placed})
     return {**lists, "members": members}, tensors
 
@@ -99,7 +100,8 @@ def _split_member(content: dict[str, Any], member: Any) -> Part:
 def part_key(part: Part, is_weight: Callable[[str], bool]) -> str:
     """Make a key that is equal for models of a bundle with the same artifacts."""
     kept = {name: place for name, place in part.tensors.items() if not is_weight(name)}
-    return json.dumps([id(part.content["words"]), id(part.content["manifest"]), part.content["codebook"], kept])
+    shared = [id(part.content.get(key)) for key in SHARED_LISTS]
+    return json.dumps([*shared, part.content["codebook"], kept])
 
 
 def by_identity(values: Iterable[Any]) -> Iterable[Any]:

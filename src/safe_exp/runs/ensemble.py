@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,7 +12,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from safe_exp.config import LossSettings
+from safe_exp.config import LossSettings, StoredCaptioner
 from safe_exp.data.artifacts import LATER_SHAPING_KEYS, SHAPING_KEYS, Artifacts
 from safe_exp.runs.stored_run import StoredRun
 from safe_exp.scoring.calibration import VALIDATION, Calibration
@@ -46,6 +46,29 @@ class Ensemble:
             "beta": sum(model.beta for model in models) / count,
             "similarity_loss": models[0].similarity_loss.value,
         }
+
+    def with_captioner(self, given: StoredCaptioner) -> Ensemble:
+        """Return the ensemble with the parts of its captioner that the user names: see `Artifacts.captioner`."""
+        return self._changed(lambda member: member.with_captioner(given))
+
+    def with_transformer(self, model: str | None) -> Ensemble:
+        """Return the ensemble with another place of the transformer that its members read; None: as it was.
+
+        Raises:
+            UserError: they read no hidden states.
+        """
+        return self if model is None else self._changed(lambda member: member.with_transformer(model))
+
+    def _changed(self, change: Callable[[StoredRun], StoredRun]) -> Ensemble:
+        """Change every member; artifacts that are one object stay one."""
+        changed: dict[int, Artifacts] = {}
+        members = []
+        for member in self.members:
+            key = id(member.artifacts)
+            if key not in changed:
+                changed[key] = change(member).artifacts
+            members.append(replace(member, artifacts=changed[key]))
+        return replace(self, members=tuple(members))
 
     def explain_missing_calibration(self) -> str:
         """Say in one sentence, for an error message, why it has no calibration."""
@@ -126,4 +149,6 @@ def _equal(left: Any, right: Any) -> bool:
         return left.to_str() == right.to_str()
     if is_dataclass(left):
         return all(_equal(getattr(left, part.name), getattr(right, part.name)) for part in fields(left))
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(_equal(left[key], right[key]) for key in left)
     return bool(left == right)

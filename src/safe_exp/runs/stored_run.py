@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -11,7 +11,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from safe_exp.config import LossSettings, ModelConfig
+from safe_exp.config import LossSettings, ModelConfig, StoredCaptioner
 from safe_exp.data.artifacts import Artifacts
 from safe_exp.network.variants import variants
 from safe_exp.scoring.calibration import VALIDATION, Calibration
@@ -48,6 +48,27 @@ class StoredRun:
     def where(self) -> str:
         """Place of the weights, for error messages."""
         return f"run={self.source}" if self.source.is_file() else f"{self.source}/checkpoints/{self.checkpoint}.ckpt"
+
+    def with_captioner(self, given: StoredCaptioner) -> StoredRun:
+        """Return the run with the parts of its captioner that the user names: see `Artifacts.captioner`."""
+        return replace(self, artifacts=replace(self.artifacts, given=given))
+
+    def with_transformer(self, model: str | None) -> StoredRun:
+        """Return the run with another place of the transformer whose hidden states it reads; None: as it was.
+
+        Raises:
+            UserError: the run reads no hidden states.
+        """
+        if model is None:
+            return self
+        entry = self.artifacts.manifest.get("vectors")
+        if entry is None or entry["layer"] == 0:
+            raise UserError(
+                f"vectors.model={model}: run={self.source} reads no hidden states, and has its vectors with it. Leave "
+                "vectors.model out."
+            )
+        manifest = self.artifacts.manifest | {"vectors": entry | {"model": model}}
+        return replace(self, artifacts=replace(self.artifacts, manifest=manifest))
 
     def network(self) -> nn.Module:
         """Build the network with its trained weights, on the CPU, in evaluation mode.

@@ -76,7 +76,7 @@ def prepare(config: TrainConfig, folder: Path, resources: ExitStack) -> Prepared
     )  # fmt: skip
     data.setup("fit")
     require_some_batches(config.trainer, data)
-    set_threads(config, data.text_vectors.shape[1])
+    set_threads(config, data.vector_dim)
     if is_first_process():
         data.save_artifacts(folder / "artifacts")
         if sweep_name(folder):

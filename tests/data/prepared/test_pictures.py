@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+from functools import partial
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,7 +12,7 @@ import torch
 from safe_exp.data.encoded import encode_prepared
 from safe_exp.data.prepared import PreparedArticles, pictures, prepare
 from safe_exp.data.prepared.counts import describe_images
-from safe_exp.data.prepared.description_cache import DescriptionCache
+from safe_exp.data.prepared.description_cache import DescriptionCache, describe_all
 from safe_exp.data.prepared.parts import article_digest
 from safe_exp.data.prepared.pictures import describe_pictures
 from safe_exp.data.reading.articles import StoredPicture
@@ -181,8 +182,9 @@ def test_sentences_of_several_pictures_are_joined_in_their_order(tmp_path, monke
         def describe(self, images):
             return ["" if image.size[0] == 9 else f"{image.size[0]} wide" for image in images]
 
-    monkeypatch.setattr(pictures, "_open_captioner", lambda *_: (captioner, DescriptionCache(tmp_path, captioner)))
+    monkeypatch.setattr(pictures, "_open_captioner", lambda *_: partial(describe_all, captioner, cache))
     captioner = Captioner()
+    cache = DescriptionCache(tmp_path, captioner)
     for width in (9, 10, 11, 12):
         (tmp_path / f"{width}.png").write_bytes(encoded(picture((width, 20)), "PNG"))
     rows = ["10|9|11|12", "12|10", "9", "9|11"]

@@ -15,8 +15,12 @@ BETA = torch.tensor([0.4, 1.0, 0.5, 2.0, 0.0], dtype=torch.float64)
 VISUAL_DIM = 5
 
 
-def draw_share(runs: slice, seed: int, batch: int = 6) -> Share:
-    """Draw articles of different lengths, one of them shorter than the widest window."""
+def draw_share(runs: slice, seed: int, batch: int = 6, patches: bool = False) -> Share:
+    """Draw articles of different lengths, one of them shorter than the widest window.
+
+    Args:
+        patches: the sentence of the image is vectors, with no table of words.
+    """
     generator = torch.Generator().manual_seed(seed)
     sentences = {}
     for name, length, dim in (("text", 9, 4), ("visual", 7, VISUAL_DIM)):
@@ -25,6 +29,10 @@ def draw_share(runs: slice, seed: int, batch: int = 6) -> Share:
         lengths[0] = 2
         sentences[name] = Words(vectors, torch.randint(1, 12, (batch, length), generator=generator))
         sentences[f"{name}_lengths"] = lengths
+    if patches:
+        vectors, numbers = sentences["visual"]
+        padding = torch.arange(numbers.shape[1]) >= sentences["visual_lengths"][:, None]
+        sentences["visual"] = vectors[numbers].masked_fill(padding[:, :, None], 0)
     return Share(runs, sentences, torch.randint(0, 2, (batch,), generator=generator))
 
 
@@ -54,18 +62,19 @@ def stack_weights(networks: list[SafeNetwork]) -> SafeWeights:
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("similarity_loss", ["real_only", "both_classes"])
 @pytest.mark.parametrize("num_filters", [1, 3])
-@pytest.mark.parametrize("label_smoothing", [None, 0.2])
+@pytest.mark.parametrize("regularised", [False, True], ids=["plain", "regularised"])
+@pytest.mark.parametrize("patches", [False, True], ids=["words", "patches"])
 def test_every_run_of_a_stack_has_the_outputs_losses_and_gradients_of_its_own(
-    variant, similarity_loss, num_filters, label_smoothing
+    variant, similarity_loss, num_filters, regularised, patches
 ):
     """Plain, and with weights of articles, smoothed labels and dropout."""
     networks = draw_networks(variant, num_filters)
     weights = stack_weights(networks)
-    shares = [draw_share(slice(0, 2), seed=0), draw_share(slice(2, 5), seed=1)]
+    shares = [draw_share(slice(0, 2), seed=0, patches=patches), draw_share(slice(2, 5), seed=1, patches=patches)]
     loss = {"similarity_loss": similarity_loss}
-    if label_smoothing is not None:
+    if regularised:
         shares = [draw_regularised(share, variant, num_filters, seed) for seed, share in enumerate(shares)]
-        loss["label_smoothing"] = label_smoothing
+        loss["label_smoothing"] = 0.2
     output, losses, gradients = stacked_step(weights, shares, alpha=ALPHA, beta=BETA, **loss)
     gradients = name_gradients(gradients)
     for run, network in enumerate(networks):

@@ -15,6 +15,7 @@ from safe_exp.sweep.stacked.progress import StackProgress
 from safe_exp.sweep.stacked.training import quick_figures
 from safe_exp.system.errors import UserError
 from tests.commands import read_json, read_rows
+from tests.data.tiny_transformers import bert
 from tests.sweep.stacked.jobs import checkpoint, furthest, state, train_alone, train_stacked, variants
 
 RUNS = [
@@ -109,6 +110,21 @@ def test_every_job_of_a_stack_leaves_what_it_leaves_alone(overrides, rtol, tmp_p
             assert (mine["id"], mine["split"]) == (other["id"], other["split"])
         assert state(ours).keys() == state(alone).keys()
         assert state(ours)["state"] == "finished"
+
+
+@pytest.mark.parametrize("layer", [0, -1])
+def test_jobs_on_a_transformer_are_stacked_too(layer, tmp_path, monkeypatch):
+    vectors = ("vectors=transformer", f"vectors.model={bert()}", f"vectors.layer={layer}", "vectors.standardise=true")
+    configs = variants(*vectors, "trainer.max_epochs=2", runs=RUNS[::2])
+    train_stacked(configs, tmp_path / "stacked")
+    for number, config in enumerate(configs):
+        ours = tmp_path / "stacked" / str(number)
+        alone = train_alone(config, tmp_path / "alone" / str(number), monkeypatch)
+        assert furthest(checkpoint(ours), checkpoint(alone)) < 1e-5
+        for mine, other in zip(*(read_rows(folder / "predictions.csv") for folder in (ours, alone)), strict=True):
+            assert float(mine["probability"]) == pytest.approx(float(other["probability"]), abs=1e-5)
+    artifacts = [tmp_path / "stacked" / str(number) / "artifacts" / "vectors.safetensors" for number in (0, 1)]
+    assert artifacts[0].samefile(artifacts[1])
 
 
 @pytest.mark.slow

@@ -18,14 +18,51 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+@dataclass(frozen=True)
+class PatchGrid:
+    """A picture as the vectors of its patches; its length is their number."""
+
+    vectors: np.ndarray  # (rows, columns, E) float32
+
+    def __len__(self) -> int:
+        return self.rows * self.columns
+
+    @property
+    def rows(self) -> int:
+        return self.vectors.shape[0]
+
+    @property
+    def columns(self) -> int:
+        return self.vectors.shape[1]
+
+    @property
+    def sequence(self) -> np.ndarray:
+        """The vectors row by row, (P, E)."""
+        return self.vectors.reshape(len(self), -1)
+
+
 class ImageCaptioner(Protocol):
     """Describes decoded pictures (RGB, see data/reading/images.py)."""
 
     settings: dict[str, Any]  # plain values that shape its results; part of fingerprints and of the cache's key
     batch_size: int  # pictures that it is given at a time, at most
 
-    def describe(self, images: Sequence[Image.Image]) -> Sequence[str | np.ndarray]:
-        """Describe each picture by a sentence, or by descriptors (P, F) float32 that a codebook turns into words."""
+    def describe(self, images: Sequence[Image.Image]) -> Sequence[str | np.ndarray | PatchGrid]:
+        """Describe each picture.
+
+        Returns:
+            For each a sentence, or descriptors (P, F) float32 that a codebook turns into words, or the vectors of its
+            patches, as the captioner's entry says.
+        """
+
+
+class PatchCaptioner(ImageCaptioner, Protocol):
+    """A captioner whose entry says that it gives vectors."""
+
+    def describe(self, images: Sequence[Image.Image]) -> Sequence[PatchGrid]: ...
+
+    def view(self, image: Image.Image) -> Image.Image:
+        """Cut a picture to the part that its patches cover."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +74,8 @@ class Captioner:
         build: makes it from such settings; None where the sentence lies beside the article.
         describes_patches: it gives descriptors, not sentences. `config` then has `words`, `sample_patches` and `n_init`
             too, with which the codebook is fitted.
+        gives_vectors: it gives the vectors of a picture's patches, which are the sequence V itself, without words. It
+            is a `PatchCaptioner`, and `config` then has `standardise`.
         one_process: articles are prepared by one process, since its model takes a batch of pictures at a time, which is
             faster than several processes that share the cores.
     """
@@ -45,6 +84,7 @@ class Captioner:
     config: type[CaptionerConfig]
     build: Callable[[Any], ImageCaptioner] | None = None
     describes_patches: bool = False
+    gives_vectors: bool = False
     one_process: bool = False
 
 
@@ -66,7 +106,11 @@ def build_image_captioner(config: CaptionerConfig) -> ImageCaptioner | None:
 def captioner_from_plain(values: Mapping[str, Any]) -> CaptionerConfig:
     """Rebuild the settings of a stored run's captioner from their plain values.
 
+    Nothing that they name is run: `CaptionerConfig.at_hand` asks the user.
+
     Raises:
         UserError: there is no such captioner, or a value is out of range.
     """
-    return captioners[values["name"]].config(**values)
+    config = captioners[values["name"]].config(**values)
+    config.stored = True  # type: ignore[misc]  # of these settings, and no key of theirs
+    return config

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 from PIL import Image
@@ -145,7 +145,7 @@ def describe_all(
         known = cache.get([content_hash for content_hash, _ in batch])
         missing = {content_hash: image for content_hash, image in batch if content_hash not in known}
         if missing:
-            described = captioner.describe(list(missing.values()))
+            described = cast("Sequence[Description]", captioner.describe(list(missing.values())))
             if len(described) != len(missing):
                 name = captioner.settings.get("name", type(captioner).__name__)
                 raise ValueError(f"captioner={name} gave {len(described)} results for {len(missing)} pictures.")

@@ -75,6 +75,9 @@ def _describe(prepared: PreparedArticles, row: int) -> dict[str, str]:
 def _describe_visual(prepared: PreparedArticles, row: int) -> str:
     if reason := prepared.no_visual[row]:
         return f"none: {reason} ({prepared.no_visual_detail[row]})"
+    if prepared.patch_hashes is not None:
+        pictures = len(prepared.patch_hashes[row] or ())
+        return f"the vectors of the patches of {pictures} picture{'s' if pictures > 1 else ''}"
     if prepared.descriptors is not None:
         pictures = int(prepared.descriptor_count[row])
         return f"{pictures * prepared.descriptors.shape[1]} patches, {pictures} picture{'s' if pictures > 1 else ''}"

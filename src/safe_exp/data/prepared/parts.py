@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from safe_exp.config import CaptionerConfig
+from safe_exp.data.captioners import captioners
 from safe_exp.data.gallery import NO_WORDS, Gallery, fill
 from safe_exp.data.reading.articles import Article, LeftOut, Picture, name_picture
 from safe_exp.data.reading.given_sides import readers_of_one_root
@@ -58,6 +59,7 @@ SCHEMA = pa.schema(
         ("caption_words", pa.list_(pa.string())),
         ("caption_cut", pa.bool_()),
         ("descriptors", pa.list_(pa.float32())),  # of the images' patches, flattened; null but for visual words
+        ("patch_hashes", pa.list_(pa.string())),  # of the images whose vectors are the sentence; null but for patches
     ]
 )
 LEFT_OUT, DESCRIPTOR_SHAPE = b"left_out", b"descriptor_shape"  # in the file's metadata
@@ -69,7 +71,7 @@ class PartMaker:
 
     Args:
         strict: refuse an article that cannot be used.
-        cache: folder of descriptions of images, which outlive the parts.
+        home: `data.prepared`, in which descriptions of images are kept; they outlive the parts.
         folder: folder of the parts.
     """
 
@@ -79,7 +81,7 @@ class PartMaker:
     max_visual_tokens: int
     cutting: Cutting
     strict: bool
-    cache: Path
+    home: Path
     folder: Path
 
     def path(self, number: int) -> Path:
@@ -150,7 +152,7 @@ class PartMaker:
             nonlocal advanced
             unknown = [picture for picture in pictures if picture not in facts]
             told = advance if not advanced else lambda _: None  # the second pictures of articles are no further steps
-            facts.update(describe_pictures(unknown, reader.image_root, downloaded, self.captioner, self.cache, told))
+            facts.update(describe_pictures(unknown, reader.image_root, downloaded, self.captioner, self.home, told))
             advanced = advanced or len(unknown)
             return {picture: facts[picture].get("unusable", facts[picture].get("description")) for picture in pictures}
 
@@ -175,15 +177,16 @@ class PartMaker:
             "date": article.date,
             "title": article.title,
             "text": article.text,
-            "caption": article.caption,
+            "caption": "" if captioners[self.captioner.name].gives_vectors else article.caption,
             "image": None if article.image is None else name_picture(article.image),
             "no_visual": article.no_visual and article.no_visual[0],
             "no_visual_detail": article.no_visual and article.no_visual[1],
         }
         row |= picture
         row |= self._words(article, row["caption"])
-        row["caption_cut"] |= "descriptors" not in row and bool(row.get("images_beyond"))
-        if not row["no_visual"] and not row["caption_words"] and "descriptors" not in row:
+        has_patches = "descriptors" in row or "patch_hashes" in row
+        row["caption_cut"] |= not has_patches and bool(row.get("images_beyond"))
+        if not row["no_visual"] and not row["caption_words"] and not has_patches:
             row |= {"no_visual": NO_WORDS, "no_visual_detail": row["caption"][:40]}
         return row
 

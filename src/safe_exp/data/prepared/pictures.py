@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
 
 from safe_exp.config import CaptionerConfig
-from safe_exp.data.captioners import ImageCaptioner, build_image_captioner, captioner_from_plain
-from safe_exp.data.gallery import NO_WORDS, Gallery
+from safe_exp.data.captioners import PatchCaptioner, build_image_captioner, captioners
+from safe_exp.data.gallery import NO_WORDS, Description, Gallery, StoredPatches
 from safe_exp.data.prepared.description_cache import DescriptionCache, describe_all
 from safe_exp.data.reading.articles import Article, ImageRoot, Picture, name_picture
 from safe_exp.data.reading.images import UnusableImage, content_hash, decode_image, perceptual_hash, read_picture
 
 HASHES = ("image_hash", "perceptual_hash")
+DESCRIPTIONS = "descriptions"  # folder of caches within data.prepared
 
 
 def describe_pictures(
@@ -27,7 +28,7 @@ def describe_pictures(
     root: ImageRoot,
     downloaded: Collection[Path],
     config: CaptionerConfig,
-    cache: Path,
+    home: Path,
     advance: Callable[[int], None],
 ) -> dict[Picture, dict[str, Any]]:
     """Read and hash pictures, and describe those that the cache does not know.
@@ -36,14 +37,15 @@ def describe_pictures(
         pictures: files, or contents that a table holds, each once.
         root: no image outside of it, or of several, is read, except `downloaded` ones.
         downloaded: files that `prepare` has fetched itself; they lie elsewhere, and are no links.
+        home: `data.prepared`, in which descriptions are kept.
         advance: called with 1 for each picture.
     Returns:
-        Facts about each picture: `image_hash`, `perceptual_hash`, and `description`, a sentence or descriptors (P, F)
-        float32; or, where it cannot be used, `unusable`, the UnusableImage.
+        Facts about each picture: `image_hash`, `perceptual_hash`, and `description`, a sentence, descriptors (P, F)
+        float32 or StoredPatches; or, where it cannot be used, `unusable`, the UnusableImage.
     Raises:
         UserError: the captioner's model cannot be loaded, or the cache cannot be written.
     """
-    captioner, known = _open_captioner(json.dumps(asdict(config)), cache)
+    describe = _open_captioner(json.dumps(asdict(config)), home)
     facts: dict[Picture, dict[str, Any]] = {}
 
     def decoded() -> Iterator[tuple[str, Image.Image]]:
@@ -56,7 +58,7 @@ def describe_pictures(
                 yield image_hash, image
             advance(1)
 
-    described = dict(describe_all(captioner, known, decoded()))
+    described = dict(describe(decoded()))
     for fact in facts.values():
         if "image_hash" in fact:
             fact["description"] = described[fact["image_hash"]]
@@ -111,13 +113,27 @@ def gather_columns(gallery: Gallery, facts: Mapping[Picture, Mapping[str, Any]],
     described = [item.description for item in gallery.taken]
     if described and isinstance(described[0], str):
         columns["caption"] = gallery.sentence
+    elif described and isinstance(described[0], StoredPatches):
+        columns["patch_hashes"] = [item.image_hash for item in cast("list[StoredPatches]", described)]
     elif described:
-        columns["descriptors"] = np.stack(described)  # (pictures, P, F)
+        columns["descriptors"] = np.stack(cast("list[np.ndarray]", described))  # (pictures, P, F)
     return columns
 
 
 @lru_cache(maxsize=1)  # once a process, not once a part: a model takes seconds to load, and a cache to look through
-def _open_captioner(config: str, cache: Path) -> tuple[ImageCaptioner, DescriptionCache]:
-    """Build the captioner of a config, given as JSON, and open its cache."""
-    captioner = build_image_captioner(captioner_from_plain(json.loads(config)))
-    return captioner, DescriptionCache(cache, captioner)
+def _open_captioner(
+    config: str, home: Path
+) -> Callable[[Iterable[tuple[str, Image.Image]]], Iterator[tuple[str, Description]]]:
+    """Build the captioner of a config, given as JSON; return a function that describes pictures, and keeps the result.
+
+    It takes each picture with its hash, and yields hash and description: see `describe_all` and `store_patches`.
+    """
+    values = json.loads(config)  # the user's, and no stored run's
+    typed = captioners[values["name"]].config(**values)
+    captioner = build_image_captioner(typed)
+    if captioners[typed.name].gives_vectors:
+        from safe_exp.data.prepared.patch_store import open_patch_store, store_patches  # torch is slow to import
+
+        store = open_patch_store(home, captioner.settings)
+        return partial(store_patches, cast(PatchCaptioner, captioner), store)
+    return partial(describe_all, captioner, DescriptionCache(home / DESCRIPTIONS, captioner))

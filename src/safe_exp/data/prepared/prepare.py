@@ -14,11 +14,9 @@ import os
 import re
 import shutil
 import tempfile
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,13 +24,13 @@ from safe_exp.config import CaptionerConfig, DataConfig
 from safe_exp.data.captioners import build_image_captioner, captioners
 from safe_exp.data.prepared.downloads import attach_downloads
 from safe_exp.data.prepared.join import FORMAT_VERSION, MANIFEST, join_parts
+from safe_exp.data.prepared.part_processes import make_in_processes
 from safe_exp.data.prepared.parts import PartMaker, explain_unusable, is_fault
 from safe_exp.data.prepared.store import PreparedArticles, read_words
 from safe_exp.data.reading.cleaning import CLEANING_VERSION
 from safe_exp.data.reading.given_sides import build_given_reader, readers_of_one_root
 from safe_exp.data.reading.readers import (
     PART_ARTICLES,
-    Part,
     Reader,
     TakesDownloads,
     cut_into_parts,
@@ -46,13 +44,11 @@ from safe_exp.system.errors import UserError
 from safe_exp.system.files import short_path
 from safe_exp.system.lock import locked
 from safe_exp.system.terminal import counting
-from safe_exp.system.workers import end_with_parent
 
 log = logging.getLogger(__name__)
 
 # A new process takes a second to import; one process makes so many parts of text in that time.
 PARTS_WORTH_A_PROCESS = 8
-QUEUED_PARTS = 3  # for each process; a table's rows are sent with the part, and more parts would fill the memory
 
 
 def prepare(
@@ -79,7 +75,11 @@ def prepare(
             if not preparation.done():  # else another process was faster
                 preparation.make(preparation.missing())
                 preparation.join()
-    return preparation.open()
+    prepared = preparation.open()
+    if preparation.lost_vectors(prepared):
+        with preparation.locked():
+            preparation.store_vectors_again(prepared)
+    return prepared
 
 
 class Preparation:
@@ -133,7 +133,7 @@ class Preparation:
         self.draft = home / f".{self.folder.name}.parts-of-{PART_ARTICLES}"  # parts of another size lie elsewhere
         self._lock = home / ".locks" / f"{self.folder.name}.lock"
         self.maker = PartMaker(
-            self.reader, captioner, max_text, max_visual, self.cutting, data.strict, home / "descriptions", self.draft
+            self.reader, captioner, max_text, max_visual, self.cutting, data.strict, home, self.draft
         )
         self.one_process = captioners[captioner.name].one_process
         self.reads_images = image_captioner is not None
@@ -187,7 +187,7 @@ class Preparation:
                 for part in listed:
                     self.maker.make(part, advance)
             else:
-                _make_in_processes(self.maker, listed, processes, advance)
+                make_in_processes(self.maker, listed, processes, advance)
 
     def join(self) -> None:
         """Join the parts into the data set, which appears whole or not at all.
@@ -234,6 +234,26 @@ class Preparation:
         if self.data.strict and fault is not None:
             raise UserError(explain_unusable(fault))
         return prepared.without_repeated_pictures() if self.data.drop_repeated else prepared
+
+    def lost_vectors(self, prepared: PreparedArticles) -> list[str]:
+        """List the pictures, by their hash, whose vectors are no longer in the store, or damaged there."""
+        if prepared.patch_hashes is None:
+            return []
+        from safe_exp.data.prepared.patch_store import open_patch_store  # torch is slow to import
+
+        store = open_patch_store(self.folder.parent, self.settings["captioner"])
+        return store.missing(chain.from_iterable(each or () for each in prepared.patch_hashes))
+
+    def store_vectors_again(self, prepared: PreparedArticles) -> None:
+        """Make all parts again, for the vectors of pictures that the store lacks.
+
+        Raises:
+            UserError: as `make` does.
+        """
+        if lost := self.lost_vectors(prepared):  # else another process was faster
+            log.info("The vectors of %d pictures are computed again.", len(lost))
+            self.make(range(self.parts))
+            shutil.rmtree(self.draft, ignore_errors=True)
 
     def _require_every_item(self, manifest: dict[str, Any], stray: int) -> None:
         """Check that each item of the input became an article or is counted as left out.
@@ -288,45 +308,6 @@ def _list_input(reader: Reader) -> _Listing:
             advance(len(part.items))
     digest.update(json_digest([vars(item) for item in reader.stray()]).encode())
     return _Listing(digest.hexdigest(), number_of_parts, items)
-
-
-def _make_in_processes(
-    maker: PartMaker, listed: Iterator[Part], processes: int, advance: Callable[[int], None]
-) -> None:
-    # Processes are spawned: a fork of a process that runs threads (torch's, the progress bar's) can hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=_start_worker, initargs=(maker,)) as pool:
-        running: deque[Future[int]] = deque()
-        try:
-            for part in listed:
-                if len(running) >= QUEUED_PARTS * processes:
-                    advance(running.popleft().result())  # in order: with strict=true the first fault is named
-                running.append(pool.submit(_make_in_worker, part))
-            while running:
-                advance(running.popleft().result())
-        except BrokenProcessPool as error:
-            raise UserError(
-                "A process that prepares articles was killed, most often for want of memory. What is done is kept; run "
-                "the command again with fewer of them, as in data.workers=1."
-            ) from error
-        except BaseException:  # also Ctrl-C: waiting parts are dropped, running ones are finished
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-class _Worker:
-    """A process that makes parts. Its maker is sent once: a reader's list of downloads may have 100 MB."""
-
-    maker: PartMaker
-
-
-def _start_worker(maker: PartMaker) -> None:
-    end_with_parent()
-    _Worker.maker = maker
-
-
-def _make_in_worker(part: Part) -> int:
-    return _Worker.maker.make(part)
 
 
 @contextmanager

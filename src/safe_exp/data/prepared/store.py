@@ -18,6 +18,7 @@ from safe_exp.data.prepared.join import (
     DESCRIPTORS,
     MADE_UP_ID,
     MANIFEST,
+    PATCH_HASHES,
     REPEATED_OPENINGS,
     REPEATED_PICTURES,
     SIGNATURES,
@@ -33,8 +34,8 @@ from safe_exp.system.files import read_sealed_json, require_unchanged
 
 LOADED_COLUMNS = ("id", "label", "site", "source", "date", "no_visual", "no_visual_detail", "title_words", "text_cut",
            "caption_cut", "group", "descriptor_row")  # fmt: skip
-OPTIONAL_COLUMNS = (  # prepared data made by earlier versions lack them
-    "descriptor_count", "side", MADE_UP_ID, REPEATED_PICTURES, REPEATED_OPENINGS
+OPTIONAL_COLUMNS = (  # prepared data made by earlier versions, or without such images, lack them
+    "descriptor_count", "side", MADE_UP_ID, REPEATED_PICTURES, REPEATED_OPENINGS, PATCH_HASHES
 )  # fmt: skip
 REPEATED_PICTURE, REPEATED_OPENING = "repeated picture", "repeated opening"  # reasons to count by
 CONTENT_COLUMNS = ("title", "text", "caption", "image")
@@ -69,6 +70,7 @@ class PreparedArticles:
     sides: Sequence[str | None]  # train, val or test, where it is given
     made_up_ids: np.ndarray  # (N,) bool: the reader named the article by its place
     repeats: Repeats | None  # pictures and openings that repeat; None: prepared by a version that did not look for them
+    patch_hashes: Sequence[Sequence[str] | None] | None = None  # of images in the store of vectors; None: no patches
 
     @classmethod
     def open(cls, folder: Path) -> PreparedArticles:
@@ -101,6 +103,7 @@ class PreparedArticles:
             caption_tokens, numbers["title_words"], numbers["text_cut"], numbers["caption_cut"], descriptors,
             numbers["descriptor_row"], count, table["side"].to_pylist() if "side" in optional else [None] * len(table),
             _read_made_up_ids(table), _read_repeats(table, manifest),
+            table[PATCH_HASHES].to_pylist() if PATCH_HASHES in optional else None,
         )  # fmt: skip
 
     def __len__(self) -> int:
@@ -152,6 +155,8 @@ class PreparedArticles:
         descriptor_row, caption_cut = self.descriptor_row.copy(), self.caption_cut.copy()
         descriptor_row[rows], caption_cut[rows] = -1, False
         descriptor_count = np.where(descriptor_row < 0, 0, self.descriptor_count)
+        taken = set(rows.tolist())
+        hashes = self.patch_hashes and [None if row in taken else each for row, each in enumerate(self.patch_hashes)]
         sites = pq.read_table(self.folder / ARTICLES, columns=["site"])["site"].to_pylist()
         has_visual = [reason is None for reason in reasons]
         kinds = list(zip(sites, self.labels.tolist(), self.has_text().tolist(), has_visual, strict=True))
@@ -163,6 +168,7 @@ class PreparedArticles:
             self, manifest=manifest, no_visual=reasons, no_visual_detail=details, caption_tokens=captions,
             descriptor_row=descriptor_row, descriptor_count=descriptor_count, caption_cut=caption_cut,
             repeats=replace(self.repeats, pictures=Carried(rows[:0], rows[:0])),
+            patch_hashes=hashes,
         )  # fmt: skip
 
     def text_signatures(self, rows: np.ndarray) -> np.ndarray:

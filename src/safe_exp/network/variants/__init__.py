@@ -66,8 +66,8 @@ class Variant(ABC, Generic[Network]):
         """Choose the sentences that the network reads, by the names of its arguments.
 
         Returns:
-            Word numbers (B, L), or None for an argument that is not read, and their `…_lengths`, (B,). The sentence of
-            the image is named `visual`.
+            Word numbers (B, L) or vectors (B, L, E), None for an argument that is not read, and their `…_lengths`,
+            (B,). The sentence of the image is named `visual`.
         """
         found: dict[str, Tensor | None] = {"text": None, "visual": None}
         if "text" in self.reads:
@@ -226,11 +226,11 @@ def embed_batch(
     visual_vectors: Tensor,
     join: Callable[[Tensor, Tensor], Any] = Words,
 ) -> dict[str, Any]:
-    """Join each sentence of a batch with its table of word vectors.
+    """Join each sentence of a batch with its table of word vectors; one that holds vectors needs no table.
 
     Args:
         model: names the variant, which chooses the sentences.
-        batch: word numbers (B, L), lengths and labels (B,).
+        batch: word numbers (B, L) or vectors (B, L, E), lengths and labels (B,).
         text_vectors, visual_vectors: word vectors (V, E) and (Vv, Ev), row 0 = padding.
         join: takes a table and word numbers (B, L). `Words` keeps them apart, so that each word is multiplied once.
     Returns:
@@ -241,5 +241,6 @@ def embed_batch(
     arguments: dict[str, Any] = variants[model.variant].sentences(model, batch)
     for name, tokens in arguments.items():
         if tokens is not None and not name.endswith("_lengths"):
-            arguments[name] = join(visual_vectors if name == "visual" else text_vectors, tokens)
+            table = visual_vectors if name == "visual" else text_vectors
+            arguments[name] = tokens.to(table.dtype) if tokens.is_floating_point() else join(table, tokens)
     return arguments

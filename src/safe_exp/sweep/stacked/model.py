@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, cast
 
@@ -136,7 +136,7 @@ class StackedModel:
 
     # ── scores of a split ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def score(self, weights: SafeWeights, batches: Sequence[NewsBatch], runs: Sequence[int]) -> list[ScoredSplit]:
+    def score(self, weights: SafeWeights, batches: Iterable[NewsBatch], runs: Sequence[int]) -> list[ScoredSplit]:
         """Score a split of N articles in several runs at once.
 
         Args:
@@ -148,13 +148,16 @@ class StackedModel:
         """
         count = len(next(iter(name_gradients(weights).values())))
         parts: dict[str, list[Tensor]] = {"logits": [], "probability": [], "similarity": []}
+        indices, labels = [], []
         for batch in batches:
+            indices.append(batch.index)
+            labels.append(batch.label)
             output, _ = stacked_forward(weights, [Share(slice(0, count), self.module.embed(batch), batch.label)])
             for name, found in parts.items():
                 found.append(getattr(output, name))
-        index = torch.cat([batch.index for batch in batches]).cpu()
+        index = torch.cat(indices).cpu()
         order = index.argsort()
-        label = torch.cat([batch.label for batch in batches]).cpu()[order]
+        label = torch.cat(labels).cpu()[order]
         joined = {n: None if v[0] is None else torch.cat(v, dim=1).cpu()[:, order] for n, v in parts.items()}
         logits, probability, similarity = joined["logits"].float(), joined["probability"], joined["similarity"]
         return [

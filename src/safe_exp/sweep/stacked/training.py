@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -19,7 +19,6 @@ from safe_exp.config.threshold import THRESHOLD
 from safe_exp.data.artifacts import share_artifacts
 from safe_exp.data.batch import NewsBatch
 from safe_exp.data.datamodule import FakeNewsNetDataModule
-from safe_exp.data.encoded import SCORED_AT_ONCE
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
 from safe_exp.equations import SafeOutput, safe_loss
 from safe_exp.equations.safe import SafeWeights
@@ -115,7 +114,7 @@ class Stack:
             config.data, config.captioner, config.vectors, config.seed, None, reads, weights
         )
         self.data.setup("fit")
-        set_threads(config, self.data.text_vectors.shape[1])
+        set_threads(config, self.data.vector_dim)
         for job in jobs:
             self.data.save_artifacts(job.folder / "artifacts")
             share_artifacts(job.folder / "artifacts", [jobs[0].folder / "artifacts"])
@@ -124,11 +123,8 @@ class Stack:
             for job in jobs
         }
         most = MAX_FILTER_SCORES // (len(jobs) * config.model.num_filters * config.data.max_text_tokens)
-        at_once = max(config.data.batch_size, min(SCORED_AT_ONCE, most))
-        self.splits = {
-            name: [self._read(rows) for rows in GlobalBatches(ArticleOrder(getattr(self.data.split, name)), at_once)]
-            for name in ("val", "test")
-        }
+        at_once = max(config.data.batch_size, min(self.data.encoded.scored_at_once, most))
+        self.splits = {name: self._batches_of(getattr(self.data.split, name), at_once) for name in ("val", "test")}
         self.publishers = count_publishers(self.data)
         modules = {seed: self._module(seed) for seed in self.orders}
         self.batches = len(next(iter(self.orders.values())))
@@ -257,9 +253,26 @@ class Stack:
         module = SafeModule(self.config, self.data.text_vectors, self.data.visual_vectors)
         return module.to(self.device, dtype)
 
+    def _batches_of(self, rows: np.ndarray, at_once: int) -> Iterable[NewsBatch]:
+        """Make the batches of a split. Batches of vectors are read each time: all of them would fill the memory."""
+        batches = GlobalBatches(ArticleOrder(rows), at_once)
+        if self.data.encoded.holds_vectors:
+            return _ReadEachTime(self._read, batches)
+        return [self._read(rows) for rows in batches]
+
     def _read(self, rows: list[int]) -> NewsBatch:
         """Select articles by row, (B,), onto the device."""
         return self.data.encoded.__getitems__(rows).to(self.device)
+
+
+class _ReadEachTime:
+    """The batches of a split, read whenever they are iterated over."""
+
+    def __init__(self, read: Callable[[list[int]], NewsBatch], batches: GlobalBatches) -> None:
+        self.read, self.batches = read, batches
+
+    def __iter__(self) -> Iterator[NewsBatch]:
+        return map(self.read, self.batches)
 
 
 def quick_figures(scored: ScoredSplit, loss: LossSettings) -> SplitFigures:
