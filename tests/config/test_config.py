@@ -19,7 +19,10 @@ from tests.made import compose_config
 
 GROUPS = ("model", "optimizer", "scheduler", "trainer", "callbacks", "logger", "captioner", "vectors")
 OPTIONS = sorted((group, path.stem) for group in GROUPS for path in (CONF / group).glob("*.yaml"))
-NEEDED = {("captioner", "patches"): ["captioner._target_=module.name"]}  # keys without which an option is refused
+NEEDED = {  # keys without which an option is refused
+    ("captioner", "patches"): ["captioner._target_=module.name"],
+    ("vectors", "transformer"): ["vectors.model=folder"],
+}
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
