@@ -28,7 +28,8 @@ def test_every_group_has_options():
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_composes_to_a_valid_config(group, option):
-    plain_config(compose_config(f"{group}={option}"))
+    needed = ["vectors.model=FOLDER"] if (group, option) == ("vectors", "transformer") else []
+    plain_config(compose_config(f"{group}={option}", *needed))
 
 
 def test_experiments_are_found():
@@ -167,6 +168,12 @@ def test_gamma_is_the_learning_rate_and_each_optimizer_has_its_own_default():
         (["seed=1764109330123456789"], r"seed=1764109330123456789: expected a whole number from 0 to 4294967295"),
         (["data.seed=4294967296"], r"data.seed=4294967296: expected a whole number from 0 to 4294967295"),
         (["vectors.seed=-1"], r"vectors.seed=-1: expected a whole number"),
+        (["vectors=transformer"], r"vectors.model must be given"),
+        (
+            ["vectors=transformer", "vectors.model=F", "vectors.batch_size=0"],
+            r"vectors.batch_size=0: expected a number >= 1",
+        ),
+        (["vectors=transformer", "vectors.model=F", "vectors.device=gpu"], r"vectors.device=gpu: expected auto, cpu"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_key(overrides, message):
