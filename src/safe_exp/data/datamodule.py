@@ -120,7 +120,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         self.left_out += list_unplaced(self.prepared, self.split)
         cutting = Cutting.from_settings(self.prepared.manifest["settings"])
         coded = self._code_texts()
-        shaping = self.transformer and self.transformer.shaping
+        shaping = None if self.transformer is None else self.transformer.shaping
         settings = shaping_settings(self.data, self.captioner, self.required, cutting, shaping)
         self.fingerprint = data_fingerprint(self.prepared.fingerprint, settings, self._side_ids())
         if stored is not None:
