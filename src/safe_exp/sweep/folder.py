@@ -88,9 +88,10 @@ def _read_jobs(given: str | Path, key: str, track: Callable[[Iterable[int]], Ite
     planned = dict(enumerate(planned_jobs(folder / MULTIRUN) or []))
     numbers: Iterable[int] = sorted(found.keys() | planned.keys())
     if not numbers:
+        command = "train" if key == "sweep" else "baseline"
         raise UserError(
-            f"{key}={given}: no job is in this folder: neither {MULTIRUN} nor a numbered folder. Give the folder "
-            "that `python -m safe_exp.train -m …` wrote, such as multirun/<date>/<time>."
+            f"{key}={given}: no job is in this folder: neither {MULTIRUN} nor a numbered folder. Give the folder that "
+            f"`python -m safe_exp.{command} -m …` wrote, such as multirun/<date>/<time>."
         )
     numbers = track(numbers) if track else numbers
     return Sweep(folder, [read_job(folder / str(number), number, planned.get(number, [])) for number in numbers])
