@@ -52,7 +52,7 @@ def articles(picture=None):
     ]
 
 
-def explained(stored, asked, grids=()):
+def explained(stored, asked):
     """Answer with every phrase listed."""
     return Answerer(stored, Explainer(stored.members[0].model, ALL_PHRASES)).answer(asked)
 
@@ -72,9 +72,9 @@ def phrase_sums(answers, quantity, side):
 
 @pytest.mark.parametrize("name", ["file", "visual_words"])
 def test_logit_and_similarity_are_means_and_the_explanation_adds_up_to_them(name, sweeps, picture):
-    asked, grids = articles(picture if name == "visual_words" else None), [4, 2] if name == "visual_words" else []
-    alone = [explained(member, asked, grids) for member in members_alone(sweeps[name])]
-    together = explained(open_run(sweeps[name]), asked, grids)
+    asked = articles(picture if name == "visual_words" else None)
+    alone = [explained(member, asked) for member in members_alone(sweeps[name])]
+    together = explained(open_run(sweeps[name]), asked)
     for row, answer in enumerate(together):
         singles = [answers[row] for answers in alone]
         logits = [single["explanation"]["logit"]["value"] for single in singles]

@@ -6,7 +6,7 @@ from omegaconf import MISSING
 
 from safe_exp.config.captioner import CaptionerConfig
 from safe_exp.config.checks import require_at_least, require_positive
-from safe_exp.config.data import DataConfig, VectorsConfig
+from safe_exp.config.data import AnyVectorsConfig, DataConfig
 from safe_exp.system.errors import UserError
 
 
@@ -61,5 +61,5 @@ class BaselineConfig:
     baseline: MethodConfig = MISSING
     data: DataConfig = MISSING
     captioner: CaptionerConfig = MISSING  # an article that has no sentence for train is left out here too
-    vectors: VectorsConfig = MISSING  # read by baseline=mean_vectors alone
+    vectors: AnyVectorsConfig = MISSING  # read by baseline=mean_vectors alone
     refit: bool = False  # true: for the test figures, fit once more on training and validation articles together
