@@ -41,7 +41,10 @@ def test_experiments_are_found():
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_composes_to_a_valid_config(name):
-    needed = [f"{key}=given" for key in OmegaConf.missing_keys(OmegaConf.load(CONF / "experiment" / f"{name}.yaml"))]
+    experiment = OmegaConf.load(CONF / "experiment" / f"{name}.yaml")
+    needed = [f"{key}=given" for key in OmegaConf.missing_keys(experiment)]
+    if {"override /vectors": "transformer"} in experiment.defaults:
+        needed += NEEDED["vectors", "transformer"]
     compose_config(f"experiment={name}", *needed)
 
 
