@@ -256,8 +256,8 @@ def test_a_caption_replaces_no_picture_and_an_article_may_lack_both(trained):
 
 def test_a_folder_is_scored_with_the_run_s_own_patches(trained, tmp_path):
     stored = given(trained._stored, _target_=f"{MODULE}.describe")
-    scored = encode_folder(trained.data, stored, ("text", "visual"))
-    batch = next(iter(scored.loader))
+    scored = encode_folder(trained.data, [stored], ("text", "visual"))
+    batch = next(iter(scored.loaders[0]))
     own = trained.encoded.__getitems__(batch.index.tolist())
     assert torch.equal(batch.visual_tokens, own.visual_tokens)
 
@@ -267,7 +267,7 @@ def test_nothing_that_a_stored_run_names_is_run(trained, monkeypatch):
     monkeypatch.setitem(sys.modules, MODULE, None)  # an import would fail in another way
     for read in (
         lambda: ArticleEncoder(trained._stored, ("text", "visual")),
-        lambda: encode_folder(trained.data, trained._stored, ("text", "visual")),
+        lambda: encode_folder(trained.data, [trained._stored], ("text", "visual")),
     ):
         with pytest.raises(UserError, match=refuse):
             read()

@@ -59,7 +59,7 @@ def test_a_run_reads_its_own_articles_in_each_way_alike(kind, standardise, root,
     stored = Artifacts.load(tmp_path)
     row = 3
     batch = module.encoded[row]
-    scored = next(iter(encode_folder(module.data, stored, ("text", "visual")).loader))
+    scored = next(iter(encode_folder(module.data, [stored], ("text", "visual")).loaders[0]))
     place = scored.index.tolist().index(row)
     content = next(iter(module.prepared.contents(np.array([row]))))
     asked = Article("x", None, content["title"], content["text"], content["caption"])
