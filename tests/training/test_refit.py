@@ -124,7 +124,7 @@ def test_evaluate_knows_every_article_of_a_refit(runs):
         rows = np.sort(np.concatenate([data.split.sides()[side] for side in sides]))
         assert sorted(stored.training_ids) == sorted(data.ids[row] for row in rows)
         assert len(stored.training_texts) == len(rows)
-        known = find_trained_on(data.prepared, np.arange(len(data.prepared)), stored)
+        known = find_trained_on(data.prepared, np.arange(len(data.prepared)), [stored])
         assert {data.ids[row] for row in rows} <= {*known.by_id, *known.by_words}
 
 
