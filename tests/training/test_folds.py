@@ -100,6 +100,12 @@ def test_jobs_that_differ_are_left_aside_and_a_sweep_of_none_but_them_or_not_who
     (copy / "2" / ".hydra" / "config.yaml").write_text("data: {batch_size: 4}")
     assert read(copy).jobs == 2
     shutil.rmtree(copy / "2")
+    (copy / "0" / ".hydra" / "config.yaml").write_text("refit: true\nrefit_from: sweep")
+    (copy / "1" / ".hydra" / "config.yaml").write_text("refit: true\nrefit_from: sweep")
+    with pytest.raises(UserError, match=r"Job 0 chose no number of epochs itself, but took it from refit_from=sweep"):
+        read(copy)
+    for number in (0, 1):
+        shutil.rmtree(copy / str(number) / ".hydra")
     manifest, _ = read_sealed_json(copy / "0" / "artifacts" / "data_manifest.json")
     path = copy / "1" / "status.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"state": "failed"}))
@@ -112,4 +118,14 @@ def test_jobs_that_differ_are_left_aside_and_a_sweep_of_none_but_them_or_not_who
         read(copy)
     shutil.rmtree(copy / "0")
     with pytest.raises(UserError, match=r"no finished job is in this folder\. Give that of a sweep over folds"):
+        read(copy)
+
+
+def test_folds_of_two_splits_are_not_mixed(copy):
+    path = copy / "1" / "artifacts" / "data_manifest.json"
+    manifest, _ = read_sealed_json(path)
+    manifest["settings"]["seed"] = 7
+    path.unlink()
+    write_sealed_json(path, manifest)
+    with pytest.raises(UserError, match="fold 1 of 2 has no finished job"):
         read(copy)

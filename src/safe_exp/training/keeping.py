@@ -66,6 +66,7 @@ def _load_chosen(job: PreparedJob) -> tuple[int, Choice]:
     if (line := describe_choice(job.config.callbacks, choice)) and trainer.is_global_zero:
         log.info("%s", line)
     if choice.rule is Select.best:
+        choice = choice._replace(epoch=checkpoint["epoch"])  # a run of an earlier version has no outputs of all epochs
         module.load_state_dict(checkpoint["state_dict"])
     elif choice.rule is Select.average:
         module.load_state_dict(find_callbacks(trainer, AveragedWeights)[0].fill(module.state_dict()))
