@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from scipy.special import logit
 
+from safe_exp.config import plain_config
+from safe_exp.runs.bundle import write_bundle
+from safe_exp.runs.open_run import open_folder, open_run
+from safe_exp.scoring import calibration
 from safe_exp.scoring.calibration import fit_temperature
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import read_sealed_json, write_sealed_json
@@ -79,6 +84,10 @@ def test_a_refit_by_folds_is_one_training_calibrated_out_of_fold(refit, sweep, t
     expected = fit_temperature(found.scored.logit[used].numpy(), found.scored.label[used].numpy())
     assert metrics["calibration"]["temperature"] == pytest.approx(expected, rel=1e-4)
     assert metrics["refit"]["calibrated_on"] == "out-of-fold predictions of sweep"
+    (folder / ".hydra").mkdir()
+    OmegaConf.save(OmegaConf.create(plain_config(config)), folder / ".hydra" / "config.yaml")
+    write_bundle(open_folder(folder, "best"), tmp_path / "m.safetensors")
+    assert open_folder(folder, "best").fitted_on == open_run(tmp_path / "m.safetensors").fitted_on == calibration.FOLDS
     tested = sum(metrics["test"]["articles"][name] for name in ("fake", "real"))
     assert tested == (60 if refit == "all" else len(data.split.test))
     by = "the jobs of sweep, each on its own fold" if refit == "all" else "the refitted model"

@@ -202,6 +202,14 @@ def test_a_run_whose_first_epochs_an_earlier_version_trained_says_its_best_epoch
     assert metrics["selection"]["epoch"] == metrics["best_epoch"] > 1
 
 
+def test_the_batches_of_a_refit_without_a_training_before_it_go_by_its_own_processes(runs, tmp_path):
+    config = compose_small(*OVERRIDES)
+    data = open_data(runs["true"], config)
+    plan = refit.RefitPlan(("train", "val"), 1, False, "a test")
+    trainer, _ = refit.run_refit(config, data, tmp_path, plan, "last")
+    assert data.trainer is trainer  # else each of two processes would read, and score, every article
+
+
 @pytest.mark.slow
 def test_a_training_that_goes_on_drops_the_refit_that_was_begun(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

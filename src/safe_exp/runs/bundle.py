@@ -58,7 +58,7 @@ REQUIRED = {
 }
 MAX_HEADER_BYTES = 100_000_000  # the most that safetensors reads back
 # Of data_manifest.json, that travel.
-MANIFEST_KEYS = ("name", "fingerprint", "counts", "settings", "vocabulary", "vectors", "patches")
+MANIFEST_KEYS = ("name", "fingerprint", "counts", "settings", "vocabulary", "vectors", "patches", "fitted_on")
 
 
 def write_bundle(stored: StoredModel, path: Path) -> None:
