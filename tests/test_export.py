@@ -5,6 +5,7 @@ import pickle
 import re
 import resource
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -22,8 +23,10 @@ from safe_exp.data.codebook import Codebook
 from safe_exp.data.embedded import Standardiser
 from safe_exp.data.text import Cutting, build_tokenizer
 from safe_exp.data.transformer.pieces import Pieces
+from safe_exp.inference.members import group_members
 from safe_exp.network.variants import variants
 from safe_exp.runs.bundle import open_bundle, write_bundle
+from safe_exp.runs.ensemble import Ensemble
 from safe_exp.runs.open_run import open_run
 from safe_exp.runs.stored_run import StoredRun
 from safe_exp.scoring.calibration import Calibration, Combination
@@ -307,6 +310,20 @@ def test_a_run_on_a_transformer_comes_back_from_its_file(layer, tmp_path):
     for side, standardiser in ours.standardisers.items():
         assert torch.equal(theirs.standardisers[side].mean, standardiser.mean)
         assert torch.equal(theirs.standardisers[side].scale, standardiser.scale)
+
+
+def test_folds_on_one_transformer_read_an_article_once_from_their_file_too(tmp_path):
+    folds = [transformer_run(-1) for _ in range(2)]
+    for fold, (run, article) in enumerate(zip(folds, ("a", "b"), strict=True)):
+        manifest = run.artifacts.manifest | {"split": {"train": [article]}}
+        weights = {name: value + fold for name, value in run.weights.items()}
+        same = folds[0].artifacts
+        folds[fold] = replace(run, artifacts=replace(same, manifest=manifest), weights=weights)
+    ensemble = Ensemble(tuple(folds), {"0": "", "1": ""}, None, Path("made"))
+    write_bundle(ensemble, tmp_path / "m.safetensors")
+    read = open_run(tmp_path / "m.safetensors")
+    assert [member.artifacts.training_ids for member in read.members] == [["a"], ["b"]]
+    assert [len(group.networks) for group in group_members(read)] == [2]
 
 
 @pytest.mark.parametrize(

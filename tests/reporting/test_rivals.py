@@ -86,6 +86,17 @@ def test_baselines_that_tested_other_articles_are_left_out(tmp_path):
     assert rivals_table(study) is None
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "alike"), [("true", "true", True), ("true", "false", False), ("all", "false", True)]
+)
+def test_rows_that_were_fitted_on_more_articles_than_others_are_pointed_out(tmp_path, ours, theirs, alike):
+    write_job(tmp_path / "sweep", 0, "seed=0", f"refit={ours}")
+    write_baseline(tmp_path / "rivals", 0, "tfidf", f"refit={theirs}")
+    note = rivals_table(group(read_sweep(tmp_path / "sweep"), read_baselines(tmp_path / "rivals"))).note
+    assert ("fitted and scored on the very same articles" in note) == alike
+    assert ("Not all rows were fitted on the same: refit=true adds" in note) != alike
+
+
 def test_settings_of_a_baseline_that_vary_are_named(tmp_path):
     write_job(tmp_path / "sweep", 0, "seed=0")
     for number, strength in enumerate((1.0, 10.0)):

@@ -119,6 +119,16 @@ def test_variants_are_compared_with_safe_on_the_same_articles(tmp_path):
     assert min(row["p_holm"] for row in table.rows) == pytest.approx(2 * min(row["p"] for row in table.rows))
 
 
+@pytest.mark.parametrize(("refit", "trained"), [("true", 24 + 6), ("all", 24)])  # test figures of all: before the refit
+def test_the_correction_counts_the_validation_articles_that_a_refit_trains_on(tmp_path, refit, trained):
+    for number, (model, score) in enumerate([("safe", 0.6)] * 3 + [("text_only", 0.5)] * 3):
+        write_job(tmp_path, number, f"refit={refit}", f"model={model}", f"data.fold={number % 3}",
+                  auroc=score + 0.01 * number * (model == "safe"))  # fmt: skip
+    (row,) = make_tables(tmp_path)["comparisons"].rows
+    t = scipy.stats.ttest_1samp([-0.1, -0.11, -0.12], 0).statistic * math.sqrt((1 / 3) / (1 / 3 + 6 / trained))
+    assert row["t"] == pytest.approx(t)
+
+
 def test_a_baseline_is_compared_with_the_mean_of_the_seeds_of_each_fold(tmp_path):
     write_folds(tmp_path / "sweep")
     for fold, score in enumerate((0.55, 0.75, 0.85)):

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 
+from safe_exp.cli.schemas import register_schemas
+from safe_exp.config import CONF
+from safe_exp.runs.resume import _root_paths
 from safe_exp.system.files import read_sealed_json
 from tests.commands import SMALL, environment, only_run, read_json, read_metrics, run
 from tests.data.folders import write_side_tables
@@ -107,6 +111,28 @@ def test_a_run_on_given_sides_is_resumed_from_another_folder(tmp_path):
     done = run("train", f"resume={only_run(tmp_path)}", "trainer.max_epochs=2", cwd=elsewhere)
     assert done.returncode == 0, done.stderr
     assert read_json(only_run(tmp_path) / "metrics.json")["epochs"] == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "rooted"),
+    [
+        (["vectors.path=words.txt"], "vectors.path", True),
+        (["vectors=transformer", "vectors.model=here"], "vectors.model", True),
+        (["vectors=transformer", "vectors.model=some/model"], "vectors.model", False),  # an id on the hub
+        (["captioner=patches", "captioner.model=here"], "captioner.model", True),
+        (["refit=true", "refit_from=sweep"], "refit_from", True),
+    ],
+)
+def test_paths_of_a_resumed_run_start_in_the_folder_where_it_was_started(overrides, key, rooted, tmp_path):
+    (tmp_path / "here").mkdir()
+    register_schemas()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = compose("train", overrides=overrides)
+    section, _, name = key.rpartition(".")
+    before = composed[section][name] if section else composed[name]
+    _root_paths(composed, tmp_path)
+    after = composed[section][name] if section else composed[name]
+    assert after == (str(tmp_path / before) if rooted else before)
 
 
 @pytest.mark.slow

@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from scipy.special import logit
 
+from safe_exp.config import plain_config
+from safe_exp.runs.bundle import write_bundle
+from safe_exp.runs.open_run import open_folder, open_run
+from safe_exp.scoring import calibration
 from safe_exp.scoring.calibration import fit_temperature
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import read_sealed_json, write_sealed_json
@@ -79,6 +84,10 @@ def test_a_refit_by_folds_is_one_training_calibrated_out_of_fold(refit, sweep, t
     expected = fit_temperature(found.scored.logit[used].numpy(), found.scored.label[used].numpy())
     assert metrics["calibration"]["temperature"] == pytest.approx(expected, rel=1e-4)
     assert metrics["refit"]["calibrated_on"] == "out-of-fold predictions of sweep"
+    (folder / ".hydra").mkdir()
+    OmegaConf.save(OmegaConf.create(plain_config(config)), folder / ".hydra" / "config.yaml")
+    write_bundle(open_folder(folder, "best"), tmp_path / "m.safetensors")
+    assert open_folder(folder, "best").fitted_on == open_run(tmp_path / "m.safetensors").fitted_on == calibration.FOLDS
     tested = sum(metrics["test"]["articles"][name] for name in ("fake", "real"))
     assert tested == (60 if refit == "all" else len(data.split.test))
     by = "the jobs of sweep, each on its own fold" if refit == "all" else "the refitted model"
@@ -100,6 +109,12 @@ def test_jobs_that_differ_are_left_aside_and_a_sweep_of_none_but_them_or_not_who
     (copy / "2" / ".hydra" / "config.yaml").write_text("data: {batch_size: 4}")
     assert read(copy).jobs == 2
     shutil.rmtree(copy / "2")
+    (copy / "0" / ".hydra" / "config.yaml").write_text("refit: true\nrefit_from: sweep")
+    (copy / "1" / ".hydra" / "config.yaml").write_text("refit: true\nrefit_from: sweep")
+    with pytest.raises(UserError, match=r"Job 0 chose no number of epochs itself, but took it from refit_from=sweep"):
+        read(copy)
+    for number in (0, 1):
+        shutil.rmtree(copy / str(number) / ".hydra")
     manifest, _ = read_sealed_json(copy / "0" / "artifacts" / "data_manifest.json")
     path = copy / "1" / "status.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"state": "failed"}))
@@ -112,4 +127,14 @@ def test_jobs_that_differ_are_left_aside_and_a_sweep_of_none_but_them_or_not_who
         read(copy)
     shutil.rmtree(copy / "0")
     with pytest.raises(UserError, match=r"no finished job is in this folder\. Give that of a sweep over folds"):
+        read(copy)
+
+
+def test_folds_of_two_splits_are_not_mixed(copy):
+    path = copy / "1" / "artifacts" / "data_manifest.json"
+    manifest, _ = read_sealed_json(path)
+    manifest["settings"]["seed"] = 7
+    path.unlink()
+    write_sealed_json(path, manifest)
+    with pytest.raises(UserError, match="fold 1 of 2 has no finished job"):
         read(copy)

@@ -1,5 +1,6 @@
 """A refit, against a training by hand with autograd, and the run that it follows."""
 
+import shutil
 from copy import deepcopy
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from safe_exp.data.artifacts import Artifacts
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.data.labelled_folder import find_trained_on
 from safe_exp.equations import safe_loss
-from safe_exp.runs.checkpoints import read_checkpoint
+from safe_exp.runs.checkpoints import KEPT, read_checkpoint, restore_best_epoch
 from safe_exp.runs.stored_run import NETWORK_PREFIX
 from safe_exp.scoring.calibration import Calibration
 from safe_exp.system.errors import UserError
@@ -184,6 +185,41 @@ def test_a_refit_under_best_trains_as_long_as_the_best_epoch(tmp_path, monkeypat
     last = train_by_hand(config, data, rows, metrics["best_epoch"])[-1]
     for name, value in kept(folder).items():
         torch.testing.assert_close(value, last[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_run_whose_first_epochs_an_earlier_version_trained_says_its_best_epoch(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = compose_small(*OVERRIDES, "callbacks.select=best")
+    folder = train_alone(config, tmp_path / "run", monkeypatch)
+    (folder / "metrics.json").unlink()
+    path = folder / "checkpoints" / "last.ckpt"
+    stored = torch.load(path, weights_only=True)
+    stored["callbacks"] = {key: state for key, state in stored["callbacks"].items() if "EpochOutputs" not in key}
+    torch.save(stored, path)
+    metrics = read_metrics(train_alone(config, folder, monkeypatch))
+    assert "begun by a version" in metrics["selection"]["reason"]
+    assert metrics["selection"]["epoch"] == metrics["best_epoch"] > 1
+
+
+def test_the_batches_of_a_refit_without_a_training_before_it_go_by_its_own_processes(runs, tmp_path):
+    config = compose_small(*OVERRIDES)
+    data = open_data(runs["true"], config)
+    plan = refit.RefitPlan(("train", "val"), 1, False, "a test")
+    trainer, _ = refit.run_refit(config, data, tmp_path, plan, "last")
+    assert data.trainer is trainer  # else each of two processes would read, and score, every article
+
+
+@pytest.mark.slow
+def test_a_training_that_goes_on_drops_the_refit_that_was_begun(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = train_alone(
+        compose_small(*OVERRIDES, "callbacks.select=average", "refit=true"), tmp_path / "run", monkeypatch
+    )
+    shutil.copy(folder / "checkpoints" / "last.ckpt", folder / "checkpoints" / "refit.ckpt")  # begun, without averages
+    restore_best_epoch(folder / "checkpoints")
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert KEPT not in checkpoint(folder, "best")
 
 
 @pytest.mark.parametrize(

@@ -172,11 +172,15 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         weight = torch.from_numpy(weights).to(loader.encoded.device)
         return NewsLoader(replace(loader.encoded, weight=weight), loader.batch_sampler)
 
-    def record_refit(self, sides: Sequence[str]) -> None:
-        """Note in the artifacts that the model was trained on the articles of `sides`, of which `evaluate` warns."""
+    def record_refit(self, sides: Sequence[str], fitted_on: str) -> None:
+        """Note in the artifacts that the model was trained on the articles of `sides`, of which `evaluate` warns.
+
+        Args:
+            fitted_on: the articles of the calibration.
+        """
         rows = self._rows_of(sides)
         texts = self.prepared.text_signatures(rows[self.prepared.has_text()[rows]])
-        manifest = self._stored.manifest | {"trained_on": list(sides)}
+        manifest = self._stored.manifest | {"trained_on": list(sides), "fitted_on": fitted_on}
         self._stored = replace(self._stored, manifest=manifest, training_texts=texts)
 
     def _weigh(self, rows: np.ndarray) -> np.ndarray | None:

@@ -165,6 +165,11 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def trained_on_validation(job: Job) -> bool:
+    """Return True where the model behind a job's test figures was trained on the validation articles too."""
+    return job.config.get("refit") is True  # under refit=all the figures are those of the model before
+
+
 def _conditions(jobs: list[Job], swept: list[str]) -> list[Condition]:
     """Group jobs by the values of the swept keys."""
     conditions: dict[tuple[str, ...], Condition] = {}

@@ -12,7 +12,7 @@ from scipy.special import expit, logit
 
 from safe_exp.config.figure_names import DISPLAY_NAMES
 from safe_exp.config.threshold import THRESHOLD
-from safe_exp.reporting.conditions import Condition, Study, format_value, symbol
+from safe_exp.reporting.conditions import Condition, Study, format_value, symbol, trained_on_validation
 from safe_exp.reporting.published import PUBLISHED
 from safe_exp.reporting.statistics import summarise
 from safe_exp.reporting.sweep_tables import add_class_balance, class_balance, split_values
@@ -45,9 +45,16 @@ def rivals_table(study: Study) -> Table | None:
     columns = add_class_balance(columns + [Column(name, DISPLAY_NAMES[name]) for name in FIGURES])
     note = (
         "Mean ± standard deviation [95 % bootstrap interval of the mean] on the test articles, over jobs; of a mean of "
-        "seeds, over splits. A mean of seeds is the mean logit of the jobs of one split. Baselines were fitted and "
-        "scored on the very same articles."
+        "seeds, over splits. A mean of seeds is the mean logit of the jobs of one split. Baselines were "
     )
+    jobs = [job for condition in (*study.conditions, *study.baselines) for job in condition.jobs]
+    if len({trained_on_validation(job) for job in jobs}) == 1:
+        note += "fitted and scored on the very same articles."
+    else:
+        note += (
+            "scored on the very same articles. Not all rows were fitted on the same: refit=true adds the validation "
+            "articles, and not all jobs have it."
+        )
     title = "Beside the baselines"
     if site in PUBLISHED:
         note += (

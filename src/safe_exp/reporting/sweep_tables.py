@@ -7,7 +7,16 @@ from statistics import fmean
 from typing import Any
 
 from safe_exp.config.figure_names import describe_score, lower_is_better
-from safe_exp.reporting.conditions import BASELINE, SPLITS, Condition, Study, format_value, read_value, symbol
+from safe_exp.reporting.conditions import (
+    BASELINE,
+    SPLITS,
+    Condition,
+    Study,
+    format_value,
+    read_value,
+    symbol,
+    trained_on_validation,
+)
 from safe_exp.reporting.statistics import FEWEST_FOR_INTERVAL, Comparison, compare, holm
 from safe_exp.reporting.tables import Column, Table
 from safe_exp.runs.job_outcome import Job
@@ -98,14 +107,21 @@ def _compare_conditions(ours: Condition, reference: Condition, score: str) -> Co
     The pairs are splits, with scores averaged over seeds in each, or seeds if there is only one split.
     """
     scores, reference_scores = _scores_by_replicate(ours, score), _scores_by_replicate(reference, score)
-    data = [job.metrics.get("data") or {} for job in ours.jobs]
-    overlap = fmean([d["test"] / d["train"] for d in data if d.get("train")] or [0.0])
+    overlap = fmean([share for job in ours.jobs if (share := _tested_share(job)) is not None] or [0.0])
     if BASELINE in ours.values:  # it has no seed
         return compare(_average_seeds(scores, scores), _average_seeds(reference_scores, reference_scores), overlap)
     shared = sorted(scores.keys() & reference_scores.keys())
     if len({split for split, _ in shared}) < 2:
         return compare({key: scores[key] for key in shared}, reference_scores)
     return compare(_average_seeds(scores, shared), _average_seeds(reference_scores, shared), overlap)
+
+
+def _tested_share(job: Job) -> float | None:
+    """Divide the number of test articles by that of the articles trained on; None where it is not known."""
+    data = job.metrics.get("data") or {}
+    if not data.get("train"):
+        return None
+    return float(data["test"] / (data["train"] + (data["val"] if trained_on_validation(job) else 0)))
 
 
 def _average_seeds(

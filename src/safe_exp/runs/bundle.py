@@ -42,7 +42,7 @@ from safe_exp.runs.bundle_checks import (
     count_rows,
 )
 from safe_exp.runs.bundle_layout import Part, by_identity, check_vocabularies, join_parts, part_key, split_content
-from safe_exp.runs.ensemble import Ensemble, StoredModel, require_one_kind
+from safe_exp.runs.ensemble import Ensemble, StoredModel, require_one_kind, share_equal_parts
 from safe_exp.runs.stored_run import StoredRun
 from safe_exp.scoring.calibration import FOLDS, VALIDATION, Calibration
 from safe_exp.system.errors import UserError, first_line
@@ -58,7 +58,7 @@ REQUIRED = {
 }
 MAX_HEADER_BYTES = 100_000_000  # the most that safetensors reads back
 # Of data_manifest.json, that travel.
-MANIFEST_KEYS = ("name", "fingerprint", "counts", "settings", "vocabulary", "vectors", "patches")
+MANIFEST_KEYS = ("name", "fingerprint", "counts", "settings", "vocabulary", "vectors", "patches", "fitted_on")
 
 
 def write_bundle(stored: StoredModel, path: Path) -> None:
@@ -181,14 +181,18 @@ def _check_jobs(content: Mapping[str, Any], members: int) -> dict[str, str]:
 def _build_members(
     parts: Sequence[Part], models: Sequence[ModelConfig], tensors: Mapping[str, Tensor], path: Path
 ) -> tuple[StoredRun, ...]:
-    """Build the checked models of a bundle; those with the same artifacts share them."""
+    """Build the checked models of a bundle; those with the same artifacts, or equal parts of them, share these."""
     built: dict[str, Artifacts] = {}
+    of_vocabulary: dict[tuple[int, int], list[Artifacts]] = {}
     members = []
     for part, model in zip(parts, models, strict=True):
         own = {name: tensors[place] for name, place in part.tensors.items()}
         key = part_key(part, _is_weight)
         if key not in built:
-            built[key] = _build_artifacts(part.content, own)
+            # Others are not compared: a stranger's file could hold a thousand large vocabularies.
+            known = of_vocabulary.setdefault((id(part.content["words"]), id(part.content.get("tokenizer"))), [])
+            built[key] = share_equal_parts(_build_artifacts(part.content, own), known)
+            known.append(built[key])
         weights = {name.removeprefix(WEIGHTS_PREFIX): tensor for name, tensor in own.items() if _is_weight(name)}
         members.append(StoredRun(model, built[key], weights, None, path))
     return tuple(members)

@@ -20,6 +20,7 @@ from safe_exp.data.transformer.pieces import Pieces
 from safe_exp.data.word_cutters import word_cutters
 from safe_exp.network.variants import variants
 from safe_exp.runs.stored_run import typed_model
+from safe_exp.scoring.calibration import FOLDS, VALIDATION
 
 MAX_WORDS = 1_000_000  # of a text or a sentence
 MAX_FILTER_SIZES = 100
@@ -71,6 +72,8 @@ def check_manifest(found: Any) -> None:
             raise ValueError("its patches have no digest or no dimension")
     elif "patches" in found:
         raise ValueError("it has patches without a captioner of patches")
+    if found.get("fitted_on", VALIDATION) not in (VALIDATION, FOLDS):
+        raise ValueError("fitted_on names no articles that a calibration is fitted on")
     train = found["split"]["train"]
     if not isinstance(train, list) or not all(isinstance(article_id, str) for article_id in train):
         raise ValueError("split.train is not a list of ids")

@@ -24,6 +24,7 @@ ADVICE = {  # by file name, for one that cannot be used
 
 
 BEST, BEST_EPOCH, LAST = "best.ckpt", "best_epoch.ckpt", "last.ckpt"
+REFIT = "refit.ckpt"  # of a refit that is under way
 KEPT = "kept"  # key of a checkpoint whose weights no epoch has left: they are averaged, or of a refit
 
 
@@ -50,7 +51,9 @@ def best_epoch_path(folder: Path) -> Path:
 
 
 def restore_best_epoch(folder: Path) -> None:
-    """Undo `keep_weights` in a run that trains on, and whose best epoch may become another one."""
+    """Undo `keep_weights` in a run that trains on, whose best epoch may become another one, and drop a refit begun."""
+    # The refit after this training may average the epochs where the one before did not, and the first ones would lack.
+    (folder / REFIT).unlink(missing_ok=True)
     if (folder / BEST_EPOCH).exists():
         os.replace(folder / BEST_EPOCH, folder / BEST)
 

@@ -120,7 +120,7 @@ def _open_sweep(folder: Path, found: Sequence[Path], checkpoint: str) -> Ensembl
     if checkpoint == "best":
         combines = variants[members[0].model.variant].combines
         # A single job has its own calibration, from logits of all digits.
-        alone = FittedEnsemble(members[0].calibration, reason="its one finished job has none")
+        alone = FittedEnsemble(members[0].calibration, members[0].fitted_on, "its one finished job has none")
         fitted = calibrate_jobs(jobs, combines) if len(jobs) > 1 else alone
     different = dict(zip(names, _name_differences(jobs), strict=True))
     ensemble = Ensemble(

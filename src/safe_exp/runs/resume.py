@@ -179,10 +179,10 @@ def _root_paths(composed: DictConfig, started_in: Path) -> None:
     """Make paths absolute that are relative to the folder where the run was started; it may be resumed elsewhere."""
     for key, path in absolute_paths(composed.data, started_in).items():
         composed.data[key] = path
-    if composed.vectors.path is not None:
-        composed.vectors.path = str(started_in / Path(composed.vectors.path).expanduser())
-    if composed.refit_from is not None:
-        composed.refit_from = str(started_in / Path(composed.refit_from).expanduser())
-    model = composed.captioner.get("model")
-    if model is not None and (started_in / model).is_dir():  # otherwise an id on the model hub
-        composed.captioner.model = str(started_in / model)
+    for section, key in ((composed.vectors, "path"), (composed, "refit_from")):
+        if key in section and section[key] is not None:  # each option of vectors has its own keys
+            section[key] = str(started_in / Path(section[key]).expanduser())
+    for section in (composed.vectors, composed.captioner):
+        model = None if "model" not in section else section.model
+        if model is not None and (folder := started_in / Path(model).expanduser()).is_dir():  # else an id on the hub
+            section.model = str(folder)

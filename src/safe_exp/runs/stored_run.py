@@ -31,13 +31,17 @@ class StoredRun:
     source: Path  # the run folder or file that it was read from
     checkpoint: str = "best"  # or last
 
-    fitted_on: ClassVar[str] = VALIDATION  # the articles of the calibration
     jobs: ClassVar[Mapping[str, str]] = {}  # it is one run, and no sweep
 
     @property
     def members(self) -> tuple[StoredRun, ...]:
         """Models whose mean logit is the answer: this one alone."""
         return (self,)
+
+    @property
+    def fitted_on(self) -> str:
+        """The articles of the calibration, VALIDATION or FOLDS."""
+        return str(self.artifacts.manifest.get("fitted_on", VALIDATION))
 
     @property
     def loss_settings(self) -> LossSettings:

@@ -34,12 +34,13 @@ class FoldSweep(NamedTuple):
 def read_folds(folder: str | Path, data: FakeNewsNetDataModule, settings: Mapping[str, Any]) -> FoldSweep:
     """Read the finished jobs of a sweep over folds.
 
+    Jobs of other settings, as of another model that the sweep compares, are left aside; so are those of another split
+    than the first job's, whose folds are of other articles.
+
     Args:
         folder: of the sweep, as the user wrote it.
         data: of the refit, after `setup`.
         settings: hyper-parameters of the refit's module, with which those of the jobs must agree.
-    Jobs of other settings, as of another model that the sweep compares, are left aside.
-
     Raises:
         UserError: there is no such sweep, all its jobs differ in model, optimizer or data, or a fold has not finished.
     """
@@ -58,6 +59,7 @@ def read_folds(folder: str | Path, data: FakeNewsNetDataModule, settings: Mappin
             "the sweep's own settings, of which only the seed and the split may differ."
         )
     jobs = [job for job in jobs if differences[job.number] is None]
+    jobs = [job for job in jobs if _placing(job) == _placing(jobs[0])]
     by_fold = {job.manifest["settings"]["fold"]: job for job in reversed(jobs)}  # of several the first one counts
     count = jobs[0].manifest["settings"]["folds"]
     lacking = [fold for fold in range(count or 0) if fold not in by_fold]
@@ -74,6 +76,11 @@ def read_folds(folder: str | Path, data: FakeNewsNetDataModule, settings: Mappin
     return FoldSweep(len(jobs), rule, max(1, round(epochs)), _scored_split(articles, data.ids))
 
 
+def _placing(job: Job) -> dict[str, Any]:
+    """Read the settings of the split, of which the folds are parts."""
+    return {key: job.manifest["settings"].get(key) for key in PLACING_KEYS if key != "fold"}
+
+
 def _kept(job: Job) -> tuple[Select, int]:
     """Read the rule by which a job kept its weights, and the number of epochs that these have seen."""
     selection = job.metrics.get("selection")
@@ -85,8 +92,10 @@ def _kept(job: Job) -> tuple[Select, int]:
 def _find_difference(job: Job, data: FakeNewsNetDataModule, settings: Mapping[str, Any]) -> str | None:
     """Describe the first difference between a job and the refit; None where there is none."""
     ours, theirs = data.manifest(), job.manifest
-    if not theirs or theirs["prepared"]["fingerprint"] != ours["prepared"]["fingerprint"]:
+    if (theirs.get("prepared") or {}).get("fingerprint") != ours["prepared"]["fingerprint"]:
         return f"was trained on other articles than data.root={data.data.root}"
+    if job.config.get("refit_from") is not None:
+        return f"chose no number of epochs itself, but took it from refit_from={job.config['refit_from']}"
     stored = read_checkpoint(job.folder / "checkpoints" / "last.ckpt").get("hyper_parameters", {})
     batch = (job.config.get("data") or {}).get("batch_size")
     then, now = flat(stored), flat(settings)

@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from safe_exp.config import Select
 from safe_exp.equations.safe import map_tensors
 from safe_exp.runs.checkpoints import best_epoch_path, keep_weights, read_checkpoint
+from safe_exp.scoring.calibration import FOLDS, VALIDATION
 from safe_exp.scoring.results import logged_figures, score_results
 from safe_exp.scoring.scores import split_figures
 from safe_exp.training.averaging import AveragedWeights
@@ -42,7 +43,7 @@ def score(job: PreparedJob) -> ScoredJob:
         plan = _plan_refit(job, choice)
         _, weights = run_refit(config, job.data, job.folder, plan, devices=job.devices)
         module.load_state_dict(weights)
-        kept["refit"] = record_refit(job, plan, "validation predictions of the model before the refit")
+        kept["refit"] = record_refit(job, plan, VALIDATION, "validation predictions of the model before the refit")
     elif choice is not None and choice.rule is not Select.best and trainer.is_global_zero:
         keep_weights(job.folder / "checkpoints", module.state_dict(), choice.rule.value)
     if config.refit != ALL:
@@ -66,6 +67,7 @@ def _load_chosen(job: PreparedJob) -> tuple[int, Choice]:
     if (line := describe_choice(job.config.callbacks, choice)) and trainer.is_global_zero:
         log.info("%s", line)
     if choice.rule is Select.best:
+        choice = choice._replace(epoch=checkpoint["epoch"])  # a run of an earlier version has no outputs of all epochs
         module.load_state_dict(checkpoint["state_dict"])
     elif choice.rule is Select.average:
         module.load_state_dict(find_callbacks(trainer, AveragedWeights)[0].fill(module.state_dict()))
@@ -79,16 +81,17 @@ def _plan_refit(job: PreparedJob, choice: Choice) -> RefitPlan:
     return RefitPlan(refit_sides(job.config.refit), choice.epoch + 1, choice.rule is Select.average, reason)
 
 
-def record_refit(job: PreparedJob, plan: RefitPlan, calibrated_on: str) -> dict[str, Any]:
+def record_refit(job: PreparedJob, plan: RefitPlan, fitted_on: str, calibrated_on: str) -> dict[str, Any]:
     """Write the refitted weights, which the module holds, to best.ckpt, and its articles to the artifacts.
 
     Args:
+        fitted_on: the articles of the calibration, VALIDATION or FOLDS.
         calibrated_on: the predictions that calibration and thresholds are fitted on.
     Returns:
         The entry "refit" of metrics.json.
     """
     if job.trainer.is_global_zero:
-        job.data.record_refit(plan.sides)  # first: a model is never there without its articles
+        job.data.record_refit(plan.sides, fitted_on)  # first: a model is never there without its articles
         job.data.save_artifacts(job.folder / "artifacts")
         keep_weights(job.folder / "checkpoints", job.module.state_dict(), "refit")
     articles = sum(len(job.data.split.sides()[side]) for side in plan.sides)
@@ -113,7 +116,7 @@ def refit_by_folds(job: PreparedJob) -> tuple[PreparedJob, ScoredJob]:
     trainer, weights = run_refit(config, data, job.folder, plan, "last", job.devices)
     module.load_state_dict(weights)
     job = job._replace(trainer=trainer)
-    refitted = record_refit(job, plan, f"out-of-fold predictions of {config.refit_from}")
+    refitted = record_refit(job, plan, FOLDS, f"{FOLDS} of {config.refit_from}")
     unseen = ~np.isin(sweep.scored.rows.numpy(), data.split.test)  # by the refitted model: else test would calibrate
     held_out = sweep.scored if config.refit == ALL else map_tensors(lambda c: c[torch.from_numpy(unseen)], sweep.scored)
     scored = {"val": held_out, "test": sweep.scored}

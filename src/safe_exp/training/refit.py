@@ -11,7 +11,7 @@ from torch import Tensor
 
 from safe_exp.config import TrainConfig
 from safe_exp.data.datamodule import FakeNewsNetDataModule
-from safe_exp.runs.checkpoints import read_checkpoint
+from safe_exp.runs.checkpoints import REFIT, read_checkpoint
 from safe_exp.runs.processes import is_first_process
 from safe_exp.training.averaging import AveragedWeights
 from safe_exp.training.hooks import find_callbacks
@@ -60,7 +60,7 @@ def run_refit(
     data: FakeNewsNetDataModule,
     folder: Path,
     plan: RefitPlan,
-    checkpoint: str = "refit",
+    checkpoint: str = REFIT.removesuffix(".ckpt"),
     devices: list[int] | None = None,
 ) -> tuple[pl.Trainer, dict[str, Tensor]]:
     """Train a model from the seed's initial weights, or go on where a killed refit was.
@@ -85,6 +85,7 @@ def run_refit(
     pl.seed_everything(config.seed, workers=True, verbose=False)
     module = SafeModule(config, data.text_vectors, data.visual_vectors)
     trainer = build_refit_trainer(config, folder, plan.epochs, plan.averages, checkpoint, devices)
+    data.trainer = trainer  # its batches go by the processes and the device; without a training before it has none
     path = folder / "checkpoints" / f"{checkpoint}.ckpt"
     # One of more epochs was left before the run was trained further, and its number of epochs became another.
     begun = path.exists() and read_checkpoint(path)["epoch"] < plan.epochs

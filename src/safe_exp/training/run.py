@@ -15,6 +15,7 @@ from safe_exp.config import TrainConfig, plain_config
 from safe_exp.data.artifacts import share_artifacts
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.network.variants import variants
+from safe_exp.runs.checkpoints import REFIT
 from safe_exp.runs.devices import devices_of_its_own
 from safe_exp.runs.loggers import check_loggers, close_loggers, open_loggers
 from safe_exp.runs.names import job_name, sweep_name
@@ -110,7 +111,7 @@ def write(job: PreparedJob, scored: ScoredJob) -> None:
     if job.trainer.is_global_zero:
         metrics = write_results(job.folder, scored.results, course, epoch_history(job.trainer), job.loggers)
         show_results(job.folder, metrics, job.config.threshold)
-        (job.folder / "checkpoints" / "refit.ckpt").unlink(missing_ok=True)  # only a killed refit needs it
+        (job.folder / "checkpoints" / REFIT).unlink(missing_ok=True)  # only a killed refit needs it
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from rich.console import Console
 from safe_exp.config.threshold import BEST
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.runs.loggers import log_results
+from safe_exp.scoring.calibration import VALIDATION
 from safe_exp.scoring.results import Results, trust_lines, write_metrics, write_predictions
 from safe_exp.scoring.table import print_results
 from safe_exp.system.files import short_path
@@ -103,7 +104,8 @@ def show_results(folder: Path, metrics: Mapping[str, Any], threshold: float | st
     if table:
         majority = {split: metrics[split]["articles"]["majority_rate"] for split in ("val", "test")}
         print_results(metrics, Console(), majority, _title(metrics))
-    for line in trust_lines(metrics["test"], threshold):
+    fitted_on = metrics["refit"]["calibrated_on"] if "refit" in metrics else VALIDATION
+    for line in trust_lines(metrics["test"], threshold, fitted_on):
         log.info("%s", line)
     log.info(
         "Ended after %d epoch%s (%s), %.0f s. Everything is in %s",
