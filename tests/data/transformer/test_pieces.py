@@ -1,4 +1,8 @@
 import pytest
+from tokenizers import Tokenizer, processors
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.trainers import BpeTrainer
 
 from safe_exp.data.scripts import join_words
 from safe_exp.data.transformer.pieces import Pieces
@@ -49,6 +53,19 @@ def test_words_are_shown_as_they_stand_in_the_text_and_join_to_it(pieces):
     words = pieces.cut("Reading  the Red boat!", 50).words()
     assert words == ["Read", "##ing", "t", "##h", "##e", "Red", "boat", "!"]
     assert join_words(words) == "Reading the Red boat !"
+
+
+@pytest.mark.parametrize("trim", [False, True])
+def test_a_tokenizer_may_count_the_blank_before_a_word_to_it(trim):
+    cutter = ByteLevel(add_prefix_space=False, trim_offsets=trim)
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer, tokenizer.post_processor = cutter, processors.ByteLevel(trim_offsets=trim)
+    trainer = BpeTrainer(vocab_size=270, initial_alphabet=ByteLevel.alphabet(), show_progress=False)
+    tokenizer.train_from_iterator(["Red boat seen"] * 3, trainer)
+    cut = Pieces(tokenizer).cut("Red boat seen", 50, title_length=len("Red boat"))
+    assert cut.words()[:4] == ["Red", "boat", "seen"]
+    assert cut.title == 2
+    assert join_words(Pieces(tokenizer).cut("Reds seen", 50).words()) == "Reds seen"
 
 
 def test_the_number_of_tokens_and_the_unknown_one_are_known(pieces):

@@ -38,9 +38,9 @@ class Cut:
         shown: list[str] = []
         last = 0
         for token, (start, end) in zip(self.encoding.tokens, self.encoding.offsets, strict=True):
-            piece = self.text[start:end].strip() or token
-            within = 0 < start == last and piece[0].isalnum() and self.text[start - 1].isalnum()
-            shown.append(f"{CONTINUES}{piece}" if within else piece)
+            piece = self.text[start:end]  # some tokenizers count the blank before a word to it
+            within = 0 < start == last and piece[:1].isalnum() and self.text[start - 1].isalnum()
+            shown.append(f"{CONTINUES}{piece}" if within else piece.strip() or token)
             last = end
         return shown
 
