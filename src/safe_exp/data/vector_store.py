@@ -126,8 +126,8 @@ class VectorStore:
             flat = np.concatenate(parts)  # (T, E) or (T,)
         if not np.isfinite(flat).all():
             raise UserError(
-                f"{self.folder}: a vector of the model is not finite in float16, in which vectors are kept: a number in "
-                "it is beyond 65,504, or is none. Take another layer or model (vectors.layer, vectors.model, "
+                f"{self.folder}: a vector of the model is not finite in float16, in which vectors are kept: one of its "
+                "numbers is beyond 65,504, or is none. Take another layer or model (vectors.layer, vectors.model, "
                 "captioner.model)."
             )
         dim = flat.shape[1] if flat.ndim == 2 else 0
