@@ -309,11 +309,18 @@ def test_a_run_on_a_transformer_comes_back_from_its_file(layer, tmp_path):
         assert torch.equal(theirs.standardisers[side].scale, standardiser.scale)
 
 
+# Rust panics at it, which Python sees as no Exception.
+PANICS = json.dumps(
+    json.loads(make_tokenizer().to_str()) | {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}}
+)
+
+
 @pytest.mark.parametrize(
     ("layer", "change", "message"),
     [
         (0, {"tokenizer": None}, "transformer without a tokenizer"),
         (0, {"tokenizer": "{}"}, "no bundle that can be used"),
+        (0, {"tokenizer": PANICS}, "the tokenizer is damaged"),
         (0, {"layer": -1}, "1 words have|have .* vectors"),
         (-1, {"revision": "main"}, "no model, revision, digest or layer that can be used"),
         (-1, {"layer": "last"}, "no model, revision, digest or layer that can be used"),

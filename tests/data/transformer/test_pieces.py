@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from tokenizers import Tokenizer, processors
 from tokenizers.models import BPE
@@ -73,7 +75,14 @@ def test_the_number_of_tokens_and_the_unknown_one_are_known(pieces):
     assert pieces.unknown == 1
 
 
-def test_a_damaged_tokenizer_is_named(tmp_path):
-    (tmp_path / "tokenizer.json").write_text("{")
+@pytest.mark.parametrize("change", [None, "model", "normalizer"])
+def test_a_damaged_tokenizer_is_named(tmp_path, change):
+    content = json.loads(make_tokenizer().to_str())
+    changes = {
+        "model": {**content["model"], "vocab": {"a": 0}},  # without [UNK]
+        "normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"},  # at which Rust panics
+    }
+    damaged = "{" if change is None else json.dumps(content | {"added_tokens": [], change: changes[change]})
+    (tmp_path / "tokenizer.json").write_text(damaged)
     with pytest.raises(UserError, match=r"tokenizer\.json: no tokenizer can be read .*copy complete"):
         Pieces.load(tmp_path)
