@@ -2,7 +2,7 @@
 
 There is one training for each split, fold and seed, and every rule is scored on test from that same training:
 
-    python -m benchmarks.selection experiment=recovery data.root=PATH vectors.path=VECTORS.txt --refit --csv rules.csv
+    python -m benchmarks.selection experiment=recovery data.root=PATH vectors.model=FOLDER --refit --csv rules.csv
 
 Test articles score the rules, so the best figure of the table is no result of a model. With --refit a second training
 is added, on training and validation articles together, for as many epochs.
@@ -180,7 +180,8 @@ def study(overrides: Sequence[str], splits: Sequence[str], folds: int, seeds: Se
             print(f"{done}: split={split} fold={fold} seed={seed}, {seconds} s", file=sys.stderr, flush=True)
     for (split, fold, seed), (_, test) in courses.items():
         others = [courses[split, other, seed][0] for other in range(folds) if other != fold]
-        losses = [statistics.fmean(epoch.loss for epoch in epochs) for epochs in zip(*others, strict=True)]
+        # Up to the last epoch of the shortest training: one that has converged ends before the others.
+        losses = [statistics.fmean(epoch.loss for epoch in epochs[1:]) for epochs in zip(test, *others, strict=False)]
         epoch = losses.index(min(losses))
         rows.append(_row(split, fold, seed, CROSS_VALIDATED, Kept(epoch + 1, test[epoch]), 0.0))
     return rows

@@ -142,7 +142,7 @@ def test_mean_vectors_are_the_same_for_several_batches(monkeypatch):
     encoded, table = encode([[1 + n % 5, n % 3, 0] for n in range(7)]), torch.randn(6, 3)
     table[0] = 0
     whole = mean_vectors(encoded, table, np.arange(7))
-    monkeypatch.setattr("safe_exp.training.baselines.SCORED_AT_ONCE", 2)
+    monkeypatch.setattr("safe_exp.data.encoded.SCORED_AT_ONCE", 2)
     assert mean_vectors(encoded, table, np.arange(7)) == pytest.approx(whole)
 
 
@@ -151,6 +151,7 @@ class FloatArticles:
 
     sequences = torch.zeros(3, 3, 2, dtype=torch.float16)
     lengths = torch.tensor([2, 0, 3])
+    scored_at_once = 2
 
     def __getitems__(self, rows):
         index = torch.as_tensor(rows)

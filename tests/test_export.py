@@ -326,11 +326,18 @@ def test_folds_on_one_transformer_read_an_article_once_from_their_file_too(tmp_p
     assert [len(group.networks) for group in group_members(read)] == [2]
 
 
+# Rust panics at it, which Python sees as no Exception.
+PANICS = json.dumps(
+    json.loads(make_tokenizer().to_str()) | {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}}
+)
+
+
 @pytest.mark.parametrize(
     ("layer", "change", "message"),
     [
         (0, {"tokenizer": None}, "transformer without a tokenizer"),
         (0, {"tokenizer": "{}"}, "no bundle that can be used"),
+        (0, {"tokenizer": PANICS}, "the tokenizer is damaged"),
         (0, {"layer": -1}, "1 words have|have .* vectors"),
         (-1, {"revision": "main"}, "no model, revision, digest or layer that can be used"),
         (-1, {"layer": "last"}, "no model, revision, digest or layer that can be used"),

@@ -15,6 +15,7 @@ from benchmarks.selection import (
     REFITTED,
     Scored,
     main,
+    study,
     summarise,
 )
 
@@ -46,6 +47,23 @@ def test_every_rule_is_scored_on_every_fold(printed):
         assert f"| random | {rule} |" in out
     assert {row["epoch"] for row in rows if row["rule"] in (LAST, REFITTED)} == {"3"}
     assert all(0 <= float(row["auroc"]) <= 1 for row in rows)
+
+
+def test_trainings_of_folds_may_end_after_different_numbers_of_epochs(monkeypatch):
+    def scored(logit):
+        return Scored(torch.tensor([-logit, logit], dtype=torch.float64), torch.arange(2))
+
+    # Fold 0 has two epochs: the third one of the others, which has the least loss, is not taken in any fold.
+    courses = {0: [1.0, 2.0], 1: [1.0, 2.0, 9.0], 2: [1.0, 2.0, 9.0]}
+
+    def train(config, *_):
+        epochs = [scored(logit) for logit in courses[config.data.fold]]
+        return {}, epochs, epochs
+
+    monkeypatch.setattr("benchmarks.selection.train_once", train)
+    monkeypatch.setattr("benchmarks.selection.read_fold", lambda config: config)
+    rows = study([], ["random"], 3, [0], refit=False)
+    assert [(row["rule"], row["epoch"]) for row in rows] == [(CROSS_VALIDATED, 2)] * 3
 
 
 def test_a_table_has_the_figures_of_scikit_learn():

@@ -106,8 +106,16 @@ def test_two_that_fill_one_store_compute_each_sequence_once(tmp_path):
 
 
 def test_numbers_beyond_float16_are_refused(tmp_path):
-    with pytest.raises(UserError, match="not finite in float16"):
-        VectorStore(tmp_path, SETTINGS).add({"a": Sequenced(np.full((1, 2), 1e6, np.float32))})
+    for number in (1e6, np.nan):
+        with pytest.raises(UserError, match=r"not finite in float16.* Take another layer or model"):
+            VectorStore(tmp_path, SETTINGS).add({"a": Sequenced(np.full((1, 2), number, np.float32))})
+
+
+def test_vectors_of_another_length_than_those_before_are_refused(tmp_path):
+    store = made(tmp_path)
+    assert store.missing(["2", "new"]) == ["new"]
+    with pytest.raises(UserError, match="vectors of 4 numbers were computed, and those before have 3"):
+        store.add({"new": Sequenced(sequence(0, 2, dim=4))})
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

@@ -167,10 +167,11 @@ class ArticleEncoder:
         text = self._read(shared, "text", article.title_and_text, most, len(article.title.strip()))
         if "text" in self._required and not text.words:
             raise UnusableArticle("no title and no text", "the model reads words")
-        reads_captions = "visual" in self._reads and self._reads_sentences
-        visual = self._read_caption(shared, article.caption if reads_captions else "")
-        if self._patch_dim is not None:
-            visual = visual._replace(tokens=np.zeros((0, self._patch_dim), np.float32))
+        if "visual" in self._reads and self._reads_sentences:
+            visual = self._read_caption(shared, article.caption)
+        else:  # whatever the texts are: visual words are numbers where texts are hidden states
+            nothing = np.zeros(0, np.int64) if self._patch_dim is None else np.zeros((0, self._patch_dim), np.float32)
+            visual = _ReadText([], 0, nothing)
         return EncodedArticle(article.id, text.words, text.title, visual.words, text.tokens, visual.tokens, [])
 
     def _read(self, shared: SharedReading, side: str, text: str, most: int, title_length: int = 0) -> _ReadText:

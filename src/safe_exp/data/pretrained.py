@@ -78,8 +78,8 @@ class Pretrained:
             )
         if self.revision is None:
             raise UserError(
-                f"{self.key}: a model on the hub needs {self.group}.revision=COMMIT, since it may change there from "
-                "one day to the next. Its page lists the commits under Files, History."
+                f"{self.key}: there is no such folder here, and a model on the hub needs {self.group}.revision=COMMIT, "
+                "since it may change there from one day to the next. Its page lists the commits under Files, History."
             )
         return None
 

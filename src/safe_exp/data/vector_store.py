@@ -116,7 +116,7 @@ class VectorStore:
         """Keep a group of sequences: numbers, or vectors that all have one length E.
 
         Raises:
-            UserError: a number is too large for float16, or the folder cannot be written.
+            UserError: a number is too large for float16, vectors have another length, or the folder cannot be written.
         """
         if not found:
             return
@@ -126,7 +126,15 @@ class VectorStore:
             flat = np.concatenate(parts)  # (T, E) or (T,)
         if not np.isfinite(flat).all():
             raise UserError(
-                f"{self.folder}: a vector of the model is not finite in float16, in which vectors are kept."
+                f"{self.folder}: a vector of the model is not finite in float16, in which vectors are kept: one of its "
+                "numbers is beyond 65,504, or is none. Take another layer or model (vectors.layer, vectors.model, "
+                "captioner.model)."
+            )
+        dim = flat.shape[1] if flat.ndim == 2 else 0
+        if self._places and dim != self._dim:
+            raise UserError(
+                f"{self.folder}: vectors of {dim} numbers were computed, and those before have {self._dim}. Expected "
+                "as many for each text or picture."
             )
         file = hashlib.sha256("\n".join(found).encode()).hexdigest()[:32]
         if not (self.folder / "settings.json").exists():
@@ -134,7 +142,7 @@ class VectorStore:
         with whole_file(self._vectors(file)) as draft:
             np.save(draft, flat, allow_pickle=False)
         index = {
-            "dim": flat.shape[1] if flat.ndim == 2 else 0,
+            "dim": dim,
             "keys": list(found),
             "lengths": [len(each.items) for each in found.values()],
             "titles": [each.title for each in found.values()],

@@ -16,7 +16,7 @@ from safe_exp.data.captioners import captioner_from_plain, captioners
 from safe_exp.data.codebook import STORED
 from safe_exp.data.text import PADDING, UNKNOWN, Cutting, build_tokenizer
 from safe_exp.data.transformer.coder import FIRST_TOKEN
-from safe_exp.data.transformer.pieces import Pieces
+from safe_exp.data.transformer.pieces import Pieces, parse_tokenizer
 from safe_exp.data.word_cutters import word_cutters
 from safe_exp.network.variants import variants
 from safe_exp.runs.stored_run import typed_model
@@ -136,6 +136,7 @@ def build_tokenizer_of(content: Mapping[str, Any]) -> Tokenizer:
 
     Raises:
         ValueError: it does not fit the settings.
+        Exception: of tokenizers: it cannot be built.
     """
     stored, manifest = content.get("tokenizer"), content["manifest"]
     if (stored is not None) != ("vectors" in manifest):
@@ -146,7 +147,7 @@ def build_tokenizer_of(content: Mapping[str, Any]) -> Tokenizer:
     named = isinstance(entry["model"], str) and isinstance(entry["digest"], str) and isinstance(entry["layer"], int)
     if not named or not (entry["revision"] is None or COMMIT_PATTERN.fullmatch(entry["revision"])):
         raise ValueError("its transformer has no model, revision, digest or layer that can be used")
-    return Tokenizer.from_str(stored)
+    return parse_tokenizer(stored)
 
 
 def count_rows(content: Mapping[str, Any]) -> int:

@@ -31,7 +31,7 @@ from safe_exp.config import (
 )
 from safe_exp.config.threshold import THRESHOLD
 from safe_exp.data.datamodule import FakeNewsNetDataModule
-from safe_exp.data.encoded import SCORED_AT_ONCE, EncodedArticles
+from safe_exp.data.encoded import EncodedArticles
 from safe_exp.data.scripts import holds_unspaced
 from safe_exp.data.text import AT_SPACES, Cutting, split_words
 from safe_exp.scoring.intervals import bootstrap_intervals
@@ -196,8 +196,8 @@ def mean_vectors(encoded: EncodedArticles, table: Tensor, rows: np.ndarray) -> n
         (n, E) float32; 0 for an article without a word.
     """
     means = []
-    for start in range(0, len(rows), SCORED_AT_ONCE):
-        batch = encoded.__getitems__(rows[start : start + SCORED_AT_ONCE].tolist())
+    for start in range(0, len(rows), encoded.scored_at_once):
+        batch = encoded.__getitems__(rows[start : start + encoded.scored_at_once].tolist())
         words = batch.text_tokens
         if words.is_floating_point():
             means.append(words.sum(dim=1, dtype=torch.float32) / batch.text_lengths.clamp(min=1)[:, None])  # padding: 0

@@ -255,6 +255,7 @@ def test_a_callable_counts_by_its_source_its_arguments_and_their_files(module, t
     before = settings(), settings(weights=str(tmp_path / "weights"))
     assert before[0] != before[1]
     assert before[1] != settings(weights=str(tmp_path / "elsewhere"))
+    assert before[0] != settings(prompt="a text that is too long for a path, " * 200)
     (tmp_path / "weights").write_bytes(b"22")
     assert settings(weights=str(tmp_path / "weights")) not in before
     (tmp_path / f"{module}.py").write_text(COLOURS + "\nmore = 1\n")

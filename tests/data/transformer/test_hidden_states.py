@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from safe_exp.data.transformer.coder import HiddenStateCoder
 from safe_exp.data.transformer.hidden_states import HiddenStates, find_positions
 from safe_exp.data.transformer.source import pretrained
 from safe_exp.system.errors import UserError
@@ -75,6 +76,27 @@ def test_a_layer_that_the_model_does_not_have_is_refused():
 def test_a_static_model_has_no_hidden_states():
     with pytest.raises(UserError, match=r"vectors\.layer=-1: .* is a static model.*Set vectors\.layer=0"):
         computed(hidden_states(folder=static()))
+
+
+def test_a_model_of_texts_and_pictures_is_refused(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    sizes = dict(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2)
+    config = transformers.CLIPConfig(
+        text_config={**sizes, "vocab_size": 20, "max_position_embeddings": 8},
+        vision_config={**sizes, "image_size": 8, "patch_size": 4}, projection_dim=4,
+    )  # fmt: skip
+    transformers.CLIPModel(config).save_pretrained(tmp_path)
+    shutil.copy(bert() / "tokenizer.json", tmp_path)
+    with pytest.raises(UserError, match=r"no transformer can be loaded from .*does not read texts alone"):
+        computed(hidden_states(folder=tmp_path))
+
+
+def test_numbers_beyond_float16_become_infinite_without_a_warning(recwarn):
+    states = hidden_states()
+    states.compute = lambda cuts: [np.full((1, DIM), 1e6, np.float32)]
+    coder = HiddenStateCoder(states, {"digest": "", "layer": -1})
+    assert np.isinf(coder.code([states.pieces.cut("word", 5)])[0]).all()
+    assert not recwarn.list
 
 
 def test_a_device_that_is_not_there_is_refused():

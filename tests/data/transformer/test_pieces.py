@@ -1,4 +1,10 @@
+import json
+
 import pytest
+from tokenizers import Tokenizer, processors
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.trainers import BpeTrainer
 
 from safe_exp.data.scripts import join_words
 from safe_exp.data.transformer.pieces import Pieces
@@ -51,12 +57,32 @@ def test_words_are_shown_as_they_stand_in_the_text_and_join_to_it(pieces):
     assert join_words(words) == "Reading the Red boat !"
 
 
+@pytest.mark.parametrize("trim", [False, True])
+def test_a_tokenizer_may_count_the_blank_before_a_word_to_it(trim):
+    cutter = ByteLevel(add_prefix_space=False, trim_offsets=trim)
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer, tokenizer.post_processor = cutter, processors.ByteLevel(trim_offsets=trim)
+    trainer = BpeTrainer(vocab_size=270, initial_alphabet=ByteLevel.alphabet(), show_progress=False)
+    tokenizer.train_from_iterator(["Red boat seen"] * 3, trainer)
+    cut = Pieces(tokenizer).cut("Red boat seen", 50, title_length=len("Red boat"))
+    assert cut.words()[:4] == ["Red", "boat", "seen"]
+    assert cut.title == 2
+    assert join_words(Pieces(tokenizer).cut("Reds seen", 50).words()) == "Reds seen"
+
+
 def test_the_number_of_tokens_and_the_unknown_one_are_known(pieces):
     assert pieces.count == make_tokenizer().get_vocab_size()
     assert pieces.unknown == 1
 
 
-def test_a_damaged_tokenizer_is_named(tmp_path):
-    (tmp_path / "tokenizer.json").write_text("{")
+@pytest.mark.parametrize("change", [None, "model", "normalizer"])
+def test_a_damaged_tokenizer_is_named(tmp_path, change):
+    content = json.loads(make_tokenizer().to_str())
+    changes = {
+        "model": {**content["model"], "vocab": {"a": 0}},  # without [UNK]
+        "normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"},  # at which Rust panics
+    }
+    damaged = "{" if change is None else json.dumps(content | {"added_tokens": [], change: changes[change]})
+    (tmp_path / "tokenizer.json").write_text(damaged)
     with pytest.raises(UserError, match=r"tokenizer\.json: no tokenizer can be read .*copy complete"):
         Pieces.load(tmp_path)

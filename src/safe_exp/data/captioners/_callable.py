@@ -131,7 +131,10 @@ def _hash_source(target: str, found: Any) -> str:
 def _content(value: Any) -> Any:
     """Replace the path of a file or folder by the digest of its content."""
     path = Path(value).expanduser() if isinstance(value, str) and value else None
-    if path is None or not path.exists():
+    try:
+        if path is None or not path.exists():
+            return value
+    except OSError:  # a text that is too long for a path
         return value
     if path.is_file():
         return _hash_file(path)

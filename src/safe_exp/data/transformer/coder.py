@@ -74,7 +74,8 @@ class HiddenStateCoder:
         return self.hidden_states.dim
 
     def code(self, cuts: Sequence[Cut]) -> list[np.ndarray]:
-        return [states.astype(np.float16).astype(np.float32) for states in self.hidden_states.compute(cuts)]
+        with np.errstate(over="ignore"):  # the store refuses infinite numbers, and an article alone has no finite score
+            return [states.astype(np.float16).astype(np.float32) for states in self.hidden_states.compute(cuts)]
 
 
 def coder_of_config(config: TransformerVectorsConfig, entry: VectorsEntry) -> Coder:

@@ -73,7 +73,9 @@ class HiddenStates:
             raise unusable(self.folder, self.source, error) from error
         if model.config.is_encoder_decoder:
             model = model.get_encoder()
-        layers = model.config.num_hidden_layers
+        layers = getattr(model.config, "num_hidden_layers", None)
+        if layers is None:
+            raise unusable(self.folder, self.source, ValueError("the model does not read texts alone"))
         if not (1 <= self.layer <= layers or -layers <= self.layer <= -1):
             raise UserError(
                 f"vectors.layer={self.layer}: the model has {layers} layers. Expected 1 to {layers}, or -1 for the "

@@ -14,6 +14,7 @@ from safe_exp.system.errors import UserError, first_line
 TOKENIZER_FILE = "tokenizer.json"
 # Characters read at first for each token wanted. A word takes six, and pieces are shorter.
 CHARS_PER_TOKEN = 12
+PROBE = "a \U0001f9ff"
 MOST_TORN = 1000  # characters that are looked through for a blank at which a text can be cut
 
 _BLANK = re.compile(r"\s")
@@ -38,9 +39,9 @@ class Cut:
         shown: list[str] = []
         last = 0
         for token, (start, end) in zip(self.encoding.tokens, self.encoding.offsets, strict=True):
-            piece = self.text[start:end].strip() or token
-            within = 0 < start == last and piece[0].isalnum() and self.text[start - 1].isalnum()
-            shown.append(f"{CONTINUES}{piece}" if within else piece)
+            piece = self.text[start:end]  # some tokenizers count the blank before a word to it
+            within = 0 < start == last and piece[:1].isalnum() and self.text[start - 1].isalnum()
+            shown.append(f"{CONTINUES}{piece}" if within else piece.strip() or token)
             last = end
         return shown
 
@@ -66,7 +67,7 @@ class Pieces:
             UserError: it is damaged.
         """
         try:
-            return cls(Tokenizer.from_file(str(folder / TOKENIZER_FILE)))
+            return cls(parse_tokenizer((folder / TOKENIZER_FILE).read_text(encoding="utf-8")))
         except Exception as error:  # tokenizers raises a bare Exception
             raise UserError(
                 f"{folder / TOKENIZER_FILE}: no tokenizer can be read from it ({first_line(error)}). Was the copy "
@@ -100,6 +101,24 @@ class Pieces:
         cut = len(encoding) > most
         encoding.truncate(most)
         return Cut(text, encoding, sum(start < title_length for start, _ in encoding.offsets), cut)
+
+
+def parse_tokenizer(text: str) -> Tokenizer:
+    """Build the tokenizer that the text of a tokenizer.json describes, and try it on a character that it hardly knows.
+
+    Raises:
+        Exception: of tokenizers, or a ValueError: it cannot be built, or cannot cut such a text.
+    """
+    try:
+        tokenizer = Tokenizer.from_str(text)
+        tokenizer.encode(PROBE, add_special_tokens=False)  # some lack the token for what they do not know
+    except Exception:
+        raise
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of Rust, which has no public name: Ctrl-C is none
+            raise
+        raise ValueError(f"the tokenizer is damaged: {first_line(error)}") from error
+    return tokenizer
 
 
 def _next_blank(text: str, place: int) -> int:
