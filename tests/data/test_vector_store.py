@@ -110,7 +110,7 @@ def test_a_group_that_another_process_removes_is_named(tmp_path):
     assert not store.missing(["0", "1", "2"])
     for path in store.folder.glob("*.npy"):
         path.unlink()
-    with pytest.raises(UserError, match=r"\.npy: the vectors were removed while they were read\. Give the command again"):
+    with pytest.raises(UserError, match=r"\.npy: the vectors were removed while they were read"):
         store.open(["0"])
 
 
