@@ -105,6 +105,15 @@ def test_two_that_fill_one_store_compute_each_sequence_once(tmp_path):
     assert sorted(computed) == list(range(6))
 
 
+def test_a_group_that_another_process_removes_is_named(tmp_path):
+    store = made(tmp_path)
+    assert not store.missing(["0", "1", "2"])
+    for path in store.folder.glob("*.npy"):
+        path.unlink()
+    with pytest.raises(UserError, match=r"\.npy: the vectors were removed while they were read"):
+        store.open(["0"])
+
+
 def test_numbers_beyond_float16_are_refused(tmp_path):
     for number in (1e6, np.nan):
         with pytest.raises(UserError, match=r"not finite in float16.* Take another layer or model"):

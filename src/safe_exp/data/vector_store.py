@@ -158,13 +158,20 @@ class VectorStore:
 
         Raises:
             KeyError: a key has no sequence; `missing` tells.
+            UserError: another process has removed a group, which it found damaged.
         """
         files: dict[str, int] = {}
         empty = _Place("", 0, 0, 0, False)
         places = [empty if key is None else self._places[key] for key in keys]
         block = np.array([files.setdefault(p.file, len(files)) if p.file else 0 for p in places], np.int64)
         numbers = np.array([place[1:] for place in places], np.int64).reshape(len(places), 4)
-        blocks = [_map_items(self._vectors(file)) for file in files]
+        try:
+            blocks = [_map_items(self._vectors(file)) for file in files]
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{error.filename}: the vectors were removed while they were read. Give the command again; they are "
+                "computed again."
+            ) from error
         start, widths, titles, cut = (np.ascontiguousarray(column) for column in numbers.T)
         return StoredSequences(blocks, block, start, widths, titles, cut.astype(bool), self._dim)
 
