@@ -1,6 +1,5 @@
 """A refit, against a training by hand with autograd, and the run that it follows."""
 
-import shutil
 from copy import deepcopy
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from safe_exp.data.artifacts import Artifacts
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.data.labelled_folder import find_trained_on
 from safe_exp.equations import safe_loss
-from safe_exp.runs.checkpoints import KEPT, read_checkpoint, restore_best_epoch
+from safe_exp.runs.checkpoints import read_checkpoint
 from safe_exp.runs.stored_run import NETWORK_PREFIX
 from safe_exp.scoring.calibration import Calibration
 from safe_exp.system.errors import UserError
@@ -202,24 +201,20 @@ def test_a_run_whose_first_epochs_an_earlier_version_trained_says_its_best_epoch
     assert metrics["selection"]["epoch"] == metrics["best_epoch"] > 1
 
 
-def test_the_batches_of_a_refit_without_a_training_before_it_go_by_its_own_processes(runs, tmp_path):
-    config = compose_small(*OVERRIDES)
-    data = open_data(runs["true"], config)
-    plan = refit.RefitPlan(("train", "val"), 1, False, "a test")
-    trainer, _ = refit.run_refit(config, data, tmp_path, plan, "last")
-    assert data.trainer is trainer  # else each of two processes would read, and score, every article
+def test_a_refit_that_was_begun_without_averages_is_begun_anew_with_them(runs, tmp_path):
+    data = open_data(runs["true"], compose_small(*OVERRIDES))
+    for folder, plans in (("one", [(2, False), (3, True)]), ("other", [(3, True)])):
+        for epochs, averages in plans:
+            config = compose_small(*OVERRIDES)
+            plan = refit.RefitPlan(("train", "val"), epochs, averages, "a test")
+            trainer, weights = refit.run_refit(config, data, tmp_path / folder, plan)
+            assert data.trainer is trainer  # else each of two processes would read, and score, every article
+        found = {name.removeprefix(NETWORK_PREFIX): value for name, value in weights.items()}
+        assert all(torch.equal(value, found[name]) for name, value in kept(runs["true"]).items())
 
 
-@pytest.mark.slow
-def test_a_training_that_goes_on_drops_the_refit_that_was_begun(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    folder = train_alone(
-        compose_small(*OVERRIDES, "callbacks.select=average", "refit=true"), tmp_path / "run", monkeypatch
-    )
-    shutil.copy(folder / "checkpoints" / "last.ckpt", folder / "checkpoints" / "refit.ckpt")  # begun, without averages
-    restore_best_epoch(folder / "checkpoints")
-    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
-    assert KEPT not in checkpoint(folder, "best")
+def test_a_scheduler_without_a_class_is_no_mistake_of_the_refit():
+    assert compose_config("refit=true", "scheduler={gamma: 0.5}").refit is True
 
 
 @pytest.mark.parametrize(

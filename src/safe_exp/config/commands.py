@@ -71,7 +71,7 @@ class TrainConfig:
                     f"trainer.{name}={getattr(self.trainer, name)} beside refit: a refit repeats whole epochs. Leave "
                     "one of the two out."
                 )
-        if self.scheduler is not None and "Plateau" in str(self.scheduler["_target_"]):
+        if self.scheduler is not None and "Plateau" in str(self.scheduler.get("_target_")):
             raise UserError(
                 f"scheduler._target_={self.scheduler['_target_']} beside refit: it goes by validation, whose articles "
                 "are trained on in a refit. Take another scheduler."

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from safe_exp.config.figure_names import DISPLAY_NAMES
 from safe_exp.config.threshold import THRESHOLD
@@ -21,7 +21,6 @@ from safe_exp.runs.job_outcome import Job
 
 FIGURES = ("auroc", "accuracy", "precision", "recall", "f1")
 SITE_TITLES = {"politifact": "PolitiFact", "gossipcop": "GossipCop"}
-SMALLEST_SHARE = 1e-6  # predictions.csv has 6 digits: a probability of 1 there has a finite logit
 
 
 def rivals_table(study: Study) -> Table | None:
@@ -103,9 +102,8 @@ def _score_mean(jobs: list[Job]) -> dict[str, float | None] | None:
     if not tables[0] or any(table.keys() != tables[0].keys() for table in tables):
         return None
     label = np.array([article.label for article in tables[0].values()])
-    probability = np.array([[table[name].probability for name in tables[0]] for table in tables])  # (jobs, N)
-    clipped = probability.clip(SMALLEST_SHARE, 1 - SMALLEST_SHARE)
-    mean = expit(logit(clipped).mean(axis=0))  # (N,)
+    logits = np.array([[table[name].logit for name in tables[0]] for table in tables])  # (jobs, N)
+    mean = expit(logits.mean(axis=0))  # (N,)
     verdict = mean > THRESHOLD
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
         label, verdict, average="binary", zero_division=0.0

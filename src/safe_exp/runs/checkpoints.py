@@ -51,9 +51,7 @@ def best_epoch_path(folder: Path) -> Path:
 
 
 def restore_best_epoch(folder: Path) -> None:
-    """Undo `keep_weights` in a run that trains on, whose best epoch may become another one, and drop a refit begun."""
-    # The refit after this training may average the epochs where the one before did not, and the first ones would lack.
-    (folder / REFIT).unlink(missing_ok=True)
+    """Undo `keep_weights` in a run that trains on, and whose best epoch may become another one."""
     if (folder / BEST_EPOCH).exists():
         os.replace(folder / BEST_EPOCH, folder / BEST)
 

@@ -24,6 +24,8 @@ from safe_exp.system.yaml_files import read_yaml
 
 log = logging.getLogger(__name__)
 
+NEAREST = 5e-7  # of a probability to 0 or 1: predictions.csv has six digits
+
 STATES = ("finished", "failed", "interrupted", "running", "missing")
 MULTIRUN = "multirun.yaml"
 
@@ -35,6 +37,12 @@ class ScoredArticle(NamedTuple):
     label: int  # 1 = fake
     probability: float  # of fake
     similarity: float | None  # M_s; None for a variant that compares nothing
+
+    @property
+    def logit(self) -> float:
+        """The logit ln ŷ/(1-ŷ); finite, though the file gives a probability next to 1 as 1."""
+        probability = min(max(self.probability, NEAREST), 1 - NEAREST)
+        return math.log(probability / (1 - probability))
 
 
 @dataclass

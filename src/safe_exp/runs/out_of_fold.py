@@ -14,12 +14,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import logit
 
 from safe_exp.runs.job_outcome import Job, ScoredArticle
 from safe_exp.scoring.calibration import FOLDS, VALIDATION, Calibration, fit_calibration
-
-NEAREST = 5e-7  # of a probability to 0 or 1: predictions.csv has six digits, and gives a nearer one to 1 as 1
 
 
 class FittedEnsemble(NamedTuple):
@@ -79,9 +76,7 @@ def _mean_scores(
         for article in articles:
             if article.id in held_out:
                 found.setdefault(article.id, []).append(article)
-    logits = [
-        np.mean([logit(np.clip(each.probability, NEAREST, 1 - NEAREST)) for each in same]) for same in found.values()
-    ]
+    logits = [np.mean([each.logit for each in same]) for same in found.values()]
     labels = np.array([same[0].label for same in found.values()])
     alike = [[each.similarity for each in same if each.similarity is not None] for same in found.values()]
     similarity = np.array([np.mean(each) for each in alike]) if all(alike) else None

@@ -19,7 +19,6 @@ from safe_exp.system.nested import flat
 
 # Keys of the manifest's settings that place the articles on the sides; a refit over all articles may place them anew.
 PLACING_KEYS = ("split", "val_fraction", "test_fraction", "folds", "fold", "seed")
-SMALLEST_PROBABILITY = 5e-7  # predictions.csv holds six digits
 
 
 class FoldSweep(NamedTuple):
@@ -115,14 +114,13 @@ def _scored_split(articles: Sequence[ScoredArticle], ids: Sequence[str]) -> Scor
     """Join predictions of articles, by their rows in the data module, of which `ids` are the ids."""
     rows = {article: row for row, article in enumerate(ids)}
     ordered = sorted((article for article in articles if article.id in rows), key=lambda article: rows[article.id])
-    probability = torch.tensor([article.probability for article in ordered], dtype=torch.float64)
-    logit = probability.clamp(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY).logit()
+    logit = torch.tensor([article.logit for article in ordered])
     similarities = [article.similarity for article in ordered]
     known = [s for s in similarities if s is not None]
     return ScoredSplit(
         torch.tensor([rows[article.id] for article in ordered]),
         torch.tensor([article.label for article in ordered]),
-        torch.stack([logit, torch.zeros_like(logit)], dim=1).float(),
-        probability.float(),
+        torch.stack([logit, torch.zeros_like(logit)], dim=1),
+        torch.tensor([article.probability for article in ordered]),
         torch.tensor(known) if len(known) == len(ordered) else None,
     )

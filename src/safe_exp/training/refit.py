@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,8 +88,7 @@ def run_refit(
     trainer = build_refit_trainer(config, folder, plan.epochs, plan.averages, checkpoint, devices)
     data.trainer = trainer  # its batches go by the processes and the device; without a training before it has none
     path = folder / "checkpoints" / f"{checkpoint}.ckpt"
-    # One of more epochs was left before the run was trained further, and its number of epochs became another.
-    begun = path.exists() and read_checkpoint(path)["epoch"] < plan.epochs
+    begun = path.exists() and _goes_on(read_checkpoint(path), plan)
     with lightning_refusals():
         trainer.fit(module, data.refit_dataloader(plan.sides), ckpt_path=path if begun else None)
     if trainer.interrupted:
@@ -96,3 +96,9 @@ def run_refit(
     state = module.state_dict()
     averages = find_callbacks(trainer, AveragedWeights)
     return trainer, averages[0].fill(state) if averages else state
+
+
+def _goes_on(checkpoint: Mapping[str, Any], plan: RefitPlan) -> bool:
+    """Tell whether a refit that was begun is one of `plan`: a run that is trained further may get another plan."""
+    averaged = AveragedWeights().state_key in checkpoint["callbacks"]  # else the first epochs would lack in the average
+    return bool(checkpoint["epoch"] < plan.epochs) and (averaged or not plan.averages)
