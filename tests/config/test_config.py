@@ -45,7 +45,8 @@ def test_every_experiment_composes_to_a_valid_config(name):
     needed = [f"{key}=given" for key in OmegaConf.missing_keys(experiment)]
     if {"override /vectors": "transformer"} in experiment.defaults:
         needed += NEEDED["vectors", "transformer"]
-    compose_config(f"experiment={name}", *needed)
+    composed = compose_config(f"experiment={name}", *needed)
+    assert composed.refit == experiment.get("refit", False)  # a key of train.yaml itself, whose default is false
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "predict"])
