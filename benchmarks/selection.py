@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -145,9 +146,10 @@ def train_once(
     module.load_state_dict(find_callbacks(trainer, AveragedWeights)[0].fill(own))
     kept[AVERAGE] = score_test(module.network)
     outputs = find_callbacks(trainer, EpochOutputs)[0]
-    choice = choose_weights(config.callbacks, outputs, count, module.loss_settings, count_publishers(data))
-    of_rule = {Select.best: Kept(choice.epoch + 1, test[choice.epoch]), Select.last: kept[LAST]}
-    kept[f"`callbacks.select={config.callbacks.select.value}`"] = of_rule.get(choice.rule, kept[AVERAGE])
+    automatic = replace(config.callbacks, select=Select.auto)
+    choice = choose_weights(automatic, outputs, count, module.loss_settings, count_publishers(data))
+    best_epoch = Kept(choice.epoch + 1, test[choice.epoch])
+    kept["`callbacks.select=auto`"] = best_epoch if choice.rule is Select.best else kept[AVERAGE]
     if refit:
         plan = RefitPlan(("train", "val"), count, averages=False, reason="as many as without them")
         _, weights = run_refit(config, data, folder, plan)
