@@ -30,6 +30,12 @@ STATES = ("finished", "failed", "interrupted", "running", "missing")
 MULTIRUN = "multirun.yaml"
 
 
+def job_folders(sweep: Path) -> dict[int, Path]:
+    """List the folders of a sweep's jobs that are there, by number, in ascending order."""
+    found = {int(path.name): path for path in sweep.iterdir() if path.name.isdecimal() and path.is_dir()}
+    return dict(sorted(found.items()))
+
+
 class ScoredArticle(NamedTuple):
     """A row of predictions.csv."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -16,7 +16,7 @@ from safe_exp.network.variants import variants
 from safe_exp.runs.bundle import open_bundle
 from safe_exp.runs.checkpoints import read_checkpoint
 from safe_exp.runs.ensemble import Ensemble, StoredModel, require_one_kind, share_equal_parts
-from safe_exp.runs.job_outcome import MULTIRUN, Job, read_job
+from safe_exp.runs.job_outcome import MULTIRUN, Job, job_folders, read_job
 from safe_exp.runs.out_of_fold import FittedEnsemble, calibrate_jobs
 from safe_exp.runs.stored_run import NETWORK_PREFIX, StoredRun, typed_model
 from safe_exp.scoring.calibration import Calibration
@@ -80,21 +80,21 @@ def open_folder(run: Path, checkpoint: str) -> StoredRun:
     return StoredRun(model, artifacts, weights, calibration, run, checkpoint)
 
 
-def _find_jobs(folder: Path) -> list[Path] | None:
+def _find_jobs(folder: Path) -> dict[int, Path] | None:
     """List the folders of a sweep's jobs, by number; None where `folder` is not that of a sweep."""
-    found = [path for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()]
-    if not (folder / MULTIRUN).is_file() and not any((path / "status.json").is_file() for path in found):
+    found = job_folders(folder)
+    if not (folder / MULTIRUN).is_file() and not any((path / "status.json").is_file() for path in found.values()):
         return None
-    return None if (folder / ".hydra").is_dir() else sorted(found, key=lambda path: int(path.name))
+    return None if (folder / ".hydra").is_dir() else found
 
 
-def _open_sweep(folder: Path, found: Sequence[Path], checkpoint: str) -> Ensemble:
+def _open_sweep(folder: Path, found: Mapping[int, Path], checkpoint: str) -> Ensemble:
     """Read the finished jobs of a sweep as one model.
 
     Raises:
         UserError: none has finished, one cannot be used, or they are not of one kind.
     """
-    every = [read_job(path, int(path.name), []) for path in found]
+    every = [read_job(path, number, []) for number, path in found.items()]
     jobs = [job for job in every if job.state == "finished"]
     others = Counter(job.state for job in every if job.state != "finished")
     left_out = ", ".join(f"{count} {state}" for state, count in others.items())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from safe_exp.runs.job_outcome import MULTIRUN, STATES, Job, read_job
+from safe_exp.runs.job_outcome import MULTIRUN, STATES, Job, job_folders, read_job
 from safe_exp.sweep.planned import planned_jobs
 from safe_exp.system.errors import UserError
 from safe_exp.system.yaml_files import read_yaml
@@ -84,7 +84,7 @@ def read_baselines(given: str | Path) -> list[Job]:
 def _read_jobs(given: str | Path, key: str, track: Callable[[Iterable[int]], Iterable[int]] | None = None) -> Sweep:
     folder = Path(given).expanduser().resolve()
     _require_sweep(folder, f"{key}={given}")
-    found = {int(path.name): path for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()}
+    found = job_folders(folder)
     planned = dict(enumerate(planned_jobs(folder / MULTIRUN) or []))
     numbers: Iterable[int] = sorted(found.keys() | planned.keys())
     if not numbers:

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from safe_exp.runs.job_outcome import MULTIRUN, read_job
+from safe_exp.runs.job_outcome import MULTIRUN, job_folders, read_job
 from safe_exp.runs.sigterm import sigterm_as_exit
 from safe_exp.sweep.compat import continue_study
 from safe_exp.sweep.run import lock_sweep, report_command, resume_command, write_settings
@@ -41,7 +41,7 @@ def run_study(sweeper: Any, sweep: Callable[[list[str]], Any], arguments: list[s
     folder.mkdir(parents=True, exist_ok=True)
     with lock_sweep(folder), sigterm_as_exit():
         write_settings(folder / MULTIRUN, OmegaConf.to_yaml(sweeper.config))
-        done, numbers = count_ended_trials(folder / STUDY_FILE), _job_numbers(folder)
+        done, numbers = count_ended_trials(folder / STUDY_FILE), list(job_folders(folder))
         if done >= trials:
             log.info("All %d trials have been run.", done)
             print_jobs([read_job(folder / str(number), number, []) for number in numbers])
@@ -56,7 +56,7 @@ def run_study(sweeper: Any, sweep: Callable[[list[str]], Any], arguments: list[s
             log.warning("To go on: %s", resume_command(folder))
             raise
         finally:
-            print_jobs([read_job(folder / str(number), number, []) for number in _job_numbers(folder)])
+            print_jobs([read_job(folder / str(number), number, []) for number in job_folders(folder)])
         log.info("The best trial is in %s. For tables and figures: %s",
                  short_path(folder / "optimization_results.yaml"), report_command(folder))  # fmt: skip
         return results
@@ -83,8 +83,3 @@ def count_ended_trials(path: Path) -> int:
             f"{path} is not a study of optuna ({error.orig}). Restore it, or start another sweep."
         ) from error
     return sum(trial.state.is_finished() for study in studies for trial in study.get_trials(deepcopy=False))
-
-
-def _job_numbers(folder: Path) -> list[int]:
-    """List the numbers of the job folders in a sweep's folder."""
-    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal() and path.is_dir())

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from safe_exp.runs.job_outcome import MULTIRUN, Job, read_job
+from safe_exp.runs.job_outcome import MULTIRUN, Job, job_folders, read_job
 from safe_exp.runs.settings import require_same_settings
 from safe_exp.runs.sigterm import sigterm_as_exit
 from safe_exp.runs.status import EXIT_CODES, record_gone
@@ -132,8 +132,7 @@ def _require_same_grid(folder: Path, jobs: list[list[str]]) -> None:
     Raises:
         UserError: the message names the first job that differs.
     """
-    for path in sorted((p for p in folder.iterdir() if p.name.isdecimal()), key=lambda p: int(p.name)):
-        number = int(path.name)
+    for number, path in job_folders(folder).items():
         there = [str(item) for item in read_yaml(path / ".hydra" / "overrides.yaml", list)]
         here = jobs[number] if number < len(jobs) else None
         if there and (here is None or set(there) != set(here)):

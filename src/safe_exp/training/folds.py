@@ -12,7 +12,7 @@ import torch
 from safe_exp.config import Select
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.runs.checkpoints import read_checkpoint
-from safe_exp.runs.job_outcome import Job, ScoredArticle, read_job
+from safe_exp.runs.job_outcome import Job, ScoredArticle, job_folders, read_job
 from safe_exp.scoring.scores import ScoredSplit
 from safe_exp.system.errors import UserError
 from safe_exp.system.nested import flat
@@ -44,8 +44,8 @@ def read_folds(folder: str | Path, data: FakeNewsNetDataModule, settings: Mappin
         UserError: there is no such sweep, all its jobs differ in model, optimizer or data, or a fold has not finished.
     """
     path = Path(folder).expanduser()
-    numbers = sorted(int(sub.name) for sub in path.glob("*") if sub.name.isdecimal() and sub.is_dir())
-    jobs = [job for job in (read_job(path / str(n), n, []) for n in numbers) if job.state == "finished"]
+    folders = job_folders(path) if path.is_dir() else {}
+    jobs = [job for job in (read_job(sub, n, []) for n, sub in folders.items()) if job.state == "finished"]
     if not jobs:
         raise UserError(
             f"refit_from={folder}: no finished job is in this folder. Give that of a sweep over folds, as of "
