@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,9 @@ class Pretrained:
         """The key and its value, as messages begin."""
         return f"{self.group}.model={self.model}"
 
+    def _missing(self, folder: Path) -> list[str]:
+        return [name for name in self.required if not (folder / name).is_file()]
+
     def local_folder(self) -> Path | None:
         """Find the folder of a saved model; None where `model` is an id on the hub.
 
@@ -64,7 +68,7 @@ class Pretrained:
         """
         folder = Path(self.model).expanduser()
         if folder.is_dir():
-            missing = [name for name in self.required if not (folder / name).is_file()]
+            missing = self._missing(folder)
             if missing:
                 raise UserError(
                     f"{self.key}: the folder lacks {', '.join(missing)}. Expected {self.expected}. "
@@ -97,7 +101,7 @@ class Pretrained:
 
         try:
             folder = Path(snapshot_download(self.model, revision=self.revision, local_files_only=True))
-            if all((folder / name).is_file() for name in self.required):  # an earlier download may be broken off
+            if not self._missing(folder):  # an earlier download may be broken off
                 return folder
         except Exception:  # not in the cache, or the cache cannot be read: the download below tells
             pass
@@ -111,7 +115,7 @@ class Pretrained:
                 f"machine with network run\n  hf download {self.model} --revision {self.revision} --local-dir FOLDER\n"
                 f"copy FOLDER here and set {self.group}.model=FOLDER. {self.alternatives}"
             ) from error
-        missing = [name for name in self.required if not (folder / name).is_file()]
+        missing = self._missing(folder)
         if missing:
             raise UserError(
                 f"{self.key}: this commit has no {', '.join(missing)}. {_advise_conversion(missing)}"
@@ -182,14 +186,23 @@ def pick_device(group: str, wanted: str) -> torch.device:
 
 
 def hash_files(folder: Path, names: Collection[str]) -> str:
-    """SHA-256 over those of the files that are there; takes a second for a gigabyte."""
+    """SHA-256 over those of the files that are there.
+
+    A gigabyte takes a second, once a process while sizes and times stay the same: the jobs of a sweep have one model.
+    """
+    there = [(name, (folder / name).stat()) for name in sorted(names) if (folder / name).is_file()]
+    return _hash_once(folder.resolve(), tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in there))
+
+
+@cache
+def _hash_once(folder: Path, stamps: tuple[tuple[str, int, int], ...]) -> str:
+    """Hash files by name, size and time of change in nanoseconds."""
     digest = hashlib.sha256()
-    for name in sorted(names):
-        if (folder / name).is_file():
-            digest.update(f"{name}\n{(folder / name).stat().st_size}\n".encode())
-            with (folder / name).open("rb") as file:
-                while block := file.read(2**20):
-                    digest.update(block)
+    for name, size, _ in stamps:
+        digest.update(f"{name}\n{size}\n".encode())
+        with (folder / name).open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
     return digest.hexdigest()
 
 

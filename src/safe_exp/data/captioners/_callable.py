@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -142,11 +141,5 @@ def _content(value: Any) -> Any:
 
 
 def _hash_file(path: Path) -> str:
-    stat = path.stat()
-    return _hash_once(path.resolve(), stat.st_size, stat.st_mtime_ns)
-
-
-@cache
-def _hash_once(path: Path, size: int, time: int) -> str:
-    """Compute the digest of a file, once a process while size and time stay the same."""
-    return json_digest([size, hash_files(path.parent, [path.name])])
+    path = path.resolve()
+    return json_digest([path.stat().st_size, hash_files(path.parent, [path.name])])

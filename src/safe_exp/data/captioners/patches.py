@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import MISSING
@@ -133,8 +131,7 @@ class _VisionModel:
             example="facebook/dinov2-small", alternatives=ALTERNATIVES,
         )  # fmt: skip
         self._folder = self._pretrained.find_folder()
-        stats = [(self._folder / name).stat() for name in MODEL_FILES]
-        self.digest = _hash_model(self._folder, tuple((stat.st_size, stat.st_mtime_ns) for stat in stats))
+        self.digest = hash_files(self._folder, MODEL_FILES)
         self._device = config.device
         self._loaded: tuple[Any, Any] | None = None
 
@@ -235,12 +232,6 @@ def cut_to_view(image: Image.Image, processor: Any) -> Image.Image:
     seen = (min(width, crop.width / resized[0] * width), min(height, crop.height / resized[1] * height))
     left, top = (width - seen[0]) / 2, (height - seen[1]) / 2
     return image.crop((round(left), round(top), round(left + seen[0]), round(top + seen[1])))
-
-
-@cache
-def _hash_model(folder: Path, stamps: tuple[tuple[int, int], ...]) -> str:
-    """Compute the digest of a model's files, once a process while their sizes and times stay the same."""
-    return hash_files(folder, MODEL_FILES)
 
 
 def _as_override(arguments: Mapping[str, Any]) -> str:
