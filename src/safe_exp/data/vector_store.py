@@ -36,6 +36,7 @@ from safe_exp.system.terminal import counting
 
 log = logging.getLogger(__name__)
 
+STORES = "vectors"  # folder within data.prepared, of all stores
 GROUP = 128  # sequences computed together, kept in one file, and lost if the computation is killed
 
 Item = TypeVar("Item")

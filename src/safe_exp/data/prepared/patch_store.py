@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from safe_exp.data.captioners import PatchCaptioner
 from safe_exp.data.gallery import StoredPatches
-from safe_exp.data.vector_store import Sequenced, VectorStore
+from safe_exp.data.vector_store import STORES, Sequenced, VectorStore
 
 if TYPE_CHECKING:
     from PIL import Image
-
-STORES = "vectors"  # folder within data.prepared
 
 
 def open_patch_store(home: Path, settings: Mapping[str, Any]) -> VectorStore:

@@ -13,9 +13,7 @@ from safe_exp.data.embedded import EmbeddedSentences
 from safe_exp.data.encoded import CodedTexts, Sentences
 from safe_exp.data.prepared import PreparedArticles
 from safe_exp.data.transformer.coder import Coder, Text
-from safe_exp.data.vector_store import Sequenced, StoredSequences, VectorStore, fill_store
-
-STORES = "vectors"  # folder within data.prepared
+from safe_exp.data.vector_store import STORES, Sequenced, StoredSequences, VectorStore, fill_store
 
 
 def code_prepared(
