@@ -30,5 +30,6 @@ artifacts.py        tokenizer, vectors, codebook and manifest, as a run keeps th
 datamodule.py       the Lightning data module, which calls all of them in order
 summary.py          the lines printed before training
 article_encoder.py  single articles for a stored run
+shared_reading.py   work on them that several runs share
 labelled_folder.py  a labelled folder for a stored run
 """

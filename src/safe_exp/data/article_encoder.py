@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import NamedTuple, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -19,9 +19,9 @@ from safe_exp.data.gallery import Description, Gallery, fill
 from safe_exp.data.reading.articles import Article, ImageRoot, LeftOut, Picture
 from safe_exp.data.reading.images import decode_image, read_picture
 from safe_exp.data.reading.untrusted import UnusableArticle
+from safe_exp.data.shared_reading import SharedReading
 from safe_exp.data.text import UNKNOWN, Cutting, split_words
-from safe_exp.data.transformer.coder import Coder, coder_of_run
-from safe_exp.data.transformer.pieces import Cut
+from safe_exp.data.transformer.coder import coder_of_run
 from safe_exp.data.word_cutters import word_cutters
 
 Grids: TypeAlias = "Sequence[tuple[int, int]]"  # rows and columns of each level of an image's patches
@@ -47,42 +47,6 @@ class _ReadText(NamedTuple):
     words: list[str]
     title: int  # how many of them belong to the title
     tokens: np.ndarray  # (n,) int64, or vectors (n, E) float32
-
-
-@dataclass
-class SharedReading:
-    """Work on some articles that several encoders share: texts cut or coded, pictures decoded and described.
-
-    They have one captioner.
-    """
-
-    words: dict[tuple[str, int, Cutting], list[str]] = field(default_factory=dict)
-    coded: dict[tuple[Any, ...], tuple[Cut, np.ndarray]] = field(default_factory=dict)
-    decoded: dict[Picture, Image.Image] = field(default_factory=dict)
-    described: dict[Picture, Description | UnusableArticle] = field(default_factory=dict)
-
-    def split(self, text: str, max_words: int, cutting: Cutting) -> list[str]:
-        """Cut a text into words, see `split_words`."""
-        key = (text, max_words, cutting)
-        if key not in self.words:
-            self.words[key] = split_words(text, max_words, cutting)[0]
-        return self.words[key]
-
-    def code(
-        self, coder: Coder, transformer: tuple[str, int], text: str, most: int, title_length: int
-    ) -> tuple[Cut, np.ndarray]:
-        """Cut a text into a transformer's tokens and number them, (n,), or compute their vectors, (n, E).
-
-        Args:
-            transformer: digest and layer, the same for encoders whose coders give the same.
-            most: tokens, at most.
-            title_length: characters of the title, with which the text begins.
-        """
-        key = (transformer, text, most, title_length)
-        if key not in self.coded:
-            cut = coder.pieces.cut(text, most, title_length)
-            self.coded[key] = cut, coder.code([cut])[0]
-        return self.coded[key]
 
 
 class ArticleEncoder:

@@ -22,12 +22,13 @@ from torch import Tensor
 
 from safe_exp.config import PredictConfig
 from safe_exp.config.threshold import BEST, THRESHOLD
-from safe_exp.data.article_encoder import ArticleEncoder, EncodedArticle, SharedReading, make_batch
+from safe_exp.data.article_encoder import ArticleEncoder, EncodedArticle, make_batch
 from safe_exp.data.captioners import captioner_from_plain
 from safe_exp.data.reading.articles import Article, ImageRoot, LeftOut
 from safe_exp.data.reading.given_sides import image_roots
 from safe_exp.data.reading.json_lines import LineReader, arriving_lines
 from safe_exp.data.reading.readers import TakesDownloads, build_reader
+from safe_exp.data.shared_reading import SharedReading
 from safe_exp.equations import SafeOutput, Words
 from safe_exp.inference.explainer import Explainer, MemberPass
 from safe_exp.inference.members import group_members, mean_output
