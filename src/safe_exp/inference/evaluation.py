@@ -63,17 +63,17 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     figures = split_figures(split, stored.loss_settings, judgement)
     figures["intervals"] = split_intervals(split, stored.loss_settings, judgement)
     predictions = split_predictions("test", scored.ids, split, figures["thresholds"]["prediction"])
+    jobs = {"jobs": dict(stored.jobs)} if stored.jobs else {}
     metrics = {
         "test": figures,
         "run": str(run),
-        **({"jobs": dict(stored.jobs)} if stored.jobs else {}),
+        **jobs,
         "checkpoint": config.checkpoint,
         "seconds": round(time.perf_counter() - start, 3),
         "data": {"test": scored.scored, "left_out": len(scored.left_out), "fingerprint": scored.fingerprint},
     }
     if is_first_process():
         write_predictions(folder / "predictions.csv", [predictions])
-        jobs = {"jobs": dict(stored.jobs)} if stored.jobs else {}
         write_json(folder / "data_manifest.json", scored.manifest() | jobs)
         write_metrics(folder / "metrics.json", metrics)
         print_results(metrics, Console(), {"test": figures["articles"]["majority_rate"]})

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from scipy.special import expit
+from sklearn import metrics
 
 from safe_exp.config.figure_names import DISPLAY_NAMES
 from safe_exp.config.threshold import THRESHOLD
@@ -96,8 +97,6 @@ def _label(condition: Condition, task_keys: list[str]) -> str:
 
 def _score_mean(jobs: list[Job]) -> dict[str, float | None] | None:
     """Score the mean logit of jobs that tested the same articles; None where their predictions are gone or differ."""
-    from sklearn import metrics  # takes most of a second, and few reports need it
-
     tables = [{article.id: article for article in job.test_predictions} for job in jobs]
     if not tables[0] or any(table.keys() != tables[0].keys() for table in tables):
         return None

@@ -155,7 +155,7 @@ def log_start(
             f"{sum(p.numel() for p in module.network.parameters()):,} parameters",
         ),
         ("loss", f"{model.alpha:g} L_p + {model.beta:g} L_s ({model.similarity_loss.value})"),
-        *([("regularised", model.describe_regularisers())] if model.describe_regularisers() else []),
+        *([("regularised", regularisers)] if (regularisers := model.describe_regularisers()) else []),
         ("update", f"{update}; {config.optimizer._target_.rpartition('.')[2]}, γ = {model.gamma:g}"),
         ("run folder", f"{short_path(folder)}{' (resumed from its last checkpoint)' if resumed else ''}"),
     ]
