@@ -254,6 +254,7 @@ def test_what_is_not_used_is_not_imported_before_the_training_has_ended(tmp_path
     imported = set(line.split()[1:])
     assert "pytorch_lightning" in imported
     unused = {"wandb", "matplotlib", "transformers", "datasets", "pandas", "skimage", "scipy.signal", "sklearn.cluster"}
+    unused |= {"torch._dynamo.eval_frame", "torch._inductor"}
     assert not unused & imported
     assert list(only_run(tmp_path).glob("figures/*.png"))  # matplotlib is there when it is needed
 

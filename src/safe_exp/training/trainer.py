@@ -83,7 +83,8 @@ def _build(
     devices: list[int] | None,
 ) -> pl.Trainer:
     return pl.Trainer(
-        **arguments | ({} if devices is None else {"devices": devices}),
+        # `deterministic_algorithms` sets it: Lightning would load PyTorch's compiler for it.
+        **arguments | {"deterministic": None} | ({} if devices is None else {"devices": devices}),
         logger=loggers or False,
         callbacks=callbacks,
         plugins=[WholeCheckpointIO()],
