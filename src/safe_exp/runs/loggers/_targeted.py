@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_class, instantiate
+from hydra.utils import instantiate
 from pytorch_lightning.loggers import Logger
 
 from safe_exp.runs.loggers import LoggedRun, LoggerKind
@@ -34,20 +36,21 @@ class Targeted(LoggerKind):
         Raises:
             UserError: it cannot be imported, or is no logger.
         """
-        target = settings["_target_"]
+        target = str(settings["_target_"])
         given = f"logger.more.{self.name}._target_={target}"
         try:
-            found = get_class(target)
+            module, _, name = target.rpartition(".")
+            found = getattr(importlib.import_module(module), name)
         except Exception as error:  # a module of the user's own can raise anything
             raise UserError(
                 f"{given}: the class cannot be imported ({first_line(error)}). Give module.Class, of an installed "
                 "package or of a .py file in the folder in which the command is started."
             ) from error
         missing = [method for method in METHODS if not callable(getattr(found, method, None))]
-        if missing:
+        if not isinstance(found, type) or missing:
+            fault = f"it has no {', '.join(missing)}" if missing else "it is no class"
             raise UserError(
-                f"{given}: expected a logger for Lightning; the class has no {', '.join(missing)}. Inherit from "
-                "pytorch_lightning.loggers.Logger."
+                f"{given}: expected a logger for Lightning, and {fault}. Inherit from pytorch_lightning.loggers.Logger."
             )
 
     def open(self, settings: Mapping[str, Any], run: LoggedRun) -> Logger:
@@ -62,9 +65,9 @@ class Targeted(LoggerKind):
 
 
 def _fill(value: Any, run: LoggedRun) -> Any:
-    """Replace {folder}, {name}, {group} and {project} in all strings by the run's own; {group} is None without a sweep.
+    """Replace {folder}, {sweep_folder}, {name}, {group} and {project} by the run's own, in all strings of a setting.
 
-    The sweep's folder is {sweep_folder}, that of a single run its own.
+    A single run's {sweep_folder} is its own folder. It has no group: a setting that is "{group}" alone becomes None.
     """
     if isinstance(value, Mapping):
         return {key: _fill(inner, run) for key, inner in value.items()}
@@ -72,15 +75,13 @@ def _fill(value: Any, run: LoggedRun) -> Any:
         return [_fill(inner, run) for inner in value]
     if not isinstance(value, str):
         return value
-    values = {
-        "{folder}": str(run.folder),
-        "{sweep_folder}": str(run.sweep_folder or run.folder),
-        "{name}": run.name,
-        "{group}": run.group,
-        "{project}": run.project,
+    if value == "{group}":
+        return run.group
+    known = {
+        "folder": str(run.folder),
+        "sweep_folder": str(run.sweep_folder or run.folder),
+        "name": run.name,
+        "group": run.group or "",
+        "project": run.project,
     }
-    if value in values:
-        return values[value]
-    for key, replacement in values.items():
-        value = value.replace(key, replacement or "")
-    return value
+    return re.sub(rf"{{({'|'.join(known)})}}", lambda found: known[found[1]], value)
