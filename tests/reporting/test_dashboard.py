@@ -159,6 +159,9 @@ def test_a_second_call_updates_the_workspace_and_the_report_of_the_first(server,
     assert f"Report updated: {address}/reports/" in done[1].stdout + done[1].stderr
     assert "wandb:" not in "".join(each.stdout + each.stderr for each in done)
 
+    done = dashboard(server, tmp_path, "project=fakes", "print=true")
+    assert json.loads(done.stdout)["report"]["projectName"] == "fakes"
+
     done = dashboard(server, tmp_path, "project=unknown")
     assert done.returncode == 1
     assert "project=unknown: W&B did not take the dashboard (" in done.stderr
@@ -248,3 +251,35 @@ def test_a_missing_package_is_refused_with_the_command_that_installs_it(monkeypa
     monkeypatch.setattr("safe_exp.reporting.dashboard.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r'pip install "safe-exp\[dashboard\]"'):
         require_package()
+
+
+def describe(panel):
+    """Describe a chart in one line: its kind, and what it is drawn from."""
+    config, kind = panel["config"], panel["viewType"]
+    if kind == "Scatter Plot":
+        return f"{kind}: {config['xAxis']} × {config['yAxis']}, coloured by {config['zAxis']}"
+    if kind == "Parallel Coordinates Plot":
+        return f"{kind}: {', '.join(column['accessor'] for column in config['columns'])}"
+    if kind == "Parameter Importance":
+        return f"{kind}: {config['targetKey']}"
+    if kind in ("Bar Chart", "Run History Line Plot"):
+        x = f" by {config['xAxis']}" if "xAxis" in config else ""
+        by = f"{config['groupAgg']} and {config['groupArea']} of each {config['groupBy']}"
+        return f"{kind}: {', '.join(config['metrics'])}{x}; {by}"
+    if kind == "Vega2":
+        table = config["userQuery"]["queryFields"][0]["fields"][0]["args"][0]["value"]
+        return f"{config['panelDefId']}: {table}"
+    if kind == "Weave":
+        return f"Table: {config['panel2Config']['exp']['fromOp']['inputs']['key']['val']}"
+    return kind
+
+
+def test_the_page_shows_what_the_dashboard_holds(defined):
+    lines = []
+    for name, (panels, (runs,)) in grids_of_report(defined).items():
+        (state,) = runs["filters"]["filters"]
+        value = state["value"] if isinstance(state["value"], str) else ", ".join(state["value"])
+        lines += [f"{name} (state: {value})", *(f"    {describe(panel)}" for panel in panels)]
+    page = (Path(__file__).parents[2] / "docs" / "loggers.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r'```text title="The dashboard of score=auroc"\n(.*?)```', page, re.DOTALL)
+    assert shown.splitlines() == lines, "\n".join(lines)

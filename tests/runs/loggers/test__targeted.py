@@ -3,6 +3,7 @@
 import csv
 import re
 import sys
+from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -172,17 +173,21 @@ def test_a_yaml_of_the_user_s_own_is_an_option(tmp_path):
 def test_two_jobs_have_a_run_each_in_every_logger_and_one_that_breaks_costs_one_warning(tmp_path):
     for package in ("tensorboard", "mlflow"):
         pytest.importorskip(package)
-    (tmp_path / "my_loggers.py").write_text(MODULE)
-    own = [f"+logger.more.{name}._target_=my_loggers.{name.title()}" for name in ("lines", "broken")]
-    paths = [f"+logger.more.{name}.path='{{folder}}/{name}.txt'" for name in ("lines", "broken")]
-    done = run("train", "-m", "seed=0,1", *SMALL, "logger=[csv,tensorboard,mlflow]", *own, *paths,
-               "hydra.sweep.dir=s", cwd=tmp_path)  # fmt: skip
+    page = (Path(__file__).parents[3] / "docs" / "loggers.md").read_text(encoding="utf-8")
+    for name, text in re.findall(r'```\w+ title="(my_\S+)"\n(.*?)```', page, re.DOTALL):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "broken.py").write_text(MODULE)
+    broken = ["+logger.more.broken._target_=broken.Broken", "+logger.more.broken.path='{folder}/broken.txt'"]
+    done = run("train", "--config-dir", "my_conf", "-m", "seed=0,1", *SMALL, "logger=[csv,tensorboard,mlflow,lines]",
+               *broken, "hydra.sweep.dir=s", cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("broken could not log metrics (no route to host)") == 2  # one for each job
-    assert "logger=[csv,tensorboard,mlflow]" in "".join(done.stderr.split())
+    assert "logger=[csv,tensorboard,mlflow,lines]" in "".join(done.stderr.split())
     for job in "01":
         folder = tmp_path / "s" / job
-        assert (folder / "lines.txt").read_text().splitlines()[-1] == "success"
+        first, *_, last = (folder / "lines.txt").read_text().splitlines()
+        assert (first.split()[0], last) == (f"seed={job}", "success")
         assert len(list(folder.glob("tensorboard/*/events.out.tfevents.*.state"))) == 1
         assert (folder / "logs" / "version_0" / "metrics.csv").is_file()
     runs = list((tmp_path / "s" / "mlruns").glob("*/*/tags/mlflow.runName"))
