@@ -7,6 +7,7 @@ from hydra.core.config_store import ConfigStore
 from safe_exp.config import (
     AdamConfig,
     BaselineConfig,
+    DashboardConfig,
     DataConfig,
     EvaluateConfig,
     ExportConfig,
@@ -42,6 +43,7 @@ def register_schemas() -> None:
     store.store(name="report_schema", node=ReportConfig)
     store.store(name="predict_schema", node=PredictConfig)
     store.store(name="export_schema", node=ExportConfig)
+    store.store(name="dashboard_schema", node=DashboardConfig)
     try:
         data_kinds, captioner_kinds = list(readers), list(captioners)
     except UserError as error:  # a module that registers nothing under its name; no command has begun yet

@@ -135,6 +135,17 @@ class ReportConfig:
             raise UserError(f"cases={self.cases}: expected at most {MOST_CASES}; the page holds four times as many.")
 
 
+@dataclass
+class DashboardConfig:
+    """Keys of `python -m safe_exp.dashboard`."""
+
+    project: str = MISSING  # W&B project whose runs are shown
+    entity: str | None = MISSING  # W&B user or team that owns it; null: the account's own
+    score: str = MISSING  # score that is shown, by its name in metrics.json: auroc, f1_macro, similarity_auroc, …
+    print: bool = MISSING  # true: print the definition as JSON, and send nothing
+    to: str | None = MISSING  # file to write the definition to as JSON, instead of sending it; null: none
+
+
 def typed_config(composed: DictConfig) -> Any:
     """Convert a composed config to its dataclass, such as TrainConfig, and check every value.
 

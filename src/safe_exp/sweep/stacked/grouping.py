@@ -11,7 +11,7 @@ from typing import Any
 
 from safe_exp.config import TrainConfig, TrainerConfig, Update, plain_config
 from safe_exp.network.variants import variants
-from safe_exp.runs.loggers import loggers
+from safe_exp.runs.loggers import is_known
 
 STACKABLE_OPTIMIZERS = (
     "torch.optim.SGD",
@@ -52,7 +52,7 @@ def reason_to_run_alone(config: TrainConfig) -> str | None:
         return "it asks for several processes, or a strategy"
     if trainer.accelerator not in ("cpu", "gpu", "cuda"):
         return f"trainer.accelerator={trainer.accelerator}"
-    if not config.logger.chosen.keys() <= set(loggers.names()):
+    if not all(is_known(name, settings) for name, settings in config.logger.chosen.items()):
         return "logger.more names an unknown logger"
     for field in fields(TrainerConfig):
         value = getattr(trainer, field.name)
