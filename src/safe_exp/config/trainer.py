@@ -70,6 +70,11 @@ class LoggerConfig:
     csv: bool = MISSING  # true: write every logged value to logs/ as CSV
     wandb: bool = MISSING  # true: log to W&B, live with an account, else offline; WANDB_MODE=disabled logs nothing
     project: str = MISSING  # name of the W&B project
+    entity: str | None = None  # W&B's user or team that the project belongs to; null: your default
+    tags: list[str] = field(default_factory=list)  # W&B's tags of the run
+    notes: str | None = None  # W&B's notes of the run
+    job_type: str | None = None  # W&B's type of the job, such as train
+    pictures: bool = False  # true: also send W&B the drawn figures; its charts are made from the numbers
     more: dict[str, Any] = field(default_factory=dict)  # further loggers of safe_exp.runs.loggers, as {name: settings}
 
     def __post_init__(self) -> None:
@@ -83,7 +88,9 @@ class LoggerConfig:
     def chosen(self) -> dict[str, Mapping[str, Any]]:
         """Settings of each chosen logger, by its name."""
         own: dict[str, Mapping[str, Any]] = {"csv": {}} if self.csv else {}
-        own |= {"wandb": {"project": self.project}} if self.wandb else {}
+        if self.wandb:
+            names = ("project", "entity", "tags", "notes", "job_type", "pictures")
+            own |= {"wandb": {name: getattr(self, name) for name in names}}
         return own | self.more
 
 
