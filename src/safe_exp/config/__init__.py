@@ -32,6 +32,7 @@ from safe_exp.config.data import (
 )
 from safe_exp.config.model import (
     AdamConfig,
+    AnyOptimizerConfig,
     LossSettings,
     ModelConfig,
     OptimizerConfig,
@@ -55,6 +56,7 @@ __all__ = [
     "CONF",
     "MODALITIES",
     "AdamConfig",
+    "AnyOptimizerConfig",
     "AnyVectorsConfig",
     "BaselineConfig",
     "CallbacksConfig",

@@ -10,10 +10,11 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from safe_exp.config.captioner import CaptionerConfig, StoredCaptioner
 from safe_exp.config.checks import require_at_least, require_seed
 from safe_exp.config.data import AnyVectorsConfig, DataConfig, StoredVectors
-from safe_exp.config.model import ModelConfig, OptimizerConfig, Update
+from safe_exp.config.model import AnyOptimizerConfig, ModelConfig, Update
 from safe_exp.config.threshold import THRESHOLD, require_threshold
 from safe_exp.config.trainer import CallbacksConfig, LoggerConfig, TrainerConfig
 from safe_exp.system.errors import UserError
+from safe_exp.system.nested import flat
 from safe_exp.system.versions import PACKAGE
 
 # A wheel has conf/ inside the package; a checkout has it at the top, where a researcher looks for it.
@@ -30,8 +31,8 @@ class TrainConfig:
     data: DataConfig = MISSING
     captioner: CaptionerConfig = MISSING
     vectors: AnyVectorsConfig = MISSING
-    optimizer: OptimizerConfig = MISSING
-    scheduler: Any = None  # a torch.optim.lr_scheduler as {_target_: …}, stepped once an epoch; null: constant γ
+    optimizer: Any = MISSING  # an option of conf/optimizer, or any optimizer as {_target_: …, lr: …, further arguments}
+    scheduler: Any = None  # a torch.optim.lr_scheduler as {_target_: …, interval: epoch or step}; null: constant γ
     trainer: TrainerConfig = MISSING
     callbacks: CallbacksConfig = MISSING
     logger: LoggerConfig = MISSING
@@ -45,6 +46,8 @@ class TrainConfig:
     refit_from: str | None = None  # for refit: folder of a sweep over folds that gives the epochs and the calibration
 
     def __post_init__(self) -> None:
+        if not is_dataclass(self.optimizer):  # of no class of ours
+            self.optimizer = AnyOptimizerConfig.read(self.optimizer or {})
         require_seed("seed", self.seed)
         if self.threads is not None:
             require_at_least("threads", self.threads, 1)
@@ -141,7 +144,8 @@ def typed_config(composed: DictConfig) -> Any:
     Raises:
         UserError: a key is missing or unknown, or a value is out of range or contradicts another; the message names it.
     """
-    missing = sorted(OmegaConf.missing_keys(composed))
+    # Not OmegaConf.missing_keys, which resolves ${…} and breaks off where that leads to a missing key.
+    missing = sorted(key for key, value in flat(OmegaConf.to_container(composed)).items() if value == MISSING)
     if missing:
         raise UserError(f"{missing[0]} must be given, as in {missing[0]}=… on the command line.")
     unknown = next(_unknown_keys(composed), None)
@@ -162,7 +166,7 @@ def _unknown_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
 
 def plain_config(config: Any) -> dict[str, Any]:
     """Convert a typed config to nested dicts of plain values, enums by name, for JSON, checkpoints and W&B."""
-    return {field.name: _plain(getattr(config, field.name)) for field in fields(config)}
+    return {name: _plain(value) for name, value in vars(config).items()}  # further arguments of an optimizer too
 
 
 def _plain(value: Any) -> Any:

@@ -52,6 +52,7 @@ class CallbacksConfig:
     convergence: ConvergenceConfig = MISSING
     early_stopping: EarlyStoppingConfig = MISSING
     select: Select = Select.best  # weights that the run keeps in best.ckpt, and is scored with
+    extra: dict[str, Any] = field(default_factory=dict)  # further Lightning callbacks: {name: {_target_: …, arguments}}
 
     def __post_init__(self) -> None:
         if self.mode not in ("min", "max"):
@@ -61,6 +62,12 @@ class CallbacksConfig:
                 f"callbacks.monitor={self.monitor}: expected a validation metric like val/auroc; "
                 "picking a checkpoint on another split would make its figures worthless."
             )
+        for name, settings in self.extra.items():
+            if not isinstance(settings, Mapping):
+                raise UserError(
+                    f"callbacks.extra.{name}={settings}: expected a class and its arguments, as in "
+                    f"callbacks.extra.{name}._target_=module.Class."
+                )
 
 
 @dataclass
