@@ -83,11 +83,11 @@ def test_an_optimizer_that_cannot_train_the_network_is_refused_with_the_reason(n
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (any_optimizer("RMSprop", "optimizer.alhpa=0.9"), r"RMSprop cannot train .* unexpected keyword argument 'alhpa'"),
-        (any_optimizer("RMSprop", "optimizer.alpha=-1"), r"RMSprop cannot train this network: Invalid alpha value: -1"),
-        (any_optimizer("RMSProp"), r"optimizer._target_=torch.optim.RMSProp: this class cannot be imported \(.*RMSProp"),
+        (any_optimizer("RMSprop", "optimizer.alhpa=0.9"), r"RMSprop cannot train .* argument 'alhpa'"),
+        (any_optimizer("RMSprop", "optimizer.alpha=-1"), r"RMSprop cannot train .*: Invalid alpha value: -1"),
+        (any_optimizer("RMSProp"), r"torch.optim.RMSProp: this class cannot be imported"),
         (["optimizer._target_=torch.nn.Linear"], r"torch.nn.Linear: expected a subclass of torch's Optimizer"),
-        (["optimizer._target_=torch.optim.Rprop"], r"Rprop cannot train this network: .* unexpected keyword argument"),
+        (["optimizer._target_=torch.optim.Rprop"], r"Rprop cannot train .* unexpected keyword argument"),
         (["optimizer=any", "model.gamma=1"], r"optimizer._target_ must be given"),
         (["optimizer=any", "optimizer._target_=torch.optim.RMSprop"], r"model.gamma must be given"),
         (any_optimizer("RMSprop", "optimizer.lr=0"), r"optimizer.lr=0: expected a number > 0"),
@@ -98,7 +98,7 @@ def test_an_optimizer_that_cannot_train_the_network_is_refused_with_the_reason(n
         (["scheduler=onecycle", "trainer.max_epochs=null"], r"max_epochs=null: OneCycleLR needs the number of epochs"),
         (["scheduler=step", "+scheduler.size=3"], r"StepLR cannot be built: .* unexpected keyword argument 'size'"),
         (["scheduler=step", "scheduler._target_=torch.optim.SGD"], r"expected a subclass of torch's LRScheduler"),
-        (["scheduler=step", "scheduler._target_=nowhere.Step"], r"scheduler._target_=nowhere.Step: .* cannot be import"),
+        (["scheduler=step", "scheduler._target_=nowhere.Step"], r"_target_=nowhere.Step: .* cannot be imported"),
         (["scheduler=step", "~scheduler._target_"], r"scheduler._target_ must be given"),
     ],
 )  # fmt: skip
@@ -194,7 +194,7 @@ def test_a_cycle_by_epochs_is_as_long_as_the_training():
 def test_a_cycle_counts_the_batches_that_a_limit_leaves():
     module = draw_module("scheduler=onecycle", "model.gamma=0.1", "trainer.max_epochs=4")
     by_hand = gammas_by_hand(lambda o: lr_scheduler.OneCycleLR(o, 0.1, total_steps=8, cycle_momentum=False), 8)
-    assert fit(module, epochs=4, limit_train_lambda: 2).gammas == pytest.approx(by_hand, rel=1e-9)
+    assert fit(module, epochs=4, limit_train_batches=2).gammas == pytest.approx(by_hand, rel=1e-9)
 
 
 ARGUMENTS = {

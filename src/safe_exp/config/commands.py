@@ -68,6 +68,11 @@ class TrainConfig:
             if self.refit_from is not None:
                 raise UserError(f"refit_from={self.refit_from} needs refit=true or refit=all beside it.")
             return
+        if self.refit_from is not None and self.callbacks.extra:
+            raise UserError(
+                f"callbacks.extra.{next(iter(self.callbacks.extra))} beside refit_from: a refit runs without callbacks "
+                "of yours, since it neither validates nor logs. Leave one of the two out."
+            )
         for name in ("max_steps", "max_time", "fast_dev_run"):
             if getattr(self.trainer, name) not in (None, False, -1):
                 raise UserError(

@@ -25,8 +25,8 @@ def find_class(key: str, path: Any, base: type[Base]) -> type[Base]:
         found = pkgutil.resolve_name(path)
     except Exception as error:  # whatever the module of a user may raise
         raise UserError(
-            f"{key}={path}: this class cannot be imported ({first_line(error)}). Give its module and its name; a module "
-            "in the folder where the command runs is found."
+            f"{key}={path}: this class cannot be imported ({first_line(error)}). Give its module and name; a module in "
+            "the folder where the command runs is found."
         ) from error
     if not isinstance(found, type) or not issubclass(found, base):
         raise UserError(f"{key}={path}: expected a subclass of {base.__module__.partition('.')[0]}'s {base.__name__}.")

@@ -41,6 +41,8 @@ def reason_to_run_alone(config: TrainConfig) -> str | None:
         return f"model.update={model.update.value}"
     if config.refit:
         return f"refit={str(config.refit).lower()}"
+    if config.callbacks.extra:
+        return "callbacks.extra names callbacks"
     if config.compile:
         return "compile=true"
     if config.optimizer._target_ not in STACKABLE_OPTIMIZERS:
