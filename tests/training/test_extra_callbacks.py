@@ -94,7 +94,7 @@ def test_callbacks_of_a_run_are_called_and_leave_its_weights_alone(folder, monke
     assert {path.name for path in (run / "checkpoints").glob("*.ckpt")} == {
         path.name for path in (plain / "checkpoints").glob("*.ckpt")
     }
-    logged = read_rows(next((run / "logs").glob("*.csv")))
+    logged = read_rows(next((run / "logs").glob("*/metrics.csv")))
     assert any(float(row["lr-SGD"]) == pytest.approx(0.15) for row in logged if row.get("lr-SGD"))
     assert any("cpu_percent" in name for name in logged[0])
 

@@ -24,6 +24,13 @@ MOST_CASES = 25  # articles of each kind in a report; each has a thumbnail insid
 
 
 @dataclass
+class ExtrasConfig:
+    """Help around a run, which changes nothing in it."""
+
+    print_config: bool = False  # true: print the resolved config as YAML before the run
+
+
+@dataclass
 class TrainConfig:
     """Keys of `python -m safe_exp.train`."""
 
@@ -44,6 +51,7 @@ class TrainConfig:
     compile: bool = False  # true: compile the closed-form step with torch.compile; on a GPU, as one CUDA graph
     refit: Any = False  # train once more, on more articles: false; true: train and val; all: train, val and test
     refit_from: str | None = None  # for refit: folder of a sweep over folds that gives the epochs and the calibration
+    extras: ExtrasConfig = field(default_factory=ExtrasConfig)
 
     def __post_init__(self) -> None:
         if not is_dataclass(self.optimizer):  # of no class of ours

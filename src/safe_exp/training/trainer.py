@@ -12,6 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
@@ -21,6 +22,8 @@ from safe_exp.runs.processes import require_a_task_for_each_process
 from safe_exp.system.errors import UserError
 from safe_exp.training.callbacks import TrainedFurther, WholeCheckpointIO, build_callbacks, build_refit_callbacks
 from safe_exp.training.progress import progress_callbacks
+
+PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}  # values of profiler
 
 
 def build_trainer(
@@ -92,6 +95,9 @@ def _build(
     devices: list[int] | None,
     foreign: bool = False,
 ) -> pl.Trainer:
+    profiler = arguments.get("profiler")
+    if profiler in PROFILERS:  # Lightning's own would log the profile, and its log is silenced
+        arguments = arguments | {"profiler": PROFILERS[profiler](dirpath=folder / "profile", filename=profiler)}
     return pl.Trainer(
         **arguments | ({} if devices is None else {"devices": devices}),
         logger=loggers or False,

@@ -43,6 +43,8 @@ def reason_to_run_alone(config: TrainConfig) -> str | None:
         return f"refit={str(config.refit).lower()}"
     if config.callbacks.extra:
         return "callbacks.extra names callbacks"
+    if config.extras.print_config:
+        return "extras.print_config=true"
     if config.compile:
         return "compile=true"
     if config.optimizer._target_ not in STACKABLE_OPTIMIZERS:
