@@ -67,7 +67,19 @@ def main(composed: DictConfig) -> float:
             return train(config, folder)
 
 
-GROUPS = ["model", "data", "captioner", "vectors", "optimizer", "scheduler", "trainer", "logger", "experiment", "debug", "sweep"]
+GROUPS = [
+    "model",
+    "data",
+    "captioner",
+    "vectors",
+    "optimizer",
+    "scheduler",
+    "trainer",
+    "logger",
+    "experiment",
+    "debug",
+    "sweep",
+]
 
 if __name__ == "__main__":
     sys.argv[1:] = expand_resume_sweep(sys.argv[1:])

@@ -2,11 +2,9 @@
 
 import math
 
-import pytest
 import torch
 
 from safe_exp.runs.checkpoints import read_checkpoint
-from safe_exp.training.run import prepare
 from tests.commands import read_json, read_rows
 from tests.made import compose_config
 from tests.sweep.stacked.jobs import compose_small, train_alone

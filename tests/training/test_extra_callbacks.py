@@ -179,3 +179,16 @@ def test_a_job_with_callbacks_is_not_stacked_and_a_refit_by_folds_has_none():
 def test_a_name_without_settings_is_refused():
     with pytest.raises(UserError, match=r"callbacks.extra.mine=3: expected a class and its arguments"):
         compose_config("callbacks.extra.mine=3")
+
+
+def test_lightning_s_moving_average_is_what_the_checkpoints_hold_and_it_is_resumed(folder, monkeypatch):
+    average = extra("average", f"{LIGHTNING}.EMAWeightAveraging", decay=0.5)
+    whole = train_alone(compose_small("trainer.max_epochs=4", average), folder / "whole", monkeypatch)
+    for epochs in (2, 4):
+        train_alone(compose_small(f"trainer.max_epochs={epochs}", average), folder / "parts", monkeypatch)
+    plain = train_alone(compose_small("trainer.max_epochs=4"), folder / "plain", monkeypatch)
+    last, parts, without = (checkpoint(run) for run in (whole, folder / "parts", plain))
+    for name, value in last["state_dict"].items():
+        assert torch.equal(value, parts["state_dict"][name])
+        assert torch.equal(last["current_model_state"][name], without["state_dict"][name])
+    assert any(not torch.equal(value, without["state_dict"][name]) for name, value in last["state_dict"].items())
