@@ -26,7 +26,7 @@ from safe_exp.system.versions import PACKAGE
 
 NOT_GROUPS = {"hydra", "base"}  # Hydra's own settings, and defaults that several options share
 # Groups whose options are presets; the comment at the head of each file describes it.
-COLLECTIONS = {"experiment": "Experiments", "sweep": "Sweeps"}
+COLLECTIONS = {"experiment": "Experiments", "debug": "Debug presets", "sweep": "Sweeps"}
 INTRODUCTIONS = {
     "trainer": "Each key is an argument of `pytorch_lightning.Trainer`; `null` leaves its value to Lightning.",
 }
@@ -134,6 +134,13 @@ def schema_rows(command: str) -> list[Row]:
     notes, comments = yaml_comments([CONF / f"{command}.yaml"], ""), field_comments(schema)
     composed = compose(command)
     hints = typing.get_type_hints(schema)
+    sections = [name for name, kind in hints.items() if dataclasses.is_dataclass(kind) and not (CONF / name).is_dir()]
+    nested = [
+        Row(key, kind, {"": value}, 1, comment)
+        for name in sections
+        if name in composed and not OmegaConf.is_missing(composed, name)
+        for key, kind, value, comment in flat(composed[name], name)
+    ]
     return [
         Row(
             name,
@@ -144,7 +151,7 @@ def schema_rows(command: str) -> list[Row]:
         )
         for name in (field.name for field in dataclasses.fields(schema))
         if not dataclasses.is_dataclass(hints[name])
-    ]  # fmt: skip
+    ] + nested  # fmt: skip
 
 
 def flat(node: DictConfig, prefix: str) -> list[tuple[str, str, Any, str]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from safe_exp.cli.lean_imports import import_lightning
 from safe_exp.cli.mistakes import user_errors_as_messages
@@ -20,7 +20,7 @@ from safe_exp.runs.job_outcome import MULTIRUN, read_job
 from safe_exp.runs.loggers import require_known_loggers
 from safe_exp.runs.names import sweep_name
 from safe_exp.runs.own_command import run_as_its_own_command
-from safe_exp.runs.processes import needs_a_command_of_its_own, note_processes
+from safe_exp.runs.processes import is_first_process, needs_a_command_of_its_own, note_processes
 from safe_exp.runs.resume import resumed_config
 from safe_exp.runs.settings import restore_earlier_defaults
 from safe_exp.sweep.command_line import expand_resume_sweep
@@ -55,6 +55,8 @@ def main(composed: DictConfig) -> float:
                 return job.score(composed.callbacks.monitor)
         with recorded(folder):
             config = typed_config(composed)
+            if config.extras.print_config and is_first_process():
+                print(OmegaConf.to_yaml(composed, resolve=True), end="")
             require_known_loggers(config.logger)
             from safe_exp.training.checks import check_config  # torch takes a second to import; --help does without
 
@@ -65,7 +67,19 @@ def main(composed: DictConfig) -> float:
             return train(config, folder)
 
 
-GROUPS = ["model", "data", "captioner", "vectors", "optimizer", "scheduler", "trainer", "logger", "experiment", "sweep"]
+GROUPS = [
+    "model",
+    "data",
+    "captioner",
+    "vectors",
+    "optimizer",
+    "scheduler",
+    "trainer",
+    "logger",
+    "experiment",
+    "debug",
+    "sweep",
+]
 
 if __name__ == "__main__":
     sys.argv[1:] = expand_resume_sweep(sys.argv[1:])

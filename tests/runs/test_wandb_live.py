@@ -6,19 +6,16 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 from PIL import Image
-from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve, roc_auc_score, roc_curve
 
-from safe_exp.config import LoggerConfig, ReportConfig
-from safe_exp.reporting.build import report
+from safe_exp.config import LoggerConfig
 from safe_exp.runs.loggers import check_loggers, close_loggers, log_results, open_loggers
 from safe_exp.scoring.charts import ChartTable
 from safe_exp.system.errors import UserError
-from tests.commands import SMALL, environment, read_json, read_rows, run
+from tests.commands import environment
 from tests.wandb_file import read_finished_run
-from tests.wandb_server import CRASHED_AFTER_SECONDS, ENTITY, HISTORY, WandbServer
+from tests.wandb_server import CRASHED_AFTER_SECONDS, ENTITY, WandbServer
 
 CONFIG = {"model": {"alpha": 0.4, "filter_sizes": [3, 4]}, "seed": 1}
 ARTICLES = [
@@ -76,7 +73,12 @@ def test_a_live_run_shows_its_names_config_history_tables_and_end(server, tmp_pa
     close_loggers(opened, 0)
 
     (shown,) = server.runs.values()
-    assert (shown.name, shown.group, shown.project, shown.state) == ("model.alpha=0.4", "sweep-7", "safe_exp", "finished")
+    assert (shown.name, shown.group, shown.project, shown.state) == (
+        "model.alpha=0.4",
+        "sweep-7",
+        "safe_exp",
+        "finished",
+    )
     asked = ("entity", "tags", "notes", "jobType")
     assert [shown.fields[name] for name in asked] == [ENTITY, ["paper", "α"], "first try", "train"]
     assert shown.config == CONFIG
@@ -119,7 +121,9 @@ def test_a_failed_job_is_failed_and_a_resumed_one_goes_on_in_the_same_run(server
 def test_a_tag_that_wandb_refuses_is_refused_before_anything_is_read():
     check_loggers(live(tags=["t" * 64]))
     for tag in ("", "t" * 65):
-        with pytest.raises(UserError, match=rf"logger\.tags: the tag '{tag}' has {len(tag)} characters; W&B takes 1 to 64"):
+        with pytest.raises(
+            UserError, match=rf"logger\.tags: the tag '{tag}' has {len(tag)} characters; W&B takes 1 to 64"
+        ):
             check_loggers(live(tags=["short", tag]))
 
 

@@ -29,7 +29,8 @@ def test_what_the_stack_can_do_is_stacked(overrides):
         ("model.update=autograd", "model.update=autograd"),
         ("model.update=algorithm1", "model.update=algorithm1"),
         ("scheduler=plateau", "ReduceLROnPlateau"),
-        ("optimizer._target_=torch.optim.Rprop", "torch.optim.Rprop"),
+        ("scheduler=onecycle", "OneCycleLR"),
+        ("scheduler.interval=step", "scheduler.interval=step"),
         ("trainer.precision=bf16-true", "trainer.precision=bf16-true"),
         ("trainer=ddp", "several processes"),
         ("refit=true", "refit=true"),
@@ -42,7 +43,13 @@ def test_what_the_stack_can_do_is_stacked(overrides):
     ],
 )
 def test_what_the_stack_cannot_do_runs_alone_and_says_why(override, reason):
-    assert reason in reason_to_run_alone(compose_config(override))
+    cosine = ["scheduler=cosine"] if override.startswith("scheduler.") else []
+    assert reason in reason_to_run_alone(compose_config(*cosine, override))
+
+
+def test_an_optimizer_that_may_read_several_numbers_at_once_runs_alone_and_says_why():
+    config = compose_config("optimizer=any", "optimizer._target_=torch.optim.Rprop", "model.gamma=0.01")
+    assert "torch.optim.Rprop" in reason_to_run_alone(config)
 
 
 def test_alpha_beta_gamma_and_seed_may_differ_and_nothing_else():

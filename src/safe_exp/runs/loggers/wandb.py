@@ -49,7 +49,9 @@ class Wandb(LoggerKind):
     def check(self, settings: Mapping[str, Any]) -> None:
         for tag in settings.get("tags") or []:
             if not 1 <= len(tag) <= LONGEST_TAG:
-                raise UserError(f"logger.tags: the tag '{tag}' has {len(tag)} characters; W&B takes 1 to {LONGEST_TAG}.")
+                raise UserError(
+                    f"logger.tags: the tag '{tag}' has {len(tag)} characters; W&B takes 1 to {LONGEST_TAG}."
+                )
 
     def open(self, settings: Mapping[str, Any], run: LoggedRun) -> WandbLogger | None:
         if os.environ.get("WANDB_MODE", "").strip().lower() == "disabled":  # needs no import of wandb

@@ -12,6 +12,7 @@ from typing import Any
 from safe_exp.config import TrainConfig, TrainerConfig, Update, plain_config
 from safe_exp.network.variants import variants
 from safe_exp.runs.loggers import is_known
+from safe_exp.training.optimizers import scheduler_interval
 
 STACKABLE_OPTIMIZERS = (
     "torch.optim.SGD",
@@ -40,12 +41,18 @@ def reason_to_run_alone(config: TrainConfig) -> str | None:
         return f"model.update={model.update.value}"
     if config.refit:
         return f"refit={str(config.refit).lower()}"
+    if config.callbacks.extra:
+        return "callbacks.extra names callbacks"
+    if config.extras.print_config:
+        return "extras.print_config=true"
     if config.compile:
         return "compile=true"
     if config.optimizer._target_ not in STACKABLE_OPTIMIZERS:
         return f"optimizer._target_={config.optimizer._target_}"
     if scheduler is not None and scheduler["_target_"] not in STACKABLE_SCHEDULERS:
         return f"scheduler._target_={scheduler['_target_']}"
+    if scheduler_interval(scheduler) == "step":
+        return "scheduler.interval=step"
     if str(trainer.precision) not in STACKABLE_PRECISIONS:
         return f"trainer.precision={trainer.precision}"
     if str(trainer.devices) != "1" or trainer.num_nodes not in (None, 1) or trainer.strategy != "auto":
