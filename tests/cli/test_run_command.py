@@ -19,6 +19,11 @@ def test_the_flag_of_a_sweep_may_stand_anywhere(arguments):
     assert flags_first(arguments) == ["-m", "a=1,2", "b=1"]
 
 
+def test_the_folder_of_one_s_own_yaml_may_be_named_anywhere():
+    assert flags_first(["a=1", "--config-dir", "own", "b=1,2", "-m"]) == ["-m", "--config-dir", "own", "a=1", "b=1,2"]
+    assert flags_first(["a=1", "--config-dir=own", "b=1"]) == ["--config-dir=own", "a=1", "b=1"]
+
+
 def test_without_the_flag_nothing_is_moved():
     assert flags_first(["a=1", "--cfg", "job"]) == ["a=1", "--cfg", "job"]
 
