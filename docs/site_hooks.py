@@ -10,11 +10,12 @@ import ast
 from pathlib import Path
 from typing import Any
 
-from generate_keys import COLLECTIONS, commands, header_comment, keys_page, list_groups, schema_rows, table
+from generate_keys import COLLECTIONS, commands, keys_page, list_groups, schema_rows, table
 from hydra import initialize_config_dir
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 
+from safe_exp.cli.key_comments import header_comment
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF

@@ -77,7 +77,7 @@ PACKAGE = "# @package _global_\n"
          "data.columns.txt: there is no such key. Did you mean data.columns.text? --help lists them all."),
         ("experiment=mine", f"{PACKAGE}model:\n  num_filtres: 4",
          "model.num_filtres: there is no such key. Did you mean model.num_filters? --help lists them all."),
-        ("experiment=mine", f"{PACKAGE}model:\n  num_filters: four", "model.num_filters=four: expected a whole number."),
+        ("experiment=mine", f"{PACKAGE}model:\n  num_filters: four", "model.num_filters=four: expected a whole numb"),
         ("experiment=mine", f"{PACKAGE}data:\n  split: half", "data.split=half: expected one of random, source, date,"),
         ("experiment=mine", "trainer:\n  max_epochs: 2", "its first line must be '# @package _global_', since it sets"),
         ("sweep=mine", "hydra: {mode: MULTIRUN}", "its first line must be '# @package _global_', since it sets"),

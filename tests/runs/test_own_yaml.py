@@ -14,6 +14,7 @@ from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF
 from safe_exp.runs.own_yaml import FLAG_PROVIDER, config_dir, own_folders, require_new_names, split_config_dir
 from safe_exp.system.errors import UserError
+from tests.commands import read_json, run
 from tests.made import compose_config
 
 
@@ -43,13 +44,11 @@ def note_start(run: Path, *sources: tuple[str, Path]) -> None:
     write(run / ".hydra" / "hydra.yaml", yaml.safe_dump(notes))
 
 
-@pytest.mark.parametrize("arguments", [["--config-dir", "own"], ["--config-dir=own"], ["-cd", "own", "model=safe"]])
-def test_the_flag_s_folder_and_that_of_the_working_folder_are_read(arguments, here):
+@pytest.mark.parametrize("flag", [["--config-dir", "own"], ["--config-dir=own"], ["-cd", "own"]])
+def test_the_flag_s_folder_and_that_of_the_working_folder_are_read(flag, here):
     (here / "own").mkdir()
-    assert paths(*arguments) == [here / "own", here / "conf"]
-    assert split_config_dir(["a=1", *arguments, "b=2"]) == (
-        [a for a in arguments if a != "model=safe"], ["a=1", *(["model=safe"] if "model=safe" in arguments else []), "b=2"]
-    )  # fmt: skip
+    assert paths("model=safe", *flag, "seed=1") == [here / "own", here / "conf"]
+    assert split_config_dir(["model=safe", *flag, "seed=1"]) == (flag, ["model=safe", "seed=1"])
 
 
 def test_of_two_flags_the_later_one_counts_as_for_hydra():
@@ -149,18 +148,17 @@ def test_other_programs_keep_their_own_search_path(here):
     assert [element.path for element in ours.elements] == [f"file://{CONF}", f"file://{here / 'conf'}"]
 
 
-@pytest.mark.parametrize("defaults", ["/schema/data/table_schema@_here_, /base/data@_here_", "table"])
-def test_a_data_preset_takes_its_type_from_a_schema_or_from_a_preset_of_ours(defaults, here, monkeypatch):
-    columns = (
-        "columns: {id: key, title: headline, text: body, label: verdict, image: null, caption: null, source: null, "
+TABLE_KEYS = ("images", "image_pattern", "image_separator", "records", "dialect")
+
+
+@pytest.mark.parametrize("defaults", [["/schema/data/table_schema@_here_", "/base/data@_here_"], ["table"]])
+def test_a_data_preset_takes_its_type_from_a_schema_or_from_a_preset_of_ours(defaults, here):
+    columns = dict(id="key", title="headline", text="body", label="verdict") | dict.fromkeys(
+        ("image", "caption", "source", "date", "split")
     )
-    keys = (
-        ""
-        if defaults == "table"
-        else "images: null\nimage_pattern: null\nimage_separator: null\nrecords: null\ndialect: null\n"
-    )
-    text = f"defaults: [{defaults}, _self_]\nname: table\nroot: mine.csv\n{keys}{columns}date: null, split: null}}\n"
-    write(here / "conf" / "data" / "mine.yaml", text)
+    content = {"defaults": [*defaults, "_self_"], "name": "table", "root": "mine.csv", "columns": columns}
+    content |= {} if defaults == ["table"] else dict.fromkeys(TABLE_KEYS)
+    write(here / "conf" / "data" / "mine.yaml", yaml.safe_dump(content))
     data = compose_config("data=mine").data
     assert (type(data).__name__, data.root, data.columns.title) == ("TableDataConfig", "mine.csv", "headline")
     assert data.test_fraction == compose_config("data=table", "data.root=t").data.test_fraction
@@ -173,3 +171,27 @@ def test_hydra_notes_which_folders_were_read(here, monkeypatch):
         sources = compose("train", return_hydra_config=True).hydra.runtime.config_sources
     assert {(s.provider, s.path) for s in sources} >= {(f.provider, str(f.path)) for f in own_folders(sys.argv)}
     assert FLAG_PROVIDER in {source.provider for source in sources}
+
+
+@pytest.mark.slow
+def test_a_sweep_with_yaml_of_one_s_own_runs_in_other_processes_and_is_resumed_from_another_folder(tmp_path):
+    """The jobs run in joblib's processes; one of them asks for two processes and so gets a command of its own."""
+    start, elsewhere = tmp_path / "start", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    write(start / "conf" / "sweep" / "mine.yaml",
+          "# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {trainer: 'tiny,two'}}}\n")  # fmt: skip
+    write(start / "conf" / "trainer" / "tiny.yaml", "defaults: [cpu]\nmax_epochs: 1\n")
+    write(start / "conf" / "trainer" / "two.yaml", "defaults: [ddp]\naccelerator: cpu\ndevices: 2\nmax_epochs: 1\n")
+    write(start / "own" / "experiment" / "mine.yaml",
+          "# @package _global_\ndefaults: [override /logger: none]\nmodel: {num_filters: 4, feature_dim: 4}\n"
+          "data: {articles: 60, batch_size: 16}\n")  # fmt: skip
+    joblib = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    done = run("train", "sweep=mine", "experiment=mine", "--config-dir", "own", *joblib, "hydra.sweep.dir=s", cwd=start)
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(start / "s" / "0")
+    done = run("train", "resume_sweep=../start/s", "-m", cwd=elsewhere)
+    assert done.returncode == 0, done.stderr
+    assert [read_json(start / "s" / job / "status.json")["state"] for job in "01"] == ["finished", "finished"]
+    (start / "conf").rename(start / "gone")  # a run is asked without the files that it was made with
+    done = run("predict", "run=../start/s/0", "text=a senator", "caption=a boat", cwd=elsewhere)
+    assert done.returncode == 0, done.stderr

@@ -94,7 +94,7 @@ def explain_error(error: CompactHydraException | MarkedYAMLError, command: str) 
         return f"{ambiguous[1]}: several values. Add -m to run each of them; a list is written '{key}=[{values}]'."
     in_file = re.match(r"In '([^']+)': (.*)", said)
     if in_file:
-        return f"{_find_file(in_file[1])}: {_explain_in_file(error, in_file[1], in_file[2], command)}"
+        return f"{find_config(in_file[1])}: {_explain_in_file(error, in_file[1], in_file[2], command)}"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
         return explain_unknown_key(cause.full_key, list_keys(command))
     if isinstance(cause, OmegaConfBaseException):
@@ -111,7 +111,7 @@ def _explain_in_file(error: CompactHydraException, name: str, said: str, command
         said: Hydra's first line.
     """
     cause = error.__cause__ or error.__context__  # Hydra raises within its handler of OmegaConf's error
-    if name.startswith(GLOBAL_GROUPS) and "@package _global_" not in _first_line(_find_file(name)):
+    if name.startswith(GLOBAL_GROUPS) and "@package _global_" not in _first_line(find_config(name)):
         return "its first line must be '# @package _global_', since it sets keys of several groups."
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
@@ -141,8 +141,8 @@ def list_options(group: str) -> list[str]:
     return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
 
 
-def _find_file(name: str) -> Path:
-    """Find the file of a config by its name, such as experiment/mine."""
+def find_config(name: str) -> Path:
+    """Find the file of a config by its name, such as experiment/mine; where there is none, its place in conf/."""
     folders = [CONF, *(folder.path for folder in own_folders(sys.argv[1:]))]
     paths = [folder / f"{name}.yaml" for folder in folders]
     return short_path(next((path for path in paths if path.is_file()), paths[0]))

@@ -1,7 +1,4 @@
-"""The start of every command: its --help, or checks of the command line and then Hydra.
-
-Hydra's own --help copies all configs 120 times to list its groups, which takes a second.
-"""
+"""The start of every command: its --help, or checks of the command line and then Hydra."""
 
 import errno
 import io
@@ -11,13 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
-from hydra.errors import CompactHydraException
-from omegaconf import OmegaConf
-from yaml import MarkedYAMLError
-
-from safe_exp.cli.mistakes import explain_error, explain_unknown_key, list_keys, list_options, mistakes_explained
-from safe_exp.config import CONF
+from safe_exp.cli.help import help_asked, print_help
+from safe_exp.cli.mistakes import explain_unknown_key, list_keys, mistakes_explained
 from safe_exp.runs.own_yaml import own_folders, require_new_names, split_config_dir
 from safe_exp.system.errors import UnwritableFile, UserError
 from safe_exp.system.files import short_path
@@ -29,20 +21,6 @@ FLAGS = {  # those that `--hydra-help` lists
     "--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun", "--info",
 }  # fmt: skip
 MIN_FREE_BYTES = 1 << 16  # for Hydra's notes and status.json
-
-HELP = """{summary}
-
-  python -m safe_exp.{command} [key=value …] [-m]
-
--m, --multirun   run every combination of comma-separated values: model.alpha=0.2,0.4,0.6
---cfg job        print the config and run nothing
---hydra-help     the flags that every Hydra application has
-
-Groups (group=option)
-{groups}
-
-Keys and what they are set to now (key=value); conf/ says what each one means
-{config}"""
 
 
 def run_command(main: Callable[[], None], command: str, summary: str, groups: list[str]) -> None:
@@ -58,8 +36,8 @@ def run_command(main: Callable[[], None], command: str, summary: str, groups: li
     """
     _tolerate_any_terminal()
     _require_readable_own_yaml(sys.argv[1:])
-    if _help_asked():
-        _print_help(command, summary, groups)
+    if help_asked(sys.argv[1:]):
+        print_help(command, summary, groups, sys.argv[1:])
         return
     _require_known_flags(command, sys.argv[1:])
     if command in COMMANDS_WITH_FOLDERS:
@@ -128,22 +106,3 @@ def flags_first(arguments: list[str]) -> list[str]:
     asked = any(argument in flags for argument in arguments)
     own_yaml, others = split_config_dir([argument for argument in arguments if argument not in flags])
     return ["-m"] * asked + own_yaml + others
-
-
-def _help_asked() -> bool:
-    return any(argument in ("--help", "-h") for argument in sys.argv[1:])
-
-
-def _print_help(command: str, summary: str, groups: list[str]) -> None:
-    """Print the command's use, groups and keys, with the values that the rest of the command line gives."""
-    overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
-    try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = OmegaConf.to_yaml(compose(command, overrides=overrides))
-    except (CompactHydraException, MarkedYAMLError) as error:
-        print(explain_error(error, command), file=sys.stderr)
-        raise SystemExit(1) from None
-    listed = "\n".join(f"  {group}: {', '.join(list_options(group))}" for group in groups)
-    # Places for settings of extensions (model.extra, logger.more) are left out while they are empty.
-    indented = "".join(f"  {line}\n" for line in config.splitlines() if not line.endswith(": {}"))
-    print(HELP.format(summary=summary, command=command, groups=listed, config=indented), end="")
