@@ -17,12 +17,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from safe_exp.cli.key_comments import (
     KeyRow,
+    as_written,
     as_yaml,
     field_comments,
     header_comment,
     list_key_rows,
     nearest,
-    plain,
     type_text,
     yaml_comments,
 )
@@ -126,13 +126,13 @@ def schema_rows(command: str) -> list[Row]:
     """Collect a command's own keys, which belong to no group."""
     schema = OmegaConf.get_type(ConfigStore.instance().load(f"{command}_schema.yaml").node)
     notes, comments = yaml_comments([CONF / f"{command}.yaml"], ""), field_comments(schema)
-    composed = compose(command)
+    values = as_written(compose(command))
     hints = typing.get_type_hints(schema)
     return [
         Row(
             name,
             type_text(hints[name]),
-            {"": plain(composed, name)},
+            {"": values[name]},
             1,
             meaning(comments.get(name, ""), notes.get(name, "")),
         )

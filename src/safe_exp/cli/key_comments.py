@@ -14,7 +14,7 @@ import types
 import typing
 from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -34,6 +34,7 @@ def list_key_rows(node: DictConfig, prefix: str = "") -> list[KeyRow]:
     typed = dataclasses.is_dataclass(kind)
     hints = typing.get_type_hints(kind) if typed else {}
     comments = field_comments(kind) if typed else {}
+    values = as_written(node)
     rows: list[KeyRow] = []
     for name in node:
         key = f"{prefix}.{name}" if prefix else str(name)
@@ -41,16 +42,14 @@ def list_key_rows(node: DictConfig, prefix: str = "") -> list[KeyRow]:
         if isinstance(inner, DictConfig) and len(inner):
             rows += list_key_rows(inner, key)
         else:
-            type_name = type_text(hints.get(name, type(plain(node, name))))
-            rows.append(KeyRow(key, type_name, plain(node, name), comments.get(name, "")))
+            type_name = type_text(hints.get(name, type(values[name])))
+            rows.append(KeyRow(key, type_name, values[name], comments.get(name, "")))
     return rows
 
 
-def plain(node: DictConfig, name: str) -> Any:
-    """Return a value as written in conf/: interpolations unresolved, lists as lists, enums by name."""
-    if OmegaConf.is_missing(node, name):
-        return "???"
-    return OmegaConf.to_container(node, resolve=False, enum_to_str=True).get(name)
+def as_written(node: DictConfig) -> dict[str, Any]:
+    """Return the values as written in conf/: interpolations unresolved, lists as lists, enums by name."""
+    return cast("dict[str, Any]", OmegaConf.to_container(node, resolve=False, enum_to_str=True))
 
 
 def as_yaml(value: Any) -> str:
