@@ -58,7 +58,11 @@ def print_help(command: str, summary: str, groups: Sequence[str], arguments: Seq
     others = [a for a in split_config_dir(arguments)[1] if not a.startswith("-")]
     overrides = [argument for argument in others if "=" in argument]
     names = [argument for argument in others if "=" not in argument]
-    rows, choices = _composed_rows(command, overrides)
+    try:
+        rows, choices = composed_rows(command, overrides)
+    except (CompactHydraException, MarkedYAMLError) as error:
+        print(explain_error(error, command), file=sys.stderr)
+        raise SystemExit(1) from None
     lines = _explained(names, rows, groups, choices) if names else _all(command, summary, rows, groups, choices)
     try:
         print("\n".join(lines), flush=True)
@@ -66,14 +70,15 @@ def print_help(command: str, summary: str, groups: Sequence[str], arguments: Seq
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _composed_rows(command: str, overrides: list[str]) -> tuple[list[KeyRow], Mapping[str, Any]]:
-    """Compose a command's config; return its keys, each with its meaning, and the chosen option of each group."""
-    try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = compose(command, overrides=overrides, return_hydra_config=True)
-    except (CompactHydraException, MarkedYAMLError) as error:
-        print(explain_error(error, command), file=sys.stderr)
-        raise SystemExit(1) from None
+def composed_rows(command: str, overrides: list[str]) -> tuple[list[KeyRow], Mapping[str, Any]]:
+    """Compose a command's config; return its keys, each with its meaning, and the chosen option of each group.
+
+    Raises:
+        CompactHydraException: Hydra cannot compose it.
+        MarkedYAMLError: a file is not valid YAML.
+    """
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose(command, overrides=overrides, return_hydra_config=True)
     choices = {name: option for name, option in config.hydra.runtime.choices.items() if option is not None}
     with open_dict(config):
         del config["hydra"]

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from safe_exp.cli.completion import answer_shell, arguments_of_the_line, completion_asked
 from safe_exp.cli.help import help_asked, print_help
 from safe_exp.cli.mistakes import explain_unknown_key, list_keys, mistakes_explained
 from safe_exp.runs.own_yaml import own_folders, require_new_names, split_config_dir
@@ -35,6 +36,9 @@ def run_command(main: Callable[[], None], command: str, summary: str, groups: li
         SystemExit: the command line cannot be used, and the message is printed; or Ctrl-C before there was a job.
     """
     _tolerate_any_terminal()
+    if completion_asked(sys.argv[1:]):
+        _answer_shell(command, groups)
+        return
     _require_readable_own_yaml(sys.argv[1:])
     if help_asked(sys.argv[1:]):
         print_help(command, summary, groups, sys.argv[1:])
@@ -71,6 +75,17 @@ def _require_known_flags(command: str, arguments: list[str]) -> None:
             print(f"{flag}: there is no such flag. Settings are given as key=value.", end=" ", file=sys.stderr)
             print(explain_unknown_key(key, list_keys(command)), file=sys.stderr)
             raise SystemExit(2)
+
+
+def _answer_shell(command: str, groups: list[str]) -> None:
+    """Print what --shell-completion asks for."""
+    sys.argv += arguments_of_the_line()
+    try:
+        if answer := answer_shell(command, groups, sys.argv[1:]):
+            print(answer)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 def _require_readable_own_yaml(arguments: list[str]) -> None:
