@@ -53,7 +53,9 @@ def commands_page() -> str:
         "",
         "| flag | effect |",
         "| --- | --- |",
-        "| `--help` | list the groups with their options, and every key with its value |",
+        "| `--help` | list the groups with their options, and every key with its value and its meaning |",
+        "| `--help NAME …` | explain only these groups or keys, as in `--help model data.split` |",
+        "| `--config-dir DIR` | also read [YAML files of your own](../your-own-yaml.md) from `DIR` |",
         "| `--cfg job` | print the config that would be used, and run nothing |",
         "| `-m`, `--multirun` | run every combination of comma-separated values, each as a job; may stand anywhere |",
     ]

@@ -14,13 +14,15 @@ from yaml import MarkedYAMLError
 from safe_exp.cli.help import composed_rows
 from safe_exp.cli.key_comments import as_yaml
 from safe_exp.cli.mistakes import list_options
+from safe_exp.config import CONF
 from safe_exp.runs.own_yaml import FLAGS as FOLDER_FLAGS
 from safe_exp.runs.own_yaml import config_dir, split_config_dir
 from safe_exp.system.errors import UserError
+from safe_exp.system.versions import PACKAGE
 
 FLAGS = ("--shell-completion", "-sc")
 LINE = "COMP_LINE"  # variable of the environment: the words behind the module, up to the cursor
-COMMANDS = "train evaluate predict prepare baseline report export"
+COMMANDS = " ".join(sorted(path.stem for path in CONF.glob("*.yaml") if (PACKAGE / f"{path.stem}.py").exists()))
 
 BASH = r"""_safe_exp_complete() {
     local line="${COMP_LINE:0:COMP_POINT}" reply word

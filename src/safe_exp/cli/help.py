@@ -83,8 +83,10 @@ def composed_rows(command: str, overrides: list[str]) -> tuple[list[KeyRow], Map
     with open_dict(config):
         del config["hydra"]
     notes = yaml_comments([CONF / f"{command}.yaml"], "")
-    for group, option in choices.items():
-        notes |= yaml_comments([CONF / "base" / f"{group}.yaml", find_config(f"{group}/{option}")], group)
+    for group, chosen in choices.items():
+        options = [chosen] if isinstance(chosen, str) else list(chosen)  # several, as in 'logger=[csv,wandb]'
+        paths = [CONF / "base" / f"{group}.yaml", *(find_config(f"{group}/{option}") for option in options)]
+        notes |= yaml_comments(paths, group)
     return [row._replace(comment=row.comment or nearest(notes, row.key)) for row in list_key_rows(config)], choices
 
 

@@ -28,7 +28,7 @@ from safe_exp.system.errors import UserError
 from safe_exp.system.files import short_path
 from safe_exp.system.nested import walk
 
-GLOBAL_GROUPS = ("experiment/", "sweep/")  # their files set keys of other groups
+GLOBAL_GROUPS = ("experiment/", "sweep/", "debug/")  # their files set keys of other groups
 EXPECTED_TYPES = {"Float": "a number", "Integer": "a whole number"}  # by OmegaConf's names
 
 
