@@ -20,6 +20,7 @@ from safe_exp.system.versions import PACKAGE
 # A wheel has conf/ inside the package; a checkout has it at the top, where a researcher looks for it.
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
 
+MANY_KEYS = 4  # keys of one section without a value: no option of ours leaves so many to the command line
 MOST_CASES = 25  # articles of each kind in a report; each has a thumbnail inside the page
 
 
@@ -171,6 +172,13 @@ def typed_config(composed: DictConfig) -> Any:
     # Not OmegaConf.missing_keys, which resolves ${…} and breaks off where that leads to a missing key.
     missing = sorted(key for key, value in flat(OmegaConf.to_container(composed)).items() if value == MISSING)
     if missing:
+        section = missing[0].partition(".")[0]
+        number = sum(key.startswith(f"{section}.") for key in missing)
+        if number >= MANY_KEYS:
+            raise UserError(
+                f"{number} keys of {section} have no value, such as {missing[0]}. In a YAML file of your own begin the "
+                f"defaults with an option of {section} that has them all."
+            )
         raise UserError(f"{missing[0]} must be given, as in {missing[0]}=… on the command line.")
     unknown = next(_unknown_keys(composed), None)
     if unknown is not None:
