@@ -193,16 +193,14 @@ def test_only_jobs_of_a_multirun_that_ask_for_a_number_of_gpus_lease_them(monkey
         with devices.devices_of_its_own(compose_config(*overrides).trainer) as found:
             assert found == expected
     sweep.launcher.jobs_per_gpu = 4
-    with devices.devices_of_its_own(compose_config("trainer=gpu").trainer) as one:
-        with devices.devices_of_its_own(compose_config("trainer=gpu").trainer) as another:
-            assert one != another  # the emptier GPU
-            third = compose_config("trainer=gpu").trainer
-            with devices.devices_of_its_own(third) as shared, pytest.raises(TimeoutError):
-                assert shared in (one, another)
-                monkeypatch.setattr(devices.time, "sleep", refuse_to_wait)
-                devices.devices_of_its_own(
-                    compose_config(*two).trainer
-                ).__enter__()  # whole ones, of which none is left
+    gpu, both = compose_config("trainer=gpu").trainer, compose_config(*two).trainer
+    of_its_own = devices.devices_of_its_own
+    with of_its_own(gpu) as one, of_its_own(gpu) as another, of_its_own(gpu) as shared:
+        assert one != another  # the emptier GPU
+        assert shared in (one, another)
+        monkeypatch.setattr(devices.time, "sleep", refuse_to_wait)
+        with pytest.raises(TimeoutError):
+            of_its_own(both).__enter__()  # whole GPUs, of which none is left
     monkeypatch.setenv("LOCAL_RANK", "1")
     with devices.devices_of_its_own(compose_config(*two).trainer) as found:
         assert found is None  # its job has the devices already
