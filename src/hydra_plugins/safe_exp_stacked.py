@@ -1,20 +1,14 @@
-"""hydra/launcher=stacked: trains jobs together that differ in α, β, γ or the seed alone (safe_exp.sweep.stacked)."""
+"""hydra/launcher=stacked: trains jobs together that differ in α, β, γ or the seed alone (safe_exp.sweep.stacked).
+
+Keys: conf/hydra/launcher/stacked.yaml.
+"""
 
 from collections.abc import Sequence
 
-from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
-
-# A dict and no dataclass, for the reason given in safe_exp_sweeper.
-CONFIG = {
-    "_target_": "hydra_plugins.safe_exp_stacked.StackedLauncher",
-    "most_runs": 64,  # in one stack; its files are written while the next stack is trained
-    "writers": None,  # processes that write the files of ended jobs; null: one for each core
-}
-ConfigStore.instance().store(group="hydra/launcher", name="stacked", node=CONFIG, provider="safe_exp")
 
 
 class StackedLauncher(Launcher):
