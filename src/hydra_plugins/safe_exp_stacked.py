@@ -12,10 +12,10 @@ from omegaconf import DictConfig
 
 
 class StackedLauncher(Launcher):
-    """Runs jobs in this process as Hydra's BasicLauncher does, and trains those together that can be stacked."""
+    """Runs jobs one by one as Hydra's BasicLauncher does, and trains those together that can be stacked."""
 
-    def __init__(self, most_runs: int = 64, writers: int | None = None) -> None:
-        self.most_runs, self.writers = most_runs, writers
+    def __init__(self, most_runs: int = 64, writers: int | None = None, processes: int | None = None) -> None:
+        self.most_runs, self.writers, self.processes = most_runs, writers, processes
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
@@ -25,4 +25,4 @@ class StackedLauncher(Launcher):
         from safe_exp.sweep.stacked.launch import StackedLaunch
 
         setup_globals()
-        return StackedLaunch(self, self.most_runs, self.writers).run(job_overrides, initial_job_idx)
+        return StackedLaunch(self, self.most_runs, self.writers, self.processes).run(job_overrides, initial_job_idx)

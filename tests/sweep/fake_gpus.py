@@ -3,6 +3,7 @@
 Processes that a launcher starts import this module too. Each job prints its devices. FATAL_SEED=n kills that job.
 """
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -24,6 +25,18 @@ class Gpu:
 
 torch.cuda.device_count = lambda: 2
 torch.cuda.get_device_properties = Gpu
+
+
+def choose_the_cpu(config, leased) -> torch.device:
+    """Stand in for the choice of a stack's device."""
+    print(f"A stack on {config.trainer.accelerator} {leased}", file=sys.stderr, flush=True)
+    return torch.device("cpu")
+
+
+if multiprocessing.parent_process() is not None:  # the sweep's own process need not wait for Lightning
+    from safe_exp.sweep.stacked import training
+
+    training.choose_device = choose_the_cpu
 
 
 def train_on_the_cpu(seed: int) -> None:

@@ -153,13 +153,18 @@ def _free_memory() -> None:
         torch.cuda.empty_cache()
 
 
+def count_devices() -> int:
+    """Count the GPUs that this process sees, without starting to use them."""
+    return torch.cuda.device_count()
+
+
 def visible_devices() -> list[str]:
     """List the UUIDs of the GPUs that this process sees, in PyTorch's order.
 
     Numbers would not do: under SLURM, or with CUDA_VISIBLE_DEVICES, number 0 is another device for each job. A slice of
     a GPU (MIG) is named as in CUDA_VISIBLE_DEVICES: its GPU's UUID is that of other slices too.
     """
-    count = torch.cuda.device_count()
+    count = count_devices()
     chosen = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
     if chosen[0].startswith("MIG-"):  # CUDA shows a process one slice, the first that is named
         return chosen[:count]
@@ -176,7 +181,7 @@ def _gpus_wanted_in_a_multirun(trainer: Any) -> int:
     """Count the GPUs that a job of a multirun asks for by number; 0 for any other job."""
     if not in_multirun():
         return 0
-    there_are_some = torch.cuda.device_count() > 0
+    there_are_some = count_devices() > 0
     wants_gpu = trainer.accelerator in ("gpu", "cuda", "auto")
     if not wants_gpu or not there_are_some or not str(trainer.devices).isdecimal():
         return 0  # Lightning says what is wrong with GPUs that are not there

@@ -137,12 +137,12 @@ def count_jobs_at_a_time(composed: Sequence[DictConfig], jobs_per_gpu: int) -> i
     Raises:
         UserError: there is no GPU, jobs do not ask for GPUs by their number, or they ask for more than there are.
     """
-    from safe_exp.runs.devices import visible_devices
+    from safe_exp.runs.devices import count_devices
 
     if jobs_per_gpu < 1:
         raise UserError(f"hydra.launcher.jobs_per_gpu={jobs_per_gpu}: expected 1 or more.")
     wanted = {_count_wanted(job) for job in composed}
-    gpus = len(visible_devices())
+    gpus = count_devices()
     if gpus == 0:
         raise UserError(
             "hydra/launcher=gpus: no GPU is visible here (PyTorch counts 0; CUDA_VISIBLE_DEVICES chooses among those "

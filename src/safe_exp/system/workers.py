@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 import time
@@ -113,9 +112,8 @@ class _Worker:
 
     def send(self, task: Any) -> None:
         """Send a task; if the process has just been killed, `receive` tells."""
-        data = pickle.dumps(task)
         with suppress(OSError):
-            self.connection.send_bytes(data)
+            self.connection.send(task)
 
     def receive(self) -> tuple[str, Any]:
         """Receive a message or the result of the task; ("lost", LostWorker) if the process has ended."""
@@ -126,6 +124,8 @@ class _Worker:
             code = self.process.exitcode or 0
             how = f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
             return "lost", LostWorker(f"The process of this job {how}.")
+        except Exception as error:  # an exception whose own constructor refuses what was pickled of it
+            return "result", RuntimeError(f"The result could not be read: {error}")
 
 
 def _wait_for_some(workers: Sequence[_Worker], seconds: float | None = None) -> list[_Worker]:
@@ -142,9 +142,8 @@ def _work(connection: Connection, run: Callable[[Any, Send], Any]) -> None:
     sending = threading.Lock()  # several threads may log
 
     def send(kind: str, content: Any) -> None:
-        data = pickle.dumps((kind, content))
         with sending:
-            connection.send_bytes(data)
+            connection.send((kind, content))
 
     with suppress(KeyboardInterrupt, EOFError, OSError):  # told to stop, or there is no more work
         if hasattr(signal, "pthread_sigmask"):
@@ -155,17 +154,12 @@ def _work(connection: Connection, run: Callable[[Any, Send], Any]) -> None:
                 result = run(task, lambda message: send("message", message))
             except Exception as error:
                 result = error
-            send("result", _sendable(result))
-
-
-def _sendable(result: Any) -> Any:
-    """Return the result, or an error in its place if it does not survive being pickled."""
-    try:
-        pickle.loads(pickle.dumps(result))
-    except Exception as error:
-        said = result if isinstance(result, Exception) else f"it could not be sent: {error}"
-        return RuntimeError(f"{type(result).__name__}: {said}")
-    return result
+            try:
+                send("result", result)
+            except OSError:
+                raise
+            except Exception as error:  # it cannot be pickled
+                send("result", RuntimeError(f"{type(result).__name__} could not be sent: {error}"))
 
 
 def _stop(workers: list[_Worker], how: signal.Signals, received: Callable[[int, Any], None]) -> None:
