@@ -43,7 +43,7 @@ class ResumableSweeper(Sweeper):
         """Run the jobs of the grid that `params` and the command line's `arguments` span.
 
         Raises:
-            UserError: the grid cannot be run in this folder, or a job did not finish.
+            UserError: the grid cannot be run in this folder or by this launcher, or a job did not finish.
             HydraException: a job's config cannot be composed; no job has started then.
         """
         from safe_exp.sweep.composing import Composer
@@ -56,8 +56,9 @@ class ResumableSweeper(Sweeper):
         if len(jobs) > MANY_JOBS:
             log.info("Checking the settings of %d jobs.", len(jobs))
         composer = Composer(self.hydra_context.config_loader, self.config)
-        for job in jobs:  # checks the names and types of all jobs before the first one starts
-            composer.compose(job)
+        composed = [composer.compose(job) for job in jobs]  # names and types of all are checked before the first starts
+        if hasattr(self.launcher, "check"):
+            self.launcher.check(composed)
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         return run_sweep(folder, jobs, self.launcher.launch, OmegaConf.to_yaml(self.config))

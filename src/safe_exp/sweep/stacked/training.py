@@ -110,7 +110,7 @@ class Stack:
         self.rows: list[StackedJob | None] = list(jobs)  # by row of the model; None: the job has ended
         self.writers, self.progress = writers, progress
         config = self.config = jobs[0].config
-        self.device = torch.device("cpu" if config.trainer.accelerator == "cpu" else f"cuda:{(devices or [0])[0]}")
+        self.device = choose_device(config, devices)
         reads, weights = variants[config.model.variant].reads, config.model.article_weights
         self.data = FakeNewsNetDataModule(
             config.data, config.captioner, config.vectors, config.seed, None, reads, weights
@@ -265,6 +265,11 @@ class Stack:
     def _read(self, rows: list[int]) -> NewsBatch:
         """Select articles by row, (B,), onto the device."""
         return self.data.encoded.__getitems__(rows).to(self.device)
+
+
+def choose_device(config: TrainConfig, leased: list[int] | None) -> torch.device:
+    """Choose the device of a stack: the CPU if its jobs ask for it, else the leased GPU, without a lease the first."""
+    return torch.device("cpu" if config.trainer.accelerator == "cpu" else f"cuda:{(leased or [0])[0]}")
 
 
 class _ReadEachTime:
