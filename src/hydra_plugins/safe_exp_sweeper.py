@@ -49,6 +49,7 @@ class ResumableSweeper(Sweeper):
         from safe_exp.sweep.composing import Composer
         from safe_exp.sweep.planned import drop_skipped, grid_jobs
         from safe_exp.sweep.run import run_sweep
+        from safe_exp.sweep.shared_request import require_shared_request
 
         given = [*(f"{key}={values}" for key, values in self.params.items()), *arguments]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
@@ -57,7 +58,7 @@ class ResumableSweeper(Sweeper):
             log.info("Checking the settings of %d jobs.", len(jobs))
         composer = Composer(self.hydra_context.config_loader, self.config)
         for job in jobs:  # checks the names and types of all jobs before the first one starts
-            composer.compose(job)
+            require_shared_request(self.config.hydra.launcher, composer.compose(job).hydra.launcher, job)
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         return run_sweep(folder, jobs, self.launcher.launch, OmegaConf.to_yaml(self.config))
