@@ -23,6 +23,6 @@ def require_shared_request(sweep: Mapping[str, Any], job: Mapping[str, Any], ove
         if key in sweep and sweep[key] != job[key]:
             raise UserError(
                 f"{' '.join(overrides)}: this job needs hydra.launcher.{key}={job[key]}, and the sweep asks for "
-                f"{sweep[key]}. The jobs of a sweep are one SLURM array, with one request for all. Give trainer=… once, "
-                f"and start another sweep for other devices; or set hydra.launcher.{key} for all jobs."
+                f"{sweep[key]}. The jobs of a sweep are one SLURM array, with one request for all. Start a sweep for "
+                f"each kind of device, or set hydra.launcher.{key} for all jobs."
             )
