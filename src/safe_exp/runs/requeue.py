@@ -43,9 +43,11 @@ def requeued_when_stopped() -> Iterator[None]:
         yield
         return
     stop = signal.getsignal(signal.SIGTERM)
+    announced = threading.Event()
 
     def on_announcement(number: int, frame: Any) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        announced.set()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Lightning acts on it too; it will bring back on_sigterm
         try:
             queue_again(number, frame)
         except Exception as error:  # submitit's own
@@ -55,6 +57,8 @@ def requeued_when_stopped() -> Iterator[None]:
             ) from error
 
     def on_sigterm(number: int, frame: Any) -> None:
+        if announced.is_set():
+            return
         if _is_in_grace_time():
             on_announcement(_announcement(), frame)
         if callable(stop):
