@@ -3,7 +3,7 @@
 Keys: conf/hydra/launcher/gpus.yaml.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from hydra.core.utils import JobReturn, setup_globals
 from hydra.plugins.launcher import Launcher
@@ -20,7 +20,7 @@ class GpuLauncher(Launcher):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
-    def check(self, composed: Sequence[DictConfig]) -> None:
+    def check(self, composed: Iterable[DictConfig]) -> None:
         """Refuse a sweep whose jobs the GPUs here cannot run, before it has a folder.
 
         Args:

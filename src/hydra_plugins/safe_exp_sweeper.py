@@ -1,6 +1,7 @@
 """The sweeper of safe_exp's commands. It lies here because Hydra looks for plugins in hydra_plugins."""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ class ResumableSweeper(Sweeper):
         from safe_exp.sweep.composing import Composer
         from safe_exp.sweep.planned import drop_skipped, grid_jobs
         from safe_exp.sweep.run import run_sweep
+        from safe_exp.sweep.shared_request import require_shared_request
 
         given = [*(f"{key}={values}" for key, values in self.params.items()), *arguments]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
@@ -56,9 +58,18 @@ class ResumableSweeper(Sweeper):
         if len(jobs) > MANY_JOBS:
             log.info("Checking the settings of %d jobs.", len(jobs))
         composer = Composer(self.hydra_context.config_loader, self.config)
-        composed = [composer.compose(job) for job in jobs]  # names and types of all are checked before the first starts
+
+        def composed_jobs() -> Iterator[DictConfig]:
+            for job in jobs:
+                composed = composer.compose(job)
+                require_shared_request(self.config.hydra.launcher, composed.hydra.launcher, job)
+                yield composed
+
+        composed = composed_jobs()  # names and types of all jobs are checked before the first one starts
         if hasattr(self.launcher, "check"):
             self.launcher.check(composed)
+        for _ in composed:
+            pass
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         return run_sweep(folder, jobs, self.launcher.launch, OmegaConf.to_yaml(self.config))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,7 +129,7 @@ class _Sender(logging.Handler):
         self.send((record.levelno, record.getMessage()))
 
 
-def count_jobs_at_a_time(composed: Sequence[DictConfig], jobs_per_gpu: int) -> int:
+def count_jobs_at_a_time(composed: Iterable[DictConfig], jobs_per_gpu: int) -> int:
     """Count the jobs that the visible GPUs have room for at a time.
 
     Args:
