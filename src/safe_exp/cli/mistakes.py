@@ -7,7 +7,7 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -59,8 +59,12 @@ def mistakes_explained(command: str) -> Iterator[None]:
         yield
 
 
-def explain_error(error: CompactHydraException, command: str) -> str:
-    """Turn an error of Hydra's into one message: where, what was expected, what to do."""
+def explain_error(error: CompactHydraException, command: str, overrides: Sequence[str] | None = None) -> str:
+    """Turn an error of Hydra's into one message: where, what was expected, what to do.
+
+    Args:
+        overrides: what the user gave; None: the arguments of this process.
+    """
     cause, said = error.__cause__, str(error).strip()
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, option = error.missing_cfg_file.rpartition("/")
@@ -83,7 +87,7 @@ def explain_error(error: CompactHydraException, command: str) -> str:
         key, _, values = ambiguous[1].partition("=")
         return f"{ambiguous[1]}: several values. Add -m to run each of them; a list is written '{key}=[{values}]'."
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
-        return explain_unknown_key(cause.full_key, list_keys(command))
+        return explain_unknown_key(cause.full_key, list_keys(command, overrides))
     if isinstance(cause, OmegaConfBaseException):
         override = said.partition("\n")[0].removeprefix("Error merging override ")
         return f"{override}: {_explain_value(str(cause).partition(chr(10))[0], override)}"
@@ -98,9 +102,9 @@ def explain_unknown_key(key: str, known: Iterable[str]) -> str:
     return f"{key}: there is no such key.{_did_you_mean(found)} --help lists them all."
 
 
-def list_keys(command: str) -> list[str]:
+def list_keys(command: str, overrides: Sequence[str] | None = None) -> list[str]:
     """List the keys and groups of a command's config, with the options that the command line chooses."""
-    chosen = [a for a in sys.argv[1:] if re.fullmatch(r"[a-z_/]+=[\w/]+", a)]
+    chosen = [a for a in (sys.argv[1:] if overrides is None else overrides) if re.fullmatch(r"[a-z_/]+=[\w/]+", a)]
     for overrides in (chosen, []):
         GlobalHydra.instance().clear()
         try:
