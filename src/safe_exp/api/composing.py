@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -82,7 +83,9 @@ def _written(value: Any) -> str:
         text = fspath(value).replace("\\", "\\\\").replace("'", "\\'")
         return f"'{text}'"
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_written(str(key))}: {_written(one)}" for key, one in value.items()) + "}"
+        if wrong := next((key for key in value if not re.fullmatch(r"\w+", str(key))), None):
+            raise TypeError(f"expected names as the keys of a dict, found {wrong!r:.80}")
+        return "{" + ", ".join(f"{key}: {_written(one)}" for key, one in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_written, value)) + "]"
     raise TypeError(f"expected a plain value, found a {type(value).__name__}: {value!r:.80}")

@@ -209,7 +209,7 @@ class TrainedModel:
         phrases: int = 8,
         batch_size: int = 32,
     ) -> list[Answer] | Iterator[Answer]:
-        """Answer articles, each as `python -m safe_exp.predict` does, to the last digit.
+        """Answer articles, each as `python -m safe_exp.predict` does.
 
         Args:
             articles: dicts with any of `id`, `title`, `text`, `caption` and `image`, or a data frame (pandas, polars)

@@ -108,7 +108,11 @@ class LineReader:
             )
         title, text, caption = (as_text(values.get(name)) for name in ("title", "text", "caption"))
         value = values.get("image")
-        named = [one for one in (value if isinstance(value, list) else [value]) if one is not None and one != ""]
+        named = [
+            one
+            for one in (value if isinstance(value, list) else [value])
+            if one is not None and (not isinstance(one, str) or one)
+        ]
         images = tuple(dict.fromkeys(self._image(one) for one in named))  # each once, as in a table
         require_words(article_id, title, text, has_visual=bool(caption or images))
         return Article(article_id, None, title, text, caption, images)
