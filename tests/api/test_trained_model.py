@@ -333,6 +333,7 @@ def test_two_models_and_several_threads_answer_as_one_alone(made):
             assert answers.result() == alone[name]
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_scores_with_several_processes(made, tmp_path):
     """Its workers would run the script again, and wait for workers of their own."""
     articles = write_folder(tmp_path / "articles")

@@ -124,6 +124,8 @@ def _run(command: list[str], show: bool) -> tuple[int, list[str], int]:
             process.wait()
         except BaseException:
             stop(process, signal.SIGINT)
+            if show:
+                print(process.stdout.read(), end="", flush=True)  # the command that resumes the run
             raise
     return process.returncode, printed, process.pid
 

@@ -25,9 +25,9 @@ def end_with_parent() -> None:
 def without_main_script() -> Iterator[None]:
     """Keep processes that are spawned within the block from running the program's main script again.
 
-    multiprocessing runs it in each of them, under another name. A script without `if __name__ == "__main__":` would then
-    start its work anew in every worker, which is refused there, and the pool would wait for ever. The workers here need
-    nothing of the script: what they run and receive lies in modules.
+    multiprocessing runs it in each of them, under another name. A script without `if __name__ == "__main__":` would
+    then start its work anew in every worker, which is refused there, and the pool would wait for ever. The workers here
+    need nothing of the script: what they run and receive lies in modules.
     """
     main = sys.modules["__main__"]
     kept = {name: getattr(main, name) for name in ("__spec__", "__file__") if hasattr(main, name)}
