@@ -22,6 +22,7 @@ from safe_exp.data.reading.given_articles import GivenReader
 from safe_exp.inference.answer import Answer
 from safe_exp.inference.answers import Answerer, image_folder
 from safe_exp.inference.explainer import Explainer
+from safe_exp.inference.served_network import word_rows
 from safe_exp.runs.ensemble import StoredModel
 from safe_exp.runs.open_run import open_run
 from safe_exp.runs.stored_run import StoredRun
@@ -142,12 +143,12 @@ class TrainedModel:
 
     @property
     def text_vocabulary(self) -> dict[str, int]:
-        """Row of each word in the table of word vectors; 0 is padding, 1 every unknown word.
+        """Row of each word, or token of a transformer, in the table of word vectors; 0 is padding.
 
         Raises:
             UserError: the model has several members.
         """
-        return self.stored.members[self._only("text_vocabulary")].artifacts.tokenizer.get_vocab()
+        return word_rows(self.stored.members[self._only("text_vocabulary")].artifacts)
 
     def _only(self, part: str) -> int:
         """Return the place of the only member.

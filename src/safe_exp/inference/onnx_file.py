@@ -15,7 +15,7 @@ import torch
 from torch.export import Dim
 
 from safe_exp.config import plain_config
-from safe_exp.inference.served_network import ServedNetwork, ServedOutput
+from safe_exp.inference.served_network import ServedNetwork, ServedOutput, word_rows
 from safe_exp.runs.ensemble import StoredModel
 from safe_exp.system.digest import json_digest
 from safe_exp.system.errors import UserError
@@ -70,9 +70,7 @@ def _export(network: ServedNetwork) -> Any:
         warnings.simplefilter("ignore")
         # By itself torch.onnx.export would fall back to sizes of the example where a size cannot be left free.
         followed = torch.export.export(network, tuple(example.values()), dynamic_shapes=(tuple(shapes),))
-        return torch.onnx.export(
-            followed, dynamo=True, input_names=list(example), output_names=outputs, verbose=False
-        )
+        return torch.onnx.export(followed, dynamo=True, input_names=list(example), output_names=outputs, verbose=False)
 
 
 def _name_free_sizes(model: Any, inputs: Mapping[str, Mapping[str, Any]]) -> None:
@@ -118,10 +116,9 @@ def _describe(network: ServedNetwork, stored: StoredModel) -> dict[str, Any]:
         },
         "outputs": outputs,
         "limits": {side: network.limits[side] for side in network.variant.reads},
-        "padding": 0,
-        "unknown": 1,
-        "vocabulary": first.artifacts.tokenizer.get_vocab() if "text" not in network.vectors else None,
+        "vocabulary": word_rows(first.artifacts) if "text" not in network.vectors else None,
         "tokenizer": json.loads(first.artifacts.tokenizer.to_str()),
+        "words": settings.get("words"),
         "captioner": settings["captioner"],
         "thresholds": {"prediction": 0.5} if calibration is None else {"best": calibration.thresholds["prediction"]},
         "temperature": network.temperature,

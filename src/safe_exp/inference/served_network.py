@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from safe_exp.data.artifacts import Artifacts
 from safe_exp.data.batch import NewsBatch
+from safe_exp.data.transformer.coder import FIRST_TOKEN
 from safe_exp.equations.prediction import fake_probability
 from safe_exp.inference.members import mean_output
 from safe_exp.network.variants import embed_batch, variants
@@ -44,14 +46,18 @@ class ServedNetwork(nn.Module):
         settings = artifacts.manifest["settings"]
         if any(_words_read(member) != _words_read(first) for member in stored.members):
             raise UserError(
-                f"run={stored.source}: its jobs have vocabularies of their own, so no numbers of words mean the same to "
-                "all of them. Export one job, or a sweep over seeds."
+                f"run={stored.source}: its jobs have vocabularies of their own, so no numbers of words mean the same "
+                "to all of them. Export one job, or a sweep over seeds."
             )
         self.networks = nn.ModuleList(member.network() for member in stored.members)
         self.register_buffer("text_table", artifacts.text_vectors)
         self.register_buffer("visual_table", artifacts.visual_vectors)
         self.temperature = None if stored.calibration is None else stored.calibration.temperature
         self.vectors = _sides_of_vectors(first)
+        self.standardised = tuple(side for side in self.vectors if side in artifacts.standardisers)
+        for side in self.standardised:
+            self.register_buffer(f"{side}_mean", artifacts.standardisers[side].mean)
+            self.register_buffer(f"{side}_scale", artifacts.standardisers[side].scale)
         self.limits = {"text": settings["max_text_tokens"], "visual": settings["max_visual_tokens"]}
         sizes = (self.model.headline_words or 0, self.model.body_words or 0)
         self.padding = max(*self.model.filter_sizes, *sizes)  # so that no size depends on the length of a batch
@@ -67,7 +73,7 @@ class ServedNetwork(nn.Module):
 
         Args:
             inputs: as `inputs` names them. `text` and `visual`: word numbers (B, L) int64, or vectors (B, L, E) float32
-                of a side in `vectors`; `…_lengths` (B,) int64, words before the padding.
+                of a side in `vectors`, not standardised; `…_lengths` (B,) int64, words before the padding.
         """
         given = dict(zip(self.inputs, inputs, strict=True))
         arguments = embed_batch(self.model, self._make_batch(given), self.text_table, self.visual_table, _look_up)
@@ -84,6 +90,8 @@ class ServedNetwork(nn.Module):
         sides = []
         for side in ("text", "visual"):
             words = given.get(side, nothing[:, None])
+            if side in self.standardised:  # padding is zeroed by the lengths
+                words = (words - self.get_buffer(f"{side}_mean")) / self.get_buffer(f"{side}_scale")
             sides.append(F.pad(words, (0, 0) * (words.dim() - 2) + (0, self.padding)))
         lengths = [given.get(f"{side}_lengths", nothing) for side in ("text", "visual")]
         return NewsBatch(*sides, *lengths, nothing, nothing, given.get("title_lengths", nothing))
@@ -103,6 +111,12 @@ class ServedNetwork(nn.Module):
 
     def _table(self, side: str) -> Tensor:
         return cast(Tensor, self.visual_table if side == "visual" else self.text_table)
+
+
+def word_rows(artifacts: Artifacts) -> dict[str, int]:
+    """Map each word, or token of a transformer, to its row in the table of text vectors; 0 is padding."""
+    first = FIRST_TOKEN if "vectors" in artifacts.manifest else 0
+    return {word: number + first for word, number in artifacts.tokenizer.get_vocab().items()}
 
 
 def _look_up(table: Tensor, tokens: Tensor) -> Tensor:
