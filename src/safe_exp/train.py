@@ -1,8 +1,14 @@
 """python -m safe_exp.train: train one run, or with -m a sweep."""
 
+from __future__ import annotations
+
 import logging
 import sys
+from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -26,6 +32,9 @@ from safe_exp.runs.settings import restore_earlier_defaults
 from safe_exp.sweep.command_line import expand_resume_sweep
 from safe_exp.system.files import short_path
 from safe_exp.system.yaml_files import read_yaml
+
+if TYPE_CHECKING:
+    from safe_exp.api.training_run import TrainingRun
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +76,18 @@ def main(composed: DictConfig) -> float:
             return train(config, folder)
 
 
+class _Callable(ModuleType):
+    """This module as a function: `safe_exp.train([…])`, also after `import safe_exp.train`, which binds that name."""
+
+    def __call__(
+        self, overrides: Sequence[str] = (), *, folder: str | PathLike[str] | None = None, show: bool = True
+    ) -> TrainingRun:
+        """Train one run and wait for its end, see `safe_exp.api.training_run.train`."""
+        from safe_exp.api.training_run import train
+
+        return train(overrides, folder=folder, show=show)
+
+
 GROUPS = [
     "model",
     "data",
@@ -81,6 +102,8 @@ GROUPS = [
     "sweep",
 ]
 
-if __name__ == "__main__":
+if __name__ != "__main__":
+    sys.modules[__name__].__class__ = _Callable
+else:
     sys.argv[1:] = expand_resume_sweep(sys.argv[1:])
     run_command(main, "train", "Train SAFE, once or as a sweep; with no arguments on built-in articles.", GROUPS)

@@ -7,7 +7,7 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -65,8 +65,14 @@ def mistakes_explained(command: str) -> Iterator[None]:
         yield
 
 
-def explain_error(error: CompactHydraException | MarkedYAMLError, command: str) -> str:
-    """Turn an error of Hydra's, or of a YAML file, into one message: where, what was expected, what to do."""
+def explain_error(
+    error: CompactHydraException | MarkedYAMLError, command: str, overrides: Sequence[str] | None = None
+) -> str:
+    """Turn an error of Hydra's, or of a YAML file, into one message: where, what was expected, what to do.
+
+    Args:
+        overrides: what the user gave; None: the arguments of this process.
+    """
     cause, said = error.__cause__, str(error).strip()
     if isinstance(error, MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
@@ -96,7 +102,7 @@ def explain_error(error: CompactHydraException | MarkedYAMLError, command: str) 
     if in_file:
         return f"{find_config(in_file[1])}: {_explain_in_file(error, in_file[1], in_file[2], command)}"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
-        return explain_unknown_key(cause.full_key, list_keys(command))
+        return explain_unknown_key(cause.full_key, list_keys(command, overrides))
     if isinstance(cause, OmegaConfBaseException):
         override = said.partition("\n")[0].removeprefix("Error merging override ")
         return f"{override}: {_explain_value(str(cause).partition(chr(10))[0], override)}"
@@ -169,9 +175,9 @@ def explain_unknown_key(key: str, known: Iterable[str]) -> str:
     return f"{key}: there is no such key.{_did_you_mean(found)} --help lists them all."
 
 
-def list_keys(command: str) -> list[str]:
+def list_keys(command: str, overrides: Sequence[str] | None = None) -> list[str]:
     """List the keys and groups of a command's config, with the options that the command line chooses."""
-    chosen = [a for a in sys.argv[1:] if re.fullmatch(r"[a-z_/]+=[\w/]+", a)]
+    chosen = [a for a in (sys.argv[1:] if overrides is None else overrides) if re.fullmatch(r"[a-z_/]+=[\w/]+", a)]
     for overrides in (chosen, []):
         GlobalHydra.instance().clear()
         try:

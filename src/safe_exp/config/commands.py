@@ -117,12 +117,22 @@ class ExportConfig:
     """Keys of `python -m safe_exp.export`."""
 
     run: str = MISSING  # folder of a finished run, or of a sweep (its jobs as one model)
-    to: str = MISSING  # file to write, such as model.safetensors
+    to: str = MISSING  # file to write, such as model.safetensors or model.onnx
     checkpoint: str = MISSING  # checkpoint to export: best (on validation) or last
+    format: str | None = (
+        None  # bundle (all of the run) or onnx (the network alone); null: onnx where `to` ends in .onnx
+    )
 
     def __post_init__(self) -> None:
         if self.checkpoint not in ("best", "last"):
             raise UserError(f"checkpoint={self.checkpoint}: expected best or last.")
+        if self.format not in (None, "bundle", "onnx"):
+            raise UserError(f"format={self.format}: expected bundle or onnx.")
+
+    @property
+    def is_onnx(self) -> bool:
+        """True if an ONNX file is to be written."""
+        return self.format == "onnx" or (self.format is None and self.to.casefold().endswith(".onnx"))
 
 
 @dataclass

@@ -49,10 +49,10 @@ def run_as_its_own_command(composed: DictConfig, folder: Path) -> float:
             with sigterm_as_exit():
                 process.wait()
         except KeyboardInterrupt:
-            _stop(process, signal.SIGINT)
+            stop(process, signal.SIGINT)
             raise SystemExit(EXIT_CODES["interrupted"]) from None
         except BaseException:
-            _stop(process, signal.SIGTERM)
+            stop(process, signal.SIGTERM)
             raise
     return _read_score(composed, folder)
 
@@ -79,7 +79,7 @@ def _quoted(path: Path) -> str:
     return f"'{text}'"
 
 
-def _stop(process: subprocess.Popen, how: signal.Signals) -> None:
+def stop(process: subprocess.Popen, how: signal.Signals) -> None:
     """Send a signal and wait for the end; kill the process after STOP_TIMEOUT_SECONDS."""
     process.send_signal(how)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -205,3 +206,23 @@ def _ctrl_c_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def without_main_script() -> Iterator[None]:
+    """Keep processes that are spawned within the block from running the program's main script again.
+
+    multiprocessing runs it in each of them, under another name. A script without `if __name__ == "__main__":` would
+    then start its work anew in every worker, which is refused there, and the pool would wait for ever. The workers here
+    need nothing of the script: what they run and receive lies in modules.
+    """
+    main = sys.modules["__main__"]
+    kept = {name: getattr(main, name) for name in ("__spec__", "__file__") if hasattr(main, name)}
+    try:
+        main.__spec__ = None
+        if "__file__" in kept:
+            del main.__file__
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(main, name, value)
