@@ -12,7 +12,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from safe_exp.config import LossSettings, Select
+from safe_exp.config import LossSettings, Select, TrainConfig
 from safe_exp.config.threshold import THRESHOLD
 from safe_exp.data.artifacts import share_artifacts
 from safe_exp.data.batch import NewsBatch
