@@ -5,11 +5,15 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
+from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
-from safe_exp.config import LoggerConfig
+from safe_exp.config import CONF, LoggerConfig, ReportConfig
+from safe_exp.reporting.build import report
 from safe_exp.runs.loggers import check_loggers, close_loggers, log_results, open_loggers
 from safe_exp.scoring.charts import ChartTable
 from safe_exp.system.errors import UserError
@@ -128,7 +132,9 @@ def test_a_tag_that_wandb_refuses_is_refused_before_anything_is_read():
 
 
 def test_the_stop_button_of_the_dashboard_interrupts_the_job(server, tmp_path, monkeypatch):
-    monkeypatch.setenv("WANDB__FILE_STREAM_TRANSMIT_INTERVAL", "0.2")  # seconds between two signs of life; else 15
+    stopping = pytest.importorskip("wandb.sdk.lib.run_stopping")
+    monkeypatch.setitem(stopping.RunStopChecker.__init__.__kwdefaults__, "poll_interval", 0.2)  # seconds; else 15
+    monkeypatch.setenv("WANDB__FILE_STREAM_TRANSMIT_INTERVAL", "1")  # whole seconds between two sendings; else 15
     opened = open_loggers(live(), tmp_path, "name", None, CONFIG)
     for shown in server.runs.values():
         shown.stop = True
@@ -151,7 +157,7 @@ def test_of_a_killed_job_the_server_keeps_the_history_and_the_resumed_job_goes_o
         "for step in range(2): logger.log_metrics({'train/loss': 1.0}, step)\n"
         "time.sleep(300)\n"
     )
-    variables = {**server.environment, "WANDB__FILE_STREAM_TRANSMIT_INTERVAL": "0.2"}
+    variables = {**server.environment, "WANDB__FILE_STREAM_TRANSMIT_INTERVAL": "1"}
     job = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=environment(**variables))
     wait_for(lambda: any(len(shown.history) == 2 for shown in server.runs.values()))
     job.kill()  # SIGKILL
@@ -229,3 +235,93 @@ def test_the_next_job_of_a_process_is_logged_after_one_whose_server_failed(serve
     (shown,) = server.runs.values()
     assert (shown.state, len(losses(shown))) == ("finished", 2)
     assert (tmp_path / "1" / "wandb" / "run-id.txt").read_text().strip() == shown.id
+
+
+@pytest.mark.slow
+def test_a_sweep_is_a_table_of_runs_with_curves_and_charts_and_its_report_stands_in_the_same_group(server, tmp_path):
+    overrides = ("model.alpha=0.2,1e38", "logger.tags=[tried]")
+    done = run("train", "-m", *SMALL, *overrides, cwd=tmp_path, **server.environment)
+    assert done.returncode == 1  # α = 1e38 diverges
+    (sweep,) = tmp_path.glob("multirun/*/*/")
+    finished, failed = (server.runs[(sweep / job / "wandb" / "run-id.txt").read_text().strip()] for job in "01")
+    assert (finished.state, failed.state) == ("finished", "failed")
+    assert finished.fields["tags"] == ["tried"]
+    assert failed.config["model"]["alpha"] == 1e38
+    logged = [row for row in read_rows(sweep / "0" / "logs" / "version_0" / "metrics.csv") if row["val/auroc"]]
+    shown = [row for row in finished.history if "val/auroc" in row]
+    assert [row["epoch"] for row in shown[:2]] == [0, 1]  # a last row holds the best checkpoint's figures
+    for key in ("epoch", "val/auroc", "val/loss", "val/loss_prediction"):
+        np.testing.assert_allclose([row[key] for row in shown], [float(row[key]) for row in logged], rtol=1e-6)
+    assert_charts_agree_with_scikit_learn(finished, sweep / "0")
+
+    report(ReportConfig(str(sweep), "auroc", 0, True))
+    text = server.text(("model.alpha",), ("test/auroc",), ("epoch", "train/loss", "val/loss_prediction", "val/auroc"))
+    print(text)
+    group = "-".join(sweep.parts[-2:])
+    auroc = read_json(sweep / "0" / "metrics.json")["test"]["prediction"]["auroc"]
+    table = [line.split() for line in text.splitlines()[:4]]
+    assert table[0] == ["run", "state", "group", "model.alpha", "test/auroc"]
+    assert [row[-4:] for row in table[1:]] == [
+        ["finished", group, "0.2000", f"{auroc:.4f}"],
+        ["failed", group, f"{1e38:.4f}", "-"],
+        ["finished", group, "-", "-"],  # the report
+    ]
+    charts = [line.split(": chart ")[1].split(",")[0] for line in text.splitlines() if ": chart " in line]
+    assert charts == ["test/confusion", "test/precision_recall", "test/reliability", "test/roc", "test/similarity"]
+    assert "table-file test/articles" in text
+    assert "table-file report/tables/conditions" in text
+
+
+def assert_charts_agree_with_scikit_learn(shown, job):
+    rows = [row for row in read_rows(job / "predictions.csv") if row["split"] == "test"]
+    label, verdict = ([int(row[key]) for row in rows] for key in ("label", "verdict"))
+    similarity = np.array([float(row["similarity"]) for row in rows])
+    for name, scores in (("prediction", [float(row["probability"]) for row in rows]), ("similarity", 1 - similarity)):
+        points = chart_points(shown, "test/roc", name)
+        np.testing.assert_allclose(points, np.stack(roc_curve(label, scores)[:2], axis=1))
+        drawn = chart_points(shown, "test/precision_recall", name)[::-1]
+        precision, recall, _ = precision_recall_curve(label, scores)
+        np.testing.assert_allclose(drawn[:-1], np.stack([recall, precision], axis=1)[:-1])
+    counts = [row[2] for row in shown.chart_table("test/confusion")["data"]]
+    assert counts == confusion_matrix(label, verdict, labels=[1, 0]).ravel().tolist()
+    assert chart_points(shown, "test/reliability", "as trained")[:, 4].sum() == len(rows)
+    for name, index in (("fake", 1), ("real", 0)):
+        bins = chart_points(shown, "test/similarity", name)
+        of_class = similarity[np.array(label) == index]
+        assert bins[:, 2].sum() == len(of_class)
+        assert np.average(bins[:, 0], weights=bins[:, 2]) == pytest.approx(of_class.mean(), abs=1 / 80)
+    assert [row[0] for row in shown.table("test/articles")["data"]] == [row["id"] for row in rows]
+
+
+def chart_points(shown, key, name):
+    return np.array([row[1:] for row in shown.chart_table(key)["data"] if row[0] == name])
+
+
+@pytest.mark.slow
+def test_an_agent_of_wandb_runs_the_jobs_that_its_sweep_proposes(server, tmp_path):
+    config = yaml.safe_load((CONF / "wandb_sweep.yaml").read_text(encoding="utf-8"))
+    given = dict(argument.split("=") for argument in SMALL)
+    config["parameters"] |= {key: {"value": yaml.safe_load(value)} for key, value in given.items()}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    paths = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}  # the sweep's command begins with python
+    variables = environment(**server.environment, **paths)
+
+    def wandb_command(*arguments):
+        command = [sys.executable, "-m", "wandb", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=180, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    said = wandb_command("sweep", "--project", "safe_exp", "sweep.yaml")
+    (sweep,) = server.sweeps.values()
+    assert f"wandb agent {ENTITY}/safe_exp/{sweep.id}" in said
+    proposed = {"model.alpha": 0.6, "model.beta": 0.2, "model.gamma": 0.05, "logger": "wandb"}
+    sweep.jobs = [proposed | {key: entry["value"] for key, entry in config["parameters"].items() if key in given}]
+    wandb_command("agent", f"{ENTITY}/safe_exp/{sweep.id}")
+
+    (shown,) = server.runs.values()
+    assert (shown.id, shown.fields["sweep"], shown.state) == (*sweep.handed_out, sweep.id, "finished")
+    assert [shown.config["model"][key] for key in ("alpha", "beta", "gamma")] == [0.6, 0.2, 0.05]
+    assert config["metric"]["name"] in shown.summary  # by which W&B chooses the next values
+    (folder,) = tmp_path.glob("outputs/*/*/")
+    assert (folder / "wandb" / "run-id.txt").read_text().strip() == shown.id  # where resume=DIR will go on
