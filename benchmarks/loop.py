@@ -24,6 +24,7 @@ from hydra import compose, initialize_config_dir
 
 from benchmarks.measure import machine, ratio, table
 from benchmarks.step import Size, draw_words
+from safe_exp.cli.hydra_versions import VERSION_BASE
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, TrainConfig, typed_config
@@ -89,7 +90,7 @@ def load_config(*overrides: str) -> TrainConfig:
     """Compose the config of a training that does not end by convergence."""
     register_schemas()
     register_resolvers()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         return typed_config(compose("train", overrides=["callbacks.convergence.patience=0", *overrides]))
 
 

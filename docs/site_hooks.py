@@ -15,6 +15,7 @@ from hydra import initialize_config_dir
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 
+from safe_exp.cli.hydra_versions import VERSION_BASE
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF
@@ -28,7 +29,7 @@ def on_files(files: Files, config: Any) -> Files:
     """Add the reference pages and the notebooks to the site."""
     register_schemas()
     register_resolvers()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         files.append(File.generated(config, "reference/commands.md", content=commands_page()))
         files.append(File.generated(config, "reference/keys.md", content=keys_page()))
     for notebook in sorted((TOP / "notebooks").glob("*.ipynb")):

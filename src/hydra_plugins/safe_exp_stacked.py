@@ -8,13 +8,15 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from safe_exp.cli.hydra_versions import REPLACE
+
 # A dict and no dataclass, for the reason given in safe_exp_sweeper.
 CONFIG = {
     "_target_": "hydra_plugins.safe_exp_stacked.StackedLauncher",
     "most_runs": 64,  # in one stack; its files are written while the next stack is trained
     "writers": None,  # processes that write the files of ended jobs; null: one for each core
 }
-ConfigStore.instance().store(group="hydra/launcher", name="stacked", node=CONFIG, provider="safe_exp")
+ConfigStore.instance().store(group="hydra/launcher", name="stacked", node=CONFIG, provider="safe_exp", **REPLACE)
 
 
 class StackedLauncher(Launcher):

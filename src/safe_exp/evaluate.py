@@ -6,6 +6,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from safe_exp.cli.hydra_versions import VERSION_BASE
 from safe_exp.cli.lean_imports import import_lightning
 from safe_exp.cli.mistakes import user_errors_as_messages
 from safe_exp.cli.resolvers import register_resolvers
@@ -19,7 +20,7 @@ register_schemas()
 register_resolvers()
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
+@hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="evaluate")
 @user_errors_as_messages
 def main(composed: DictConfig) -> float:
     """Score the stored run and return its AUROC."""

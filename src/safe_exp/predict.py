@@ -6,6 +6,7 @@ from dataclasses import replace
 import hydra
 from omegaconf import DictConfig
 
+from safe_exp.cli.hydra_versions import VERSION_BASE
 from safe_exp.cli.mistakes import user_errors_as_messages
 from safe_exp.cli.run_command import run_command
 from safe_exp.cli.schemas import register_schemas
@@ -17,7 +18,7 @@ register_schemas()
 article: dict[str, str] = {}  # keys of the one article that the command line describes, if it describes one
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="predict")
+@hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="predict")
 @user_errors_as_messages
 def main(composed: DictConfig) -> None:
     """Answer all articles.

@@ -6,6 +6,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from safe_exp.cli.hydra_versions import VERSION_BASE
 from safe_exp.cli.mistakes import user_errors_as_messages
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.run_command import run_command
@@ -17,7 +18,7 @@ register_schemas()
 register_resolvers()
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="prepare")
+@hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="prepare")
 @user_errors_as_messages
 def main(composed: DictConfig) -> int:
     """Prepare the data set, or one shard of it, and return the number of articles prepared so far."""

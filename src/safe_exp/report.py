@@ -5,6 +5,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
+from safe_exp.cli.hydra_versions import VERSION_BASE
 from safe_exp.cli.mistakes import user_errors_as_messages
 from safe_exp.cli.run_command import run_command
 from safe_exp.cli.schemas import register_schemas
@@ -13,7 +14,7 @@ from safe_exp.config import CONF, typed_config
 register_schemas()
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="report")
+@hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="report")
 @user_errors_as_messages
 def main(composed: DictConfig) -> None:
     """Write the report of the sweep."""

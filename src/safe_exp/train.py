@@ -8,6 +8,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from safe_exp.cli.hydra_versions import VERSION_BASE
 from safe_exp.cli.lean_imports import import_lightning
 from safe_exp.cli.mistakes import user_errors_as_messages
 from safe_exp.cli.resolvers import register_resolvers
@@ -33,7 +34,7 @@ register_schemas()
 register_resolvers()
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
+@hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="train")
 @user_errors_as_messages
 def main(composed: DictConfig) -> float:
     """Run one job, alone or of a sweep, and return the validation score that a sweep compares."""

@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import CompactHydraException
 from omegaconf import OmegaConf
 
+from safe_exp.cli.hydra_versions import VERSION_BASE
 from safe_exp.cli.mistakes import explain_error, explain_unknown_key, list_keys, mistakes_explained
 from safe_exp.config import CONF
 from safe_exp.system.errors import UnwritableFile
@@ -124,7 +125,7 @@ def _print_help(command: str, summary: str, groups: list[str]) -> None:
     """Print the command's use, groups and keys, with the values that the rest of the command line gives."""
     overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
     try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
+        with initialize_config_dir(str(CONF), **VERSION_BASE):
             config = OmegaConf.to_yaml(compose(command, overrides=overrides))
     except CompactHydraException as error:
         print(explain_error(error, command), file=sys.stderr)

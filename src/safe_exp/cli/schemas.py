@@ -1,9 +1,11 @@
 """Schemas: the typed shapes that Hydra checks conf/ against."""
 
 import sys
+from functools import partial
 
 from hydra.core.config_store import ConfigStore
 
+from safe_exp.cli.hydra_versions import REPLACE
 from safe_exp.config import (
     AdamConfig,
     BaselineConfig,
@@ -34,14 +36,14 @@ def register_schemas() -> None:
     Raises:
         SystemExit: one of their modules registers nothing under its name.
     """
-    store = ConfigStore.instance()
-    store.store(name="train_schema", node=TrainConfig)
-    store.store(name="evaluate_schema", node=EvaluateConfig)
-    store.store(name="prepare_schema", node=PrepareConfig)
-    store.store(name="baseline_schema", node=BaselineConfig)
-    store.store(name="report_schema", node=ReportConfig)
-    store.store(name="predict_schema", node=PredictConfig)
-    store.store(name="export_schema", node=ExportConfig)
+    store = partial(ConfigStore.instance().store, **REPLACE)
+    store(name="train_schema", node=TrainConfig)
+    store(name="evaluate_schema", node=EvaluateConfig)
+    store(name="prepare_schema", node=PrepareConfig)
+    store(name="baseline_schema", node=BaselineConfig)
+    store(name="report_schema", node=ReportConfig)
+    store(name="predict_schema", node=PredictConfig)
+    store(name="export_schema", node=ExportConfig)
     try:
         data_kinds, captioner_kinds = list(readers), list(captioners)
     except UserError as error:  # a module that registers nothing under its name; no command has begun yet
@@ -59,4 +61,4 @@ def register_schemas() -> None:
         ("optimizer", "sgd", SgdConfig),
         ("optimizer", "adam", AdamConfig),
     ):
-        store.store(group=f"schema/{group}", name=f"{name}_schema", node=node)
+        store(group=f"schema/{group}", name=f"{name}_schema", node=node)
