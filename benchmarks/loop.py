@@ -24,10 +24,10 @@ from hydra import compose, initialize_config_dir
 
 from benchmarks.measure import machine, ratio, table
 from benchmarks.step import Size, draw_words
-from safe_exp.cli.hydra_versions import VERSION_BASE
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, TrainConfig, typed_config
+from safe_exp.config.hydra_versions import VERSION_BASE
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.data.encoded import EncodedArticles, Sentences
 from safe_exp.network.variants import variants

@@ -19,10 +19,10 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from safe_exp.cli.hydra_versions import VERSION_BASE
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF
+from safe_exp.config.hydra_versions import VERSION_BASE
 from safe_exp.system.versions import PACKAGE
 
 NOT_GROUPS = {"hydra", "base"}  # Hydra's own settings, and defaults that several options share

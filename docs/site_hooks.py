@@ -15,10 +15,10 @@ from hydra import initialize_config_dir
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 
-from safe_exp.cli.hydra_versions import VERSION_BASE
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF
+from safe_exp.config.hydra_versions import VERSION_BASE
 from safe_exp.system.versions import PACKAGE
 
 TOP = Path(__file__).resolve().parents[1]

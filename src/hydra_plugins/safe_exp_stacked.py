@@ -8,7 +8,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from safe_exp.cli.hydra_versions import REPLACE
+from safe_exp.config.hydra_versions import REPLACE
 
 # A dict and no dataclass, for the reason given in safe_exp_sweeper.
 CONFIG = {

@@ -11,7 +11,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from safe_exp.cli.hydra_versions import REPLACE
+from safe_exp.config.hydra_versions import REPLACE
 
 log = logging.getLogger(__name__)
 

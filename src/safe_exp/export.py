@@ -6,11 +6,11 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from safe_exp.cli.hydra_versions import VERSION_BASE
 from safe_exp.cli.mistakes import user_errors_as_messages
 from safe_exp.cli.run_command import run_command
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, typed_config
+from safe_exp.config.hydra_versions import VERSION_BASE
 from safe_exp.system.errors import UserError
 
 register_schemas()

@@ -8,13 +8,13 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from safe_exp.cli.hydra_versions import VERSION_BASE
 from safe_exp.cli.lean_imports import import_lightning
 from safe_exp.cli.mistakes import user_errors_as_messages
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.run_command import run_command
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, typed_config
+from safe_exp.config.hydra_versions import VERSION_BASE
 from safe_exp.runs.folder import locked_folder, require_new_folder
 from safe_exp.runs.job import recorded
 from safe_exp.runs.job_outcome import MULTIRUN, read_job

@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from safe_exp.cli.compat import composition_errors_told
-from safe_exp.cli.hydra_versions import VERSION_BASE
 from safe_exp.config import CONF
+from safe_exp.config.hydra_versions import VERSION_BASE
 from safe_exp.runs.processes import in_multirun
 from safe_exp.system.errors import UserError
 from safe_exp.system.nested import walk

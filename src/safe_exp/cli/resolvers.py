@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safe_exp.cli.hydra_versions import register_resolver
+from safe_exp.config.hydra_versions import register_resolver
 from safe_exp.runs.folder import is_run, is_taken
 
 RESUME_FOLDER = ".hydra/resumed"  # where Hydra notes the command that resumed a run; .hydra itself stays as it was

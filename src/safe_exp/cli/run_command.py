@@ -15,9 +15,9 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import CompactHydraException
 from omegaconf import OmegaConf
 
-from safe_exp.cli.hydra_versions import VERSION_BASE
 from safe_exp.cli.mistakes import explain_error, explain_unknown_key, list_keys, mistakes_explained
 from safe_exp.config import CONF
+from safe_exp.config.hydra_versions import VERSION_BASE
 from safe_exp.system.errors import UnwritableFile
 from safe_exp.system.files import short_path
 

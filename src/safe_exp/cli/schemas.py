@@ -5,7 +5,6 @@ from functools import partial
 
 from hydra.core.config_store import ConfigStore
 
-from safe_exp.cli.hydra_versions import REPLACE
 from safe_exp.config import (
     AdamConfig,
     BaselineConfig,
@@ -23,6 +22,7 @@ from safe_exp.config import (
     TransformerVectorsConfig,
     VectorsConfig,
 )
+from safe_exp.config.hydra_versions import REPLACE
 from safe_exp.data.captioners import captioners
 from safe_exp.data.reading.readers import readers
 from safe_exp.system.errors import UserError

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-import hydra.utils
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from safe_exp.config import TrainConfig, plain_config
+from safe_exp.config.hydra_versions import instantiate
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import SafeLosses, SafeOutput
 from safe_exp.runs.checkpoints import require_same_model
@@ -186,8 +186,8 @@ class SafeModule(Scorer):
         settings = plain_config(self.config.optimizer)
         if self.config.trainer.gradient_clip_val is not None:
             settings.pop("fused", None)  # Lightning refuses to clip for a fused optimiser under mixed precision
-        optimizer = hydra.utils.instantiate(settings, params=self.network.parameters())
+        optimizer = instantiate(settings, params=self.network.parameters())
         if self.config.scheduler is None:
             return optimizer
-        scheduler = hydra.utils.instantiate(self.config.scheduler, optimizer=optimizer)
+        scheduler = instantiate(self.config.scheduler, optimizer=optimizer)
         return [optimizer], [scheduler]

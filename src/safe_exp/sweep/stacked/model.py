@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from safe_exp.config import TrainConfig, plain_config
+from safe_exp.config.hydra_versions import instantiate
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import SafeLosses, SafeOutput
 from safe_exp.equations.safe import SafeWeights, map_tensors, name_gradients
@@ -62,7 +63,7 @@ class StackedModel:
         self._attach()
         self.scheduler = None
         if configs[0].scheduler is not None:
-            self.scheduler = hydra.utils.instantiate(configs[0].scheduler, optimizer=self.optimizer)
+            self.scheduler = instantiate(configs[0].scheduler, optimizer=self.optimizer)
 
     def __len__(self) -> int:
         return len(self.seeds)
