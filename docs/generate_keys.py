@@ -29,6 +29,7 @@ from safe_exp.cli.key_comments import (
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF
+from safe_exp.config.hydra_versions import VERSION_BASE
 from safe_exp.system.versions import PACKAGE
 
 NOT_GROUPS = {"hydra", "base"}  # Hydra's own settings, and defaults that several options share
@@ -191,5 +192,5 @@ def cell(text: str) -> str:
 if __name__ == "__main__":
     register_schemas()
     register_resolvers()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         print(keys_page(), end="")

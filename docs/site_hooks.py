@@ -19,6 +19,7 @@ from safe_exp.cli.key_comments import header_comment
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF
+from safe_exp.config.hydra_versions import VERSION_BASE
 from safe_exp.system.versions import PACKAGE
 
 TOP = Path(__file__).resolve().parents[1]
@@ -29,7 +30,7 @@ def on_files(files: Files, config: Any) -> Files:
     """Add the reference pages and the notebooks to the site."""
     register_schemas()
     register_resolvers()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         files.append(File.generated(config, "reference/commands.md", content=commands_page()))
         files.append(File.generated(config, "reference/keys.md", content=keys_page()))
     for notebook in sorted((TOP / "notebooks").glob("*.ipynb")):

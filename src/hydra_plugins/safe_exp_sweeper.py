@@ -12,6 +12,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from safe_exp.config.hydra_versions import REPLACE
+
 log = logging.getLogger(__name__)
 
 MANY_JOBS = 20  # from here on a log line says that their settings are checked, which can take seconds
@@ -22,7 +24,7 @@ CONFIG = {
     "skip": [],  # combinations to leave out: [{model.alpha: 0, model.beta: 0}]
     "max_batch_size": None,  # accepted as by Hydra's own sweeper and ignored: all jobs are launched in one batch
 }
-ConfigStore.instance().store(group="hydra/sweeper", name="resumable", node=CONFIG, provider="safe_exp")
+ConfigStore.instance().store(group="hydra/sweeper", name="resumable", node=CONFIG, provider="safe_exp", **REPLACE)
 
 
 class ResumableSweeper(Sweeper):

@@ -10,13 +10,14 @@ from safe_exp.cli.mistakes import user_errors_as_messages
 from safe_exp.cli.run_command import run_command
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, typed_config
+from safe_exp.config.hydra_versions import VERSION_BASE
 from safe_exp.system.errors import UserError
 
 register_schemas()
 log = logging.getLogger(__name__)
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="export")
+@hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="export")
 @user_errors_as_messages
 def main(composed: DictConfig) -> None:
     """Read the stored run, check its weights, and write the file.

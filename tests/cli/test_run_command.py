@@ -28,6 +28,14 @@ def test_without_the_flag_nothing_is_moved():
     assert flags_first(["a=1", "--cfg", "job"]) == ["a=1", "--cfg", "job"]
 
 
+def test_a_sweep_by_name_is_one_without_the_flag_too():
+    assert multirun_first(["sweep=alpha", "seed=1"], sweeps_by_name=True) == ["-m", "sweep=alpha", "seed=1"]
+    assert multirun_first(["sweep=alpha", "-m"], sweeps_by_name=True) == ["-m", "sweep=alpha"]
+    for other in (["sweep=null"], ["sweep=alpha", "hydra.mode=RUN"], ["sweep=alpha", "--cfg", "job"], ["seed=1"]):
+        assert multirun_first(other, sweeps_by_name=True) == other
+    assert multirun_first(["sweep=multirun/x"]) == ["sweep=multirun/x"]  # safe_exp.report's key of that name
+
+
 def test_the_flags_that_are_let_through_are_those_of_hydra(tmp_path):
     done = run("train", "--hydra-help", cwd=tmp_path)
     assert set(re.findall(r"^(--[a-z-]+)", done.stdout, re.MULTILINE)) == FLAGS

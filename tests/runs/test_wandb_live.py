@@ -308,7 +308,9 @@ def test_an_agent_of_wandb_runs_the_jobs_that_its_sweep_proposes(server, tmp_pat
 
     def wandb_command(*arguments):
         command = [sys.executable, "-m", "wandb", *arguments]
-        done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=180, check=False)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=180, check=False
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr
 

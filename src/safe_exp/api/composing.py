@@ -20,6 +20,7 @@ from safe_exp.cli.mistakes import explain_error
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF
+from safe_exp.config.hydra_versions import VERSION_BASE
 from safe_exp.system.errors import UserError
 
 _COMPOSING = threading.Lock()  # Hydra composes with one object for the whole process
@@ -41,7 +42,7 @@ def compose_command(command: str, overrides: Sequence[str], with_hydra: bool = F
         register_schemas()
         register_resolvers()
         try:
-            with initialize_config_dir(str(CONF), version_base="1.3"):
+            with initialize_config_dir(str(CONF), **VERSION_BASE):
                 return compose(command, overrides=list(overrides), return_hydra_config=with_hydra)
         except CompactHydraException as error:
             raise UserError(explain_error(error, command, overrides)) from None

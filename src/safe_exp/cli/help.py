@@ -22,6 +22,7 @@ from yaml import MarkedYAMLError
 from safe_exp.cli.key_comments import KeyRow, as_yaml, header_comment, list_key_rows, nearest, yaml_comments
 from safe_exp.cli.mistakes import explain_error, explain_unknown_key, find_config, list_options
 from safe_exp.config import CONF
+from safe_exp.config.hydra_versions import VERSION_BASE
 from safe_exp.runs.own_yaml import split_config_dir
 
 WIDTH = 100  # columns, at most
@@ -77,7 +78,7 @@ def composed_rows(command: str, overrides: list[str]) -> tuple[list[KeyRow], Map
         CompactHydraException: Hydra cannot compose it.
         MarkedYAMLError: a file is not valid YAML.
     """
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         config = compose(command, overrides=overrides, return_hydra_config=True)
     choices = {name: option for name, option in config.hydra.runtime.choices.items() if option is not None}
     with open_dict(config):

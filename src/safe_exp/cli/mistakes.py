@@ -22,6 +22,7 @@ from yaml import MarkedYAMLError
 
 from safe_exp.cli.compat import composition_errors_told
 from safe_exp.config import CONF
+from safe_exp.config.hydra_versions import VERSION_BASE
 from safe_exp.runs.own_yaml import own_folders
 from safe_exp.runs.processes import in_multirun
 from safe_exp.system.errors import UserError
@@ -181,7 +182,7 @@ def list_keys(command: str, overrides: Sequence[str] | None = None) -> list[str]
     for overrides in (chosen, []):
         GlobalHydra.instance().clear()
         try:
-            with initialize_config_dir(str(CONF), version_base="1.3"):
+            with initialize_config_dir(str(CONF), **VERSION_BASE):
                 config = OmegaConf.to_container(compose(command, overrides=overrides), resolve=False)
             break
         except (CompactHydraException, OmegaConfBaseException, MarkedYAMLError):

@@ -46,7 +46,7 @@ def run_command(main: Callable[[], None], command: str, summary: str, groups: li
     _require_known_flags(command, sys.argv[1:])
     if command in COMMANDS_WITH_FOLDERS:
         _require_writable(sys.argv[1:])
-    sys.argv[1:] = flags_first(sys.argv[1:])
+    sys.argv[1:] = flags_first(sys.argv[1:], sweeps_by_name="sweep" in groups)
     try:
         with mistakes_explained(command):
             main()
@@ -115,9 +115,17 @@ def _require_writable(arguments: list[str]) -> None:
         raise SystemExit(1)
 
 
-def flags_first(arguments: list[str]) -> list[str]:
-    """Move -m and --config-dir to the front: argparse takes no overrides after a flag that stands behind overrides."""
+def flags_first(arguments: list[str], sweeps_by_name: bool = False) -> list[str]:
+    """Move -m and --config-dir to the front: argparse takes no overrides after a flag that stands behind overrides.
+
+    Args:
+        arguments: of the command line.
+        sweeps_by_name: add -m where sweep=NAME stands without it, a mode or another flag. A file in conf/sweep/ sets
+            hydra.mode, but Hydra 1.4 follows it on the command line and in the command's own file alone.
+    """
     flags = ("-m", "--multirun")
     asked = any(argument in flags for argument in arguments)
     own_yaml, others = split_config_dir([argument for argument in arguments if argument not in flags])
+    if sweeps_by_name and not asked and not any(argument.startswith(("-", "hydra.mode=")) for argument in others):
+        asked = any(argument.startswith("sweep=") and argument != "sweep=null" for argument in others)
     return ["-m"] * asked + own_yaml + others

@@ -62,9 +62,9 @@ class Composer:
         composed.hydra.overrides.hydra = sweep_overrides + [o.input_line for o in parsed if o.is_hydra_override()]
         task_overrides = [o for o in parsed if not o.is_hydra_override()]
         composed.hydra.overrides.task = [o.input_line for o in task_overrides]
-        composed.hydra.job.override_dirname = _override_dirname(
-            task_overrides, composed.hydra.job.config.override_dirname
-        )
+        job = composed.hydra.job
+        if not OmegaConf.is_interpolation(job, "override_dirname"):  # one in Hydra 1.4, which computes it when asked
+            job.override_dirname = _override_dirname(task_overrides, job.config.override_dirname)
         return composed
 
 
