@@ -127,14 +127,15 @@ def schema_rows(command: str) -> list[Row]:
     """Collect a command's own keys, which belong to no group."""
     schema = OmegaConf.get_type(ConfigStore.instance().load(f"{command}_schema.yaml").node)
     notes, comments = yaml_comments([CONF / f"{command}.yaml"], ""), field_comments(schema)
-    values = as_written(compose(command))
+    composed = compose(command)
+    values = as_written(composed)
     hints = typing.get_type_hints(schema)
     sections = [name for name, kind in hints.items() if dataclasses.is_dataclass(kind) and not (CONF / name).is_dir()]
     nested = [
         Row(key, kind, {"": value}, 1, comment)
         for name in sections
         if name in composed and not OmegaConf.is_missing(composed, name)
-        for key, kind, value, comment in flat(composed[name], name)
+        for key, kind, value, comment in list_key_rows(composed[name], name)
     ]
     return [
         Row(

@@ -29,11 +29,11 @@ def test_without_the_flag_nothing_is_moved():
 
 
 def test_a_sweep_by_name_is_one_without_the_flag_too():
-    assert multirun_first(["sweep=alpha", "seed=1"], sweeps_by_name=True) == ["-m", "sweep=alpha", "seed=1"]
-    assert multirun_first(["sweep=alpha", "-m"], sweeps_by_name=True) == ["-m", "sweep=alpha"]
+    assert flags_first(["sweep=alpha", "seed=1"], sweeps_by_name=True) == ["-m", "sweep=alpha", "seed=1"]
+    assert flags_first(["sweep=alpha", "-m"], sweeps_by_name=True) == ["-m", "sweep=alpha"]
     for other in (["sweep=null"], ["sweep=alpha", "hydra.mode=RUN"], ["sweep=alpha", "--cfg", "job"], ["seed=1"]):
-        assert multirun_first(other, sweeps_by_name=True) == other
-    assert multirun_first(["sweep=multirun/x"]) == ["sweep=multirun/x"]  # safe_exp.report's key of that name
+        assert flags_first(other, sweeps_by_name=True) == other
+    assert flags_first(["sweep=multirun/x"]) == ["sweep=multirun/x"]  # safe_exp.report's key of that name
 
 
 def test_the_flags_that_are_let_through_are_those_of_hydra(tmp_path):

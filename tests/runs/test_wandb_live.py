@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
@@ -17,7 +18,7 @@ from safe_exp.reporting.build import report
 from safe_exp.runs.loggers import check_loggers, close_loggers, log_results, open_loggers
 from safe_exp.scoring.charts import ChartTable
 from safe_exp.system.errors import UserError
-from tests.commands import environment
+from tests.commands import SMALL, environment, read_json, read_rows, run
 from tests.wandb_file import read_finished_run
 from tests.wandb_server import CRASHED_AFTER_SECONDS, ENTITY, WandbServer
 

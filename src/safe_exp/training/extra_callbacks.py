@@ -14,6 +14,7 @@ import torch
 from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, StochasticWeightAveraging
 
+from safe_exp.config.hydra_versions import instantiate
 from safe_exp.system.errors import UserError, first_line
 from safe_exp.training.named_classes import find_class
 
