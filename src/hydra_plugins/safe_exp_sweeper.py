@@ -1,6 +1,7 @@
 """The sweeper of safe_exp's commands. It lies here because Hydra looks for plugins in hydra_plugins."""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class ResumableSweeper(Sweeper):
         """Run the jobs of the grid that `params` and the command line's `arguments` span.
 
         Raises:
-            UserError: the grid cannot be run in this folder, or a job did not finish.
+            UserError: the grid cannot be run in this folder or by this launcher, or a job did not finish.
             HydraException: a job's config cannot be composed; no job has started then.
         """
         from safe_exp.sweep.composing import Composer
@@ -57,8 +58,18 @@ class ResumableSweeper(Sweeper):
         if len(jobs) > MANY_JOBS:
             log.info("Checking the settings of %d jobs.", len(jobs))
         composer = Composer(self.hydra_context.config_loader, self.config)
-        for job in jobs:  # checks the names and types of all jobs before the first one starts
-            require_shared_request(self.config.hydra.launcher, composer.compose(job).hydra.launcher, job)
+
+        def composed_jobs() -> Iterator[DictConfig]:
+            for job in jobs:
+                composed = composer.compose(job)
+                require_shared_request(self.config.hydra.launcher, composed.hydra.launcher, job)
+                yield composed
+
+        composed = composed_jobs()  # names and types of all jobs are checked before the first one starts
+        if hasattr(self.launcher, "check"):
+            self.launcher.check(composed)
+        for _ in composed:
+            pass
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         return run_sweep(folder, jobs, self.launcher.launch, OmegaConf.to_yaml(self.config))

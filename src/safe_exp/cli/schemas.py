@@ -3,10 +3,13 @@
 import sys
 
 from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
 
 from safe_exp.config import (
     AdamConfig,
     BaselineConfig,
+    CallbacksConfig,
+    DashboardConfig,
     DataConfig,
     EvaluateConfig,
     ExportConfig,
@@ -35,13 +38,14 @@ def register_schemas() -> None:
         SystemExit: one of their modules registers nothing under its name.
     """
     store = ConfigStore.instance()
-    store.store(name="train_schema", node=TrainConfig)
+    store.store(name="train_schema", node=_train_schema())
     store.store(name="evaluate_schema", node=EvaluateConfig)
     store.store(name="prepare_schema", node=PrepareConfig)
     store.store(name="baseline_schema", node=BaselineConfig)
     store.store(name="report_schema", node=ReportConfig)
     store.store(name="predict_schema", node=PredictConfig)
     store.store(name="export_schema", node=ExportConfig)
+    store.store(name="dashboard_schema", node=DashboardConfig)
     try:
         data_kinds, captioner_kinds = list(readers), list(captioners)
     except UserError as error:  # a module that registers nothing under its name; no command has begun yet
@@ -58,5 +62,14 @@ def register_schemas() -> None:
         ("baseline", "mean_vectors", MeanVectorsConfig),
         ("optimizer", "sgd", SgdConfig),
         ("optimizer", "adam", AdamConfig),
+        ("optimizer", "any", DictConfig({}, flags={"struct": False})),  # its class alone knows its arguments
     ):
         store.store(group=f"schema/{group}", name=f"{name}_schema", node=node)
+
+
+def _train_schema() -> DictConfig:
+    """Make the schema of train, where `callbacks.extra.<name>` can be given as any other key, without a + before it."""
+    schema = OmegaConf.structured(TrainConfig)
+    schema.callbacks = OmegaConf.structured(CallbacksConfig)
+    OmegaConf.set_struct(schema.callbacks.extra, False)
+    return schema

@@ -13,8 +13,10 @@ from safe_exp.config.baseline import BaselineConfig, MeanVectorsConfig, MethodCo
 from safe_exp.config.captioner import CaptionerConfig, StoredCaptioner
 from safe_exp.config.commands import (
     CONF,
+    DashboardConfig,
     EvaluateConfig,
     ExportConfig,
+    ExtrasConfig,
     PrepareConfig,
     ReportConfig,
     TrainConfig,
@@ -32,6 +34,7 @@ from safe_exp.config.data import (
 )
 from safe_exp.config.model import (
     AdamConfig,
+    AnyOptimizerConfig,
     LossSettings,
     ModelConfig,
     OptimizerConfig,
@@ -55,15 +58,18 @@ __all__ = [
     "CONF",
     "MODALITIES",
     "AdamConfig",
+    "AnyOptimizerConfig",
     "AnyVectorsConfig",
     "BaselineConfig",
     "CallbacksConfig",
     "CaptionerConfig",
     "ConvergenceConfig",
+    "DashboardConfig",
     "DataConfig",
     "EarlyStoppingConfig",
     "EvaluateConfig",
     "ExportConfig",
+    "ExtrasConfig",
     "LoggerConfig",
     "LossSettings",
     "MeanVectorsConfig",

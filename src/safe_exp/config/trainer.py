@@ -10,6 +10,8 @@ from omegaconf import MISSING
 from safe_exp.config.checks import require_at_least, require_positive
 from safe_exp.system.errors import UserError
 
+WANDB_KEYS = ("project", "entity", "tags", "notes", "job_type", "pictures")  # of LoggerConfig, for W&B
+
 
 class Select(str, Enum):
     """The weights that a run keeps in best.ckpt, and is scored with."""
@@ -52,6 +54,7 @@ class CallbacksConfig:
     convergence: ConvergenceConfig = MISSING
     early_stopping: EarlyStoppingConfig = MISSING
     select: Select = Select.best  # weights that the run keeps in best.ckpt, and is scored with
+    extra: dict[str, Any] = field(default_factory=dict)  # further Lightning callbacks: {name: {_target_: …, arguments}}
 
     def __post_init__(self) -> None:
         if self.mode not in ("min", "max"):
@@ -61,16 +64,27 @@ class CallbacksConfig:
                 f"callbacks.monitor={self.monitor}: expected a validation metric like val/auroc; "
                 "picking a checkpoint on another split would make its figures worthless."
             )
+        for name, settings in self.extra.items():
+            if not isinstance(settings, Mapping):
+                raise UserError(
+                    f"callbacks.extra.{name}={settings}: expected a class and its arguments, as in "
+                    f"callbacks.extra.{name}._target_=module.Class."
+                )
 
 
 @dataclass
 class LoggerConfig:
     """The loggers of a run."""
 
-    csv: bool = MISSING  # true: write every logged value to logs/ as CSV
+    csv: bool = MISSING  # true: write every logged value to logs/ as CSV; reports read the curves from these files
     wandb: bool = MISSING  # true: log to W&B, live with an account, else offline; WANDB_MODE=disabled logs nothing
-    project: str = MISSING  # name of the W&B project
-    more: dict[str, Any] = field(default_factory=dict)  # further loggers of safe_exp.runs.loggers, as {name: settings}
+    project: str = MISSING  # name of the W&B project, and of the experiment in MLflow
+    entity: str | None = None  # W&B user or team that owns the project; null: the account's own
+    tags: list[str] | None = None  # tags of the W&B run; null: none
+    notes: str | None = None  # a longer text about the W&B run; null: none
+    job_type: str | None = None  # kind of the W&B run, by which runs of a group can be divided; null: none
+    pictures: bool = False  # true: log the figures to W&B as pictures, beside its own charts
+    more: dict[str, Any] = field(default_factory=dict)  # further loggers as {name: settings}; _target_ names a class
 
     def __post_init__(self) -> None:
         for name, settings in self.more.items():
@@ -83,7 +97,7 @@ class LoggerConfig:
     def chosen(self) -> dict[str, Mapping[str, Any]]:
         """Settings of each chosen logger, by its name."""
         own: dict[str, Mapping[str, Any]] = {"csv": {}} if self.csv else {}
-        own |= {"wandb": {"project": self.project}} if self.wandb else {}
+        own |= {"wandb": {name: getattr(self, name) for name in WANDB_KEYS}} if self.wandb else {}
         return own | self.more
 
 
@@ -120,7 +134,9 @@ class TrainerConfig:
     deterministic: Any = None  # true: only deterministic algorithms; warn: warn of others
     benchmark: bool | None = None  # true: cuDNN tries its algorithms and takes the fastest
     inference_mode: bool | None = None  # true: validate under torch.inference_mode; false: under torch.no_grad
-    profiler: str | None = None  # profiler by name: simple, advanced, pytorch, …
+    profiler: str | None = (
+        None  # simple, advanced or pytorch: write the time that parts take to profile/ in the run folder
+    )
     detect_anomaly: bool | None = None  # true: autograd looks for NaN in its backward pass
     barebones: bool | None = None  # only false: a run needs its checkpoints
     sync_batchnorm: bool | None = None  # true: synchronise batch normalisation, which no network here has
