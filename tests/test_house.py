@@ -12,7 +12,7 @@ TOP = Path(__file__).resolve().parents[1]
 SRC = TOP / "src"
 PACKAGE = SRC / "safe_exp"
 TESTS = TOP / "tests"
-COMMANDS = {"train", "evaluate", "predict", "prepare", "baseline", "report", "export"}
+COMMANDS = {"train", "evaluate", "predict", "prepare", "baseline", "report", "export", "dashboard"}
 
 MAP_NAME = re.compile(r"(?:^|\s{2,})(\w+(?:\.py|/))(?=\s{2,}\S)", re.MULTILINE)
 QUESTION = re.compile(r"(?:What|How|Who|Which|Whether|Why|When|Where)\b")

@@ -255,6 +255,7 @@ def test_what_is_not_used_is_not_imported_before_the_training_has_ended(tmp_path
     imported = set(line.split()[1:])
     assert "pytorch_lightning" in imported
     unused = {"wandb", "matplotlib", "transformers", "datasets", "pandas", "skimage", "scipy.signal", "sklearn.cluster"}
+    unused |= {"torch._dynamo.eval_frame", "torch._inductor"}
     assert not unused & imported
     assert list(only_run(tmp_path).glob("figures/*.png"))  # matplotlib is there when it is needed
 
@@ -344,16 +345,19 @@ def test_every_job_of_a_sweep_has_its_own_offline_run_in_wandb(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_built_wheel_carries_its_configs_and_runs_anywhere(tmp_path):
+def test_a_built_wheel_carries_its_configs_and_runs_anywhere_with_yaml_of_one_s_own(tmp_path):
     checkout = Path(__file__).resolve().parents[1]
     subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path), str(checkout)],
                    check=True, timeout=300)  # fmt: skip
     installed = tmp_path / "installed"
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         wheel.extractall(installed)
-    (tmp_path / "elsewhere").mkdir()
-    done = run("train", *SMALL, cwd=tmp_path / "elsewhere", PYTHONPATH=str(installed))
+    own = tmp_path / "elsewhere" / "conf" / "experiment"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text("# @package _global_\nseed: 7\n")
+    done = run("train", *SMALL, "experiment=mine", cwd=tmp_path / "elsewhere", PYTHONPATH=str(installed))
     assert done.returncode == 0, done.stderr
+    assert "\nseed: 7\n" in (only_run(tmp_path / "elsewhere") / ".hydra" / "config.yaml").read_text(encoding="utf-8")
     assert read_json(only_run(tmp_path / "elsewhere") / "status.json")["git_commit"] is None  # not the checkout's code
 
 

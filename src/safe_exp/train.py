@@ -1,8 +1,14 @@
 """python -m safe_exp.train: train one run, or with -m a sweep."""
 
+from __future__ import annotations
+
 import logging
 import sys
+from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -14,6 +20,7 @@ from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.run_command import run_command
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, typed_config
+from safe_exp.config.hydra_versions import VERSION_BASE
 from safe_exp.runs.folder import locked_folder, require_new_folder
 from safe_exp.runs.job import recorded
 from safe_exp.runs.job_outcome import MULTIRUN, read_job
@@ -27,13 +34,16 @@ from safe_exp.sweep.command_line import expand_resume_sweep
 from safe_exp.system.files import short_path
 from safe_exp.system.yaml_files import read_yaml
 
+if TYPE_CHECKING:
+    from safe_exp.api.training_run import TrainingRun
+
 log = logging.getLogger(__name__)
 
 register_schemas()
 register_resolvers()
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
+@hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="train")
 @user_errors_as_messages
 def main(composed: DictConfig) -> float:
     """Run one job, alone or of a sweep, and return the validation score that a sweep compares."""
@@ -67,6 +77,18 @@ def main(composed: DictConfig) -> float:
             return train(config, folder)
 
 
+class _Callable(ModuleType):
+    """This module as a function: `safe_exp.train([…])`, also after `import safe_exp.train`, which binds that name."""
+
+    def __call__(
+        self, overrides: Sequence[str] = (), *, folder: str | PathLike[str] | None = None, show: bool = True
+    ) -> TrainingRun:
+        """Train one run and wait for its end, see `safe_exp.api.training_run.train`."""
+        from safe_exp.api.training_run import train
+
+        return train(overrides, folder=folder, show=show)
+
+
 GROUPS = [
     "model",
     "data",
@@ -81,6 +103,8 @@ GROUPS = [
     "sweep",
 ]
 
-if __name__ == "__main__":
+if __name__ != "__main__":
+    sys.modules[__name__].__class__ = _Callable
+else:
     sys.argv[1:] = expand_resume_sweep(sys.argv[1:])
     run_command(main, "train", "Train SAFE, once or as a sweep; with no arguments on built-in articles.", GROUPS)

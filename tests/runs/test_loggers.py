@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import pytorch_lightning as pl
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 from pytorch_lightning.demos.boring_classes import BoringModel
 from pytorch_lightning.loggers import Logger, WandbLogger
@@ -30,6 +31,7 @@ from safe_exp.runs.loggers import (
 from safe_exp.runs.loggers._opened import OpenLogger
 from safe_exp.runs.loggers.wandb import _has_account, _wandb_mode
 from safe_exp.runs.settings import require_same_settings
+from safe_exp.sweep.planned import grid_jobs
 from safe_exp.system.errors import UserError
 from tests.commands import SMALL, run
 from tests.made import compose_config
@@ -37,6 +39,7 @@ from tests.wandb_file import read_finished_run
 
 BOTH = LoggerConfig(csv=True, wandb=True, project="safe_exp")
 ONLY_WANDB = LoggerConfig(csv=False, wandb=True, project="safe_exp")
+WITH_PICTURES = LoggerConfig(csv=False, wandb=True, project="safe_exp", pictures=True)
 CONFIG = {"model": {"alpha": 0.4, "filter_sizes": [3, 4]}, "seed": 1}
 ARTICLES = [
     {"id": "a1", "label": 1, "probability": 0.9, "similarity": 0.2, "verdict": "fake"},
@@ -67,7 +70,7 @@ def test_an_offline_run_holds_config_history_summary_and_exit_code(tmp_path, cap
     caplog.set_level(logging.INFO, logger="safe_exp")
     environment = environment_of_ours()
     Image.new("RGB", (8, 6)).save(tmp_path / "roc.png")
-    opened = open_loggers(ONLY_WANDB, tmp_path, "model.alpha=0.4", "sweep-7", CONFIG)
+    opened = open_loggers(WITH_PICTURES, tmp_path, "model.alpha=0.4", "sweep-7", CONFIG)
     for step, loss in enumerate((0.7, 0.5)):
         opened[0].log_metrics({"train/loss": loss, "epoch": step}, step)
     log_results(opened, {"roc": tmp_path / "roc.png"}, ARTICLES)
@@ -432,3 +435,57 @@ def wandb_settings(**values):
     import wandb
 
     return wandb.Settings(**values)
+
+
+EARLIER = {  # what each option of conf/logger/ held while it set both keys
+    "default": {"csv": True, "wandb": True, "project": "safe_exp"},
+    "csv": {"csv": True, "wandb": False, "project": "safe_exp"},
+    "wandb": {"csv": False, "wandb": True, "project": "safe_exp"},
+    "none": {"csv": False, "wandb": False, "project": "safe_exp"},
+}
+
+
+@pytest.mark.parametrize("option", EARLIER)
+def test_each_option_means_what_it_meant_and_its_runs_are_resumed(option):
+    now = plain_config(compose_config(f"logger={option}"))
+    assert {key: now["logger"][key] for key in EARLIER[option]} == EARLIER[option]
+    require_same_settings("resume=x", "run", {**now, "logger": EARLIER[option]}, now)
+
+
+@pytest.mark.parametrize(
+    ("options", "chosen"),
+    [
+        ("[csv,wandb]", ["csv", "wandb"]),
+        ("[csv,tensorboard,mlflow]", ["csv", "tensorboard", "mlflow"]),
+        ("[mlflow,csv]", ["csv", "mlflow"]),
+        ("[]", []),
+    ],
+)
+def test_several_options_are_composed_together(options, chosen):
+    assert list(compose_config(f"logger={options}").logger.chosen) == chosen
+
+
+def test_several_options_in_brackets_are_one_value_of_a_sweep():
+    (override,) = OverridesParser.create().parse_overrides(["logger=[csv,wandb]"])
+    assert not override.is_sweep_override()
+    assert grid_jobs([override]) == [["logger=[csv,wandb]"]]
+
+
+def test_the_keys_of_wandb_reach_it_and_are_unset_by_default():
+    names = ("entity", "tags", "notes", "job_type", "pictures")
+    assert [compose_config().logger.chosen["wandb"][name] for name in names] == [None, None, None, None, False]
+    given = compose_config(
+        "logger.entity=lab", "logger.tags=[pilot,gossipcop]", "logger.notes='first try'", "logger.job_type=train",
+        "logger.pictures=true",
+    ).logger.chosen["wandb"]  # fmt: skip
+    assert given == {
+        "project": "safe_exp", "entity": "lab", "tags": ["pilot", "gossipcop"], "notes": "first try",
+        "job_type": "train", "pictures": True,
+    }  # fmt: skip
+    assert type(given["tags"]) is list
+
+
+def test_a_missing_package_is_refused_with_the_command_that_installs_it(recorded):
+    recorded.package = "no_such_package"
+    with pytest.raises(UserError, match=r'logger=recorder needs the package no_such_package.*"safe-exp\[recorder\]"'):
+        check_loggers(with_more({"recorder": {}}))

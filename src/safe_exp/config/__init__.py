@@ -13,6 +13,7 @@ from safe_exp.config.baseline import BaselineConfig, MeanVectorsConfig, MethodCo
 from safe_exp.config.captioner import CaptionerConfig, StoredCaptioner
 from safe_exp.config.commands import (
     CONF,
+    DashboardConfig,
     EvaluateConfig,
     ExportConfig,
     ExtrasConfig,
@@ -63,6 +64,7 @@ __all__ = [
     "CallbacksConfig",
     "CaptionerConfig",
     "ConvergenceConfig",
+    "DashboardConfig",
     "DataConfig",
     "EarlyStoppingConfig",
     "EvaluateConfig",

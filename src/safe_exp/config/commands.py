@@ -20,6 +20,7 @@ from safe_exp.system.versions import PACKAGE
 # A wheel has conf/ inside the package; a checkout has it at the top, where a researcher looks for it.
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
 
+MANY_KEYS = 4  # keys of one section without a value: no option of ours leaves so many to the command line
 MOST_CASES = 25  # articles of each kind in a report; each has a thumbnail inside the page
 
 
@@ -116,12 +117,22 @@ class ExportConfig:
     """Keys of `python -m safe_exp.export`."""
 
     run: str = MISSING  # folder of a finished run, or of a sweep (its jobs as one model)
-    to: str = MISSING  # file to write, such as model.safetensors
+    to: str = MISSING  # file to write, such as model.safetensors or model.onnx
     checkpoint: str = MISSING  # checkpoint to export: best (on validation) or last
+    format: str | None = (
+        None  # bundle (all of the run) or onnx (the network alone); null: onnx where `to` ends in .onnx
+    )
 
     def __post_init__(self) -> None:
         if self.checkpoint not in ("best", "last"):
             raise UserError(f"checkpoint={self.checkpoint}: expected best or last.")
+        if self.format not in (None, "bundle", "onnx"):
+            raise UserError(f"format={self.format}: expected bundle or onnx.")
+
+    @property
+    def is_onnx(self) -> bool:
+        """True if an ONNX file is to be written."""
+        return self.format == "onnx" or (self.format is None and self.to.casefold().endswith(".onnx"))
 
 
 @dataclass
@@ -151,6 +162,17 @@ class ReportConfig:
             raise UserError(f"cases={self.cases}: expected at most {MOST_CASES}; the page holds four times as many.")
 
 
+@dataclass
+class DashboardConfig:
+    """Keys of `python -m safe_exp.dashboard`."""
+
+    project: str = MISSING  # W&B project whose runs are shown
+    entity: str | None = MISSING  # W&B user or team that owns it; null: the account's own
+    score: str = MISSING  # score that is shown, by its name in metrics.json: auroc, f1_macro, similarity_auroc, …
+    print: bool = MISSING  # true: print the definition as JSON, and send nothing
+    to: str | None = MISSING  # file to write the definition to as JSON, instead of sending it; null: none
+
+
 def typed_config(composed: DictConfig) -> Any:
     """Convert a composed config to its dataclass, such as TrainConfig, and check every value.
 
@@ -161,6 +183,13 @@ def typed_config(composed: DictConfig) -> Any:
     # Not OmegaConf.missing_keys, which resolves ${…} and breaks off where that leads to a missing key.
     missing = sorted(key for key, value in flat(plain).items() if value == MISSING)
     if missing:
+        section = missing[0].partition(".")[0]
+        number = sum(key.startswith(f"{section}.") for key in missing)
+        if number >= MANY_KEYS:
+            raise UserError(
+                f"{number} keys of {section} have no value, such as {missing[0]}. In a YAML file of your own begin the "
+                f"defaults with an option of {section} that has them all."
+            )
         raise UserError(f"{missing[0]} must be given, as in {missing[0]}=… on the command line.")
     unknown = next(_unknown_keys(composed), None)
     if unknown is not None:

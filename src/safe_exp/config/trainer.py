@@ -10,6 +10,8 @@ from omegaconf import MISSING
 from safe_exp.config.checks import require_at_least, require_positive
 from safe_exp.system.errors import UserError
 
+WANDB_KEYS = ("project", "entity", "tags", "notes", "job_type", "pictures")  # of LoggerConfig, for W&B
+
 
 class Select(str, Enum):
     """The weights that a run keeps in best.ckpt, and is scored with."""
@@ -74,10 +76,15 @@ class CallbacksConfig:
 class LoggerConfig:
     """The loggers of a run."""
 
-    csv: bool = MISSING  # true: write every logged value to logs/ as CSV
+    csv: bool = MISSING  # true: write every logged value to logs/ as CSV; reports read the curves from these files
     wandb: bool = MISSING  # true: log to W&B, live with an account, else offline; WANDB_MODE=disabled logs nothing
-    project: str = MISSING  # name of the W&B project
-    more: dict[str, Any] = field(default_factory=dict)  # further loggers of safe_exp.runs.loggers, as {name: settings}
+    project: str = MISSING  # name of the W&B project, and of the experiment in MLflow
+    entity: str | None = None  # W&B user or team that owns the project; null: the account's own
+    tags: list[str] | None = None  # tags of the W&B run; null: none
+    notes: str | None = None  # a longer text about the W&B run; null: none
+    job_type: str | None = None  # kind of the W&B run, by which runs of a group can be divided; null: none
+    pictures: bool = False  # true: log the figures to W&B as pictures, beside its own charts
+    more: dict[str, Any] = field(default_factory=dict)  # further loggers as {name: settings}; _target_ names a class
 
     def __post_init__(self) -> None:
         for name, settings in self.more.items():
@@ -90,7 +97,7 @@ class LoggerConfig:
     def chosen(self) -> dict[str, Mapping[str, Any]]:
         """Settings of each chosen logger, by its name."""
         own: dict[str, Mapping[str, Any]] = {"csv": {}} if self.csv else {}
-        own |= {"wandb": {"project": self.project}} if self.wandb else {}
+        own |= {"wandb": {name: getattr(self, name) for name in WANDB_KEYS}} if self.wandb else {}
         return own | self.more
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from safe_exp.runs.job_outcome import Job
@@ -23,7 +24,7 @@ def _jobs_table(jobs: Sequence[Job]) -> Table:
         for key, value in job.overrides.items():
             values.setdefault(key, set()).add(value)
     common = [f"{key}={min(found)}" for key, found in values.items() if len(found) == 1 and len(jobs) > 1]
-    table = Table(title="Jobs", caption=f"All with {' '.join(common)}" if common else None)
+    table = Table(title="Jobs", caption=escape(f"All with {' '.join(common)}") if common else None)
     table.add_column("job", justify="right")
     table.add_column("overrides", overflow="fold")
     table.add_column("state")
@@ -35,8 +36,10 @@ def _jobs_table(jobs: Sequence[Job]) -> Table:
         reason = f": {' '.join((job.reason or '').split())[:MAX_REASON_LENGTH]}" if job.state == "failed" else ""
         table.add_row(
             str(job.number),
-            " ".join(f"{key}={value}" for key, value in job.overrides.items() if f"{key}={value}" not in common),
-            f"[{STATE_STYLES[job.state]}]{job.state}[/]{reason}",
+            escape(
+                " ".join(f"{key}={value}" for key, value in job.overrides.items() if f"{key}={value}" not in common)
+            ),
+            f"[{STATE_STYLES[job.state]}]{job.state}[/]{escape(reason)}",
             "–" if figure is None or not math.isfinite(figure) else f"{figure:.4f}",
             f"{job.metrics['seconds']:.0f}" if finished else "–",
         )

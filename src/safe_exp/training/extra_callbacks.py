@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra.utils
 import torch
 from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, StochasticWeightAveraging
 
+from safe_exp.config.hydra_versions import instantiate
 from safe_exp.system.errors import UserError, first_line
 from safe_exp.training.named_classes import find_class
 
@@ -39,7 +39,7 @@ def _build(key: str, name: str, settings: Mapping[str, Any], folder: Path) -> Ca
             "after trainer.max_epochs epochs, so a run would not keep it. Take callbacks.select=average."
         )
     try:
-        callback = hydra.utils.instantiate(OmegaConf.create(dict(settings)), _convert_="all")
+        callback = instantiate(OmegaConf.create(dict(settings)), _convert_="all")
     except Exception as error:  # whatever the class raises for its arguments; Hydra wraps it
         raise UserError(f"{key}: {kind.__name__} cannot be built: {first_line(error.__cause__ or error)}.") from error
     if not isinstance(callback, Callback):  # _partial_, or a class that builds another one

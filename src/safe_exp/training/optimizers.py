@@ -6,13 +6,13 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import hydra.utils
 import torch
 from omegaconf import OmegaConf
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from safe_exp.config import TrainConfig, plain_config
+from safe_exp.config.hydra_versions import instantiate
 from safe_exp.system.errors import UserError, first_line
 from safe_exp.training.named_classes import find_class
 
@@ -129,5 +129,5 @@ def _objects(arguments: dict[str, Any]) -> dict[str, Any]:
 
 def _object(value: Any) -> Any:
     if isinstance(value, dict) and "_target_" in value:
-        return hydra.utils.instantiate(OmegaConf.create(value), _convert_="all")
+        return instantiate(OmegaConf.create(value), _convert_="all")
     return value

@@ -99,7 +99,8 @@ def _build(
     if profiler in PROFILERS:  # Lightning's own would log the profile, and its log is silenced
         arguments = arguments | {"profiler": PROFILERS[profiler](dirpath=folder / "profile", filename=profiler)}
     return pl.Trainer(
-        **arguments | ({} if devices is None else {"devices": devices}),
+        # `deterministic_algorithms` sets it: Lightning would load PyTorch's compiler for it.
+        **arguments | {"deterministic": None} | ({} if devices is None else {"devices": devices}),
         logger=loggers or False,
         callbacks=callbacks,
         plugins=[WholeCheckpointIO(foreign)],
