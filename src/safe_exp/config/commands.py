@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
@@ -179,8 +179,9 @@ def typed_config(composed: DictConfig) -> Any:
     Raises:
         UserError: a key is missing or unknown, or a value is out of range or contradicts another; the message names it.
     """
+    plain = cast("dict[str, Any]", OmegaConf.to_container(composed))
     # Not OmegaConf.missing_keys, which resolves ${…} and breaks off where that leads to a missing key.
-    missing = sorted(key for key, value in flat(OmegaConf.to_container(composed)).items() if value == MISSING)
+    missing = sorted(key for key, value in flat(plain).items() if value == MISSING)
     if missing:
         section = missing[0].partition(".")[0]
         number = sum(key.startswith(f"{section}.") for key in missing)
