@@ -258,8 +258,12 @@ def _padded(sentences: Tensor, lengths: Tensor | None, least: int) -> tuple[Tens
     batch, length = sentences.shape[:2]
     # Without lengths nothing need be masked. On a GPU reading the answer would wait for the device, so it is not read;
     # nor is it in an exported graph (torch.export), which holds for all lengths.
-    readable = lengths is not None and lengths.device.type == "cpu" and not torch.compiler.is_exporting()
-    if readable and bool((lengths >= length).all()):
+    if (
+        lengths is not None
+        and lengths.device.type == "cpu"
+        and not torch.compiler.is_exporting()
+        and bool((lengths >= length).all())
+    ):
         lengths = None
     if lengths is None and length < least:
         # The rows appended for the widest filter must not open further windows for the narrower ones.

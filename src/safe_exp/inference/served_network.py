@@ -76,7 +76,8 @@ class ServedNetwork(nn.Module):
                 of a side in `vectors`, not standardised; `…_lengths` (B,) int64, words before the padding.
         """
         given = dict(zip(self.inputs, inputs, strict=True))
-        arguments = embed_batch(self.model, self._make_batch(given), self.text_table, self.visual_table, _look_up)
+        tables = self._table("text"), self._table("visual")
+        arguments = embed_batch(self.model, self._make_batch(given), *tables, _look_up)
         output = mean_output([network(**arguments) for network in self.networks])
         calibrated = None
         if self.temperature is not None:
@@ -93,8 +94,16 @@ class ServedNetwork(nn.Module):
             if side in self.standardised:  # padding is zeroed by the lengths
                 words = (words - self.get_buffer(f"{side}_mean")) / self.get_buffer(f"{side}_scale")
             sides.append(F.pad(words, (0, 0) * (words.dim() - 2) + (0, self.padding)))
-        lengths = [given.get(f"{side}_lengths", nothing) for side in ("text", "visual")]
-        return NewsBatch(*sides, *lengths, nothing, nothing, given.get("title_lengths", nothing))
+        text, visual = sides
+        return NewsBatch(
+            text,
+            visual,
+            given.get("text_lengths", nothing),
+            given.get("visual_lengths", nothing),
+            label=nothing,
+            index=nothing,
+            title_lengths=given.get("title_lengths", nothing),
+        )
 
     def example(self) -> dict[str, Tensor]:
         """Make inputs of the right types and shapes."""
