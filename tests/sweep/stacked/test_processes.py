@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -10,18 +11,22 @@ from hydra import compose, initialize_config_dir
 from hydra.core.utils import JobStatus
 from omegaconf import open_dict
 
+from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.config import CONF
 from safe_exp.runs import devices
 from safe_exp.sweep.stacked import processes
+from safe_exp.sweep.stacked.grouping import StackMember
 from safe_exp.sweep.stacked.processes import count_processes, run_in_processes
 from safe_exp.sweep.stacked.progress import StackProgress
-from safe_exp.sweep.stacked.running import StackMember, run_stacks
+from safe_exp.sweep.stacked.running import run_stacks
 from safe_exp.system.workers import LostWorker
 from tests.commands import SMALL, read_json, read_metrics
 from tests.made import compose_config
 from tests.sweep.stacked.jobs import checkpoint
 from tests.sweep.test_gpus import start
 from tests.sweep.test_sweep import LONG, sweep_folder, wait_for
+
+register_resolvers()  # here, since the processes that unpickle NoCallbacks import this module
 
 
 class NoCallbacks:
@@ -99,7 +104,8 @@ def test_two_processes_leave_what_one_leaves_to_the_last_bit(tmp_path, monkeypat
 @pytest.mark.slow
 def test_with_two_gpus_a_stack_becomes_two_and_ctrl_c_reaches_both(tmp_path):
     process = start(tmp_path, "-m", "trainer=gpu", "hydra/launcher=stacked", *LONG, "seed=0,1,2,3")
-    wait_for(lambda: len(list(tmp_path.glob("multirun/*/*/[0-3]/checkpoints/last.ckpt"))) == 4, 200)
+    wait_for(lambda: len(list(tmp_path.glob("multirun/*/*/[0-3]/logs/run.log"))) == 4, 300)
+    time.sleep(1)  # some epochs
     os.killpg(process.pid, signal.SIGINT)
     _, printed = process.communicate(timeout=120)
     assert process.returncode != 0

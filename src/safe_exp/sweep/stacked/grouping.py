@@ -7,7 +7,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig
 
 from safe_exp.config import TrainConfig, TrainerConfig, Update, plain_config
 from safe_exp.network.variants import variants
@@ -28,6 +30,14 @@ STACKABLE_TRAINER_KEYS = {
     "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm", "deterministic",
     "check_val_every_n_epoch", "val_check_interval",
 }  # fmt: skip
+
+
+class StackMember(NamedTuple):
+    """One job of a stack before it starts."""
+
+    number: int  # in the sweep
+    composed: DictConfig
+    typed: TrainConfig
 
 
 def reason_to_run_alone(config: TrainConfig) -> str | None:

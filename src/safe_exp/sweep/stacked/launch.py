@@ -16,8 +16,9 @@ from safe_exp.runs.processes import is_first_process
 from safe_exp.runs.settings import restore_earlier_defaults
 from safe_exp.sweep.composing import Composer
 from safe_exp.sweep.launching import PluginLauncher, run_composed
-from safe_exp.sweep.stacked.grouping import divide_stacks, form_stacks, reason_to_run_alone
+from safe_exp.sweep.stacked.grouping import StackMember, divide_stacks, form_stacks, reason_to_run_alone
 from safe_exp.sweep.stacked.processes import count_processes, run_in_processes
+from safe_exp.sweep.stacked.progress import StackProgress
 from safe_exp.system.errors import first_line
 from safe_exp.system.yaml_files import read_yaml
 from safe_exp.training.checks import check_config
@@ -88,9 +89,6 @@ class StackedLaunch:
         processes: int,
     ) -> dict[int, JobReturn]:
         """Train the stacks, given by the numbers of their jobs, and return the result of each job."""
-        from safe_exp.sweep.stacked.progress import StackProgress
-        from safe_exp.sweep.stacked.running import StackMember, run_stacks
-
         first = groups[0][0]
         configure_log(composed[first].hydra.job_logging, composed[first].hydra.verbose)
         shown = typed[first].trainer.enable_progress_bar is not False
@@ -98,6 +96,8 @@ class StackedLaunch:
         stacks = [[StackMember(n, composed[n], typed[n]) for n in group] for group in groups]
         if processes > 1:
             return run_in_processes(stacks, processes, self.launcher, self.writers, progress)
+        from safe_exp.sweep.stacked.running import run_stacks  # imports Lightning
+
         return run_stacks(stacks, self.launcher.hydra_context.callbacks, self.writers, progress)
 
     def _announce(self, groups: list[list[int]], reasons: dict[int, str], processes: int) -> None:

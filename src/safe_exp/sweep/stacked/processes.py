@@ -5,18 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.utils import JobReturn
 
 from safe_exp.config import TrainConfig
 from safe_exp.sweep.gpus import GPU_ACCELERATORS
 from safe_exp.sweep.launching import PluginLauncher, ProcessSetup, failed_job
+from safe_exp.sweep.stacked.grouping import StackMember
+from safe_exp.sweep.stacked.progress import SentProgress, StackProgress, show_sent
 from safe_exp.system.workers import Send, run_in_workers
-
-if TYPE_CHECKING:  # they import Lightning, which the sweep's own process does not need
-    from safe_exp.sweep.stacked.progress import StackProgress
-    from safe_exp.sweep.stacked.running import StackMember
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +52,6 @@ def run_in_processes(
     Raises:
         KeyboardInterrupt, SystemExit: the sweep was interrupted; what the runs have reached has been written.
     """
-    from safe_exp.sweep.stacked.progress import show_sent
-
     stacks = sorted(stacks, key=len, reverse=True)
     returned: dict[int, JobReturn] = {}
 
@@ -95,8 +91,7 @@ class StackRunner:
         root.handlers, before = [_Sender(send)], root.handlers
         root.setLevel(logging.INFO)
         try:
-            from safe_exp.sweep.stacked.progress import SentProgress
-            from safe_exp.sweep.stacked.running import run_stacks
+            from safe_exp.sweep.stacked.running import run_stacks  # imports Lightning
 
             return run_stacks([stack], self.setup.callbacks, self.writers, SentProgress(send))
         finally:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 
-from safe_exp.sweep.stacked.job import StackedJob
 from safe_exp.system.terminal import BAR_SECONDS, Display
+
+if TYPE_CHECKING:  # it imports Lightning, which a sweep whose stacks have processes of their own does not need
+    from safe_exp.sweep.stacked.job import StackedJob
 
 log = logging.getLogger(__name__)
 

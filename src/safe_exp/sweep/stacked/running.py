@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
-from omegaconf import DictConfig
 
-from safe_exp.config import TrainConfig
 from safe_exp.runs.sigterm import sigterm_as_exit
 from safe_exp.sweep.launching import run_composed
 from safe_exp.sweep.stacked.ending import Writers
+from safe_exp.sweep.stacked.grouping import StackMember
 from safe_exp.sweep.stacked.job import StackedJob
 from safe_exp.sweep.stacked.progress import StackProgress
 from safe_exp.sweep.stacked.training import train_stack  # now, so that forked writers need not import it
 from safe_exp.system.versions import running_code
 
 WAIT_SECONDS = 1.0  # between two checks of the writers at the end
-
-
-class StackMember(NamedTuple):
-    """One job of a stack before it starts."""
-
-    number: int  # in the sweep
-    composed: DictConfig
-    typed: TrainConfig
 
 
 def run_stacks(
