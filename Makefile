@@ -2,8 +2,10 @@
 VENV := .venv
 PYTHON ?= python3
 INSTALLED := $(VENV)/.installed
+NEXT := .venv-next
+NEXT_INSTALLED := $(NEXT)/.installed
 
-.PHONY: train test test-all lint clean
+.PHONY: train test test-all test-next lint package clean
 
 train: $(INSTALLED)
 	$(VENV)/bin/python -m safe_exp.train
@@ -14,18 +16,39 @@ test: $(INSTALLED)
 test-all: $(INSTALLED)
 	$(VENV)/bin/python -m pytest -m "slow or not slow"
 
+# The tests of what depends on Hydra, OmegaConf and Optuna, with their coming versions.
+test-next: $(NEXT_INSTALLED)
+	$(NEXT)/bin/python -m pytest -q -n $(or $(JOBS),auto) -m "slow or not slow" \
+	  tests/config tests/cli/test_compat.py tests/cli/test_mistakes.py tests/sweep/test_compat.py \
+	  tests/sweep/test_composing.py tests/sweep/test_versions.py tests/training/test_compat.py
+
 lint: $(INSTALLED)
-	$(VENV)/bin/ruff format --check . .ci/audit
-	$(VENV)/bin/ruff check . .ci/audit
+	$(VENV)/bin/ruff format --check . .ci/audit .ci/constraints
+	$(VENV)/bin/ruff check . .ci/audit .ci/constraints
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/mypy
 
+package: $(INSTALLED)
+	rm -rf dist
+	$(VENV)/bin/python -m build --quiet
+	$(VENV)/bin/python -m twine check --strict dist/*
+
 # Installed once, and again only when what is to be installed changes.
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml constraints/tested.txt
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing safe_exp and what it needs into $(VENV): about three minutes, 2 GB."
-	$(VENV)/bin/python -m pip install --quiet --progress-bar off -e ".[dev]"
+	$(VENV)/bin/python -m pip install --quiet --progress-bar off -c constraints/tested.txt -e ".[dev]"
 	@touch $(INSTALLED)
 
+# A layer over the first environment, which holds the packages of constraints/next.txt alone.
+$(NEXT_INSTALLED): $(INSTALLED) constraints/next.txt
+	rm -rf $(NEXT)
+	$(VENV)/bin/python -m venv --without-pip $(NEXT)
+	$(VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'), '$(CURDIR)/src', sep='\n')" \
+	  > "$$($(NEXT)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/layer.pth"
+	$(VENV)/bin/python -m pip --python $(NEXT)/bin/python install --quiet --no-deps -r constraints/next.txt || \
+	  { echo "The coming versions in constraints/next.txt cannot be installed; pip says above which and why." >&2; exit 1; }
+	@touch $(NEXT_INSTALLED)
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(NEXT)

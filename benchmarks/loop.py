@@ -27,6 +27,7 @@ from benchmarks.step import Size, draw_words
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, TrainConfig, typed_config
+from safe_exp.config.hydra_versions import VERSION_BASE
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.data.encoded import EncodedArticles, Sentences
 from safe_exp.network.variants import variants
@@ -89,7 +90,7 @@ def load_config(*overrides: str) -> TrainConfig:
     """Compose the config of a training that does not end by convergence."""
     register_schemas()
     register_resolvers()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         return typed_config(compose("train", overrides=["callbacks.convergence.patience=0", *overrides]))
 
 

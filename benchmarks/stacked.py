@@ -5,6 +5,8 @@ all files of every job. The basic launcher would take most of an hour for it. In
 few jobs instead; the time that a further job adds is multiplied by 174. Processor time is that of the command and its
 child processes (without W&B's service): other work of the machine does not change it, and it does not show that the
 stack's writers use a second core.
+
+--processes N compares hydra.launcher.processes=N with 1 instead, without the basic launcher.
 """
 
 from __future__ import annotations
@@ -36,7 +38,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--filters", type=int, nargs="+", default=[1], help="K; the paper's letter is 1")
     parser.add_argument("--loggers", nargs="+", default=["default", "csv"], help="values of logger")
     parser.add_argument("--tiny", action="store_true", help="four jobs of a second, to check that everything runs")
+    parser.add_argument("--processes", type=int, help="hydra.launcher.processes, compared with 1")
+    parser.add_argument("--seeds", type=int, default=5, help="with --processes: 35 jobs each (default 5)")
     chosen = parser.parse_args(arguments)
+    if chosen.processes:
+        print(f"{machine()}\n\n| | jobs | 1 process, s | {chosen.processes}, s | wall time | processor time |")
+        print("| --- " * 6 + "|")
+        for filters in chosen.filters:
+            for logger in chosen.loggers:
+                print(compare_processes(filters, logger, chosen), flush=True)
+        print(f"\n{machine()}")
+        return
     print(f"{machine()}\n\n| | jobs | basic, s | stacked, s | wall time | processor time |\n{'| --- ' * 6}|")
     for filters in chosen.filters:
         for logger in chosen.loggers:
@@ -68,6 +80,28 @@ def compare(filters: int, logger: str, rounds: int, alone: int, tiny: bool) -> s
         seconds = [f"{statistics.median(found[name]):.0f}" for name in ("basic", "stacked")]
         ratios = [spread(found[name]) for name in ("wall", "processor")]
         return f"| K={filters}, logger={logger} | {jobs} | {' | '.join((*seconds, *ratios))} |"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def compare_processes(filters: int, logger: str, chosen: argparse.Namespace) -> str:
+    """Measure one line of the table of --processes; the ratios are those of 1 process to several."""
+    folder = Path(tempfile.mkdtemp(prefix="safe_exp-benchmark-"))
+    grid = TINY_GRID if chosen.tiny else ("sweep=alpha_beta", f"seed={','.join(map(str, range(chosen.seeds)))}")
+    fixed = (f"model.num_filters={filters}", f"logger={logger}", *(TINY if chosen.tiny else ()))
+    found: dict[int, list[tuple[float, float]]] = {1: [], chosen.processes: []}
+    try:
+        sweep(folder, "first", *fixed, "seed=0")  # makes the data set
+        for number in range(chosen.rounds):
+            for count, seconds in found.items():
+                launcher = ("hydra/launcher=stacked", f"hydra.launcher.processes={count}")
+                seconds.append(sweep(folder, f"{count}-{number}", *fixed, *grid, *launcher))
+            print(f"round {number + 1}: {found}; {machine()}", file=sys.stderr)
+        jobs = len(list(folder.glob("1-0/*/metrics.json")))
+        medians = [f"{statistics.median(wall for wall, _ in seconds):.0f}" for seconds in found.values()]
+        pairs = list(zip(found[1], found[chosen.processes], strict=True))
+        ratios = [spread([one[i] / several[i] for one, several in pairs]) for i in (0, 1)]
+        return f"| K={filters}, logger={logger} | {jobs} | {' | '.join((*medians, *ratios))} |"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -6,12 +6,8 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
-import re
-import types
 import typing
 from difflib import SequenceMatcher
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +15,26 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
+from safe_exp.cli.key_comments import (
+    KeyRow,
+    as_written,
+    as_yaml,
+    field_comments,
+    header_comment,
+    list_key_rows,
+    nearest,
+    type_text,
+    yaml_comments,
+)
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF
+from safe_exp.config.hydra_versions import VERSION_BASE
 from safe_exp.system.versions import PACKAGE
 
 NOT_GROUPS = {"hydra", "base"}  # Hydra's own settings, and defaults that several options share
 # Groups whose options are presets; the comment at the head of each file describes it.
-COLLECTIONS = {"experiment": "Experiments", "sweep": "Sweeps"}
+COLLECTIONS = {"experiment": "Experiments", "debug": "Debug presets", "sweep": "Sweeps"}
 INTRODUCTIONS = {
     "trainer": "Each key is an argument of `pytorch_lightning.Trainer`; `null` leaves its value to Lightning.",
 }
@@ -43,17 +51,6 @@ def list_groups(command: str) -> list[str]:
     defaults = OmegaConf.load(CONF / f"{command}.yaml").get("defaults") or []
     names = [next(iter(entry)) for entry in defaults if isinstance(entry, DictConfig)]
     return [name for name in names if (CONF / name).is_dir() and name not in NOT_GROUPS]
-
-
-def header_comment(path: Path) -> list[str]:
-    """Read the comment at the head of a YAML file, line by line, without the marks."""
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if not line.startswith("#"):
-            break
-        if not line.startswith("# @package"):
-            lines.append(line.removeprefix("#").removeprefix(" "))
-    return lines
 
 
 @dataclasses.dataclass
@@ -107,25 +104,23 @@ def group_rows(group: str, command: str) -> list[Row]:
         if node is None:
             continue
         notes = yaml_comments([CONF / "base" / f"{group}.yaml", CONF / group / f"{option}.yaml"], group)
-        for key, type_name, value, comment in [*flat(node, group), *elsewhere(CONF / group / f"{option}.yaml", group)]:
+        for key, type_name, value, comment in [
+            *list_key_rows(node, group),
+            *elsewhere(CONF / group / f"{option}.yaml", group),
+        ]:
             row = rows.setdefault(key, Row(key, type_name, {}, len(options), ""))
             row.values[option] = value
             row.meaning = row.meaning or meaning(comment, nearest(notes, key))
     return list(rows.values())
 
 
-def elsewhere(path: Path, group: str) -> list[tuple[str, str, Any, str]]:
-    """Find the keys that an option sets outside its group, as optimizer=adam sets model.gamma; rows as `flat`."""
+def elsewhere(path: Path, group: str) -> list[KeyRow]:
+    """Find the keys that an option sets outside its group, as optimizer=adam sets model.gamma."""
     if "@package _global_" not in path.read_text(encoding="utf-8").partition("\n")[0]:
         return []
     content = OmegaConf.load(path)
     others = [name for name in content if name not in ("defaults", group) and isinstance(content[name], DictConfig)]
-    return [row for name in others for row in flat(content[name], name)]
-
-
-def nearest(notes: dict[str, str], key: str) -> str:
-    """Return the comment on a key, or else on the section that holds it."""
-    return notes.get(key) or notes.get(key.rpartition(".")[0], "")
+    return [row for name in others for row in list_key_rows(content[name], name)]
 
 
 def schema_rows(command: str) -> list[Row]:
@@ -133,96 +128,26 @@ def schema_rows(command: str) -> list[Row]:
     schema = OmegaConf.get_type(ConfigStore.instance().load(f"{command}_schema.yaml").node)
     notes, comments = yaml_comments([CONF / f"{command}.yaml"], ""), field_comments(schema)
     composed = compose(command)
+    values = as_written(composed)
     hints = typing.get_type_hints(schema)
+    sections = [name for name, kind in hints.items() if dataclasses.is_dataclass(kind) and not (CONF / name).is_dir()]
+    nested = [
+        Row(key, kind, {"": value}, 1, comment)
+        for name in sections
+        if name in composed and not OmegaConf.is_missing(composed, name)
+        for key, kind, value, comment in list_key_rows(composed[name], name)
+    ]
     return [
         Row(
             name,
             type_text(hints[name]),
-            {"": plain(composed, name)},
+            {"": values[name]},
             1,
             meaning(comments.get(name, ""), notes.get(name, "")),
         )
         for name in (field.name for field in dataclasses.fields(schema))
         if not dataclasses.is_dataclass(hints[name])
-    ]  # fmt: skip
-
-
-def flat(node: DictConfig, prefix: str) -> list[tuple[str, str, Any, str]]:
-    """List (key, type, value, comment) of all keys below a node, nested configs included."""
-    kind = OmegaConf.get_type(node)
-    typed = dataclasses.is_dataclass(kind)
-    hints = typing.get_type_hints(kind) if typed else {}
-    comments = field_comments(kind) if typed else {}
-    rows = []
-    for name in node:
-        key = f"{prefix}.{name}"
-        inner = None if OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name) else node[name]
-        if isinstance(inner, DictConfig) and len(inner):
-            rows += flat(inner, key)
-        else:
-            type_name = type_text(hints.get(name, type(plain(node, name))))
-            rows.append((key, type_name, plain(node, name), comments.get(name, "")))
-    return rows
-
-
-def plain(node: DictConfig, name: str) -> Any:
-    """Return a value as written in conf/: interpolations unresolved, lists as lists, enums by name."""
-    if OmegaConf.is_missing(node, name):
-        return "???"
-    return OmegaConf.to_container(node, resolve=False, enum_to_str=True).get(name)
-
-
-def field_comments(kind: type) -> dict[str, str]:
-    """Read the comment behind each field of a dataclass and of its bases."""
-    comments: dict[str, str] = {}
-    for base in reversed([base for base in kind.__mro__ if dataclasses.is_dataclass(base)]):
-        for line in inspect.getsource(base).splitlines():
-            if found := re.match(r"    (\w+): [^#]+#\s*(.+)", line):
-                comments[found.group(1)] = found.group(2)
-    return comments
-
-
-def yaml_comments(paths: list[Path], prefix: str) -> dict[str, str]:
-    """Read the comment behind each key of these files, by dotted key; a level is indented by two spaces."""
-    comments: dict[str, str] = {}
-    for path in paths:
-        if not path.exists():
-            continue
-        text = path.read_text(encoding="utf-8")
-        above = [] if "@package _global_" in text.partition("\n")[0] else [prefix] if prefix else []
-        levels: list[str] = []
-        for line in text.splitlines():
-            found = re.match(r"( *)([\w.]+):[^#]*(?:#\s*(.+))?$", line)
-            if found:
-                levels = [*levels[: len(found.group(1)) // 2], found.group(2)]
-                if found.group(3):
-                    comments[".".join([*above, *levels])] = found.group(3)
-    return comments
-
-
-def type_text(hint: Any) -> str:
-    """Describe a type; the choices of an enum stand on further lines."""
-    if hint is Any:
-        return "any"
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        return "\n".join(["a name", *enum_comments(hint)])
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join("null" if argument is type(None) else type_text(argument) for argument in arguments)
-    if origin is dict:
-        return "mapping"
-    if origin is list:
-        return f"list of {type_text(arguments[0])}"
-    return {"str": "text", "int": "integer", "float": "number", "bool": "true · false"}.get(
-        hint.__name__, hint.__name__
-    )
-
-
-def enum_comments(kind: type[Enum]) -> list[str]:
-    """List the choices of an enum, each with the comment behind it."""
-    source = inspect.getsource(kind)
-    said = dict(re.findall(r"^    (\w+) = \"[^\"]*\"\s*#\s*(.+)$", source, re.MULTILINE))
-    return [f"`{member.value}`" + (f": {said[member.name]}" if member.name in said else "") for member in kind]
+    ] + nested  # fmt: skip
 
 
 def meaning(key_comment: str, value_comment: str) -> str:
@@ -258,15 +183,6 @@ def default_text(row: Row) -> str:
     return "<br>".join([cell(commonest), *others])
 
 
-def as_yaml(value: Any) -> str:
-    """Write a value as on the command line."""
-    if isinstance(value, list):
-        return f"[{', '.join(map(as_yaml, value))}]"
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def cell(text: str) -> str:
     """Escape text for a cell of a Markdown table."""
     for character in "|*":
@@ -277,5 +193,5 @@ def cell(text: str) -> str:
 if __name__ == "__main__":
     register_schemas()
     register_resolvers()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         print(keys_page(), end="")

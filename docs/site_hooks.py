@@ -10,14 +10,16 @@ import ast
 from pathlib import Path
 from typing import Any
 
-from generate_keys import COLLECTIONS, commands, header_comment, keys_page, list_groups, schema_rows, table
+from generate_keys import COLLECTIONS, commands, keys_page, list_groups, schema_rows, table
 from hydra import initialize_config_dir
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 
+from safe_exp.cli.key_comments import header_comment
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF
+from safe_exp.config.hydra_versions import VERSION_BASE
 from safe_exp.system.versions import PACKAGE
 
 TOP = Path(__file__).resolve().parents[1]
@@ -28,7 +30,7 @@ def on_files(files: Files, config: Any) -> Files:
     """Add the reference pages and the notebooks to the site."""
     register_schemas()
     register_resolvers()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         files.append(File.generated(config, "reference/commands.md", content=commands_page()))
         files.append(File.generated(config, "reference/keys.md", content=keys_page()))
     for notebook in sorted((TOP / "notebooks").glob("*.ipynb")):
@@ -52,7 +54,9 @@ def commands_page() -> str:
         "",
         "| flag | effect |",
         "| --- | --- |",
-        "| `--help` | list the groups with their options, and every key with its value |",
+        "| `--help` | list the groups with their options, and every key with its value and its meaning |",
+        "| `--help NAME …` | explain only these groups or keys, as in `--help model data.split` |",
+        "| `--config-dir DIR` | also read [YAML files of your own](../your-own-yaml.md) from `DIR` |",
         "| `--cfg job` | print the config that would be used, and run nothing |",
         "| `-m`, `--multirun` | run every combination of comma-separated values, each as a job; may stand anywhere |",
     ]

@@ -3,9 +3,16 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
 
 SMALL = (  # a run of a few seconds on the built-in data
     "data.articles=60", "trainer.max_epochs=2", "model.num_filters=4", "model.feature_dim=4", "data.batch_size=16"
@@ -18,13 +25,66 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 def run(
-    module: str, *arguments: str, cwd: Path, timeout: float = 180, stdin: str | None = None, **extra: str
+    module: str,
+    *arguments: str,
+    cwd: Path,
+    timeout: float = 180,
+    stdin: str | None = None,
+    fresh: bool = False,
+    **extra: str,
 ) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", f"safe_exp.{module}", *arguments],
-        cwd=cwd, env=environment(**extra), input=stdin, capture_output=True, text=True, errors="replace",
-        timeout=timeout, check=False,
-    )  # fmt: skip
+    """Run a command of safe_exp to its end.
+
+    Args:
+        module: its name, such as train.
+        fresh: in a process that begins with Python itself, and not forked from one that has imported torch. So is a
+            command with environment variables of its own, which libraries may read while they are imported.
+        extra: environment variables.
+    """
+    if fresh or extra:
+        return subprocess.run(
+            [sys.executable, "-m", f"safe_exp.{module}", *arguments],
+            cwd=cwd, env=environment(**extra), input=stdin, capture_output=True, text=True, errors="replace",
+            timeout=timeout, check=False,
+        )  # fmt: skip
+    return _warm_server().run(f"safe_exp.{module}", arguments, Path(cwd).resolve(), timeout, stdin or "")
+
+
+class _WarmServer:
+    """The process of tests/warm_server.py, one for each process of pytest."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.warm_server"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+
+    def run(
+        self, module: str, arguments: Sequence[str], cwd: Path, timeout: float, stdin: str
+    ) -> subprocess.CompletedProcess:
+        with tempfile.TemporaryDirectory() as folder:
+            files = {name: Path(folder, name) for name in ("stdin", "stdout", "stderr")}
+            for name, path in files.items():
+                path.write_text(stdin if name == "stdin" else "", encoding="utf-8")
+            request = {"module": module, "arguments": arguments, "cwd": str(cwd), "environment": environment()}
+            self.process.stdin.write(json.dumps({**request, "files": folder}) + "\n")
+            self.process.stdin.flush()
+            child = json.loads(self.process.stdout.readline())
+            stop = threading.Timer(timeout, os.kill, (child, signal.SIGKILL))
+            stop.start()
+            code = json.loads(self.process.stdout.readline())
+            stopped = stop.finished.is_set()
+            stop.cancel()
+            printed = [files[name].read_text(encoding="utf-8", errors="replace") for name in ("stdout", "stderr")]
+        command = [sys.executable, "-m", module, *arguments]
+        if stopped:
+            raise subprocess.TimeoutExpired(command, timeout, *printed)
+        return subprocess.CompletedProcess(command, code, *printed)
+
+
+@cache
+def _warm_server() -> _WarmServer:
+    return _WarmServer()
 
 
 def only_run(folder: Path) -> Path:

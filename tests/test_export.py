@@ -284,9 +284,9 @@ def test_one_file_holds_one_set_of_weights(tmp_path):
         open_run(tmp_path / "m.safetensors", "last")
 
 
-def transformer_run(layer: int) -> StoredRun:
+def transformer_run(layer: int, *overrides: str) -> StoredRun:
     """Make a stored run on the tokens of a transformer."""
-    config = compose_config("model.num_filters=3", "model.feature_dim=4")
+    config = compose_config("model.num_filters=3", "model.feature_dim=4", *overrides)
     pieces = Pieces(make_tokenizer())
     table = torch.randn(1 if layer else pieces.count + 1, 6, generator=torch.Generator().manual_seed(0))
     base = made_run().artifacts.manifest
@@ -294,7 +294,7 @@ def transformer_run(layer: int) -> StoredRun:
     standardisers = {"text": Standardiser(torch.rand(6), torch.rand(6))} if layer else {}
     artifacts = Artifacts(pieces.tokenizer, table, table, None, base | {"vectors": entry}, standardisers=standardisers)
     torch.manual_seed(0)
-    network = variants["safe"].build(config.model, 6, 6)
+    network = variants[config.model.variant].build(config.model, 6, 6)
     return StoredRun(config.model, artifacts, dict(network.state_dict()), None, Path("made"))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from sklearn import metrics as sklearn_metrics
 
 from safe_exp.network.safe_network import VARIANTS
@@ -254,6 +255,7 @@ def test_what_is_not_used_is_not_imported_before_the_training_has_ended(tmp_path
     imported = set(line.split()[1:])
     assert "pytorch_lightning" in imported
     unused = {"wandb", "matplotlib", "transformers", "datasets", "pandas", "skimage", "scipy.signal", "sklearn.cluster"}
+    unused |= {"torch._dynamo.eval_frame", "torch._inductor"}
     assert not unused & imported
     assert list(only_run(tmp_path).glob("figures/*.png"))  # matplotlib is there when it is needed
 
@@ -343,16 +345,19 @@ def test_every_job_of_a_sweep_has_its_own_offline_run_in_wandb(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_built_wheel_carries_its_configs_and_runs_anywhere(tmp_path):
+def test_a_built_wheel_carries_its_configs_and_runs_anywhere_with_yaml_of_one_s_own(tmp_path):
     checkout = Path(__file__).resolve().parents[1]
     subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path), str(checkout)],
                    check=True, timeout=300)  # fmt: skip
     installed = tmp_path / "installed"
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         wheel.extractall(installed)
-    (tmp_path / "elsewhere").mkdir()
-    done = run("train", *SMALL, cwd=tmp_path / "elsewhere", PYTHONPATH=str(installed))
+    own = tmp_path / "elsewhere" / "conf" / "experiment"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text("# @package _global_\nseed: 7\n")
+    done = run("train", *SMALL, "experiment=mine", cwd=tmp_path / "elsewhere", PYTHONPATH=str(installed))
     assert done.returncode == 0, done.stderr
+    assert "\nseed: 7\n" in (only_run(tmp_path / "elsewhere") / ".hydra" / "config.yaml").read_text(encoding="utf-8")
     assert read_json(only_run(tmp_path / "elsewhere") / "status.json")["git_commit"] is None  # not the checkout's code
 
 
@@ -372,3 +377,39 @@ def test_a_run_of_the_released_architecture_gets_the_same_scores_from_evaluate_a
     for row in rows:
         assert answers[row["id"]]["probability"] == pytest.approx(float(row["probability"]), abs=2e-6)
         assert answers[row["id"]]["similarity"] == pytest.approx(float(row["similarity"]), abs=2e-6)
+
+
+OWN = """
+import torch
+from pytorch_lightning.callbacks import Callback
+
+
+class Own(Callback):
+    def on_fit_start(self, trainer, pl_module):
+        print("a callback of the folder")
+
+
+class OwnSgd(torch.optim.SGD):
+    pass
+"""
+
+
+@pytest.mark.slow
+def test_classes_of_the_user_s_folder_train_and_nothing_that_uses_the_run_imports_them(tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    done = run(
+        "train", *SMALL, "logger=none", "callbacks.extra.mine._target_=own.Own", "optimizer=any",
+        "optimizer._target_=own.OwnSgd", "model.gamma=0.1", "extras.print_config=true", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("a callback of the folder") == 1
+    config = yaml.safe_load(done.stdout[done.stdout.index("model:\n") : done.stdout.index("a callback of the folder")])
+    assert config["callbacks"]["extra"] == {"mine": {"_target_": "own.Own"}}
+    assert config["optimizer"] == {"_target_": "own.OwnSgd", "lr": 0.1}
+    folder = only_run(tmp_path)
+    (tmp_path / "own.py").write_text("raise SystemExit(7)")
+    asked = run("predict", f"run={folder}", "text=a senator in a boat", "caption=a boat", cwd=tmp_path)
+    assert asked.returncode == 0, asked.stderr
+    root = next((tmp_path / "data" / "synthetic").iterdir())
+    scored = run("evaluate", f"run={folder}", f"data.root={root}", "data=fakenewsnet", cwd=tmp_path)
+    assert scored.returncode == 0, scored.stderr

@@ -1,6 +1,7 @@
 """The sweeper of safe_exp's commands. It lies here because Hydra looks for plugins in hydra_plugins."""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
+
+from safe_exp.config.hydra_versions import REPLACE
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +24,7 @@ CONFIG = {
     "skip": [],  # combinations to leave out: [{model.alpha: 0, model.beta: 0}]
     "max_batch_size": None,  # accepted as by Hydra's own sweeper and ignored: all jobs are launched in one batch
 }
-ConfigStore.instance().store(group="hydra/sweeper", name="resumable", node=CONFIG, provider="safe_exp")
+ConfigStore.instance().store(group="hydra/sweeper", name="resumable", node=CONFIG, provider="safe_exp", **REPLACE)
 
 
 class ResumableSweeper(Sweeper):
@@ -43,12 +46,13 @@ class ResumableSweeper(Sweeper):
         """Run the jobs of the grid that `params` and the command line's `arguments` span.
 
         Raises:
-            UserError: the grid cannot be run in this folder, or a job did not finish.
+            UserError: the grid cannot be run in this folder or by this launcher, or a job did not finish.
             HydraException: a job's config cannot be composed; no job has started then.
         """
         from safe_exp.sweep.composing import Composer
         from safe_exp.sweep.planned import drop_skipped, grid_jobs
         from safe_exp.sweep.run import run_sweep
+        from safe_exp.sweep.shared_request import require_shared_request
 
         given = [*(f"{key}={values}" for key, values in self.params.items()), *arguments]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
@@ -56,8 +60,18 @@ class ResumableSweeper(Sweeper):
         if len(jobs) > MANY_JOBS:
             log.info("Checking the settings of %d jobs.", len(jobs))
         composer = Composer(self.hydra_context.config_loader, self.config)
-        for job in jobs:  # checks the names and types of all jobs before the first one starts
-            composer.compose(job)
+
+        def composed_jobs() -> Iterator[DictConfig]:
+            for job in jobs:
+                composed = composer.compose(job)
+                require_shared_request(self.config.hydra.launcher, composed.hydra.launcher, job)
+                yield composed
+
+        composed = composed_jobs()  # names and types of all jobs are checked before the first one starts
+        if hasattr(self.launcher, "check"):
+            self.launcher.check(composed)
+        for _ in composed:
+            pass
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         return run_sweep(folder, jobs, self.launcher.launch, OmegaConf.to_yaml(self.config))

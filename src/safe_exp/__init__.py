@@ -7,6 +7,7 @@ prepare.py    raw articles to prepared data         dashboard.py  W&B charts of 
 
 Each room imports only from rooms below it (.importlinter, checked in CI):
 
+api/          the commands as functions, for scripts, notebooks and services
 cli/          a command line: read, explained, refused
 reporting/    a sweep as a page
 sweep/        many jobs
@@ -28,19 +29,43 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from safe_exp.api.trained_model import TrainedModel, load
+    from safe_exp.api.training_run import TrainingRun, train
     from safe_exp.equations import algorithm1_epoch, closed_form_gradients, safe_loss
     from safe_exp.network import SafeNetwork
+    from safe_exp.system.errors import UserError
 
-__all__ = ["SafeNetwork", "algorithm1_epoch", "closed_form_gradients", "safe_loss"]
+__all__ = [
+    "SafeNetwork",
+    "TrainedModel",
+    "TrainingRun",
+    "UserError",
+    "algorithm1_epoch",
+    "closed_form_gradients",
+    "load",
+    "safe_loss",
+    "train",
+]
 
-_HOMES = {"SafeNetwork": "safe_exp.network"}  # of names that do not come from safe_exp.equations
+_HOMES = {
+    "SafeNetwork": "safe_exp.network",
+    "TrainedModel": "safe_exp.api.trained_model",
+    "TrainingRun": "safe_exp.api.training_run",
+    "UserError": "safe_exp.system.errors",
+    "algorithm1_epoch": "safe_exp.equations",
+    "closed_form_gradients": "safe_exp.equations",
+    "load": "safe_exp.api.trained_model",
+    "safe_loss": "safe_exp.equations",
+}
 
 
 def __getattr__(name: str) -> Any:
     # Lazily: torch takes seconds to import, and every command imports this package first.
-    if name not in __all__:
+    if name == "train":  # the module of the command, which can be called: see its end
+        return import_module("safe_exp.train")
+    if name not in _HOMES:
         raise AttributeError(f"module 'safe_exp' has no attribute {name!r}")
-    return getattr(import_module(_HOMES.get(name, "safe_exp.equations")), name)
+    return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -7,11 +7,12 @@ from safe_exp.cli.mistakes import user_errors_as_messages
 from safe_exp.cli.run_command import run_command
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, typed_config
+from safe_exp.config.hydra_versions import VERSION_BASE
 
 register_schemas()
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="dashboard")
+@hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="dashboard")
 @user_errors_as_messages
 def main(composed: DictConfig) -> None:
     """Send the dashboard to W&B, or write its definition.

@@ -10,6 +10,7 @@ from safe_exp.cli.mistakes import user_errors_as_messages
 from safe_exp.cli.run_command import run_command
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, typed_config
+from safe_exp.config.hydra_versions import VERSION_BASE
 from safe_exp.config.predict import ARTICLE_KEYS
 
 register_schemas()
@@ -17,7 +18,7 @@ register_schemas()
 article: dict[str, str] = {}  # keys of the one article that the command line describes, if it describes one
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="predict")
+@hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="predict")
 @user_errors_as_messages
 def main(composed: DictConfig) -> None:
     """Answer all articles.

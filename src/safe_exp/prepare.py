@@ -11,13 +11,14 @@ from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.run_command import run_command
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, typed_config
+from safe_exp.config.hydra_versions import VERSION_BASE
 from safe_exp.runs.job import recorded_job
 
 register_schemas()
 register_resolvers()
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="prepare")
+@hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="prepare")
 @user_errors_as_messages
 def main(composed: DictConfig) -> int:
     """Prepare the data set, or one shard of it, and return the number of articles prepared so far."""

@@ -6,11 +6,14 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import CompactHydraException
 
-from safe_exp.cli.mistakes import explain_error
+from safe_exp.cli.mistakes import explain_error, list_options
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, typed_config
+from safe_exp.data.captioners import build_image_captioner
+from safe_exp.data.reading.readers import build_reader
 from safe_exp.system.errors import UserError
 from tests.commands import run
+from tests.made import compose_config
 
 
 def explain(*overrides):
@@ -62,6 +65,72 @@ def test_a_key_of_the_chosen_option_is_known(monkeypatch):
     assert explain("data=table", "data.columns.txt=body").startswith(
         "data.columns.txt: there is no such key. Did you mean data.columns.text?"
     )
+
+
+PACKAGE = "# @package _global_\n"
+
+
+@pytest.mark.parametrize(
+    ("override", "content", "said"),
+    [
+        ("data=mine", "defaults: [table, _self_]\ncolumns: {txt: body}",
+         "data.columns.txt: there is no such key. Did you mean data.columns.text? --help lists them all."),
+        ("experiment=mine", f"{PACKAGE}model:\n  num_filtres: 4",
+         "model.num_filtres: there is no such key. Did you mean model.num_filters? --help lists them all."),
+        ("experiment=mine", f"{PACKAGE}model:\n  num_filters: four", "model.num_filters=four: expected a whole numb"),
+        ("experiment=mine", f"{PACKAGE}data:\n  split: half", "data.split=half: expected one of random, source, date,"),
+        ("experiment=mine", "trainer:\n  max_epochs: 2", "its first line must be '# @package _global_', since it sets"),
+        ("sweep=mine", "hydra: {mode: MULTIRUN}", "its first line must be '# @package _global_', since it sets"),
+        ("captioner=mine", "name: patches\nbatch_size: 3",
+         "captioner.batch_size is a key of some options of captioner alone, and the file does not say of which. Begin"),
+        ("data=mine", "defaults: [tabel]",
+         "there is no data/tabel.yaml, which its defaults name. Did you mean table?"),
+        ("experiment=mine", f"{PACKAGE}defaults: [override /modl: safe]", "Could not override 'modl'. No match in the"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_file_of_one_s_own_is_told_with_the_file(override, content, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train", override])
+    group = override.partition("=")[0]
+    (tmp_path / "conf" / group).mkdir(parents=True)
+    (tmp_path / "conf" / group / "mine.yaml").write_text(content, encoding="utf-8")
+    assert explain(override).startswith(f"conf/{group}/mine.yaml: {said}")
+
+
+def test_options_of_one_s_own_are_listed_with_ours(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train", "--config-dir", str(tmp_path)])
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "tiny.yaml").write_text("defaults: [safe]", encoding="utf-8")
+    assert "tiny, visual_only." in explain("model=tny")
+    assert list_options("model") == sorted(["tiny", *(path.stem for path in (CONF / "model").glob("*.yaml"))])
+
+
+def test_a_file_that_is_no_yaml_is_told_with_its_line(tmp_path):
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(f"{PACKAGE}model: {{num_filters: 4\ndata:\n")
+    done = run("train", "experiment=mine", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("conf/experiment/mine.yaml, line 3: this is not valid YAML (expected ',' or '}'")
+
+
+@pytest.mark.parametrize("override", ["data=mine", "captioner=mine"])
+def test_settings_without_their_type_are_refused(override, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    group = override.partition("=")[0]
+    (tmp_path / "conf" / group).mkdir(parents=True)
+    path = tmp_path / "conf" / group / "mine.yaml"
+    path.write_text("name: table\nroot: t.csv" if group == "data" else "name: visual_words", encoding="utf-8")
+    if group == "data":
+        with pytest.raises(
+            UserError, match=r"^\d+ keys of data have no value, such as data\.batch_size\. In a YAML file"
+        ):
+            compose_config(override)
+        path.write_text("defaults: [/base/data@_here_, _self_]\nname: table\nroot: t.csv", encoding="utf-8")
+    config = compose_config(override)
+    build = {"data": lambda: build_reader(config.data, config.captioner),
+             "captioner": lambda: build_image_captioner(config.captioner)}  # fmt: skip
+    with pytest.raises(UserError, match=rf"'- /schema/{group}/\w+_schema@_here_'"):
+        build[group]()
 
 
 def test_a_key_that_was_added_by_force_is_refused(tmp_path):

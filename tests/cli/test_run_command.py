@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from safe_exp.cli.run_command import FLAGS, multirun_first
+from safe_exp.cli.run_command import FLAGS, flags_first
 from tests.commands import SMALL, only_run, read_json, run
 
 
@@ -16,11 +16,24 @@ from tests.commands import SMALL, only_run, read_json, run
     ],
 )  # fmt: skip
 def test_the_flag_of_a_sweep_may_stand_anywhere(arguments):
-    assert multirun_first(arguments) == ["-m", "a=1,2", "b=1"]
+    assert flags_first(arguments) == ["-m", "a=1,2", "b=1"]
+
+
+def test_the_folder_of_one_s_own_yaml_may_be_named_anywhere():
+    assert flags_first(["a=1", "--config-dir", "own", "b=1,2", "-m"]) == ["-m", "--config-dir", "own", "a=1", "b=1,2"]
+    assert flags_first(["a=1", "--config-dir=own", "b=1"]) == ["--config-dir=own", "a=1", "b=1"]
 
 
 def test_without_the_flag_nothing_is_moved():
-    assert multirun_first(["a=1", "--cfg", "job"]) == ["a=1", "--cfg", "job"]
+    assert flags_first(["a=1", "--cfg", "job"]) == ["a=1", "--cfg", "job"]
+
+
+def test_a_sweep_by_name_is_one_without_the_flag_too():
+    assert flags_first(["sweep=alpha", "seed=1"], sweeps_by_name=True) == ["-m", "sweep=alpha", "seed=1"]
+    assert flags_first(["sweep=alpha", "-m"], sweeps_by_name=True) == ["-m", "sweep=alpha"]
+    for other in (["sweep=null"], ["sweep=alpha", "hydra.mode=RUN"], ["sweep=alpha", "--cfg", "job"], ["seed=1"]):
+        assert flags_first(other, sweeps_by_name=True) == other
+    assert flags_first(["sweep=multirun/x"]) == ["sweep=multirun/x"]  # safe_exp.report's key of that name
 
 
 def test_the_flags_that_are_let_through_are_those_of_hydra(tmp_path):

@@ -21,6 +21,7 @@ GROUPS = ("model", "optimizer", "scheduler", "trainer", "callbacks", "logger", "
 OPTIONS = sorted((group, path.stem) for group in GROUPS for path in (CONF / group).glob("*.yaml"))
 NEEDED = {  # keys without which an option is refused
     ("captioner", "patches"): ["captioner._target_=module.name"],
+    ("optimizer", "any"): ["optimizer._target_=torch.optim.RMSprop", "model.gamma=0.01"],
     ("vectors", "transformer"): ["vectors.model=folder"],
 }
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))

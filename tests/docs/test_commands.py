@@ -8,8 +8,6 @@ import csv
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 
@@ -17,13 +15,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+import tests.commands
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, typed_config
 from safe_exp.predict import take_article
 from safe_exp.report import with_folder
 from safe_exp.training.checks import check_config
-from tests.commands import environment
 from tests.docs.pages import TOP, commands, python_blocks
 
 ALL = commands()
@@ -109,11 +107,8 @@ def folder_of_pages(tmp_path: Path) -> None:
             )
 
 
-def run(cwd: Path, command: str, *arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", f"safe_exp.{command}", *arguments],
-        cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+def run(cwd: Path, command: str, *arguments: str, fresh: bool = False) -> None:
+    done = tests.commands.run(command, *arguments, cwd=cwd, timeout=300, fresh=fresh)
     assert done.returncode == 0, f"{command} {' '.join(arguments)}\n{done.stderr[-3000:]}"
 
 
@@ -159,4 +154,4 @@ def test_the_commands_of_a_page_run_in_its_order(page, tmp_path):
             made = next((tmp_path / "data" / "synthetic").iterdir())  # fewer articles, so under another name
             shutil.copytree(made, tmp_path / command.words[-1])
         else:
-            run(tmp_path, *as_run_here(command.text, tmp_path))
+            run(tmp_path, *as_run_here(command.text, tmp_path), fresh=page == "README.md")

@@ -96,7 +96,7 @@ def test_help_lists_a_new_option_and_its_keys_are_checked(title, group, option, 
     project = extended_project(tmp_path, title)
     shown = command(project, tmp_path, "train", f"{group}={option}", "--help")
     assert shown.returncode == 0, shown.stderr
-    assert re.search(rf"^  {group}: .*\b{option}\b", shown.stdout, re.MULTILINE)
+    assert re.search(rf"^  {group}: .*(?:\n {{4}}.*)*\b{option}\b", shown.stdout, re.MULTILINE)
     refused = command(project, tmp_path, "train", f"{group}={option}", f"{group}.root_of_all=1", "--cfg", "job")
     assert f"{group}.root_of_all: there is no such key." in refused.stderr
 

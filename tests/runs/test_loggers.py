@@ -39,6 +39,7 @@ from tests.wandb_file import read_finished_run
 
 BOTH = LoggerConfig(csv=True, wandb=True, project="safe_exp")
 ONLY_WANDB = LoggerConfig(csv=False, wandb=True, project="safe_exp")
+WITH_PICTURES = LoggerConfig(csv=False, wandb=True, project="safe_exp", pictures=True)
 CONFIG = {"model": {"alpha": 0.4, "filter_sizes": [3, 4]}, "seed": 1}
 ARTICLES = [
     {"id": "a1", "label": 1, "probability": 0.9, "similarity": 0.2, "verdict": "fake"},
@@ -69,7 +70,7 @@ def test_an_offline_run_holds_config_history_summary_and_exit_code(tmp_path, cap
     caplog.set_level(logging.INFO, logger="safe_exp")
     environment = environment_of_ours()
     Image.new("RGB", (8, 6)).save(tmp_path / "roc.png")
-    opened = open_loggers(ONLY_WANDB, tmp_path, "model.alpha=0.4", "sweep-7", CONFIG)
+    opened = open_loggers(WITH_PICTURES, tmp_path, "model.alpha=0.4", "sweep-7", CONFIG)
     for step, loss in enumerate((0.7, 0.5)):
         opened[0].log_metrics({"train/loss": loss, "epoch": step}, step)
     log_results(opened, {"roc": tmp_path / "roc.png"}, ARTICLES)

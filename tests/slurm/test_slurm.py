@@ -9,10 +9,11 @@ import time
 import pytest
 import torch
 
+from safe_exp.runs.job_outcome import read_job
 from tests.commands import SMALL, environment, read_json, run
 from tests.sweep.test_sweep import TINY, results, sweep_folder, wait_for
 
-ON_SLURM = ("hydra/launcher=submitit_slurm", "hydra.launcher.partition=debug", "hydra.launcher.cpus_per_task=1",
+ON_SLURM = ("hydra/launcher=slurm", "hydra.launcher.partition=debug", "hydra.launcher.cpus_per_task=1",
             "hydra.launcher.mem_gb=1", "hydra.launcher.timeout_min=10")  # fmt: skip
 
 pytestmark = pytest.mark.slow
@@ -57,9 +58,39 @@ def test_a_cancelled_job_is_resumed_to_the_end(slurm, tmp_path):
     assert read_json(folder / "1" / "status.json")["resumed"] == 1
 
 
+def test_jobs_that_are_stopped_and_queued_again_end_like_one_that_was_not(slurm, tmp_path):
+    """SLURM sends USR2 ahead of the time limit, and SIGTERM to a job that is requeued or preempted."""
+    long = (*SMALL, "trainer.max_epochs=40", "callbacks.convergence.patience=0", "logger=csv")
+    equal = "logger.project=a,b,c"  # three jobs that differ in nothing
+    process = subprocess.Popen(
+        [sys.executable, "-m", "safe_exp.train", "-m", *long, equal, *ON_SLURM], cwd=tmp_path,
+        env=environment(SLURM_CONF=slurm["SLURM_CONF"]), text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    for number, stop in ((0, ["scancel", "--signal=USR2"]), (1, ["scontrol", "requeue"])):
+        wait_for(lambda at=number: list(tmp_path.glob(f"multirun/*/*/{at}/checkpoints/last.ckpt")))
+        queue = subprocess.run(["squeue", "-h", "-o", "%F"], env=slurm, capture_output=True, text=True, check=True)
+        subprocess.run([*stop, f"{queue.stdout.split()[0]}_{number}"], env=slurm, check=True)
+    folder = sweep_folder(tmp_path)
+    wait_for(lambda: read_json(folder / "0" / "status.json")["state"] == "interrupted")
+    assert read_json(folder / "0" / "status.json")["reason"] == "stopped by the cluster, and queued again"
+    _, printed = process.communicate(timeout=300)
+    assert process.returncode == 0, printed
+    assert [read_json(folder / str(number) / "status.json")["resumed"] for number in range(3)] == [1, 1, 0]
+    first, second, third = (
+        torch.load(folder / str(number) / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for number in range(3)
+    )
+    assert all(torch.equal(first[name], third[name]) and torch.equal(second[name], third[name]) for name in third)
+    figures = results(folder)
+    assert figures[0] == figures[1] == figures[2]
+    logged = [read_job(folder / str(number), number, []).epochs for number in range(3)]
+    assert logged[0] == logged[1] == logged[2]
+    assert len(logged[2]["val/loss"]) == 40
+
+
 def test_two_tasks_share_a_job_and_reach_the_weights_of_one(slurm, tmp_path):
     two = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "logger=none")
-    done = on_cluster(slurm, tmp_path, "-m", *SMALL, *two, "seed=0", "hydra.launcher.tasks_per_node=2")
+    done = on_cluster(slurm, tmp_path, "-m", *SMALL, *two, "seed=0")
     assert done.returncode == 0, done.stderr
     one = tmp_path / "one"
     assert run("train", *SMALL, "logger=none", f"hydra.run.dir={one}", cwd=tmp_path).returncode == 0

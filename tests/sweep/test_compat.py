@@ -1,5 +1,6 @@
 """Canaries of safe_exp.sweep.compat."""
 
+from inspect import signature
 from types import SimpleNamespace
 
 import pytest
@@ -25,9 +26,14 @@ def draw(tmp_path, monkeypatch):
 
         launcher = SimpleNamespace(launch=launch)
         monkeypatch.setattr(Plugins, "instantiate_launcher", lambda *arguments, **named: launcher)
+        # hydra-optuna-sweeper 1.3 takes a sampler and wants search_space; 1.4 takes the config of a sampler.
+        if "search_space" in signature(OptunaSweeper).parameters:
+            takes = {"sampler": optuna.samplers.RandomSampler(seed=0), "search_space": None}
+        else:
+            takes = {"sampler": OmegaConf.create({"_target_": "optuna.samplers.RandomSampler", "seed": 0})}
         sweeper = OptunaSweeper(
-            sampler=optuna.samplers.RandomSampler(seed=0), direction="minimize", storage=None, study_name=None,
-            n_trials=5, n_jobs=1, max_failure_rate=0.0, search_space=None, custom_search_space=None,
+            direction="minimize", storage=None, study_name=None, n_trials=5, n_jobs=1, max_failure_rate=0.0,
+            custom_search_space=None, **takes,
             params=OmegaConf.create({"model.alpha": "interval(0, 1)"}),
         )  # fmt: skip
         config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})

@@ -1,5 +1,6 @@
-"""Workers end when their parent is killed outright."""
+"""Workers end when their parent is killed outright, and one that is killed costs its own task alone."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -7,6 +8,9 @@ import sys
 import time
 
 import pytest
+
+from safe_exp.system import workers
+from safe_exp.system.workers import LostWorker, run_in_workers
 
 PARENT = """
 import multiprocessing, os, sys, time
@@ -48,3 +52,91 @@ def is_running(pid):
             return handle.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def work(task, send):
+    """Do what the task says, in a worker."""
+    kind, *rest = task
+    if kind == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "raise":
+        raise ValueError(*rest)
+    if kind == "lambda":
+        return lambda: None
+    if kind == "strange":
+        raise StrangeError("one", "two")
+    if kind == "sleep":
+        try:
+            send("sleeping")
+            time.sleep(600)
+        except KeyboardInterrupt:
+            send("cleaned up")
+            raise
+    send(f"hello from {task[1]}")
+    return os.getpid()
+
+
+class StrangeError(Exception):
+    """One that pickle takes apart and cannot put together again."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first} {second}")
+
+
+def run_all(tasks, processes):
+    results, messages, started = {}, [], []
+    run_in_workers(tasks, processes, work, results.__setitem__, lambda *found: messages.append(found), started.append)
+    return [results[number] for number in range(len(tasks))], messages, started
+
+
+def test_a_worker_that_is_killed_costs_its_own_task_alone():
+    tasks = [("pid", 0), ("kill",), ("raise", "wrong"), ("pid", 3), ("lambda",), ("strange",), ("pid", 6)]
+    results, messages, started = run_all(tasks, 2)
+    assert started == list(range(7))
+    assert sorted(messages) == [(number, f"hello from {number}") for number in (0, 3, 6)]
+    assert isinstance(results[1], LostWorker)
+    assert str(results[1]) == "The process of this job was killed (SIGKILL)."
+    assert repr(results[2]) == "ValueError('wrong')"
+    assert "could not be sent" in str(results[4])
+    assert "The result could not be read" in str(results[5])
+    pids = {results[number] for number in (0, 3, 6)}
+    assert os.getpid() not in pids
+    assert len(pids) <= 3
+    assert not any(is_running(pid) for pid in pids)
+
+
+def test_workers_are_used_again_and_no_more_are_started_than_there_are_tasks():
+    results, *_ = run_all([("pid", number) for number in range(6)], 1)
+    assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize(("error", "cleaned"), [(KeyboardInterrupt, 2), (SystemExit, 0)])
+def test_an_interruption_reaches_the_workers_before_it_goes_on(error, cleaned):
+    messages = []
+
+    def received(_, message):
+        messages.append(message)
+        if messages == ["sleeping"] * 2:
+            raise error  # as the handler of a signal would
+
+    with pytest.raises(error):
+        run_in_workers([("sleep",)] * 5, 2, work, lambda *_: pytest.fail("a task ended"), received)
+    assert messages == ["sleeping"] * 2 + ["cleaned up"] * cleaned
+    assert multiprocessing.active_children() == []
+
+
+def test_a_worker_that_does_not_stop_is_killed(monkeypatch):
+    monkeypatch.setattr(workers, "STOP_SECONDS", 0.5)
+
+    def received(_, message):
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        run_in_workers([("deaf",)], 1, deaf, lambda *_: None, received)
+    assert multiprocessing.active_children() == []
+
+
+def deaf(task, send):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    send("deaf")
+    time.sleep(600)

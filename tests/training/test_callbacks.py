@@ -169,10 +169,16 @@ def test_a_step_limit_at_the_end_of_an_epoch_can_be_raised(tmp_path):
         assert torch.equal(extended.lightning_module.state_dict()[name], value)
 
 
-@pytest.mark.parametrize("max_steps", [None, 11])
-def test_a_resumed_run_goes_through_each_epoch_s_end_once(max_steps, tmp_path):
+SCHEDULES = {
+    "cosine": ["scheduler=cosine", "scheduler.T_max=6"],
+    "onecycle": ["scheduler=onecycle", "scheduler.epochs=6", "optimizer=adam"],
+}
+
+
+@pytest.mark.parametrize(("schedule", "max_steps"), [("cosine", None), ("cosine", 11), ("onecycle", None)])
+def test_a_resumed_run_goes_through_each_epoch_s_end_once(schedule, max_steps, tmp_path):
     """The run is resumed as if it was killed after its second epoch."""
-    overrides = "callbacks.convergence.patience=0", "scheduler=cosine", "scheduler.T_max=6"
+    overrides = "callbacks.convergence.patience=0", *SCHEDULES[schedule]
     whole = train(tmp_path / "whole", *overrides, "trainer.max_epochs=6", max_steps=max_steps)
     train(tmp_path / "killed", *overrides, "trainer.max_epochs=2")
     resumed = train(tmp_path / "killed", *overrides, "trainer.max_epochs=6", max_steps=max_steps, resume=True)

@@ -1,5 +1,6 @@
 """A refit, against a training by hand with autograd, and the run that it follows."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 
@@ -46,11 +47,13 @@ def open_data(folder: Path, config) -> FakeNewsNetDataModule:
     return data
 
 
-def train_by_hand(config, data: FakeNewsNetDataModule, rows: np.ndarray, epochs: int) -> list[dict[str, torch.Tensor]]:
-    """Train by autograd and plain SGD, and return the weights after each epoch."""
+def train_by_hand(
+    config, data: FakeNewsNetDataModule, rows: np.ndarray, epochs: int, gammas: Sequence[float] = ()
+) -> list[dict[str, torch.Tensor]]:
+    """Train by autograd and plain SGD, and return the weights after each epoch; `gammas` is γ of each step."""
     pl.seed_everything(config.seed, workers=True, verbose=False)
     module = SafeModule(config, data.text_vectors, data.visual_vectors)
-    size, states = config.data.batch_size, []
+    size, states, course = config.data.batch_size, [], iter(gammas)
     for epoch in range(epochs):
         order = np.random.default_rng([config.seed, epoch]).permutation(np.sort(rows))
         for start in range(0, len(order), size):
@@ -58,9 +61,10 @@ def train_by_hand(config, data: FakeNewsNetDataModule, rows: np.ndarray, epochs:
             loss = safe_loss(module.network(**module.look_up(batch)), batch.label, **module.loss_settings).total
             module.zero_grad()
             loss.backward()
+            gamma = next(course, config.model.gamma)
             with torch.no_grad():
                 for parameter in module.network.parameters():
-                    parameter -= config.model.gamma * parameter.grad
+                    parameter -= gamma * parameter.grad
         states.append({name: value.detach().clone() for name, value in module.network.named_parameters()})
     return states
 
@@ -86,6 +90,27 @@ def test_a_refit_is_a_training_from_the_seed_on_the_articles_of_all_its_sides(ru
         3,
         "average",
     )
+
+
+def test_a_refit_under_onecycle_follows_a_cycle_of_its_own_length(tmp_path, monkeypatch):
+    """Its epochs are longer: it trains on the validation articles too."""
+    monkeypatch.chdir(tmp_path)
+    schedule = "data.batch_size=8", "scheduler=onecycle", "model.gamma=0.3", "callbacks.select=last", "refit=true"
+    config = compose_small(*OVERRIDES, *schedule)
+    folder = train_alone(config, tmp_path / "run", monkeypatch)
+    data = open_data(folder, config)
+    rows = np.concatenate([data.split.train, data.split.val])
+    steps = 3 * -(-len(rows) // config.data.batch_size)
+    assert steps > 3 * -(-len(data.split.train) // config.data.batch_size)
+    optimizer, gammas = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0), []
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.3, total_steps=steps, cycle_momentum=False)
+    for _ in range(steps):
+        gammas.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        cycle.step()
+    expected = train_by_hand(config, data, rows, 3, gammas)[-1]
+    for name, value in kept(folder).items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6)
 
 
 def test_validation_is_scored_and_calibrated_by_the_model_that_was_not_trained_on_it(runs):

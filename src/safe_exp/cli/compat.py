@@ -9,10 +9,11 @@ from typing import Any
 
 from hydra._internal import utils as hydra_utils
 from hydra.errors import CompactHydraException
+from yaml import MarkedYAMLError
 
 
 @contextmanager
-def composition_errors_told(tell: Callable[[CompactHydraException], str]) -> Iterator[None]:
+def composition_errors_told(tell: Callable[[CompactHydraException | MarkedYAMLError], str]) -> Iterator[None]:
     """Print `tell(error)` within the block, in the place of Hydra's error and its line of advice.
 
     Hydra has no public way: hydra.main prints and exits itself. Otherwise every command would have to compose its
@@ -27,7 +28,7 @@ def composition_errors_told(tell: Callable[[CompactHydraException], str]) -> Ite
         def told() -> Any:
             try:
                 return func()
-            except CompactHydraException as error:
+            except (CompactHydraException, MarkedYAMLError) as error:
                 print(tell(error), file=sys.stderr)
                 raise SystemExit(1) from None
 

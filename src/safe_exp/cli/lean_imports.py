@@ -6,6 +6,8 @@ import sys
 from importlib.metadata import DistributionFinder, PackageNotFoundError
 from typing import Any
 
+from safe_exp.cli.late_dynamo import put_off_dynamo
+
 UNUSED = ("matplotlib", "scipy", "transformers")
 
 
@@ -16,6 +18,7 @@ def import_lightning() -> None:
     No command uses those, and loading them takes a third of the processor time of a start. They are hidden only while
     Lightning is imported; later imports find them.
     """
+    put_off_dynamo()
     hidden = _NoDistributions()
     imported = {name: sys.modules[name] for name in UNUSED if name in sys.modules}
     sys.modules.update(dict.fromkeys(UNUSED))  # Python treats a module that is None as missing

@@ -7,8 +7,10 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import is_dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
@@ -16,13 +18,18 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import CompactHydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from yaml import MarkedYAMLError
 
 from safe_exp.cli.compat import composition_errors_told
 from safe_exp.config import CONF
+from safe_exp.config.hydra_versions import VERSION_BASE
+from safe_exp.runs.own_yaml import own_folders
 from safe_exp.runs.processes import in_multirun
 from safe_exp.system.errors import UserError
+from safe_exp.system.files import short_path
 from safe_exp.system.nested import walk
 
+GLOBAL_GROUPS = ("experiment/", "sweep/", "debug/")  # their files set keys of other groups
 EXPECTED_TYPES = {"Float": "a number", "Integer": "a whole number"}  # by OmegaConf's names
 
 
@@ -59,9 +66,19 @@ def mistakes_explained(command: str) -> Iterator[None]:
         yield
 
 
-def explain_error(error: CompactHydraException, command: str) -> str:
-    """Turn an error of Hydra's into one message: where, what was expected, what to do."""
+def explain_error(
+    error: CompactHydraException | MarkedYAMLError, command: str, overrides: Sequence[str] | None = None
+) -> str:
+    """Turn an error of Hydra's, or of a YAML file, into one message: where, what was expected, what to do.
+
+    Args:
+        overrides: what the user gave; None: the arguments of this process.
+    """
     cause, said = error.__cause__, str(error).strip()
+    if isinstance(error, MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        where = "a config file" if mark is None else f"{short_path(Path(mark.name))}, line {mark.line + 1}"
+        return f"{where}: this is not valid YAML ({error.problem})."
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, option = error.missing_cfg_file.rpartition("/")
         close = _did_you_mean(f"{group}={o}" for o in difflib.get_close_matches(option, error.options, 1))
@@ -82,12 +99,73 @@ def explain_error(error: CompactHydraException, command: str) -> str:
     if ambiguous:
         key, _, values = ambiguous[1].partition("=")
         return f"{ambiguous[1]}: several values. Add -m to run each of them; a list is written '{key}=[{values}]'."
+    in_file = re.match(r"In '([^']+)': (.*)", said)
+    if in_file:
+        return f"{find_config(in_file[1])}: {_explain_in_file(error, in_file[1], in_file[2], command)}"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
-        return explain_unknown_key(cause.full_key, list_keys(command))
+        return explain_unknown_key(cause.full_key, list_keys(command, overrides))
     if isinstance(cause, OmegaConfBaseException):
         override = said.partition("\n")[0].removeprefix("Error merging override ")
         return f"{override}: {_explain_value(str(cause).partition(chr(10))[0], override)}"
     return said
+
+
+def _explain_in_file(error: CompactHydraException, name: str, said: str, command: str) -> str:
+    """Explain an error in a config file, most often of the user's own YAML.
+
+    Args:
+        name: of the file, such as experiment/mine.
+        said: Hydra's first line.
+    """
+    cause = error.__cause__ or error.__context__  # Hydra raises within its handler of OmegaConf's error
+    if name.startswith(GLOBAL_GROUPS) and "@package _global_" not in _first_line(find_config(name)):
+        return "its first line must be '# @package _global_', since it sets keys of several groups."
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        close = difflib.get_close_matches(option, list_options(group), 1)
+        return f"there is no {error.missing_cfg_file}.yaml, which its defaults name.{_did_you_mean(close)}"
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
+        section, _, key = cause.full_key.rpartition(".")
+        kind = cause.object_type
+        if any(key in inner.__dataclass_fields__ for inner in _subclasses(kind)):
+            return (
+                f"{cause.full_key} is a key of some options of {section} alone, and the file does not say of which. "
+                f"Begin its defaults with that option, as in '- {list_options(section)[-1]}', or with its schema."
+            )
+        siblings = [f"{section}.{name}" for name in getattr(kind, "__dataclass_fields__", ())]
+        return explain_unknown_key(cause.full_key, siblings or list_keys(command))
+    if isinstance(cause, OmegaConfBaseException):
+        reason = str(cause).partition("\n")[0]
+        value = re.match(r"Value '(.*?)' of type", reason) or re.match(r"Invalid value '(.*?)'", reason)
+        override = f"{cause.full_key}={value[1] if value else '…'}"
+        return f"{override}: {_explain_value(reason, override)}"
+    return said
+
+
+def list_options(group: str) -> list[str]:
+    """List the options of a group: files of conf/ and of the user's own YAML."""
+    folders = [CONF, *(folder.path for folder in own_folders(sys.argv[1:]))]
+    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
+
+
+def find_config(name: str) -> Path:
+    """Find the file of a config by its name, such as experiment/mine; where there is none, its place in conf/."""
+    folders = [CONF, *(folder.path for folder in own_folders(sys.argv[1:]))]
+    paths = [folder / f"{name}.yaml" for folder in folders]
+    return short_path(next((path for path in paths if path.is_file()), paths[0]))
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").partition("\n")[0]
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _subclasses(kind: Any) -> Iterator[Any]:
+    for inner in kind.__subclasses__() if is_dataclass(kind) else ():
+        yield inner
+        yield from _subclasses(inner)
 
 
 def explain_unknown_key(key: str, known: Iterable[str]) -> str:
@@ -98,17 +176,17 @@ def explain_unknown_key(key: str, known: Iterable[str]) -> str:
     return f"{key}: there is no such key.{_did_you_mean(found)} --help lists them all."
 
 
-def list_keys(command: str) -> list[str]:
+def list_keys(command: str, overrides: Sequence[str] | None = None) -> list[str]:
     """List the keys and groups of a command's config, with the options that the command line chooses."""
-    chosen = [a for a in sys.argv[1:] if re.fullmatch(r"[a-z_/]+=[\w/]+", a)]
+    chosen = [a for a in (sys.argv[1:] if overrides is None else overrides) if re.fullmatch(r"[a-z_/]+=[\w/]+", a)]
     for overrides in (chosen, []):
         GlobalHydra.instance().clear()
         try:
-            with initialize_config_dir(str(CONF), version_base="1.3"):
+            with initialize_config_dir(str(CONF), **VERSION_BASE):
                 config = OmegaConf.to_container(compose(command, overrides=overrides), resolve=False)
             break
-        except (CompactHydraException, OmegaConfBaseException):
-            continue
+        except (CompactHydraException, OmegaConfBaseException, MarkedYAMLError):
+            config = {}
     return [key for key, _ in walk(cast("dict[str, Any]", config))]
 
 

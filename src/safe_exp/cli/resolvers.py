@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
+from safe_exp.config.hydra_versions import register_resolver
 from safe_exp.runs.folder import is_run, is_taken
+from safe_exp.runs.slurm_request import count_gpus, count_nodes, count_tasks
 
 RESUME_FOLDER = ".hydra/resumed"  # where Hydra notes the command that resumed a run; .hydra itself stays as it was
 
 
 def register_resolvers() -> None:
-    """Register the functions that conf/ needs: folders of new and resumed runs, and 1 - x (conf/sweep/alpha.yaml)."""
-    OmegaConf.register_new_resolver("one_minus", lambda value: round(1 - float(value), 12), replace=True)
-    OmegaConf.register_new_resolver("made_folder", _made_folder, replace=True)
-    OmegaConf.register_new_resolver("run_folder", lambda resume, new: resume if is_run(resume) else new, replace=True)
-    OmegaConf.register_new_resolver("hydra_folder", _hydra_folder, replace=True)
+    """Register the functions that conf/ needs.
+
+    These are folders of new and resumed runs, 1 - x (conf/sweep/alpha.yaml), and a job's request to SLURM.
+    """
+    register_resolver("one_minus", lambda value: round(1 - float(value), 12), replace=True)
+    register_resolver("made_folder", _made_folder, replace=True)
+    register_resolver("run_folder", lambda resume, new: resume if is_run(resume) else new, replace=True)
+    register_resolver("hydra_folder", _hydra_folder, replace=True)
+    register_resolver("slurm_nodes", lambda *, _root_: count_nodes(_root_), replace=True)
+    register_resolver("slurm_tasks", lambda *, _root_: count_tasks(_root_), replace=True)
+    register_resolver("slurm_gpus", lambda *, _root_, _parent_: count_gpus(_root_, _parent_), replace=True)
 
 
 def _made_folder(path: str) -> str:

@@ -1,7 +1,4 @@
-"""The start of every command: its --help, or checks of the command line and then Hydra.
-
-Hydra's own --help copies all configs 120 times to list its groups, which takes a second.
-"""
+"""The start of every command: its --help, or checks of the command line and then Hydra."""
 
 import errno
 import io
@@ -11,13 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
-from hydra.errors import CompactHydraException
-from omegaconf import OmegaConf
-
-from safe_exp.cli.mistakes import explain_error, explain_unknown_key, list_keys, mistakes_explained
-from safe_exp.config import CONF
-from safe_exp.system.errors import UnwritableFile
+from safe_exp.cli.completion import answer_shell, arguments_of_the_line, completion_asked
+from safe_exp.cli.help import help_asked, print_help
+from safe_exp.cli.mistakes import explain_unknown_key, list_keys, mistakes_explained
+from safe_exp.runs.own_yaml import own_folders, require_new_names, split_config_dir
+from safe_exp.system.errors import UnwritableFile, UserError
 from safe_exp.system.files import short_path
 
 COMMANDS_WITH_FOLDERS = ("train", "evaluate", "prepare", "baseline")  # commands whose jobs have a folder of their own
@@ -27,20 +22,6 @@ FLAGS = {  # those that `--hydra-help` lists
     "--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun", "--info",
 }  # fmt: skip
 MIN_FREE_BYTES = 1 << 16  # for Hydra's notes and status.json
-
-HELP = """{summary}
-
-  python -m safe_exp.{command} [key=value …] [-m]
-
--m, --multirun   run every combination of comma-separated values: model.alpha=0.2,0.4,0.6
---cfg job        print the config and run nothing
---hydra-help     the flags that every Hydra application has
-
-Groups (group=option)
-{groups}
-
-Keys and what they are set to now (key=value); conf/ says what each one means
-{config}"""
 
 
 def run_command(main: Callable[[], None], command: str, summary: str, groups: list[str]) -> None:
@@ -55,13 +36,17 @@ def run_command(main: Callable[[], None], command: str, summary: str, groups: li
         SystemExit: the command line cannot be used, and the message is printed; or Ctrl-C before there was a job.
     """
     _tolerate_any_terminal()
-    if _help_asked():
-        _print_help(command, summary, groups)
+    if completion_asked(sys.argv[1:]):
+        _answer_shell(command, groups)
+        return
+    _require_readable_own_yaml(sys.argv[1:])
+    if help_asked(sys.argv[1:]):
+        print_help(command, summary, groups, sys.argv[1:])
         return
     _require_known_flags(command, sys.argv[1:])
     if command in COMMANDS_WITH_FOLDERS:
         _require_writable(sys.argv[1:])
-    sys.argv[1:] = multirun_first(sys.argv[1:])
+    sys.argv[1:] = flags_first(sys.argv[1:], sweeps_by_name="sweep" in groups)
     try:
         with mistakes_explained(command):
             main()
@@ -92,9 +77,30 @@ def _require_known_flags(command: str, arguments: list[str]) -> None:
             raise SystemExit(2)
 
 
+def _answer_shell(command: str, groups: list[str]) -> None:
+    """Print what --shell-completion asks for."""
+    sys.argv += arguments_of_the_line()
+    try:
+        if answer := answer_shell(command, groups, sys.argv[1:]):
+            print(answer)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _require_readable_own_yaml(arguments: list[str]) -> None:
+    """Refuse a folder of the user's YAML that is missing, or a file of it that would not be read."""
+    try:
+        require_new_names(own_folders(arguments))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(1) from None
+
+
 def _require_writable(arguments: list[str]) -> None:
     """Refuse a job whose folder cannot be made: Hydra, which makes it, would end with a traceback."""
-    if any(argument.startswith("--") and argument != "--multirun" for argument in arguments):
+    others = split_config_dir(arguments)[1]
+    if any(argument.startswith("--") and argument != "--multirun" for argument in others):
         return  # --cfg and its kin write nothing
     named = [a.partition("=")[2].strip("'\"") for a in arguments if a.startswith(FOLDER_KEYS)]
     folder = Path(named[-1] if named and "${" not in named[-1] else "outputs").absolute()
@@ -109,28 +115,17 @@ def _require_writable(arguments: list[str]) -> None:
         raise SystemExit(1)
 
 
-def multirun_first(arguments: list[str]) -> list[str]:
-    """Move -m to the front: argparse takes no overrides after a flag that stands behind overrides."""
+def flags_first(arguments: list[str], sweeps_by_name: bool = False) -> list[str]:
+    """Move -m and --config-dir to the front: argparse takes no overrides after a flag that stands behind overrides.
+
+    Args:
+        arguments: of the command line.
+        sweeps_by_name: add -m where sweep=NAME stands without it, a mode or another flag. A file in conf/sweep/ sets
+            hydra.mode, but Hydra 1.4 follows it on the command line and in the command's own file alone.
+    """
     flags = ("-m", "--multirun")
     asked = any(argument in flags for argument in arguments)
-    return ["-m"] * asked + [argument for argument in arguments if argument not in flags]
-
-
-def _help_asked() -> bool:
-    return any(argument in ("--help", "-h") for argument in sys.argv[1:])
-
-
-def _print_help(command: str, summary: str, groups: list[str]) -> None:
-    """Print the command's use, groups and keys, with the values that the rest of the command line gives."""
-    overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
-    try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = OmegaConf.to_yaml(compose(command, overrides=overrides))
-    except CompactHydraException as error:
-        print(explain_error(error, command), file=sys.stderr)
-        raise SystemExit(1) from None
-    options = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in groups}
-    listed = "\n".join(f"  {group}: {', '.join(options[group])}" for group in groups)
-    # Places for settings of extensions (model.extra, logger.more) are left out while they are empty.
-    indented = "".join(f"  {line}\n" for line in config.splitlines() if not line.endswith(": {}"))
-    print(HELP.format(summary=summary, command=command, groups=listed, config=indented), end="")
+    own_yaml, others = split_config_dir([argument for argument in arguments if argument not in flags])
+    if sweeps_by_name and not asked and not any(argument.startswith(("-", "hydra.mode=")) for argument in others):
+        asked = any(argument.startswith("sweep=") and argument != "sweep=null" for argument in others)
+    return ["-m"] * asked + own_yaml + others

@@ -1,12 +1,15 @@
 """Schemas: the typed shapes that Hydra checks conf/ against."""
 
 import sys
+from functools import partial
 
 from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
 
 from safe_exp.config import (
     AdamConfig,
     BaselineConfig,
+    CallbacksConfig,
     DashboardConfig,
     DataConfig,
     EvaluateConfig,
@@ -22,6 +25,7 @@ from safe_exp.config import (
     TransformerVectorsConfig,
     VectorsConfig,
 )
+from safe_exp.config.hydra_versions import REPLACE
 from safe_exp.data.captioners import captioners
 from safe_exp.data.reading.readers import readers
 from safe_exp.system.errors import UserError
@@ -35,15 +39,15 @@ def register_schemas() -> None:
     Raises:
         SystemExit: one of their modules registers nothing under its name.
     """
-    store = ConfigStore.instance()
-    store.store(name="train_schema", node=TrainConfig)
-    store.store(name="evaluate_schema", node=EvaluateConfig)
-    store.store(name="prepare_schema", node=PrepareConfig)
-    store.store(name="baseline_schema", node=BaselineConfig)
-    store.store(name="report_schema", node=ReportConfig)
-    store.store(name="predict_schema", node=PredictConfig)
-    store.store(name="export_schema", node=ExportConfig)
-    store.store(name="dashboard_schema", node=DashboardConfig)
+    store = partial(ConfigStore.instance().store, **REPLACE)
+    store(name="train_schema", node=_train_schema())
+    store(name="evaluate_schema", node=EvaluateConfig)
+    store(name="prepare_schema", node=PrepareConfig)
+    store(name="baseline_schema", node=BaselineConfig)
+    store(name="report_schema", node=ReportConfig)
+    store(name="predict_schema", node=PredictConfig)
+    store(name="export_schema", node=ExportConfig)
+    store(name="dashboard_schema", node=DashboardConfig)
     try:
         data_kinds, captioner_kinds = list(readers), list(captioners)
     except UserError as error:  # a module that registers nothing under its name; no command has begun yet
@@ -60,5 +64,14 @@ def register_schemas() -> None:
         ("baseline", "mean_vectors", MeanVectorsConfig),
         ("optimizer", "sgd", SgdConfig),
         ("optimizer", "adam", AdamConfig),
+        ("optimizer", "any", DictConfig({}, flags={"struct": False})),  # its class alone knows its arguments
     ):
-        store.store(group=f"schema/{group}", name=f"{name}_schema", node=node)
+        store(group=f"schema/{group}", name=f"{name}_schema", node=node)
+
+
+def _train_schema() -> DictConfig:
+    """Make the schema of train, where `callbacks.extra.<name>` can be given as any other key, without a + before it."""
+    schema = OmegaConf.structured(TrainConfig)
+    schema.callbacks = OmegaConf.structured(CallbacksConfig)
+    OmegaConf.set_struct(schema.callbacks.extra, False)
+    return schema

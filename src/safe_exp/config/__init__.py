@@ -16,6 +16,7 @@ from safe_exp.config.commands import (
     DashboardConfig,
     EvaluateConfig,
     ExportConfig,
+    ExtrasConfig,
     PrepareConfig,
     ReportConfig,
     TrainConfig,
@@ -33,6 +34,7 @@ from safe_exp.config.data import (
 )
 from safe_exp.config.model import (
     AdamConfig,
+    AnyOptimizerConfig,
     LossSettings,
     ModelConfig,
     OptimizerConfig,
@@ -56,6 +58,7 @@ __all__ = [
     "CONF",
     "MODALITIES",
     "AdamConfig",
+    "AnyOptimizerConfig",
     "AnyVectorsConfig",
     "BaselineConfig",
     "CallbacksConfig",
@@ -66,6 +69,7 @@ __all__ = [
     "EarlyStoppingConfig",
     "EvaluateConfig",
     "ExportConfig",
+    "ExtrasConfig",
     "LoggerConfig",
     "LossSettings",
     "MeanVectorsConfig",

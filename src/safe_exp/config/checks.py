@@ -2,6 +2,7 @@
 
 import math
 import re
+from typing import Any
 
 from safe_exp.system.errors import UserError
 
@@ -48,6 +49,24 @@ def require_positive(key: str, value: float) -> None:
     """
     if not value > 0 or math.isinf(value):
         raise UserError(f"{key}={value}: expected a number > 0.")
+
+
+def require_type(group: str, config: Any, expected: type) -> None:
+    """Refuse settings that were read without the type of what they name, as from a YAML file without its schema.
+
+    Args:
+        group: the config group, such as captioner.
+        config: its settings, with their `name`.
+        expected: the type of settings of that name.
+    Raises:
+        UserError: `config` is of another type.
+    """
+    if not isinstance(config, expected):
+        raise UserError(
+            f"{group}.name={config.name}: the keys of {group}={config.name} are missing. In a YAML file of your own "
+            f"begin the defaults with an option that has them, as in '- {config.name}', or with "
+            f"'- /schema/{group}/{config.name}_schema@_here_'."
+        )
 
 
 def check_pretrained_keys(group: str, model: str, revision: str | None, device: str) -> None:

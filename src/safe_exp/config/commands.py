@@ -10,16 +10,25 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from safe_exp.config.captioner import CaptionerConfig, StoredCaptioner
 from safe_exp.config.checks import require_at_least, require_seed
 from safe_exp.config.data import AnyVectorsConfig, DataConfig, StoredVectors
-from safe_exp.config.model import ModelConfig, OptimizerConfig, Update
+from safe_exp.config.model import AnyOptimizerConfig, ModelConfig, Update
 from safe_exp.config.threshold import THRESHOLD, require_threshold
 from safe_exp.config.trainer import CallbacksConfig, LoggerConfig, TrainerConfig
 from safe_exp.system.errors import UserError
+from safe_exp.system.nested import flat
 from safe_exp.system.versions import PACKAGE
 
 # A wheel has conf/ inside the package; a checkout has it at the top, where a researcher looks for it.
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
 
+MANY_KEYS = 4  # keys of one section without a value: no option of ours leaves so many to the command line
 MOST_CASES = 25  # articles of each kind in a report; each has a thumbnail inside the page
+
+
+@dataclass
+class ExtrasConfig:
+    """Help around a run, which changes nothing in it."""
+
+    print_config: bool = False  # true: print the resolved config as YAML before the run
 
 
 @dataclass
@@ -30,8 +39,8 @@ class TrainConfig:
     data: DataConfig = MISSING
     captioner: CaptionerConfig = MISSING
     vectors: AnyVectorsConfig = MISSING
-    optimizer: OptimizerConfig = MISSING
-    scheduler: Any = None  # a torch.optim.lr_scheduler as {_target_: …}, stepped once an epoch; null: constant γ
+    optimizer: Any = MISSING  # an option of conf/optimizer, or any optimizer as {_target_: …, lr: …, further arguments}
+    scheduler: Any = None  # a torch.optim.lr_scheduler as {_target_: …, interval: epoch or step}; null: constant γ
     trainer: TrainerConfig = MISSING
     callbacks: CallbacksConfig = MISSING
     logger: LoggerConfig = MISSING
@@ -43,8 +52,11 @@ class TrainConfig:
     compile: bool = False  # true: compile the closed-form step with torch.compile; on a GPU, as one CUDA graph
     refit: Any = False  # train once more, on more articles: false; true: train and val; all: train, val and test
     refit_from: str | None = None  # for refit: folder of a sweep over folds that gives the epochs and the calibration
+    extras: ExtrasConfig = field(default_factory=ExtrasConfig)
 
     def __post_init__(self) -> None:
+        if not is_dataclass(self.optimizer):  # of no class of ours
+            self.optimizer = AnyOptimizerConfig.read(self.optimizer or {})
         require_seed("seed", self.seed)
         if self.threads is not None:
             require_at_least("threads", self.threads, 1)
@@ -65,6 +77,11 @@ class TrainConfig:
             if self.refit_from is not None:
                 raise UserError(f"refit_from={self.refit_from} needs refit=true or refit=all beside it.")
             return
+        if self.refit_from is not None and self.callbacks.extra:
+            raise UserError(
+                f"callbacks.extra.{next(iter(self.callbacks.extra))} beside refit_from: a refit runs without callbacks "
+                "of yours, since it neither validates nor logs. Leave one of the two out."
+            )
         for name in ("max_steps", "max_time", "fast_dev_run"):
             if getattr(self.trainer, name) not in (None, False, -1):
                 raise UserError(
@@ -100,12 +117,22 @@ class ExportConfig:
     """Keys of `python -m safe_exp.export`."""
 
     run: str = MISSING  # folder of a finished run, or of a sweep (its jobs as one model)
-    to: str = MISSING  # file to write, such as model.safetensors
+    to: str = MISSING  # file to write, such as model.safetensors or model.onnx
     checkpoint: str = MISSING  # checkpoint to export: best (on validation) or last
+    format: str | None = (
+        None  # bundle (all of the run) or onnx (the network alone); null: onnx where `to` ends in .onnx
+    )
 
     def __post_init__(self) -> None:
         if self.checkpoint not in ("best", "last"):
             raise UserError(f"checkpoint={self.checkpoint}: expected best or last.")
+        if self.format not in (None, "bundle", "onnx"):
+            raise UserError(f"format={self.format}: expected bundle or onnx.")
+
+    @property
+    def is_onnx(self) -> bool:
+        """True if an ONNX file is to be written."""
+        return self.format == "onnx" or (self.format is None and self.to.casefold().endswith(".onnx"))
 
 
 @dataclass
@@ -152,8 +179,16 @@ def typed_config(composed: DictConfig) -> Any:
     Raises:
         UserError: a key is missing or unknown, or a value is out of range or contradicts another; the message names it.
     """
-    missing = sorted(OmegaConf.missing_keys(composed))
+    # Not OmegaConf.missing_keys, which resolves ${…} and breaks off where that leads to a missing key.
+    missing = sorted(key for key, value in flat(OmegaConf.to_container(composed)).items() if value == MISSING)
     if missing:
+        section = missing[0].partition(".")[0]
+        number = sum(key.startswith(f"{section}.") for key in missing)
+        if number >= MANY_KEYS:
+            raise UserError(
+                f"{number} keys of {section} have no value, such as {missing[0]}. In a YAML file of your own begin the "
+                f"defaults with an option of {section} that has them all."
+            )
         raise UserError(f"{missing[0]} must be given, as in {missing[0]}=… on the command line.")
     unknown = next(_unknown_keys(composed), None)
     if unknown is not None:
@@ -173,7 +208,7 @@ def _unknown_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
 
 def plain_config(config: Any) -> dict[str, Any]:
     """Convert a typed config to nested dicts of plain values, enums by name, for JSON, checkpoints and W&B."""
-    return {field.name: _plain(getattr(config, field.name)) for field in fields(config)}
+    return {name: _plain(value) for name, value in vars(config).items()}  # further arguments of an optimizer too
 
 
 def _plain(value: Any) -> Any:

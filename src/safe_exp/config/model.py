@@ -118,7 +118,7 @@ class ModelConfig:
 
 @dataclass
 class OptimizerConfig:
-    """Arguments that all optimizers share."""
+    """Arguments that SGD, Adam and AdamW share."""
 
     _target_: str = MISSING  # class of the optimizer, of torch.optim
     lr: float = MISSING  # γ, learning rate, > 0; set it by model.gamma
@@ -142,3 +142,27 @@ class AdamConfig(OptimizerConfig):
 
     betas: list[float] = MISSING  # decay rates of the running means of the gradient and of its square, 0 to 1
     fused: bool = MISSING  # true: update all parameters in one kernel; false: one after the other
+
+
+@dataclass
+class AnyOptimizerConfig:
+    """Arguments of any optimizer. Those beside these two are attributes, which its class alone checks."""
+
+    _target_: str  # class of the optimizer, of torch.optim or of a module that can be imported
+    lr: float  # γ, learning rate, > 0; set it by model.gamma
+
+    @classmethod
+    def read(cls, settings: dict[str, Any]) -> "AnyOptimizerConfig":
+        """Read the section `optimizer` of a config.
+
+        Raises:
+            UserError: it has no class or no learning rate.
+        """
+        for name in ("_target_", "lr"):
+            if settings.get(name) is None:
+                value = "torch.optim.RMSprop" if name == "_target_" else "${model.gamma}"
+                raise UserError(f"optimizer.{name} must be given, as in optimizer.{name}={value}.")
+        require_positive("optimizer.lr", settings["lr"])
+        config = cls(settings["_target_"], settings["lr"])
+        vars(config).update(settings)
+        return config

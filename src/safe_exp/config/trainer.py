@@ -54,6 +54,7 @@ class CallbacksConfig:
     convergence: ConvergenceConfig = MISSING
     early_stopping: EarlyStoppingConfig = MISSING
     select: Select = Select.best  # weights that the run keeps in best.ckpt, and is scored with
+    extra: dict[str, Any] = field(default_factory=dict)  # further Lightning callbacks: {name: {_target_: …, arguments}}
 
     def __post_init__(self) -> None:
         if self.mode not in ("min", "max"):
@@ -63,6 +64,12 @@ class CallbacksConfig:
                 f"callbacks.monitor={self.monitor}: expected a validation metric like val/auroc; "
                 "picking a checkpoint on another split would make its figures worthless."
             )
+        for name, settings in self.extra.items():
+            if not isinstance(settings, Mapping):
+                raise UserError(
+                    f"callbacks.extra.{name}={settings}: expected a class and its arguments, as in "
+                    f"callbacks.extra.{name}._target_=module.Class."
+                )
 
 
 @dataclass
@@ -127,7 +134,9 @@ class TrainerConfig:
     deterministic: Any = None  # true: only deterministic algorithms; warn: warn of others
     benchmark: bool | None = None  # true: cuDNN tries its algorithms and takes the fastest
     inference_mode: bool | None = None  # true: validate under torch.inference_mode; false: under torch.no_grad
-    profiler: str | None = None  # profiler by name: simple, advanced, pytorch, …
+    profiler: str | None = (
+        None  # simple, advanced or pytorch: write the time that parts take to profile/ in the run folder
+    )
     detect_anomaly: bool | None = None  # true: autograd looks for NaN in its backward pass
     barebones: bool | None = None  # only false: a run needs its checkpoints
     sync_batchnorm: bool | None = None  # true: synchronise batch normalisation, which no network here has

@@ -237,9 +237,9 @@ def check_shapes(sentences: Sentences, dim: int, lengths: Tensor | None) -> None
     """
     found: tuple[int, ...]
     if isinstance(sentences, Words):
-        batch, found = len(sentences.tokens), (*sentences.tokens.shape, sentences.vectors.shape[-1])
+        batch, found = sentences.tokens.shape[0], (*sentences.tokens.shape, sentences.vectors.shape[-1])
     else:
-        batch, found = len(sentences), tuple(sentences.shape)
+        batch, found = sentences.shape[0], tuple(sentences.shape)
     if len(found) != 3 or found[2] != dim:
         raise ValueError(f"word vectors have shape {found}; the filters expect (B, L, {dim}).")
     if lengths is not None and lengths.shape != (batch,):
@@ -256,8 +256,10 @@ def _padded(sentences: Tensor, lengths: Tensor | None, least: int) -> tuple[Tens
         The same shape with L >= `least`, and the lengths (B,), or None where every sentence fills its row.
     """
     batch, length = sentences.shape[:2]
-    # Without lengths nothing need be masked. On a GPU reading the answer would wait for the device, so it is not read.
-    if lengths is not None and lengths.device.type == "cpu" and bool((lengths >= length).all()):
+    # Without lengths nothing need be masked. On a GPU reading the answer would wait for the device, so it is not read;
+    # nor is it in an exported graph (torch.export), which holds for all lengths.
+    readable = lengths is not None and lengths.device.type == "cpu" and not torch.compiler.is_exporting()
+    if readable and bool((lengths >= length).all()):
         lengths = None
     if lengths is None and length < least:
         # The rows appended for the widest filter must not open further windows for the narrower ones.

@@ -132,7 +132,8 @@ def best_windows(scores: Tensor, lengths: Tensor | None, width: int) -> tuple[Te
         # Added and not filled in: of the two only the sum runs vectorised along the filters, 3 times as fast.
         never = torch.zeros_like(missing, dtype=scores.dtype).masked_fill_(missing, -torch.inf)
         scores = scores.add_(never[:, :, None])
-    if scores.device.type != "cpu":  # the pooling's derivative has no deterministic kernel there
+    # On other devices the pooling's derivative has no deterministic kernel; an exported graph cannot pool over any L.
+    if scores.device.type != "cpu" or torch.compiler.is_exporting():
         highest = scores.max(dim=1)
         return highest.values, highest.indices
     # Pooling finds value and place in one vectorised pass; `max` with its indices takes several times as long.

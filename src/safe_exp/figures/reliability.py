@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from scipy.special import logit
 
 from safe_exp.figures.run_figures import Predictions
 from safe_exp.figures.sheet import BLUE, GREY, VERMILLION, save_figure, set_margins, sheet
 from safe_exp.scoring.calibration import Calibration
+from safe_exp.scoring.charts import calibrated_probability
 from safe_exp.scoring.reliability import BINS, reliability
 
 PANEL_INCHES = 3.85
@@ -30,8 +30,7 @@ def draw_reliability(path: Path, predictions: Predictions, calibration: Calibrat
     """
     label = np.asarray(predictions.label)
     before = np.asarray(predictions.probability, dtype=float)
-    # Computed from the probability: its float32 is precise between 0 and 1, where the diagram has its points.
-    after = calibration.probability(logit(np.clip(before, 1e-7, 1 - 1e-7)))
+    after = calibrated_probability(before, calibration)
     panels = {
         "as trained (T = 1)": before,
         f"calibrated on validation (T = {calibration.temperature:.2f})": after,

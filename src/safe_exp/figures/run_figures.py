@@ -10,9 +10,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
+from sklearn.metrics import auc, average_precision_score, roc_curve
 
 from safe_exp.figures.sheet import BLUE, GREY, VERMILLION, replace_plot, save_figure, set_margins, sheet, text_figure
+from safe_exp.scoring.charts import precision_recall_points, scorer_values
 
 LOSSES = {
     "loss": r"$L = \alpha L_p + \beta L_s$",
@@ -193,12 +194,9 @@ def ranking_figure(predictions: Predictions) -> Figure:
             false_positive_rate, recall, _ = roc_curve(label, scores, drop_intermediate=False)
             area = auc(false_positive_rate, recall)
             roc.plot(false_positive_rate, recall, label=f"{name}: AUC {area:.3f}", **look)
-            precision, recall, _ = precision_recall_curve(label, scores)  # from the lowest threshold up
-            precision[-1] = precision[
-                -2
-            ]  # the end where nothing is called fake: scikit-learn's 1 would draw a line up the axis
+            recall, precision = precision_recall_points(label, scores)
             text = f"{name}: AP {average_precision_score(label, scores):.3f}"
-            precision_recall.plot(recall[::-1], precision[::-1], drawstyle="steps-pre", label=text, **look)
+            precision_recall.plot(recall, precision, drawstyle="steps-pre", label=text, **look)
         for axes in figure.axes:
             axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
             axes.legend(loc="lower right" if axes is roc else "lower left")
@@ -219,13 +217,12 @@ class _Scorer(NamedTuple):
 
 def _scorers(predictions: Predictions) -> list[_Scorer]:
     """List the scorers that give every article a finite score."""
-    scorers = []
-    if predictions.probability is not None:
-        scorers.append(_Scorer("prediction $M_p$", np.asarray(predictions.probability, float), BLUE, "-"))
-    if predictions.similarity is not None:
-        scores = 1 - np.asarray(predictions.similarity, float)
-        scorers.append(_Scorer("similarity $1 - M_s$", scores, VERMILLION, "--"))
-    return [scorer for scorer in scorers if np.isfinite(scorer.scores).all()]
+    looks = {
+        "prediction": ("prediction $M_p$", BLUE, "-"),
+        "similarity": ("similarity $1 - M_s$", VERMILLION, "--"),
+    }
+    found = scorer_values(predictions.probability, predictions.similarity)
+    return [_Scorer(looks[name][0], scores, *looks[name][1:]) for name, scores in found.items()]
 
 
 def _series(history: list[dict[str, float]], key: str) -> np.ndarray:

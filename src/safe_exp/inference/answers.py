@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import math
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from io import BufferedReader
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import numpy as np
 import torch
@@ -30,6 +31,8 @@ from safe_exp.data.reading.json_lines import LineReader, arriving_lines
 from safe_exp.data.reading.readers import TakesDownloads, build_reader
 from safe_exp.data.shared_reading import SharedReading
 from safe_exp.equations import SafeOutput, Words
+from safe_exp.equations.safe import map_tensors
+from safe_exp.inference.answer import Answer
 from safe_exp.inference.explainer import Explainer, MemberPass
 from safe_exp.inference.members import group_members, mean_output
 from safe_exp.network.variants import variants
@@ -42,8 +45,6 @@ log = logging.getLogger(__name__)
 DIGITS = 6  # of probability and similarity, as in predictions.csv; further ones depend on the batch and the machine
 PROGRESS_SECONDS = 10.0
 
-Answer = dict[str, Any]  # one line of JSON
-
 
 class Answerer:
     """A stored run, or the jobs of a sweep, that answers articles with a verdict.
@@ -55,6 +56,7 @@ class Answerer:
         explainer: adds an explanation to each answer; None: none.
         calibrate: give the probability at the run's temperature.
         threshold: the verdict is fake where the given probability is above it; `best`: the run's own.
+        device: computes the forward passes; it must know float64.
     Raises:
         UserError: the weights do not fit, or a calibration is wanted that the run does not have.
     """
@@ -65,15 +67,36 @@ class Answerer:
         explainer: Explainer | None = None,
         calibrate: bool = False,
         threshold: float | str = THRESHOLD,
+        device: torch.device | str = "cpu",
     ) -> None:
-        self.calibration, self.calibrate = stored.calibration, calibrate
+        self.stored, self.calibration = stored, stored.calibration
+        self.decide(explainer, calibrate, threshold)
+        self.groups = group_members(stored, torch.float64, device)
+        self.encoders = [ArticleEncoder(group.artifacts, group.variant.reads) for group in self.groups]
+
+    def deciding(
+        self, explainer: Explainer | None = None, calibrate: bool = False, threshold: float | str = THRESHOLD
+    ) -> Answerer:
+        """Return an answerer with other settings, on the same networks and encoders.
+
+        Raises:
+            UserError: a calibration is wanted that the run does not have.
+        """
+        other = copy.copy(self)
+        other.decide(explainer, calibrate, threshold)
+        return other
+
+    def decide(self, explainer: Explainer | None, calibrate: bool, threshold: float | str) -> None:
+        """Set what is done with the networks' scores; as the arguments of the class.
+
+        Raises:
+            UserError: a calibration is wanted that the run does not have.
+        """
         if self.calibration is None and (calibrate or threshold == BEST):
             wanted = "calibrate=true" if calibrate else "threshold=best"
-            raise UserError(f"{wanted}: {stored.explain_missing_calibration()}")
+            raise UserError(f"{wanted}: {self.stored.explain_missing_calibration()}")
+        self.explainer, self.calibrate = explainer, calibrate
         self.threshold = self._best_threshold() if threshold == BEST else float(threshold)
-        self.groups = group_members(stored, torch.float64)
-        self.encoders = [ArticleEncoder(group.artifacts, group.variant.reads) for group in self.groups]
-        self.explainer = explainer
 
     def _best_threshold(self) -> float:
         """Return the run's own threshold, on the scale of the probabilities that are given."""
@@ -112,8 +135,9 @@ class Answerer:
         outputs, passes = [], []
         for group, read in zip(self.groups, zip(*articles, strict=True), strict=True):
             for output, cache in group.forward(make_batch(read), _occurring_words):
-                outputs.append(output)
-                passes.append(MemberPass(group.model, read, cache))
+                outputs.append(map_tensors(Tensor.cpu, output))
+                if self.explainer is not None:
+                    passes.append(MemberPass(group.model, read, map_tensors(Tensor.cpu, cache)))
         output = mean_output(outputs)
         answers = [self._answer(read[0].id, output, row) for row, read in enumerate(articles)]
         if self.explainer is not None:
@@ -237,12 +261,22 @@ def read_questions(
     else:
         if standard_input.isatty():
             log.info('Reading JSON lines from the keyboard, such as {"title": "…", "text": "…"}; Ctrl-D ends.')
-        images = None if config.images is None else Path(config.images)
-        if images is not None and not images.expanduser().is_dir():
-            raise UserError(f"images={images} is no folder. Expected the one that the lines' images lie in.")
+        images = image_folder(config)
         line_reader = LineReader(images)
         for lines in arriving_lines(standard_input, config.batch_size):
             yield [line_reader.read(line) for line in lines], images and images.expanduser().resolve()
+
+
+def image_folder(config: PredictConfig) -> Path | None:
+    """Return the folder that paths of images start from; None where none is given.
+
+    Raises:
+        UserError: it is no folder.
+    """
+    images = None if config.images is None else Path(config.images)
+    if images is not None and not images.expanduser().is_dir():
+        raise UserError(f"images={images} is no folder. Expected the one that the lines' images lie in.")
+    return images
 
 
 def _as_line(config: PredictConfig, image: Path | None) -> dict[str, str]:

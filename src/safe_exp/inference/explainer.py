@@ -17,6 +17,7 @@ from safe_exp.config import ModelConfig, PredictConfig
 from safe_exp.data.article_encoder import EncodedArticle, Grids
 from safe_exp.data.captioners import captioner_from_plain, captioners
 from safe_exp.data.scripts import bare_word, blank_between, join_words
+from safe_exp.inference.answer import Answer
 from safe_exp.inference.attribution import (
     Cache,
     Parts,
@@ -72,6 +73,24 @@ class Explainer:
         Raises:
             UserError: the run's variant has no explanation, or pictures are wanted of a run that reads no patches.
         """
+        # Where standard error is a file, a stream of thousands would bury its log.
+        shown = config.one_article or sys.stderr.isatty()
+        return cls.of(
+            stored, config.phrases, config.explain_to, Console(stderr=True, highlight=False) if shown else None
+        )
+
+    @classmethod
+    def of(
+        cls, stored: StoredModel, phrases: int, explain_to: str | None = None, console: Console | None = None
+    ) -> Explainer:
+        """Build the explainer of a run.
+
+        Args:
+            explain_to: folder for pictures of each article's patches; None: no pictures.
+            phrases, console: as of the class.
+        Raises:
+            UserError: as `from_config`.
+        """
         first = stored.members[0]  # its variant and its captioner are those of all
         variant = variants[first.model.variant]
         if not variant.explained:
@@ -81,19 +100,16 @@ class Explainer:
             )
         captioner = captioner_from_plain(first.artifacts.manifest["settings"]["captioner"])
         has_patches = captioner.grids or captioners[captioner.name].gives_vectors
-        if config.explain_to is not None and (not has_patches or "visual" not in variant.reads):
+        if explain_to is not None and (not has_patches or "visual" not in variant.reads):
             raise UserError(
-                f"explain_to={config.explain_to}: pictures show the patches of captioner=visual_words or "
+                f"explain_to={explain_to}: pictures show the patches of captioner=visual_words or "
                 f"captioner=patches, and this run has captioner={captioner.name}, model={variant.name}. explain=true "
                 "explains in words."
             )
-        # Where standard error is a file, a stream of thousands would bury its log.
-        shown = config.one_article or sys.stderr.isatty()
-        folder = None if config.explain_to is None else Path(config.explain_to).expanduser()
-        console = Console(stderr=True, highlight=False) if shown else None
-        return cls(first.model, config.phrases, console, folder)
+        folder = None if explain_to is None else Path(explain_to).expanduser()
+        return cls(first.model, phrases, console, folder)
 
-    def explain(self, passes: Sequence[MemberPass], answers: Sequence[dict[str, Any]]) -> None:
+    def explain(self, passes: Sequence[MemberPass], answers: Sequence[Answer]) -> None:
         """Add an explanation to each answer that is no error, as plain values; show and draw it where that is wanted.
 
         Args:
@@ -201,7 +217,7 @@ def _count_words(read: Sequence[Mapping[str, Passage]]) -> dict[str, Tensor]:
     return {name: torch.tensor([len(each[name].words) for each in read]) for name in read[0]}
 
 
-def colour_words(read: Mapping[str, Passage], answer: dict[str, Any], worth: Mapping[str, Sequence[float]]) -> Text:
+def colour_words(read: Mapping[str, Passage], answer: Answer, worth: Mapping[str, Sequence[float]]) -> Text:
     """Colour an article's words, orange for fake and blue for real, under a line with its verdict.
 
     The last line splits the logit into its parts, where there is one.

@@ -23,33 +23,47 @@ class MemberGroup:
     Args:
         members: with equal tokenizer, vectors, codebook and cuts.
         dtype: of the weights.
+        device: of the weights; batches are moved there.
     Raises:
         UserError: the weights of a member do not fit.
     """
 
-    def __init__(self, members: Sequence[StoredRun], dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        members: Sequence[StoredRun],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
         self.model, self.artifacts = members[0].model, members[0].artifacts  # as far as they concern the input
-        self.variant, self.dtype = variants[self.model.variant], dtype
-        self.networks = [member.network().to(dtype) for member in members]
+        self.variant, self.dtype, self.device = variants[self.model.variant], dtype, torch.device(device)
+        self.networks = [member.network().to(self.device, dtype) for member in members]
 
     def forward(self, batch: NewsBatch, join: Callable[[Tensor, Tensor], Any] = Words) -> list[tuple[SafeOutput, Any]]:
         """Run each network on a batch: its output, and the cache that explanations read.
 
         Args:
-            batch: encoded with these artifacts.
+            batch: encoded with these artifacts, on the CPU.
             join: as in `embed_batch`.
+        Returns:
+            For each network, on its device, the output and the cache.
         """
         vectors = self.artifacts.text_vectors, self.artifacts.visual_vectors
         arguments = embed_batch(self.model, batch, *vectors, join)
-        arguments = {name: self._in_dtype(argument) for name, argument in arguments.items()}
+        arguments = {name: self._moved(argument) for name, argument in arguments.items()}
         return [self.variant.forward(network, **arguments) for network in self.networks]
 
-    def _in_dtype(self, argument: Any) -> Any:
-        """Convert a sentence of vectors, (B, L, E) float32."""
-        return argument.to(self.dtype) if isinstance(argument, Tensor) and argument.is_floating_point() else argument
+    def _moved(self, argument: Any) -> Any:
+        """Move an argument to the device, and convert a sentence of vectors, (B, L, E) float32."""
+        if isinstance(argument, Words):
+            return Words(argument.vectors.to(self.device), argument.tokens.to(self.device))
+        if not isinstance(argument, Tensor):
+            return argument
+        return argument.to(self.device, self.dtype if argument.is_floating_point() else argument.dtype)
 
 
-def group_members(stored: StoredModel, dtype: torch.dtype = torch.float32) -> list[MemberGroup]:
+def group_members(
+    stored: StoredModel, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> list[MemberGroup]:
     """Group the members of a model by what they read.
 
     Raises:
@@ -58,7 +72,7 @@ def group_members(stored: StoredModel, dtype: torch.dtype = torch.float32) -> li
     groups: dict[tuple[Any, ...], list[StoredRun]] = {}
     for member in stored.members:
         groups.setdefault(_input_key(member), []).append(member)
-    return [MemberGroup(members, dtype) for members in groups.values()]
+    return [MemberGroup(members, dtype, device) for members in groups.values()]
 
 
 def _input_key(member: StoredRun) -> tuple[Any, ...]:

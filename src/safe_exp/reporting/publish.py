@@ -24,7 +24,8 @@ def publish(
     stored = study.winner.jobs[0].config.get("logger") or {}
     settings: dict[str, Any] = {"report": {"sweep": study.sweep.folder.name, "score": score, "swept": study.swept}}
     run = LoggedRun(folder.resolve(), "report", study.sweep.group, settings)
-    logger = open_logger("wandb", {"project": str(stored.get("project") or "safe_exp")}, run)
+    place = {"project": str(stored.get("project") or "safe_exp"), "entity": stored.get("entity")}
+    logger = open_logger("wandb", place, run)
     if logger is None:
         return False
     logger.attempt("log the report", lambda opened: _log(opened.experiment, study, score, summary, tables, figures))

@@ -11,8 +11,9 @@ from safe_exp.runs.command_line import command_line, command_module, resume_comm
 from safe_exp.runs.folder import locked_folder
 from safe_exp.runs.log_file import log_file
 from safe_exp.runs.processes import in_multirun, is_first_process, process_number
+from safe_exp.runs.requeue import requeued_when_stopped
 from safe_exp.runs.sigterm import sigterm_as_exit
-from safe_exp.runs.status import JobRecord, is_lost_peer, record_process_failure
+from safe_exp.runs.status import REQUEUED, JobRecord, is_lost_peer, record_process_failure
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import NO_ROOM_ERRNOS
 
@@ -50,7 +51,7 @@ def recorded(folder: Path) -> Iterator[None]:
             raise
         return
     record = JobRecord(folder, command=command_line())
-    with log_file(folder), sigterm_as_exit():
+    with log_file(folder), sigterm_as_exit(), requeued_when_stopped():
         try:
             yield
         except BaseException as error:  # Ctrl-C ends a job too
@@ -72,6 +73,8 @@ def recorded(folder: Path) -> Iterator[None]:
 
 def interruption_note(folder: Path, record: JobRecord) -> str:
     """Say why a job was interrupted and, of a training run, how to resume it."""
+    if record.reason == REQUEUED:
+        return "Stopped by the cluster, and queued again. The job goes on from its last epoch when it is started again."
     if command_module() != "safe_exp.train":
         return f"Stopped ({record.reason})."
     return f"Stopped ({record.reason}). To go on from the last epoch:  {resume_command(folder)}"

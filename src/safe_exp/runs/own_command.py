@@ -17,6 +17,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from safe_exp.runs.own_yaml import FLAG_PROVIDER
 from safe_exp.runs.sigterm import sigterm_as_exit
 from safe_exp.runs.status import EXIT_CODES
 from safe_exp.system.errors import UserError
@@ -48,10 +49,10 @@ def run_as_its_own_command(composed: DictConfig, folder: Path) -> float:
             with sigterm_as_exit():
                 process.wait()
         except KeyboardInterrupt:
-            _stop(process, signal.SIGINT)
+            stop(process, signal.SIGINT)
             raise SystemExit(EXIT_CODES["interrupted"]) from None
         except BaseException:
-            _stop(process, signal.SIGTERM)
+            stop(process, signal.SIGTERM)
             raise
     return _read_score(composed, folder)
 
@@ -59,7 +60,8 @@ def run_as_its_own_command(composed: DictConfig, folder: Path) -> float:
 def _command(folder: Path, devices: list[int] | None) -> list[str]:
     """Build the command of this job alone, from Hydra's config of the sweep."""
     config = HydraConfig.get()
-    found = [source.path for source in config.runtime.config_sources if source.provider == "command-line"]
+    # conf/ in the working folder is found again, since the command starts there.
+    found = {source.path: None for source in config.runtime.config_sources if source.provider == FLAG_PROVIDER}
     return [
         sys.executable, "-m", "safe_exp.train", "--config-name", str(config.job.config_name),
         *(flag for path in found for flag in ("--config-dir", path)),
@@ -77,7 +79,7 @@ def _quoted(path: Path) -> str:
     return f"'{text}'"
 
 
-def _stop(process: subprocess.Popen, how: signal.Signals) -> None:
+def stop(process: subprocess.Popen, how: signal.Signals) -> None:
     """Send a signal and wait for the end; kill the process after STOP_TIMEOUT_SECONDS."""
     process.send_signal(how)
     try:

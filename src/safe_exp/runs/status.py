@@ -20,6 +20,8 @@ from safe_exp.system.versions import running_code
 
 EXIT_CODES = {"finished": 0, "failed": 1, "running": 1, "interrupted": 130}  # 130: what a shell reports after Ctrl-C
 LOST_PEER = "another process of this job is gone"  # begins the reason
+REQUEUED_EXIT = -1  # submitit's, once it has put the job back into the queue of the cluster
+REQUEUED = "stopped by the cluster, and queued again"
 
 
 class JobRecord:
@@ -158,10 +160,12 @@ def _is_interruption(error: BaseException) -> bool:
     if not isinstance(error, SystemExit):
         return False
     # Lightning turns Ctrl-C into exit(1) and SIGTERM into a SystemExit of its own without a code.
-    return error.code in (None, 0, SIGTERM_EXIT) or isinstance(error.__context__, KeyboardInterrupt)
+    return error.code in (None, 0, SIGTERM_EXIT, REQUEUED_EXIT) or isinstance(error.__context__, KeyboardInterrupt)
 
 
 def _interruption_reason(error: BaseException) -> str:
+    if isinstance(error, SystemExit) and error.code == REQUEUED_EXIT:
+        return REQUEUED
     keyboard = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
     return "interrupted from the keyboard" if keyboard else "told to stop (SIGTERM)"
 

@@ -81,7 +81,9 @@ class StoredRun:
             UserError: the weights do not fit the model that the settings describe, or are not finite.
         """
         tables = self.artifacts.text_vectors, self.artifacts.visual_vectors
-        network = variants[self.model.variant].build(self.model, *(table.shape[1] for table in tables))
+        # The first weights are random, and replaced at once: a program's own random numbers must not depend on them.
+        with torch.random.fork_rng(devices=[]):
+            network = variants[self.model.variant].build(self.model, *(table.shape[1] for table in tables))
         try:
             network.load_state_dict(self.weights)
         except RuntimeError as error:

@@ -166,13 +166,13 @@ def trust_lines(test: Mapping[str, Any], threshold: float | str = THRESHOLD, fit
 
 def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
     """Write metrics.json; a figure that is undefined (AUROC of one class) becomes null."""
-    write_sealed_json(path, _json_ready(metrics))
+    write_sealed_json(path, json_ready(metrics))
 
 
-def _json_ready(value: Any) -> Any:
+def json_ready(value: Any) -> Any:
     """Replace numbers that JSON lacks by None, and intervals by lists."""
     if isinstance(value, Mapping):
-        return {key: _json_ready(inner) for key, inner in value.items()}
+        return {key: json_ready(inner) for key, inner in value.items()}
     if isinstance(value, tuple):  # an interval
-        return [_json_ready(inner) for inner in value]
+        return [json_ready(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from safe_exp.runs.own_yaml import config_dir, recorded_config_dir, split_config_dir
 from safe_exp.system.errors import UserError
 from safe_exp.system.yaml_files import read_yaml
 
@@ -22,7 +23,8 @@ def expand_resume_sweep(arguments: list[str]) -> list[str]:
     Args:
         arguments: of the command line; they are returned unchanged without resume_sweep=.
     Raises:
-        SystemExit: DIR holds no sweep, or another grid is given beside it; the message is on standard error.
+        SystemExit: DIR holds no sweep, its folder of --config-dir is gone, or another grid is given beside it; the
+            message is on standard error.
     """
     given = [argument for argument in arguments if argument.startswith(f"{KEY}=")]
     if not given:
@@ -47,6 +49,9 @@ def _resumed_arguments(given: Path, others: list[str]) -> list[str]:
     task = [str(item) for item in overrides.get("task") or []]
     hydra_overrides = [str(item) for item in overrides.get("hydra") or [] if not str(item).startswith(RESET_OVERRIDES)]
     flags = ("-m", "--multirun")
+    named = config_dir(others)
+    own_yaml = recorded_config_dir(hydra, f"{KEY}={given}: the sweep") if named is None else str(Path(named).absolute())
+    others = split_config_dir(others)[1]
     new = [o for o in others if o not in flags and not o.startswith(("hydra.", "hydra/")) and o not in task]
     if new:
         raise UserError(
@@ -59,4 +64,5 @@ def _resumed_arguments(given: Path, others: list[str]) -> list[str]:
         os.chdir(started_in)  # relative paths in the overrides start from there
     launcher = [o for o in others if o.startswith(("hydra.", "hydra/"))]
     quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    return ["-m", *task, *hydra_overrides, *launcher, f"hydra.sweep.dir='{quoted}'"]
+    flag = [] if own_yaml is None else ["--config-dir", own_yaml]
+    return ["-m", *flag, *task, *hydra_overrides, *launcher, f"hydra.sweep.dir='{quoted}'"]

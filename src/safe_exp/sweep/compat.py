@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 
@@ -19,8 +21,42 @@ def continue_study(sweeper: Any, trials: int, first_job: int, reseed: bool) -> N
     """
     inside = sweeper.sweeper
     inside.n_trials, inside.job_idx = trials, first_job
-    if reseed:
+    if reseed and hasattr(inside.sampler, "reseed_rng"):  # a GridSampler is made later, and draws nothing
         inside.sampler.reseed_rng()
+
+
+def stored_in(sweeper: Any) -> Any:
+    """Return the storage of a study: an address, a storage of optuna's, or None.
+
+    Needed because Hydra makes the storage from its `_target_`, and only the sweeper holds it.
+
+    Args:
+        sweeper: an `OptunaSweeper`.
+    """
+    return sweeper.sweeper.storage
+
+
+def watch_study(sweeper: Any, note: Callable[[Any], None], guard: Callable[[Any], Any]) -> None:
+    """Let hydra-optuna-sweeper show each trial that it begins, and ask before it launches a batch of them.
+
+    Needed because its `sweep` begins and launches trials in one loop, and cannot stop where another machine has run
+    the rest of the study.
+
+    Args:
+        sweeper: an `OptunaSweeper`, set up.
+        note: called with each `optuna.Trial`, once its values are suggested.
+        guard: called with `launch`; returns the function that takes its place.
+    """
+    inside = sweeper.sweeper
+    extend, launch = inside.custom_search_space_extender, inside.launcher.launch
+
+    def extend_and_note(config: Any, trial: Any) -> None:
+        if extend is not None:
+            extend(config, trial)
+        note(trial)
+
+    inside.custom_search_space_extender = extend_and_note
+    inside.launcher = SimpleNamespace(launch=guard(launch))
 
 
 def list_packages_once() -> None:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 # Keys of numbers that select no other config, so that they can be set in a config that is already composed.
@@ -30,6 +30,14 @@ class Composer:
         self.config_loader, self.master = config_loader, master
         self._parser = OverridesParser.create(config_loader=config_loader)
         self._composed: dict[tuple[str, ...], DictConfig] = {}
+
+    def compose_job(self, overrides: Sequence[str], number: int) -> DictConfig:
+        """Compose job `number` of a sweep as Hydra's BasicLauncher does; otherwise as `compose`."""
+        composed = self.compose(overrides)
+        with open_dict(composed):
+            composed.hydra.job.id = number
+            composed.hydra.job.num = number
+        return composed
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """Compose one job; the result equals that of Hydra's `load_sweep_config`.
@@ -54,9 +62,9 @@ class Composer:
         composed.hydra.overrides.hydra = sweep_overrides + [o.input_line for o in parsed if o.is_hydra_override()]
         task_overrides = [o for o in parsed if not o.is_hydra_override()]
         composed.hydra.overrides.task = [o.input_line for o in task_overrides]
-        composed.hydra.job.override_dirname = _override_dirname(
-            task_overrides, composed.hydra.job.config.override_dirname
-        )
+        job = composed.hydra.job
+        if not OmegaConf.is_interpolation(job, "override_dirname"):  # one in Hydra 1.4, which computes it when asked
+            job.override_dirname = _override_dirname(task_overrides, job.config.override_dirname)
         return composed
 
 

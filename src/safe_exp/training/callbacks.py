@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from safe_exp.runs.resume import reopen_run
 from safe_exp.system.files import whole_file
 from safe_exp.training.averaging import AveragedWeights
 from safe_exp.training.compat import LightCheckpoint
+from safe_exp.training.extra_callbacks import require_distinct_states, require_plain_state
 from safe_exp.training.hooks import NoBatchHooks
 from safe_exp.training.selection import EpochOutputs
 from safe_exp.training.stopping import Convergence, LastingEarlyStopping, StepLimit
@@ -118,9 +120,27 @@ class MovableCheckpoint(NoBatchHooks, LightCheckpoint):
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints that appear whole or not at all, and reads them without unpickling."""
+    """Writes checkpoints that appear whole or not at all, and reads them without unpickling.
+
+    Args:
+        foreign: True if callbacks of the user store a part of the checkpoint, which may be no plain values.
+    """
+
+    def __init__(self, foreign: bool = False) -> None:
+        super().__init__()
+        self.foreign = foreign
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            UserError: a callback of the user has put something into it that could not be read again.
+        """
+        if self.foreign:  # before an earlier checkpoint, which can be read, is replaced
+            for name, state in checkpoint["callbacks"].items():
+                require_plain_state(f"callbacks.extra: {name}", state)
+            for name, value in checkpoint.items():
+                require_plain_state(f"callbacks.extra: the entry {name} of a checkpoint", value)
         with whole_file(Path(path)) as draft:
             torch.save(checkpoint, draft)
 
@@ -129,13 +149,20 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
 
 def build_callbacks(
-    config: CallbacksConfig, folder: Path, max_steps: int | None = None, max_time: Any = None
+    config: CallbacksConfig,
+    folder: Path,
+    max_steps: int | None = None,
+    max_time: Any = None,
+    extra: Sequence[Callback] = (),
 ) -> list[Callback]:
     """Build the callbacks of a run.
 
     Args:
         folder: of the run; checkpoints go to `folder`/checkpoints.
         max_steps, max_time: of the config's trainer section.
+        extra: the user's own, from `build_extra_callbacks`.
+    Raises:
+        UserError: two callbacks keep their state under one name.
     """
     callbacks: list[Callback] = [
         EpochHistory(),
@@ -153,6 +180,9 @@ def build_callbacks(
             enable_version_counter=False,
             save_on_train_epoch_end=True,
         ),
+        # Lightning calls checkpoints after all others. The user's are behind ours, which Lightning calls the run's
+        # checkpoint, and before last.ckpt, which then holds the state that they have at the end of the epoch.
+        *extra,
         # last.ckpt is written after every epoch; ModelCheckpoint's save_last writes it only with a new best. It comes
         # after best.ckpt, when scheduler, history and convergence have moved on, so that a resumed run repeats nothing.
         _every_epoch(folder, "last"),
@@ -168,6 +198,7 @@ def build_callbacks(
                 check_on_train_epoch_end=True,
             ),
         )
+    require_distinct_states(callbacks)
     return callbacks
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-import hydra.utils
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
@@ -17,6 +16,7 @@ from safe_exp.equations import SafeLosses, SafeOutput
 from safe_exp.runs.checkpoints import require_same_model
 from safe_exp.training.dropout import Dropout
 from safe_exp.training.epoch_sums import EpochSums, find_parts, gradient_norms, require_finite
+from safe_exp.training.optimizers import build_optimizer, build_scheduler, optimizer_settings, scheduler_interval
 from safe_exp.training.scorer import Scorer
 from safe_exp.training.updates import UPDATES
 
@@ -36,6 +36,7 @@ class SafeModule(Scorer):
         self.save_hyperparameters({"model": plain_config(config.model), "optimizer": plain_config(config.optimizer)})
         self.config = config
         self.update = UPDATES[config.model.update]
+        self.interval = scheduler_interval(config.scheduler)
         self.dropout = Dropout(config.model, self.network, config.seed)
         # The closed-form step as one program, and on a GPU as one CUDA graph, which is launched once instead of a
         # hundred kernels one by one. It is compiled again for each shape of a batch.
@@ -58,6 +59,9 @@ class SafeModule(Scorer):
     def _optimizer(self) -> LightningOptimizer:
         return cast(LightningOptimizer, self.optimizers())  # no list: `configure_optimizers` makes one
 
+    def _scheduler(self) -> LRScheduler | ReduceLROnPlateau:
+        return cast(LRScheduler | ReduceLROnPlateau, self.lr_schedulers())  # no list, as above
+
     # ── one step ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def on_train_epoch_start(self) -> None:
@@ -74,7 +78,10 @@ class SafeModule(Scorer):
         if clip.gradient_clip_val is not None:
             algorithm = clip.gradient_clip_algorithm or "norm"
             self.clip_gradients(optimizer, clip.gradient_clip_val, algorithm)  # type: ignore[arg-type]  # as documented
+        self.gamma_of_step = self.gamma
         optimizer.step()
+        if self.interval == "step":
+            self._scheduler().step()
         self.epoch.add(batch, output, losses, norms)
 
     def closed_form_step(self, batch: NewsBatch) -> tuple[SafeOutput, SafeLosses, dict[str, Tensor]]:
@@ -172,22 +179,25 @@ class SafeModule(Scorer):
             sums = sums.reduced(lambda flat: self.trainer.strategy.reduce(flat, reduce_op="sum"))
         figures = self.epoch.means(sums)
         require_finite(figures["train/loss"], self.current_epoch, self.model.gamma)
-        return figures | {"train/gamma": self.gamma}
+        return figures | {"train/gamma": self.gamma_of_step}
 
     def on_train_epoch_end(self) -> None:
-        scheduler = cast(LRScheduler | ReduceLROnPlateau | None, self.lr_schedulers())  # no list, as above
+        if self.interval != "epoch":
+            return
+        scheduler = self._scheduler()
         if isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step(self.trainer.callback_metrics[self.config.callbacks.monitor])
-        elif scheduler is not None:
+        else:
             scheduler.step()
 
     def configure_optimizers(self) -> Any:
         """Build the optimiser over the network's parameters, and the scheduler if one is configured."""
-        settings = plain_config(self.config.optimizer)
-        if self.config.trainer.gradient_clip_val is not None:
-            settings.pop("fused", None)  # Lightning refuses to clip for a fused optimiser under mixed precision
-        optimizer = hydra.utils.instantiate(settings, params=self.network.parameters())
+        optimizer = build_optimizer(optimizer_settings(self.config), self.network.parameters())
         if self.config.scheduler is None:
             return optimizer
-        scheduler = hydra.utils.instantiate(self.config.scheduler, optimizer=optimizer)
-        return [optimizer], [scheduler]
+        return [optimizer], [build_scheduler(self.config.scheduler, optimizer, self._count_batches)]
+
+    def _count_batches(self) -> int:
+        """Count the batches of a training epoch."""
+        _ = self.trainer.estimated_stepping_batches  # opens the data loader, which Lightning else opens later
+        return int(self.trainer.num_training_batches)

@@ -21,6 +21,8 @@ from safe_exp.runs.loggers import check_loggers, close_loggers, open_loggers
 from safe_exp.runs.names import job_name, sweep_name
 from safe_exp.runs.processes import is_first_process
 from safe_exp.system.files import short_path
+from safe_exp.training.determinism import deterministic_algorithms
+from safe_exp.training.extra_callbacks import build_extra_callbacks
 from safe_exp.training.job import PreparedJob, ScoredJob
 from safe_exp.training.keeping import refit_by_folds, score
 from safe_exp.training.module import SafeModule
@@ -70,6 +72,7 @@ def prepare(config: TrainConfig, folder: Path, resources: ExitStack) -> Prepared
     start = time.perf_counter()
     quiet_libraries()
     check_loggers(config.logger)
+    extra = build_extra_callbacks(config.callbacks.extra, folder)
     reads = variants[config.model.variant].reads
     data = FakeNewsNetDataModule(
         config.data, config.captioner, config.vectors, config.seed, folder / "artifacts", reads,
@@ -78,6 +81,7 @@ def prepare(config: TrainConfig, folder: Path, resources: ExitStack) -> Prepared
     data.setup("fit")
     require_some_batches(config.trainer, data)
     set_threads(config, data.vector_dim)
+    resources.enter_context(deterministic_algorithms(config.trainer.deterministic, config.compile))
     if is_first_process():
         data.save_artifacts(folder / "artifacts")
         if sweep_name(folder):
@@ -88,7 +92,7 @@ def prepare(config: TrainConfig, folder: Path, resources: ExitStack) -> Prepared
         log_start(config, data, module, folder, resumed=_last_checkpoint(folder) is not None)
     loggers = resources.enter_context(_opened_loggers(config, folder))
     devices = resources.enter_context(devices_of_its_own(config.trainer))
-    trainer = build_trainer(config, folder, loggers, devices)
+    trainer = build_trainer(config, folder, loggers, devices, extra)
     return PreparedJob(config, folder, data, module, loggers, trainer, devices, start)
 
 

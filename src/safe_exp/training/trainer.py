@@ -12,6 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
@@ -22,9 +23,15 @@ from safe_exp.system.errors import UserError
 from safe_exp.training.callbacks import TrainedFurther, WholeCheckpointIO, build_callbacks, build_refit_callbacks
 from safe_exp.training.progress import progress_callbacks
 
+PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}  # values of profiler
+
 
 def build_trainer(
-    config: TrainConfig, folder: Path, loggers: Sequence[Logger], devices: list[int] | None = None
+    config: TrainConfig,
+    folder: Path,
+    loggers: Sequence[Logger],
+    devices: list[int] | None = None,
+    extra: Sequence[Callback] = (),
 ) -> pl.Trainer:
     """Build the Trainer of a job.
 
@@ -32,17 +39,20 @@ def build_trainer(
         folder: of the run.
         loggers: open ones; they are closed by the caller.
         devices: indices of the GPUs that the job has leased; None: trainer.devices decides.
+        extra: the user's own callbacks, from `build_extra_callbacks`.
     Raises:
         UserError: Lightning refuses a setting, SLURM has started another number of processes, or several processes
             would have to share model.update=algorithm1.
     """
     arguments = trainer_arguments(config.trainer)
     with lightning_refusals(ValueError, TypeError):
-        callbacks = build_callbacks(config.callbacks, folder, config.trainer.max_steps, arguments.get("max_time"))
+        callbacks = build_callbacks(
+            config.callbacks, folder, config.trainer.max_steps, arguments.get("max_time"), extra
+        )
         callbacks += progress_callbacks(config.trainer)
         if config.resume is not None:
             callbacks.append(TrainedFurther(folder))  # last, after the callbacks that may refuse to go on
-        trainer = _build(arguments, callbacks, folder, loggers, devices)
+        trainer = _build(arguments, callbacks, folder, loggers, devices, foreign=bool(extra))
     # Lightning's loggers go by it, and would guess it from the environment.
     rank_zero_only.rank = trainer.global_rank  # type: ignore[attr-defined]  # untyped
     processes = trainer.num_devices * trainer.num_nodes
@@ -59,6 +69,8 @@ def build_refit_trainer(
     config: TrainConfig, folder: Path, epochs: int, averages: bool, checkpoint: str, devices: list[int] | None = None
 ) -> pl.Trainer:
     """Build the Trainer of a refit, which trains a number of epochs, and neither validates nor logs.
+
+    The user's own callbacks have no part in it: most of them need a validation or a logger.
 
     Args:
         epochs: number of them.
@@ -81,12 +93,17 @@ def _build(
     folder: Path,
     loggers: Sequence[Logger],
     devices: list[int] | None,
+    foreign: bool = False,
 ) -> pl.Trainer:
+    profiler = arguments.get("profiler")
+    if profiler in PROFILERS:  # Lightning's own would log the profile, and its log is silenced
+        arguments = arguments | {"profiler": PROFILERS[profiler](dirpath=folder / "profile", filename=profiler)}
     return pl.Trainer(
-        **arguments | ({} if devices is None else {"devices": devices}),
+        # `deterministic_algorithms` sets it: Lightning would load PyTorch's compiler for it.
+        **arguments | {"deterministic": None} | ({} if devices is None else {"devices": devices}),
         logger=loggers or False,
         callbacks=callbacks,
-        plugins=[WholeCheckpointIO()],
+        plugins=[WholeCheckpointIO(foreign)],
         default_root_dir=folder,
         use_distributed_sampler=False,  # the data module distributes each batch itself
     )

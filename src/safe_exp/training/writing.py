@@ -75,6 +75,7 @@ def write_results(
     """
     from safe_exp.figures.reliability import draw_reliability  # matplotlib, which is slow to import
     from safe_exp.figures.run_figures import draw_run_figures
+    from safe_exp.scoring.charts import chart_tables
 
     metrics = {**results.metrics, **course}
     test, (calibration, threshold) = results.predictions[-1], results.judgement
@@ -87,7 +88,7 @@ def write_results(
         figures["reliability"] = draw_reliability(folder / "figures" / "reliability.png", test, calibration)
     elif threshold == BEST:
         log.warning("threshold=best: the validation articles are of one class, so verdicts are cut at 0.5.")
-    log_results(loggers, figures, test.rows())
+    log_results(loggers, figures, test.rows(), chart_tables(test, calibration))
     write_metrics(folder / "metrics.json", metrics)  # last: a run folder with metrics.json is complete
     return metrics
 

@@ -4,7 +4,7 @@ from copy import deepcopy
 
 import pytest
 
-from safe_exp.sweep.stacked.grouping import form_stacks, reason_to_run_alone, stack_key
+from safe_exp.sweep.stacked.grouping import divide_stacks, form_stacks, reason_to_run_alone, stack_key
 from tests.made import compose_config
 
 
@@ -29,7 +29,8 @@ def test_what_the_stack_can_do_is_stacked(overrides):
         ("model.update=autograd", "model.update=autograd"),
         ("model.update=algorithm1", "model.update=algorithm1"),
         ("scheduler=plateau", "ReduceLROnPlateau"),
-        ("optimizer._target_=torch.optim.Rprop", "torch.optim.Rprop"),
+        ("scheduler=onecycle", "OneCycleLR"),
+        ("scheduler.interval=step", "scheduler.interval=step"),
         ("trainer.precision=bf16-true", "trainer.precision=bf16-true"),
         ("trainer=ddp", "several processes"),
         ("refit=true", "refit=true"),
@@ -42,7 +43,13 @@ def test_what_the_stack_can_do_is_stacked(overrides):
     ],
 )
 def test_what_the_stack_cannot_do_runs_alone_and_says_why(override, reason):
-    assert reason in reason_to_run_alone(compose_config(override))
+    cosine = ["scheduler=cosine"] if override.startswith("scheduler.") else []
+    assert reason in reason_to_run_alone(compose_config(*cosine, override))
+
+
+def test_an_optimizer_that_may_read_several_numbers_at_once_runs_alone_and_says_why():
+    config = compose_config("optimizer=any", "optimizer._target_=torch.optim.Rprop", "model.gamma=0.01")
+    assert "torch.optim.Rprop" in reason_to_run_alone(config)
 
 
 def test_alpha_beta_gamma_and_seed_may_differ_and_nothing_else():
@@ -72,3 +79,20 @@ def test_the_runs_of_a_seed_stay_together_where_a_stack_holds_them():
     configs = [compose_config(f"seed={seed}", f"model.alpha={alpha}") for alpha in (0.2, 0.4, 0.6) for seed in range(4)]
     found = form_stacks(configs, most_runs=7)
     assert [[configs[job].seed for job in stack] for stack in found] == [[0, 0, 0, 1, 1, 1], [2, 2, 2, 3, 3, 3]]
+
+
+def test_stacks_are_divided_until_each_process_has_one():
+    one_seed = dict.fromkeys(range(64), 0)
+    assert [len(stack) for stack in divide_stacks([list(range(64))], one_seed, 4)] == [16] * 4
+    assert divide_stacks([[0, 1, 2, 3], [4, 5]], one_seed, 3) == [[0, 1], [2, 3], [4, 5]]
+    assert divide_stacks([[0, 1, 2], [3, 4]], one_seed, 8) == [[0, 1, 2], [3, 4]]  # too small to be worth it
+    assert divide_stacks([[0, 1], [2, 3], [4, 5]], one_seed, 2) == [[0, 1], [2, 3], [4, 5]]
+    assert divide_stacks([], one_seed, 2) == []
+
+
+def test_a_stack_is_divided_between_two_seeds_that_meet_near_its_middle():
+    stack = list(range(8))
+    near = dict(enumerate([0, 0, 0, 1, 1, 1, 1, 1]))
+    far = dict(enumerate([0, 1, 1, 1, 1, 1, 1, 1]))
+    assert divide_stacks([stack], near, 2) == [[0, 1, 2], [3, 4, 5, 6, 7]]
+    assert divide_stacks([stack], far, 2) == [[0, 1, 2, 3], [4, 5, 6, 7]]

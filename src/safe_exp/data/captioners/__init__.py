@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from safe_exp.config import CaptionerConfig
+from safe_exp.config.checks import require_type
 from safe_exp.system.registry import Registry
 
 if TYPE_CHECKING:
@@ -97,10 +98,11 @@ def build_image_captioner(config: CaptionerConfig) -> ImageCaptioner | None:
     A model is loaded later, when the first picture is described: a run whose pictures are all in the cache needs none.
 
     Raises:
-        UserError: there is no such captioner, or its model cannot be found.
+        UserError: there is no such captioner, `config` lacks its settings, or its model cannot be found.
     """
-    build = captioners[config.name].build
-    return None if build is None else build(config)
+    captioner = captioners[config.name]
+    require_type("captioner", config, captioner.config)
+    return None if captioner.build is None else captioner.build(config)
 
 
 def captioner_from_plain(values: Mapping[str, Any]) -> CaptionerConfig:

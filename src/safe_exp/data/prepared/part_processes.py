@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from safe_exp.data.prepared.parts import PartMaker
 from safe_exp.data.reading.readers import Part
 from safe_exp.system.errors import UserError
-from safe_exp.system.workers import end_with_parent
+from safe_exp.system.workers import end_with_parent, without_main_script
 
 QUEUED_PARTS = 3  # for each process; a table's rows are sent with the part, and more parts would fill the memory
 
@@ -30,7 +30,8 @@ def make_in_processes(maker: PartMaker, listed: Iterator[Part], processes: int, 
             for part in listed:
                 if len(running) >= QUEUED_PARTS * processes:
                     advance(running.popleft().result())  # in order: with strict=true the first fault is named
-                running.append(pool.submit(_make_in_worker, part))
+                with without_main_script():  # processes are started here, one by one
+                    running.append(pool.submit(_make_in_worker, part))
             while running:
                 advance(running.popleft().result())
         except BrokenProcessPool as error:

@@ -13,7 +13,7 @@ import imagehash
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from safe_exp.data.reading.articles import ImageRoot, Picture
+from safe_exp.data.reading.articles import ImageRoot, Picture, StoredPicture
 from safe_exp.data.reading.untrusted import UnusableArticle, leads_outside, read_plain_file
 from safe_exp.system.errors import first_line
 
@@ -92,6 +92,24 @@ def decode_image(content: bytes, name: str) -> Image.Image:
             raise
         except Exception as error:  # damaged files make Pillow raise struct.error, IndexError and many more
             raise UnusableImage("image is damaged", f"{name}: {first_line(error)}") from error
+
+
+def store_image(image: Image.Image, name: str) -> StoredPicture:
+    """Store a picture that a program holds; `decode_image` gives what it would give of the same picture in a PNG file.
+
+    Raises:
+        UnusableImage: its data are damaged, it has too many pixels, or it is too small to show anything.
+    """
+    _check_size(*image.size, name)
+    try:
+        small = _decode(image.copy(), name)  # a copy: the caller's picture stays as it is
+    except UnusableImage:
+        raise
+    except Exception as error:  # a file that is opened and not read yet may be damaged
+        raise UnusableImage("image is damaged", f"{name}: {first_line(error)}") from error
+    buffer = io.BytesIO()
+    small.save(buffer, "PNG", compress_level=1)
+    return StoredPicture(name, buffer.getvalue())
 
 
 def content_hash(content: bytes) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safe_exp.data.reading.articles import Article, LeftOut, require_words
+from safe_exp.data.reading.articles import Article, LeftOut, Picture, require_words
 from safe_exp.data.reading.cleaning import as_text
 from safe_exp.data.reading.untrusted import UnusableArticle, parse_object
 
@@ -79,7 +79,19 @@ class LineReader:
             if not text.strip():
                 raise UnusableArticle("line is empty", "expected a JSON object")
             values = parse_object(text, "line", article_id)
-            article_id = as_text(values.get("id"))[:MAX_ID_CHARS] or article_id
+        except UnusableArticle as error:
+            return LeftOut(article_id, error.reason, error.detail)
+        return self.read_values(article_id, values)
+
+    def read_values(self, name: str, values: dict[str, Any]) -> Article | LeftOut:
+        """Read the article that an object describes, or give the reason why there is none.
+
+        Args:
+            name: its id, if it has none of its own.
+            values: by key.
+        """
+        article_id = as_text(values.get("id"))[:MAX_ID_CHARS] or name
+        try:
             return self._article(article_id, values)
         except UnusableArticle as error:
             return LeftOut(article_id, error.reason, error.detail)
@@ -96,12 +108,16 @@ class LineReader:
             )
         title, text, caption = (as_text(values.get(name)) for name in ("title", "text", "caption"))
         value = values.get("image")
-        named = [one for one in (value if isinstance(value, list) else [value]) if one is not None and one != ""]
+        named = [
+            one
+            for one in (value if isinstance(value, list) else [value])
+            if one is not None and (not isinstance(one, str) or one)
+        ]
         images = tuple(dict.fromkeys(self._image(one) for one in named))  # each once, as in a table
         require_words(article_id, title, text, has_visual=bool(caption or images))
         return Article(article_id, None, title, text, caption, images)
 
-    def _image(self, value: Any) -> Path:
+    def _image(self, value: Any) -> Picture:
         if not isinstance(value, str):
             raise UnusableArticle("image is not a path", f"expected a string, found a {type(value).__name__}")
         if self._images is None:

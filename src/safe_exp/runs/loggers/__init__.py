@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # Lightning takes seconds to import; the loggers' names are n
     from pytorch_lightning.loggers import Logger
 
     from safe_exp.runs.loggers._opened import OpenLogger
+    from safe_exp.scoring.charts import ChartTable
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,9 @@ class LoggerKind:
 
     def log_results(self, logger: Any, figures: dict[str, Path], predictions: list[dict[str, Any]]) -> None:
         """Show figures and test articles of a finished run, where the service can; see `log_results` below."""
+
+    def log_charts(self, logger: Any, tables: Mapping[str, ChartTable]) -> None:
+        """Draw charts of a finished run from numbers, where the service can; see `log_results` below."""
 
     def close(self, logger: Any, exit_code: int) -> None:
         """Write what is left and end the log with the job's exit status."""
@@ -181,16 +185,24 @@ def open_logger(name: str, settings: Mapping[str, Any], run: LoggedRun) -> OpenL
     return None if logger is None else OpenLogger(kind, logger)
 
 
-def log_results(opened: list[OpenLogger], figures: dict[str, Path], predictions: list[dict[str, Any]]) -> None:
+def log_results(
+    opened: list[OpenLogger],
+    figures: dict[str, Path],
+    predictions: list[dict[str, Any]],
+    tables: Mapping[str, ChartTable] | None = None,
+) -> None:
     """Show the results of a run in every logger that can.
 
     Args:
         opened: as `open_loggers` returns them.
         figures: PNG files by name.
         predictions: one dict for each test article: id, label, probability, similarity (may be None) and verdict.
+        tables: the numbers of the charts by name, from `chart_tables`.
     """
     for logger in opened:
         logger.log_results(figures, predictions)
+        if tables:
+            logger.log_charts(tables)
 
 
 def close_loggers(opened: list[OpenLogger], exit_code: int) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from safe_exp.runs.loggers import LoggerKind
+
+if TYPE_CHECKING:
+    from safe_exp.scoring.charts import ChartTable
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +52,9 @@ class OpenLogger(Logger):
 
     def log_results(self, figures: dict[str, Path], predictions: list[dict[str, Any]]) -> None:
         self.attempt("log the results", lambda logger: self.kind.log_results(logger, figures, predictions))
+
+    def log_charts(self, tables: Mapping[str, ChartTable]) -> None:
+        self.attempt("log the charts", lambda logger: self.kind.log_charts(logger, tables))
 
     def close(self, exit_code: int) -> None:
         self.attempt("close the run", lambda logger: self.kind.close(logger, exit_code))

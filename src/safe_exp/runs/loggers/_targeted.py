@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
 from pytorch_lightning.loggers import Logger
 
+from safe_exp.config.hydra_versions import instantiate
 from safe_exp.runs.loggers import LoggedRun, LoggerKind
 from safe_exp.system.errors import UserError, first_line
 

@@ -13,30 +13,45 @@ import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pytorch_lightning.loggers import WandbLogger
 
 from safe_exp.runs.loggers import LoggedRun, LoggerKind, loggers
 from safe_exp.runs.loggers._opened import in_one_line
+from safe_exp.runs.loggers._wandb_charts import wandb_charts
+from safe_exp.system.errors import UserError
 from safe_exp.system.files import short_path, whole_file
+
+if TYPE_CHECKING:
+    from safe_exp.scoring.charts import ChartTable
 
 log = logging.getLogger(__name__)
 
 RUN_ID_FILE = Path("wandb", "run-id.txt")
 ARTICLE_COLUMNS = ("id", "label", "probability", "similarity", "verdict")
-INIT_TIMEOUT_SECONDS = 30  # W&B waits 90, without a word; WANDB_INIT_TIMEOUT overrides
-FINISH_TIMEOUT_SECONDS = 120  # W&B waits without end: a lost network would hold up a finished job, and its sweep
+TIMEOUTS = {  # seconds; WANDB_INIT_TIMEOUT and WANDB_FINISH_TIMEOUT override
+    "init_timeout": 30,  # W&B waits 90, without a word
+    "finish_timeout": 120,  # W&B waits without end: a lost network would hold up a finished job, and its sweep
+}
+LONGEST_TAG = 64  # characters; W&B refuses longer ones
 
 
 class Wandb(LoggerKind):
     """Weights & Biases. A resumed run finds its W&B run again by wandb/run-id.txt in its folder.
 
-    Settings: `project`.
+    Settings: `project`; and those that LoggerConfig explains, `entity`, `tags`, `notes`, `job_type`, `pictures`.
     """
 
     name, title = "wandb", "W&B"
+
+    def check(self, settings: Mapping[str, Any]) -> None:
+        for tag in settings.get("tags") or []:
+            if not 1 <= len(tag) <= LONGEST_TAG:
+                raise UserError(
+                    f"logger.tags: the tag '{tag}' has {len(tag)} characters; W&B takes 1 to {LONGEST_TAG}."
+                )
 
     def open(self, settings: Mapping[str, Any], run: LoggedRun) -> WandbLogger | None:
         if os.environ.get("WANDB_MODE", "").strip().lower() == "disabled":  # needs no import of wandb
@@ -47,40 +62,76 @@ class Wandb(LoggerKind):
             mode = _wandb_mode(wandb_settings)
             if mode == "disabled":
                 return None
-            wandb_run = _start(wandb, mode, settings["project"], run)
+            wandb_run = _start(wandb, mode, settings, run)
             # Lightning does this only for runs that it opens itself.
             wandb_run.define_metric("trainer/global_step")
             wandb_run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
             log.info("%s", _whereabouts(wandb_run, run.folder))
-        return RunWandbLogger(save_dir=run.folder, project=settings["project"], experiment=wandb_run)
+        logger = RunWandbLogger(save_dir=run.folder, project=settings["project"], experiment=wandb_run)
+        logger.pictures = bool(settings.get("pictures"))
+        return logger
 
-    def log_results(self, logger: WandbLogger, figures: dict[str, Path], predictions: list[dict[str, Any]]) -> None:
+    def log_results(self, logger: RunWandbLogger, figures: dict[str, Path], predictions: list[dict[str, Any]]) -> None:
         import wandb
 
-        images = {f"figures/{name}": wandb.Image(str(path)) for name, path in figures.items()}
+        images = {f"figures/{name}": wandb.Image(str(path)) for name, path in figures.items() if logger.pictures}
         rows = [[article.get(column) for column in ARTICLE_COLUMNS] for article in predictions]
-        logger.experiment.log({**images, "test/articles": wandb.Table(columns=list(ARTICLE_COLUMNS), data=rows)})
+        logger.log_tables({**images, "test/articles": wandb.Table(columns=list(ARTICLE_COLUMNS), data=rows)})
 
-    def close(self, logger: WandbLogger, exit_code: int) -> None:
-        """End the W&B run: the next job of this process would otherwise write into it."""
+    def log_charts(self, logger: RunWandbLogger, tables: Mapping[str, ChartTable]) -> None:
+        logger.log_tables(wandb_charts(tables))
+
+    def close(self, logger: RunWandbLogger, exit_code: int) -> None:
+        """End the W&B run: the next job of this process would otherwise write into it.
+
+        Data that W&B does not take in time stay in the run folder, and one warning gives the command that uploads them.
+        """
+        import wandb
+
         super().close(logger, exit_code)
-        logger.experiment.finish(exit_code=exit_code)
+        try:
+            with _silenced(wandb):
+                logger.experiment.finish(exit_code=exit_code)
+        except TimeoutError:
+            parts = shlex.quote(str(short_path(Path(logger.experiment.settings.sync_dir))))
+            log.warning("W&B did not take everything in time; to upload the rest: wandb sync %s", parts)
 
 
 class RunWandbLogger(WandbLogger):
     """Lightning's logger on a W&B run that has been opened already."""
 
+    pictures = False  # True: the drawn figures are sent too
+    refused = False  # W&B did not take a table: others would wait for it as long
+
+    def log_tables(self, values: dict[str, Any]) -> None:
+        """Log tables, charts or images. A failure costs one warning, and further tables; the run goes on and is closed.
+
+        W&B asks its server before it takes a table, and raises an error when there is no answer.
+        """
+        if self.refused:
+            return
+        try:
+            self.experiment.log(values)
+        except Exception as error:
+            self.refused = True
+            log.warning("W&B could not log the tables of the test articles (%s).", in_one_line(error))
+
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing: the W&B run holds the resolved config, and the module's copy would overwrite parts of it."""
 
 
-def _start(wandb: Any, mode: str, project: str, run: LoggedRun) -> Any:
+def _start(wandb: Any, mode: str, settings: Mapping[str, Any], run: LoggedRun) -> Any:
     """Start a W&B run; offline where it cannot be started online."""
     folder = run.folder
-    start = {"project": project, "dir": str(folder), "name": run.name, "group": run.group, "config": run.config}
-    start |= {"resume": "allow", "reinit": "create_new", "settings": _run_settings(wandb)}  # its own, always
+    start = {"project": settings["project"], "dir": str(folder), "name": run.name, "group": run.group}
+    start |= {name: settings.get(name) or None for name in ("entity", "notes", "job_type", "tags")}
+    start |= {"config": run.config, "resume": "allow", "reinit": "create_new"}  # its own, always
+    start["settings"] = _run_settings(wandb)
     try:
-        return wandb.init(mode=mode, id=_stored_run_id(folder) or _new_run_id(folder), **start)
+        wandb_run = wandb.init(mode=mode, id=_stored_run_id(folder) or _new_run_id(folder), **start)
+        if os.environ.get("WANDB_SWEEP_ID"):  # an agent's run has the id that its sweep gave it
+            _store_run_id(folder, wandb_run.id)
+        return wandb_run
     except Exception as error:
         if mode == "offline":
             raise
@@ -101,10 +152,9 @@ def _silenced(wandb: Any) -> Iterator[Any]:
 
 def _run_settings(wandb: Any) -> Any:
     """Build the settings of one W&B run, with those names only that this version of W&B knows."""
-    wanted = {"silent": True, "console": "off", "finish_timeout": FINISH_TIMEOUT_SECONDS}
-    if "WANDB_INIT_TIMEOUT" not in os.environ:
-        wanted["init_timeout"] = INIT_TIMEOUT_SECONDS
-    known = wandb.Settings.model_fields  # earlier versions lack finish_timeout, and refuse unknown names
+    wanted: dict[str, Any] = {"silent": True, "console": "off", "finish_timeout_raises": True}
+    wanted |= {name: value for name, value in TIMEOUTS.items() if f"WANDB_{name.upper()}" not in os.environ}
+    known = wandb.Settings.model_fields  # 0.25 and 0.26 lack finish_timeout, and refuse unknown names
     return wandb.Settings(**{name: value for name, value in wanted.items() if name in known})
 
 
@@ -148,7 +198,11 @@ def _stored_run_id(folder: Path) -> str | None:
 
 def _new_run_id(folder: Path) -> str:
     """Draw a W&B id and store it in the run folder."""
-    run_id = secrets.token_hex(4)  # not `random`, which every job of a sweep seeds alike
+    return _store_run_id(folder, secrets.token_hex(4))  # not `random`, which every job of a sweep seeds alike
+
+
+def _store_run_id(folder: Path, run_id: str) -> str:
+    """Store a W&B id in the run folder, and return it."""
     with whole_file(folder / RUN_ID_FILE) as draft:
         draft.write_text(run_id + "\n", encoding="utf-8")
     return run_id

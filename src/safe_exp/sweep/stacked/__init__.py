@@ -2,6 +2,8 @@
 
 launch.py       the launcher: composes the jobs, trains the stacks, runs the other jobs one by one
 grouping.py     the conditions for a stack, and the stacks of a sweep
+running.py      stacks one after the other, from the configs of their jobs to the jobs' results
+processes.py    stacks at the same time, each in a process of its own
 training.py     the training loop of a stack
 model.py        the parameters of all runs, their optimiser and one step
 closed_form.py  Eqs. (12)-(18) for many runs at once

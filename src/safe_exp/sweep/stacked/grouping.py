@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from itertools import groupby
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from safe_exp.config import TrainConfig, TrainerConfig, Update, plain_config
 from safe_exp.network.variants import variants
 from safe_exp.runs.loggers import is_known
+from safe_exp.training.optimizers import scheduler_interval
 
 STACKABLE_OPTIMIZERS = (
     "torch.optim.SGD",
@@ -40,12 +41,18 @@ def reason_to_run_alone(config: TrainConfig) -> str | None:
         return f"model.update={model.update.value}"
     if config.refit:
         return f"refit={str(config.refit).lower()}"
+    if config.callbacks.extra:
+        return "callbacks.extra names callbacks"
+    if config.extras.print_config:
+        return "extras.print_config=true"
     if config.compile:
         return "compile=true"
     if config.optimizer._target_ not in STACKABLE_OPTIMIZERS:
         return f"optimizer._target_={config.optimizer._target_}"
     if scheduler is not None and scheduler["_target_"] not in STACKABLE_SCHEDULERS:
         return f"scheduler._target_={scheduler['_target_']}"
+    if scheduler_interval(scheduler) == "step":
+        return "scheduler.interval=step"
     if str(trainer.precision) not in STACKABLE_PRECISIONS:
         return f"trainer.precision={trainer.precision}"
     if str(trainer.devices) != "1" or trainer.num_nodes not in (None, 1) or trainer.strategy != "auto":
@@ -93,6 +100,29 @@ def form_stacks(configs: Sequence[TrainConfig], most_runs: int) -> list[list[int
     for group in groups.values():
         group.sort(key=lambda position: (configs[position].seed, configs[position].optimizer.lr, position))
         found += _divide_group([list(jobs) for _, jobs in groupby(group, lambda i: configs[i].seed)], most_runs)
+    return found
+
+
+def divide_stacks(stacks: Sequence[list[int]], seeds: Mapping[int, int], wanted: int) -> list[list[int]]:
+    """Divide the largest stacks further until there are `wanted`, so that as many processes have one each.
+
+    A stack is halved, between two seeds if they meet in its middle half. One of fewer than 4 runs is left whole.
+
+    Args:
+        stacks: the jobs of each, sorted by seed and γ.
+        seeds: of the jobs.
+    """
+    found = [list(stack) for stack in stacks]
+    while found and len(found) < wanted:
+        largest = max(found, key=len)
+        if len(largest) < 4:
+            break
+        middle = len(largest) // 2
+        borders = [i for i in range(1, len(largest)) if seeds[largest[i]] != seeds[largest[i - 1]]]
+        near = [i for i in borders if len(largest) <= 4 * i <= 3 * len(largest)]
+        cut = min(near, key=lambda i: abs(i - middle), default=middle)
+        place = found.index(largest)
+        found[place : place + 1] = [largest[:cut], largest[cut:]]
     return found
 
 

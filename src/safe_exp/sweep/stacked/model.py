@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, cast
 
-import hydra.utils
 import torch
 from torch import Tensor
 
-from safe_exp.config import TrainConfig, plain_config
+from safe_exp.config import TrainConfig
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import SafeLosses, SafeOutput
 from safe_exp.equations.safe import SafeWeights, map_tensors, name_gradients
@@ -20,6 +19,7 @@ from safe_exp.sweep.stacked.closed_form import Share, stacked_forward, stacked_s
 from safe_exp.training.dropout import Dropout
 from safe_exp.training.epoch_sums import EpochTotals, find_parts
 from safe_exp.training.module import SafeModule
+from safe_exp.training.optimizers import build_optimizer, build_scheduler, optimizer_settings
 
 
 class StackedModel:
@@ -54,15 +54,12 @@ class StackedModel:
         self.dropout = {seed: Dropout(configs[0].model, self.network, seed) for seed in self.seeds}
         sizes = [(gamma, len(list(runs))) for gamma, runs in groupby(configs, key=lambda config: config.optimizer.lr)]
         self.sizes = [size for _, size in sizes]  # number of runs in each parameter group
-        settings = plain_config(configs[0].optimizer)
-        target = hydra.utils.get_class(settings.pop("_target_"))
-        if self.clip[0] is not None:
-            settings.pop("fused", None)  # as SafeModule does
-        self.optimizer = target([{"params": [], "lr": gamma} for gamma, _ in sizes], **settings)
+        groups = [{"params": [], "lr": gamma} for gamma, _ in sizes]
+        self.optimizer = build_optimizer(optimizer_settings(configs[0]), groups)
         self._attach()
         self.scheduler = None
         if configs[0].scheduler is not None:
-            self.scheduler = hydra.utils.instantiate(configs[0].scheduler, optimizer=self.optimizer)
+            self.scheduler = build_scheduler(configs[0].scheduler, self.optimizer, lambda: 1)
 
     def __len__(self) -> int:
         return len(self.seeds)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -35,6 +33,7 @@ from safe_exp.sweep.stacked.job import FollowedRun, LoopProgress, StackedJob
 from safe_exp.sweep.stacked.model import StackedModel
 from safe_exp.sweep.stacked.progress import StackProgress
 from safe_exp.system.errors import UserError
+from safe_exp.training.determinism import deterministic_algorithms
 from safe_exp.training.epoch_sums import EpochSums, EpochTotals, require_finite
 from safe_exp.training.module import SafeModule
 from safe_exp.training.run import log_start
@@ -64,7 +63,10 @@ def train_stack(jobs: Sequence[StackedJob], writers: Writers, progress: StackPro
     """
     config, stack = jobs[0].config, None
     try:
-        with _determinism(config), devices_of_its_own(config.trainer) as devices:
+        with (
+            deterministic_algorithms(config.trainer.deterministic, compiled=False),
+            devices_of_its_own(config.trainer) as devices,
+        ):
             stack = Stack(jobs, writers, progress, devices)
             stack.train()
     except BaseException as error:
@@ -108,7 +110,7 @@ class Stack:
         self.rows: list[StackedJob | None] = list(jobs)  # by row of the model; None: the job has ended
         self.writers, self.progress = writers, progress
         config = self.config = jobs[0].config
-        self.device = torch.device("cpu" if config.trainer.accelerator == "cpu" else f"cuda:{(devices or [0])[0]}")
+        self.device = choose_device(config, devices)
         reads, weights = variants[config.model.variant].reads, config.model.article_weights
         self.data = FakeNewsNetDataModule(
             config.data, config.captioner, config.vectors, config.seed, None, reads, weights
@@ -265,6 +267,11 @@ class Stack:
         return self.data.encoded.__getitems__(rows).to(self.device)
 
 
+def choose_device(config: TrainConfig, leased: list[int] | None) -> torch.device:
+    """Choose the device of a stack: the CPU if its jobs ask for it, else the leased GPU, without a lease the first."""
+    return torch.device("cpu" if config.trainer.accelerator == "cpu" else f"cuda:{(leased or [0])[0]}")
+
+
 class _ReadEachTime:
     """The batches of a split, read whenever they are iterated over."""
 
@@ -313,17 +320,3 @@ def _ending(
     return Ending(
         job.folder, job.name, job.sweep, job.config, run.hyper_parameters, run.rows, run.history, arrays, course
     )
-
-
-@contextmanager
-def _determinism(config: TrainConfig) -> Iterator[None]:
-    """Set PyTorch's determinism for the block as Lightning does for trainer.deterministic."""
-    wanted = config.trainer.deterministic
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    if wanted:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS raises an error
-    torch.use_deterministic_algorithms(bool(wanted), warn_only=wanted == "warn")
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from safe_exp.config import CaptionerConfig, DataConfig
+from safe_exp.config.checks import require_type
 from safe_exp.config.data import LabelsConfig, SplitMethod
 from safe_exp.data.reading.articles import Article, ImageRoot, LeftOut
 from safe_exp.system.registry import Registry
@@ -105,9 +106,10 @@ def build_reader(data: DataConfig, captioner: CaptionerConfig, labelled: bool = 
     """Build the reader of `data.root` that `data=…` asks for; without `labelled`, of articles without labels and sides.
 
     Raises:
-        UserError: there is no such kind of data set, or its articles cannot be written.
+        UserError: there is no such kind of data set, `data` lacks its settings, or its articles cannot be written.
     """
     kind = readers[data.name]
+    require_type("data", data, kind.config)
     if kind.write is not None:
         kind.write(data)
     if not labelled:
