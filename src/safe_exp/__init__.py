@@ -1,9 +1,9 @@
 """SAFE (Zhou, Wu & Zafarani 2020) as an experiment framework.
 
-train.py      one run or a sweep                    report.py    a sweep as tables, figures and one page
-evaluate.py   score a stored run on labelled data   export.py    a stored run as one file
-predict.py    ask a stored run about articles       baseline.py  a simple classifier on the same split
-prepare.py    raw articles to prepared data       dashboard.py W&B charts of a project's runs
+train.py      one run or a sweep                    report.py     a sweep as tables, figures and one page
+evaluate.py   score a stored run on labelled data   export.py     a stored run as one file
+predict.py    ask a stored run about articles       baseline.py   a simple classifier on the same split
+prepare.py    raw articles to prepared data         dashboard.py  W&B charts of a project's runs
 
 Each room imports only from rooms below it (.importlinter, checked in CI):
 

@@ -41,8 +41,10 @@ def recorded(project: str) -> Iterator[list[dict[str, Any]]]:
         client=SimpleNamespace(app_url="https://wandb.ai"),
         projects=lambda entity: [SimpleNamespace(name=project)],
     )
-    before, wandb.Api, log, wandb.termlog = wandb.Api, lambda: api, wandb.termlog, lambda *words, **_: None
+    library: Any = wandb
+    before = library.Api, library.termlog
+    library.Api, library.termlog = lambda: api, lambda *words, **_: None
     try:
         yield sent
     finally:
-        wandb.Api, wandb.termlog = before, log
+        library.Api, library.termlog = before
