@@ -36,8 +36,8 @@ def list_key_rows(node: DictConfig, prefix: str = "") -> list[KeyRow]:
     comments = field_comments(kind) if typed else {}
     values = as_written(node)
     rows: list[KeyRow] = []
-    for name in node:
-        key = f"{prefix}.{name}" if prefix else str(name)
+    for name in map(str, node):
+        key = f"{prefix}.{name}" if prefix else name
         inner = None if OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name) else node[name]
         if isinstance(inner, DictConfig) and len(inner):
             rows += list_key_rows(inner, key)

@@ -163,7 +163,9 @@ def _first_line(path: Path) -> str:
 
 
 def _subclasses(kind: Any) -> Iterator[Any]:
-    for inner in kind.__subclasses__() if is_dataclass(kind) else ():
+    """Yield the dataclasses that inherit from a dataclass; of anything else there are none."""
+    subclasses = kind.__subclasses__ if isinstance(kind, type) and is_dataclass(kind) else list
+    for inner in subclasses():
         yield inner
         yield from _subclasses(inner)
 
