@@ -4,10 +4,12 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from inspect import signature
 from types import SimpleNamespace
 
 import pytest
 from hydra.core.plugins import Plugins
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from safe_exp.sweep.optuna_study import open_study
@@ -18,6 +20,11 @@ from tests.sweep.test_sweep import TINY
 
 optuna = pytest.importorskip("optuna")
 plugin = pytest.importorskip("hydra_plugins.hydra_optuna_sweeper.optuna_sweeper")
+
+
+SAMPLER = OmegaConf.create({"_target_": "optuna.samplers.RandomSampler", "seed": 0})
+# Since 1.4 the sweeper makes its sampler itself; before, Hydra did.
+MAKES_ITS_SAMPLER = "search_space" not in signature(plugin.OptunaSweeper.__init__).parameters
 
 
 @pytest.fixture
@@ -42,9 +49,9 @@ def make_sweep(tmp_path, monkeypatch):
         }  # fmt: skip
         config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path / name)}, "sweeper": settings}})
         sweeper = StudySweeper(
-            sampler=optuna.samplers.RandomSampler(seed=0), custom_search_space=None,
+            sampler=SAMPLER if MAKES_ITS_SAMPLER else instantiate(SAMPLER), custom_search_space=None,
             **{key: value for key, value in settings.items() if key != "params"},
-            params=config.hydra.sweeper.params, **({"search_space": None} if optuna.__version__ < "3" else {}),
+            params=config.hydra.sweeper.params, **({} if MAKES_ITS_SAMPLER else {"search_space": None}),
         )  # fmt: skip
         sweeper.setup(hydra_context=SimpleNamespace(), task_function=print, config=config)
         return SimpleNamespace(run=lambda: sweeper.sweep([]), jobs=jobs, folder=tmp_path / name)
