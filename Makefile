@@ -19,8 +19,10 @@ test-all: $(INSTALLED)
 # The tests of what depends on Hydra, OmegaConf and Optuna, with their coming versions.
 test-next: $(NEXT_INSTALLED)
 	$(NEXT)/bin/python -m pytest -q -n $(or $(JOBS),auto) -m "slow or not slow" \
-	  tests/config tests/cli/test_compat.py tests/cli/test_mistakes.py tests/sweep/test_compat.py \
-	  tests/sweep/test_composing.py tests/sweep/test_versions.py tests/training/test_compat.py
+	  tests/config tests/cli/test_compat.py tests/sweep/test_composing.py \
+	  tests/sweep/test_compat.py::test_a_study_goes_on_with_the_trials_and_the_numbers_that_it_is_told \
+	  tests/sweep/test_sweep.py::test_a_sweep_by_name_runs_without_m_goes_on_after_a_failure_and_says_so \
+	  tests/sweep/test_sweep.py::test_a_study_is_resumed_to_its_number_of_trials_without_repeating_a_suggestion
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff format --check . .ci/audit .ci/constraints

@@ -31,6 +31,7 @@ WHOLE_PROJECT = {
     "test_public.py",
     "test_no_pickle.py",
     "test_audit.py",
+    "test_packaging.py",
 }  # beside the commands'
 NO_MODULE = {  # test files of a room that are named after no module of it
     "data/test_presets.py": "conf/data/: whole data sets in their published form, from files to batches",
