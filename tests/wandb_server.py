@@ -266,6 +266,9 @@ class WandbServer:
         }  # fmt: skip
 
     def _answer_upsertBucket(self, asked: Mapping[str, Any]) -> Any:  # noqa: N802
+        texts = [("displayName", 128), ("groupName", 128), ("jobType", 64)]
+        if any(len(asked.get(key) or "") > most for key, most in texts) or any(len(t) > 64 for t in asked["tags"] or []):
+            raise web.HTTPBadRequest(text="a name, group, type or tag is too long")  # limits of W&B's own server
         name, new = asked["name"], asked["name"] not in self.runs
         run = self.runs.setdefault(name, LiveRun(name, len(self.runs), asked["project"]))
         run.last_seen = time.monotonic()
