@@ -266,6 +266,10 @@ class WandbServer:
         }  # fmt: skip
 
     def _answer_upsertBucket(self, asked: Mapping[str, Any]) -> Any:
+        texts = [("displayName", 128), ("groupName", 128), ("jobType", 64)]
+        too_long = [key for key, most in texts if len(asked.get(key) or "") > most]
+        if too_long or max(map(len, asked["tags"] or []), default=0) > 64:
+            raise web.HTTPBadRequest(text="a name, group, type or tag is too long")  # limits of W&B's own server
         name, new = asked["name"], asked["name"] not in self.runs
         run = self.runs.setdefault(name, LiveRun(name, len(self.runs), asked["project"]))
         run.last_seen = time.monotonic()

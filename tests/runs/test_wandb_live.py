@@ -51,8 +51,8 @@ def server(monkeypatch, tmp_path):
     assert server.unknown == []
 
 
-def log_job(folder, exit_code, epochs=range(2), **settings):
-    opened = open_loggers(live(**settings), folder, "seed=1", "sweep-7", CONFIG)
+def log_job(folder, exit_code, epochs=range(2), name="seed=1"):
+    opened = open_loggers(live(), folder, name, "sweep-7", CONFIG)
     for epoch in epochs:
         opened[0].log_metrics({"train/loss": 1 / (epoch + 1), "epoch": epoch}, epoch)
     close_loggers(opened, exit_code)
@@ -123,7 +123,9 @@ def test_a_failed_job_is_failed_and_a_resumed_one_goes_on_in_the_same_run(server
     assert shown.summary["epoch"] == 3
 
 
-def test_a_tag_that_wandb_refuses_is_refused_before_anything_is_read():
+def test_a_tag_or_type_that_wandb_refuses_is_refused_before_anything_is_read():
+    with pytest.raises(UserError, match=r"logger\.job_type=t+: W&B takes 64 characters at most"):
+        check_loggers(live(job_type="t" * 65))
     check_loggers(live(tags=["t" * 64]))
     for tag in ("", "t" * 65):
         with pytest.raises(
@@ -139,12 +141,24 @@ def test_the_stop_button_of_the_dashboard_interrupts_the_job(server, tmp_path, m
     opened = open_loggers(live(), tmp_path, "name", None, CONFIG)
     for shown in server.runs.values():
         shown.stop = True
-    with pytest.raises(KeyboardInterrupt):
+
+    def log_for_half_a_minute():
         for step in range(600):
             opened[0].log_metrics({"train/loss": 1.0}, step)
             time.sleep(0.05)
+
+    with pytest.raises(KeyboardInterrupt):
+        log_for_half_a_minute()
     close_loggers(opened, 130)
     assert shown.exit_code == 130
+
+
+def test_a_long_name_is_shortened_to_its_end_since_wandb_would_refuse_it(server, tmp_path):
+    log_job(tmp_path, exit_code=0, name="data.articles=60 " * 8 + "model.alpha=0.2")
+    (shown,) = server.runs.values()
+    assert len(shown.name) == 128
+    assert shown.name.startswith("...")
+    assert shown.name.endswith("data.articles=60 model.alpha=0.2")
 
 
 @pytest.mark.slow
@@ -242,7 +256,8 @@ def test_the_next_job_of_a_process_is_logged_after_one_whose_server_failed(serve
 def test_a_sweep_is_a_table_of_runs_with_curves_and_charts_and_its_report_stands_in_the_same_group(server, tmp_path):
     overrides = ("model.alpha=0.2,1e38", "logger.tags=[tried]")
     done = run("train", "-m", *SMALL, *overrides, cwd=tmp_path, **server.environment)
-    assert done.returncode == 1  # α = 1e38 diverges
+    assert done.returncode == 1, done.stderr  # α = 1e38 diverges
+    assert "became nan" in done.stderr
     (sweep,) = tmp_path.glob("multirun/*/*/")
     finished, failed = (server.runs[(sweep / job / "wandb" / "run-id.txt").read_text().strip()] for job in "01")
     assert (finished.state, failed.state) == ("finished", "failed")

@@ -87,8 +87,16 @@ def test_similarities_are_counted_in_bins_of_one_fortieth():
     similarity = [0.5, 0.51, 0.58, float("nan"), 0.59, 0.51]
     tables = chart_tables(predictions([1, 1, 0, 0, 0, 0], [0.5] * 6, similarity), None)
     assert tables["similarity"].columns == ("class", "similarity", "share of the class (%)", "articles")
-    by_hand = [["fake", 0.5125, 100, 2], ["fake", 0.5375, 0, 0], ["fake", 0.5625, 0, 0], ["fake", 0.5875, 0, 0],
-               ["real", 0.5125, 100 / 3, 1], ["real", 0.5375, 0, 0], ["real", 0.5625, 0, 0], ["real", 0.5875, 200 / 3, 2]]  # fmt: skip
+    by_hand = [
+        ["fake", 0.5125, 100, 2],
+        ["fake", 0.5375, 0, 0],
+        ["fake", 0.5625, 0, 0],
+        ["fake", 0.5875, 0, 0],
+        ["real", 0.5125, 100 / 3, 1],
+        ["real", 0.5375, 0, 0],
+        ["real", 0.5625, 0, 0],
+        ["real", 0.5875, 200 / 3, 2],
+    ]
     for row, expected in zip(tables["similarity"].rows, by_hand, strict=True):
         assert row[0] == expected[0]
         assert row[1:] == pytest.approx(expected[1:])

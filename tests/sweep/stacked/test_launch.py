@@ -11,7 +11,7 @@ from safe_exp.sweep.stacked.launch import _ranges
 from tests.commands import SMALL, read_json, run
 from tests.sweep.stacked.jobs import checkpoint, furthest
 from tests.sweep.test_sweep import LONG, results, start, sweep_folder, wait_for
-from tests.wandb_file import read_finished_run
+from tests.wandb_server import WandbServer
 
 STACKED = ("-m", "hydra/launcher=stacked")
 MIXED = ("model.gamma=0.15,1e30", "seed=0,-1,1", "logger=csv")  # two jobs of a wrong seed, two that diverge
@@ -84,14 +84,15 @@ def test_a_stack_that_is_killed_outright_is_run_again(tmp_path):
 
 @pytest.mark.slow
 def test_every_job_of_a_stack_is_a_wandb_run_of_its_own(tmp_path):
-    done = run("train", *STACKED, *SMALL, "seed=0,1", "model.gamma=0.15,1e30", cwd=tmp_path, WANDB_MODE="offline")
+    server = WandbServer()
+    arguments = (*STACKED, *SMALL, "seed=0,1", "model.gamma=0.15,1e30")
+    done = run("train", *arguments, cwd=tmp_path, **server.environment)
+    server.close()
     assert done.returncode == 1
     folder = sweep_folder(tmp_path)
     runs = []
     for number in range(4):
-        (file,) = folder.glob(f"{number}/wandb/offline-run-*/run-*.wandb")
-        runs.append(read_finished_run(file))
-        assert (folder / str(number) / "wandb" / "run-id.txt").read_text().strip() == runs[-1].id
+        runs.append(server.runs[(folder / str(number) / "wandb" / "run-id.txt").read_text().strip()])
         assert runs[-1].config["seed"] == number // 2 or runs[-1].config["seed"] == number % 2
         assert runs[-1].group == "-".join(folder.parts[-2:])
     assert len({wandb.id for wandb in runs}) == 4

@@ -35,7 +35,7 @@ TIMEOUTS = {  # seconds; WANDB_INIT_TIMEOUT and WANDB_FINISH_TIMEOUT override
     "init_timeout": 30,  # W&B waits 90, without a word
     "finish_timeout": 120,  # W&B waits without end: a lost network would hold up a finished job, and its sweep
 }
-LONGEST_TAG = 64  # characters; W&B refuses longer ones
+LONGEST_NAME, LONGEST_TAG, LONGEST_JOB_TYPE = 128, 64, 64  # characters; W&B's server refuses longer ones
 
 
 class Wandb(LoggerKind):
@@ -52,6 +52,9 @@ class Wandb(LoggerKind):
                 raise UserError(
                     f"logger.tags: the tag '{tag}' has {len(tag)} characters; W&B takes 1 to {LONGEST_TAG}."
                 )
+        job_type = settings.get("job_type") or ""
+        if len(job_type) > LONGEST_JOB_TYPE:
+            raise UserError(f"logger.job_type={job_type}: W&B takes {LONGEST_JOB_TYPE} characters at most.")
 
     def open(self, settings: Mapping[str, Any], run: LoggedRun) -> WandbLogger | None:
         if os.environ.get("WANDB_MODE", "").strip().lower() == "disabled":  # needs no import of wandb
@@ -123,7 +126,7 @@ class RunWandbLogger(WandbLogger):
 def _start(wandb: Any, mode: str, settings: Mapping[str, Any], run: LoggedRun) -> Any:
     """Start a W&B run; offline where it cannot be started online."""
     folder = run.folder
-    start = {"project": settings["project"], "dir": str(folder), "name": run.name, "group": run.group}
+    start = {"project": settings["project"], "dir": str(folder), "name": _shortened(run.name), "group": run.group}
     start |= {name: settings.get(name) or None for name in ("entity", "notes", "job_type", "tags")}
     start |= {"config": run.config, "resume": "allow", "reinit": "create_new"}  # its own, always
     start["settings"] = _run_settings(wandb)
@@ -137,6 +140,11 @@ def _start(wandb: Any, mode: str, settings: Mapping[str, Any], run: LoggedRun) -
             raise
         log.warning("W&B cannot be used online (%s); this run is recorded offline.", in_one_line(error))
         return wandb.init(mode="offline", id=_new_run_id(folder), **start)  # the first id stays taken
+
+
+def _shortened(name: str) -> str:
+    """Shorten a name to W&B's limit, from the front: a sweep's own overrides stand at the end."""
+    return name if len(name) <= LONGEST_NAME else "..." + name[3 - LONGEST_NAME :]
 
 
 @contextmanager
