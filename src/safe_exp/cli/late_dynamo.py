@@ -13,7 +13,7 @@ from collections.abc import Callable
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any
 
 NAME = "torch._dynamo"
 
@@ -21,7 +21,7 @@ NAME = "torch._dynamo"
 def put_off_dynamo() -> None:
     """Let `import torch._dynamo` find the stand-in; nothing happens where the real module is loaded already."""
     if NAME not in sys.modules:
-        sys.modules[NAME] = _StandIn(NAME)
+        sys.modules[NAME] = _StandIn()
         sys.meta_path.insert(0, _Submodules())
 
 
@@ -44,7 +44,9 @@ class _OptimizedModuleType(type):
 class _StandIn(ModuleType):
     """The module torch._dynamo before it is loaded."""
 
-    __path__: ClassVar[list[str]] = []  # a package; _Submodules finds what is in it
+    def __init__(self) -> None:
+        super().__init__(NAME)
+        self.__path__ = []  # a package; _Submodules finds what is in it
 
     class OptimizedModule(metaclass=_OptimizedModuleType):
         """Type of a model that torch.compile has returned; Lightning looks for such models."""
