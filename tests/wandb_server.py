@@ -242,7 +242,7 @@ class WandbServer:
         user = {"id": "user", "entity": ENTITY, "username": ENTITY, "name": ENTITY, "email": "", "flags": "{}"}
         return user | {"admin": False, "teams": {"edges": []}, "apiKeys": {"edges": []}, "deletedAt": None}
 
-    def _answer_serverInfo(self, _: Mapping[str, Any]) -> Any:  # noqa: N802  # W&B's name
+    def _answer_serverInfo(self, _: Mapping[str, Any]) -> Any:  # W&B's name
         return {"features": [], "cliVersionInfo": {"max_cli_version": "1.0.0"}}
 
     def _answer_entity(self, _: Mapping[str, Any]) -> Any:
@@ -265,9 +265,11 @@ class WandbServer:
             }
         }  # fmt: skip
 
-    def _answer_upsertBucket(self, asked: Mapping[str, Any]) -> Any:  # noqa: N802
+    def _answer_upsertBucket(self, asked: Mapping[str, Any]) -> Any:
         texts = [("displayName", 128), ("groupName", 128), ("jobType", 64)]
-        if any(len(asked.get(key) or "") > most for key, most in texts) or any(len(t) > 64 for t in asked["tags"] or []):
+        if any(len(asked.get(key) or "") > most for key, most in texts) or any(
+            len(t) > 64 for t in asked["tags"] or []
+        ):
             raise web.HTTPBadRequest(text="a name, group, type or tag is too long")  # limits of W&B's own server
         name, new = asked["name"], asked["name"] not in self.runs
         run = self.runs.setdefault(name, LiveRun(name, len(self.runs), asked["project"]))
@@ -286,32 +288,34 @@ class WandbServer:
             "historyLineCount": len(run.lines.get(HISTORY, [])),
         }  # fmt: skip
 
-    def _answer_createRunFiles(self, asked: Mapping[str, Any]) -> Any:  # noqa: N802
+    def _answer_createRunFiles(self, asked: Mapping[str, Any]) -> Any:
         run = asked.get("run") or asked["runName"]
         files = [{"name": name, "uploadUrl": f"{self.url}/upload/{run}/{quote(name)}"} for name in asked["files"]]
         return {"runID": f"id-of-{run}", "uploadHeaders": [], "files": files}
 
-    def _answer_markRunFilesUploaded(self, _: Mapping[str, Any]) -> Any:  # noqa: N802
+    def _answer_markRunFilesUploaded(self, _: Mapping[str, Any]) -> Any:
         return {"success": True}
 
     # ── artifacts: each logged table is one too ───────────────────────────────────────────────────────────────────────
 
-    def _answer_createArtifact(self, asked: Mapping[str, Any]) -> Any:  # noqa: N802
+    def _answer_createArtifact(self, asked: Mapping[str, Any]) -> Any:
         self.artifacts.append({**asked["input"], "state": "PENDING", "files": {}})
         number = str(len(self.artifacts) - 1)
-        return {"artifact": {"id": number, "state": "PENDING", "artifactSequence": {"id": number, "latestArtifact": None}}}
+        return {
+            "artifact": {"id": number, "state": "PENDING", "artifactSequence": {"id": number, "latestArtifact": None}}
+        }
 
-    def _answer_createArtifactManifest(self, asked: Mapping[str, Any]) -> Any:  # noqa: N802
+    def _answer_createArtifactManifest(self, asked: Mapping[str, Any]) -> Any:
         return self._manifest(asked["artifactID"])
 
-    def _answer_updateArtifactManifest(self, asked: Mapping[str, Any]) -> Any:  # noqa: N802
+    def _answer_updateArtifactManifest(self, asked: Mapping[str, Any]) -> Any:
         return self._manifest(asked["artifactManifestID"])
 
     def _manifest(self, number: str) -> dict[str, Any]:
         file = {"id": number, "uploadUrl": f"{self.url}/artifact/{number}/manifest.json", "uploadHeaders": []}
         return {"artifactManifest": {"id": number, "file": file}}
 
-    def _answer_createArtifactFiles(self, asked: Mapping[str, Any]) -> Any:  # noqa: N802
+    def _answer_createArtifactFiles(self, asked: Mapping[str, Any]) -> Any:
         wanted = asked["input"]["artifactFiles"] if "input" in asked else asked["artifactFiles"]
         nodes = [
             {"storagePath": file["name"], "uploadHeaders": [], "uploadMultipartUrls": None,
@@ -321,7 +325,7 @@ class WandbServer:
         ]  # fmt: skip
         return {"files": {"edges": [{"node": node} for node in nodes]}}
 
-    def _answer_commitArtifact(self, asked: Mapping[str, Any]) -> Any:  # noqa: N802
+    def _answer_commitArtifact(self, asked: Mapping[str, Any]) -> Any:
         artifact = self.artifacts[int(asked["artifactID"])]
         artifact["state"] = "COMMITTED"
         return {"artifact": {"id": asked["artifactID"], "digest": artifact["digest"]}}
@@ -336,16 +340,16 @@ class WandbServer:
             shown |= {"controller": None, "scheduler": None, "runs": {"edges": []}}
         return {"sweep": shown, "artifact": None, "artifactType": None, "id": "project"}
 
-    def _answer_upsertSweep(self, asked: Mapping[str, Any]) -> Any:  # noqa: N802
+    def _answer_upsertSweep(self, asked: Mapping[str, Any]) -> Any:
         sweep = LiveSweep(f"sweep{len(self.sweeps)}", asked["config"])
         self.sweeps[sweep.id] = sweep
         project = {"id": "project", "name": asked["projectName"], "entity": {"id": "entity", "name": ENTITY}}
         return {"sweep": {"name": sweep.id, "project": project}, "configValidationWarnings": []}
 
-    def _answer_createAgent(self, asked: Mapping[str, Any]) -> Any:  # noqa: N802
+    def _answer_createAgent(self, asked: Mapping[str, Any]) -> Any:
         return {"agent": {"id": asked["sweep"]}}
 
-    def _answer_agentHeartbeat(self, asked: Mapping[str, Any]) -> Any:  # noqa: N802
+    def _answer_agentHeartbeat(self, asked: Mapping[str, Any]) -> Any:
         """Hand out the next job once the last has ended, and send the agent home after the last."""
         sweep, commands = self.sweeps[asked["id"]], []
         if not json.loads(asked["runState"]):
@@ -379,4 +383,6 @@ def _aligned(rows: Sequence[Sequence[Any]]) -> str:
         for row in rows
     ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
+    return "\n".join(
+        "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    )

@@ -78,7 +78,12 @@ def test_a_live_run_shows_its_names_config_history_tables_and_end(server, tmp_pa
     close_loggers(opened, 0)
 
     (shown,) = server.runs.values()
-    assert (shown.name, shown.group, shown.project, shown.state) == ("model.alpha=0.4", "sweep-7", "safe_exp", "finished")
+    assert (shown.name, shown.group, shown.project, shown.state) == (
+        "model.alpha=0.4",
+        "sweep-7",
+        "safe_exp",
+        "finished",
+    )
     asked = ("entity", "tags", "notes", "jobType")
     assert [shown.fields[name] for name in asked] == [ENTITY, ["paper", "α"], "first try", "train"]
     assert shown.config == CONFIG
@@ -123,7 +128,9 @@ def test_a_tag_or_type_that_wandb_refuses_is_refused_before_anything_is_read():
         check_loggers(live(job_type="t" * 65))
     check_loggers(live(tags=["t" * 64]))
     for tag in ("", "t" * 65):
-        with pytest.raises(UserError, match=rf"logger\.tags: the tag '{tag}' has {len(tag)} characters; W&B takes 1 to 64"):
+        with pytest.raises(
+            UserError, match=rf"logger\.tags: the tag '{tag}' has {len(tag)} characters; W&B takes 1 to 64"
+        ):
             check_loggers(live(tags=["short", tag]))
 
 
@@ -313,7 +320,9 @@ def test_an_agent_of_wandb_runs_the_jobs_that_its_sweep_proposes(server, tmp_pat
 
     def wandb_command(*arguments):
         command = [sys.executable, "-m", "wandb", *arguments]
-        done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=180, check=False)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=180, check=False
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr
 

@@ -60,7 +60,12 @@ def test_a_long_curve_is_thinned_to_so_many_points_and_keeps_its_ends_and_area()
 
 def test_the_confusion_matrix_is_counted_with_fake_first():
     tables = chart_tables(predictions([1, 1, 1, 0, 0], [0.9, 0.8, 0.1, 0.7, 0.2]), None)
-    assert tables["confusion"].rows == [["fake", "fake", 2], ["fake", "real", 1], ["real", "fake", 1], ["real", "real", 1]]
+    assert tables["confusion"].rows == [
+        ["fake", "fake", 2],
+        ["fake", "real", 1],
+        ["real", "fake", 1],
+        ["real", "real", 1],
+    ]
 
 
 def test_reliability_is_scikit_learn_s_before_and_after_calibration():
@@ -104,4 +109,7 @@ def test_tables_hold_plain_values():
 
 
 def test_a_curve_of_equal_scores_is_the_diagonal():
-    assert roc_table(np.array([0, 1]), {"prediction": np.array([0.5, 0.5])}).rows == [["prediction", 0, 0], ["prediction", 1, 1]]
+    assert roc_table(np.array([0, 1]), {"prediction": np.array([0.5, 0.5])}).rows == [
+        ["prediction", 0, 0],
+        ["prediction", 1, 1],
+    ]

@@ -153,7 +153,12 @@ def similarity_table(label: np.ndarray, similarity: np.ndarray) -> ChartTable:
         counts = np.histogram(similarity[finite & (label == index)], edges)[0]
         if counts.sum():
             rows += [
-                [name, float((edges[bin_] + edges[bin_ + 1]) / 2), 100 * int(counts[bin_]) / int(counts.sum()), int(counts[bin_])]
+                [
+                    name,
+                    float((edges[bin_] + edges[bin_ + 1]) / 2),
+                    100 * int(counts[bin_]) / int(counts.sum()),
+                    int(counts[bin_]),
+                ]
                 for bin_ in range(used[0], used[-1] + 1)
             ]
     return ChartTable(("class", "similarity", "share of the class (%)", "articles"), rows)

@@ -49,7 +49,9 @@ class Wandb(LoggerKind):
     def check(self, settings: Mapping[str, Any]) -> None:
         for tag in settings.get("tags") or []:
             if not 1 <= len(tag) <= LONGEST_TAG:
-                raise UserError(f"logger.tags: the tag '{tag}' has {len(tag)} characters; W&B takes 1 to {LONGEST_TAG}.")
+                raise UserError(
+                    f"logger.tags: the tag '{tag}' has {len(tag)} characters; W&B takes 1 to {LONGEST_TAG}."
+                )
         job_type = settings.get("job_type") or ""
         if len(job_type) > LONGEST_JOB_TYPE:
             raise UserError(f"logger.job_type={job_type}: W&B takes {LONGEST_JOB_TYPE} characters at most.")
