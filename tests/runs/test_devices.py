@@ -40,7 +40,7 @@ def processes(monkeypatch):
 
 
 def test_jobs_of_different_length_never_share_a_device_and_use_all_of_them(tmp_path, processes):
-    lengths = [random.uniform(0.02, 0.2) for _ in range(10)]
+    lengths = [random.uniform(0.1, 0.4) for _ in range(10)]
     jobs = [processes.Process(target=work, args=(tmp_path / "leases", s, tmp_path / "log")) for s in lengths]
     for job in jobs:
         job.start()

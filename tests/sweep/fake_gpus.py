@@ -3,7 +3,6 @@
 Processes that a launcher starts import this module too. Each job prints its devices. FATAL_SEED=n kills that job.
 """
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -29,11 +28,11 @@ torch.cuda.get_device_properties = Gpu
 
 def choose_the_cpu(config, leased) -> torch.device:
     """Stand in for the choice of a stack's device."""
-    print(f"A stack on {config.trainer.accelerator} {leased}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"A stack on {config.trainer.accelerator} {leased}\n")  # in one piece
     return torch.device("cpu")
 
 
-if multiprocessing.parent_process() is not None:  # the sweep's own process need not wait for Lightning
+if __name__ == "__mp_main__":  # in the processes of a launcher; the sweep's own need not wait for Lightning
     from safe_exp.sweep.stacked import training
 
     training.choose_device = choose_the_cpu
