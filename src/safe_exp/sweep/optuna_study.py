@@ -77,7 +77,8 @@ def count_ended_trials(path: Path) -> int:
         return 0
     storage = f"sqlite:///{path}"
     try:
-        studies = [optuna.load_study(found.study_name, storage) for found in optuna.get_all_study_summaries(storage)]
+        names = [found.study_name for found in optuna.get_all_study_summaries(storage)]
+        studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
     except DatabaseError as error:
         raise UserError(
             f"{path} is not a study of optuna ({error.orig}). Restore it, or start another sweep."
