@@ -181,7 +181,7 @@ def _compose(composer: Composer, overrides: Sequence[str], number: int) -> DictC
     """Compose a job as Hydra's BasicLauncher does."""
     composed = composer.compose(overrides)
     with open_dict(composed):
-        composed.hydra.job.id = number
+        composed.hydra.job.id = str(number)
         composed.hydra.job.num = number
     return composed
 
