@@ -35,7 +35,7 @@ class Composer:
         """Compose job `number` of a sweep as Hydra's BasicLauncher does; otherwise as `compose`."""
         composed = self.compose(overrides)
         with open_dict(composed):
-            composed.hydra.job.id = number
+            composed.hydra.job.id = str(number)
             composed.hydra.job.num = number
         return composed
 
