@@ -87,8 +87,16 @@ def test_similarities_are_counted_in_bins_of_one_fortieth():
     similarity = [0.5, 0.51, 0.58, float("nan"), 0.59, 0.51]
     tables = chart_tables(predictions([1, 1, 0, 0, 0, 0], [0.5] * 6, similarity), None)
     assert tables["similarity"].columns == ("class", "similarity", "share of the class (%)", "articles")
-    by_hand = [["fake", 0.5125, 100, 2], ["fake", 0.5375, 0, 0], ["fake", 0.5625, 0, 0], ["fake", 0.5875, 0, 0],
-               ["real", 0.5125, 100 / 3, 1], ["real", 0.5375, 0, 0], ["real", 0.5625, 0, 0], ["real", 0.5875, 200 / 3, 2]]  # fmt: skip
+    centres = (0.5125, 0.5375, 0.5625, 0.5875)
+    shares_and_counts = {
+        "fake": [(100, 2), (0, 0), (0, 0), (0, 0)],
+        "real": [(100 / 3, 1), (0, 0), (0, 0), (200 / 3, 2)],
+    }
+    by_hand = [
+        [name, centre, *pair]
+        for name, pairs in shares_and_counts.items()
+        for centre, pair in zip(centres, pairs, strict=True)
+    ]
     for row, expected in zip(tables["similarity"].rows, by_hand, strict=True):
         assert row[0] == expected[0]
         assert row[1:] == pytest.approx(expected[1:])
