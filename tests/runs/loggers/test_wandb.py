@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from packaging.version import Version
 from PIL import Image
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
@@ -19,6 +21,7 @@ from safe_exp.runs.loggers import check_loggers, close_loggers, log_results, ope
 from safe_exp.scoring.charts import ChartTable
 from safe_exp.system.errors import UserError
 from tests.commands import SMALL, environment, read_json, read_rows, run
+from tests.wandb_dashboard import dashboard_text
 from tests.wandb_file import read_finished_run
 from tests.wandb_server import CRASHED_AFTER_SECONDS, ENTITY, WandbServer
 
@@ -28,6 +31,11 @@ ARTICLES = [
     {"id": "a2", "label": 0, "probability": 0.3, "similarity": None, "verdict": 0},
 ]
 CONFUSION = {"confusion": ChartTable(("truth", "verdict", "articles"), [["fake", "fake", 3], ["fake", "real", 1]])}
+
+
+bounded = pytest.mark.skipif(  # earlier ones ask a failing server again and again, without end
+    Version(version("wandb")) < Version("0.30"), reason="W&B before 0.30 has no limit of its own"
+)
 
 
 def live(**settings):
@@ -141,14 +149,9 @@ def test_the_stop_button_of_the_dashboard_interrupts_the_job(server, tmp_path, m
     opened = open_loggers(live(), tmp_path, "name", None, CONFIG)
     for shown in server.runs.values():
         shown.stop = True
-
-    def log_for_half_a_minute():
-        for step in range(600):
-            opened[0].log_metrics({"train/loss": 1.0}, step)
-            time.sleep(0.05)
-
+    opened[0].log_metrics({"train/loss": 1.0}, 0)
     with pytest.raises(KeyboardInterrupt):
-        log_for_half_a_minute()
+        wait_for(lambda: False, seconds=60)
     close_loggers(opened, 130)
     assert shown.exit_code == 130
 
@@ -193,6 +196,7 @@ def wait_for(condition, seconds=120):
         time.sleep(0.1)
 
 
+@bounded
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["error", "stall"])
 def test_a_server_that_is_down_at_the_start_costs_one_warning_and_the_run_is_recorded_offline(
@@ -209,6 +213,7 @@ def test_a_server_that_is_down_at_the_start_costs_one_warning_and_the_run_is_rec
     assert not server.runs
 
 
+@bounded
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["error", "stall", "gone"])
 def test_a_server_that_fails_in_the_middle_costs_warnings_and_the_rest_can_be_uploaded(
@@ -239,6 +244,7 @@ def test_a_server_that_fails_in_the_middle_costs_warnings_and_the_rest_can_be_up
     assert ([row["train/loss"] for row in kept.history], kept.exit_code) == ([1.0, 0.5], 0)
 
 
+@bounded
 def test_the_next_job_of_a_process_is_logged_after_one_whose_server_failed(server, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "1")
     server.fault = "error"
@@ -271,8 +277,9 @@ def test_a_sweep_is_a_table_of_runs_with_curves_and_charts_and_its_report_stands
     assert_charts_agree_with_scikit_learn(finished, sweep / "0")
 
     report(ReportConfig(str(sweep), "auroc", 0, True))
-    text = server.text(("model.alpha",), ("test/auroc",), ("epoch", "train/loss", "val/loss_prediction", "val/auroc"))
-    print(text)
+    text = dashboard_text(
+        server, ("model.alpha",), ("test/auroc",), ("epoch", "train/loss", "val/loss_prediction", "val/auroc")
+    )
     group = "-".join(sweep.parts[-2:])
     auroc = read_json(sweep / "0" / "metrics.json")["test"]["prediction"]["auroc"]
     table = [line.split() for line in text.splitlines()[:4]]
