@@ -1,4 +1,4 @@
-"""Loggers by `_target_`: classes of the user's own, or of Lightning, built with Hydra's instantiate."""
+"""Loggers by `_target_`: classes of the user's own, or of Lightning."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger
 
-from safe_exp.config.hydra_versions import instantiate
 from safe_exp.runs.loggers import LoggedRun, LoggerKind
 from safe_exp.system.errors import UserError, first_line
 
-METHODS = ("log_metrics", "log_hyperparams", "finalize")  # called on every logger
+METHODS = ("log_metrics", "log_hyperparams", "finalize")  # called on every logger; others where a class has them
+HYDRA_KEYS = ("_target_", "_convert_", "_recursive_", "_partial_")  # no arguments; all but the first change nothing
 
 
 class Targeted(LoggerKind):
@@ -31,6 +31,9 @@ class Targeted(LoggerKind):
         self.name = name
 
     def check(self, settings: Mapping[str, Any]) -> None:
+        self._find(settings)
+
+    def _find(self, settings: Mapping[str, Any]) -> type:
         """Import the class.
 
         Raises:
@@ -52,10 +55,13 @@ class Targeted(LoggerKind):
             raise UserError(
                 f"{given}: expected a logger for Lightning, and {fault}. Inherit from pytorch_lightning.loggers.Logger."
             )
+        return found
 
     def open(self, settings: Mapping[str, Any], run: LoggedRun) -> Logger:
-        self.check(settings)  # a report, or a writer process of a stack, has not checked it
-        logger: Logger = instantiate(_fill(settings, run), _recursive_=False, _convert_="all", _partial_=False)
+        # Not with Hydra's instantiate, which would read a ${…} in the run's name as a key of its own.
+        logger: Logger = self._find(settings)(
+            **{key: _fill(value, run) for key, value in settings.items() if key not in HYDRA_KEYS}
+        )
         return logger
 
     def log_results(self, logger: Any, figures: dict[str, Path], predictions: list[dict[str, Any]]) -> None:
