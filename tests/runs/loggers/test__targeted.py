@@ -52,6 +52,8 @@ class Plain:
     def log_hyperparams(self, params): ...
     def finalize(self, status): ...
 
+Plain.Inner = Plain
+
 an_object = Plain()
 '''
 
@@ -118,16 +120,25 @@ def test_lightning_s_own_loggers_can_be_named(tmp_path):
     assert rows[0]["train/loss"] == "0.5"
 
 
+def test_a_class_within_a_class_can_be_named(module):
+    check_loggers(with_mine(f"{module}.Plain.Inner"))
+
+
+@pytest.mark.parametrize("target", [3, None, ""])
+def test_a_target_that_names_nothing_is_refused(target):
+    with pytest.raises(UserError, match=r"^logger\.more\.mine\._target_ must be given: the module and the name"):
+        check_loggers(with_mine(target))
+
+
 @pytest.mark.parametrize(
     ("target", "said"),
     [
-        ("no_such_module.Lines", "the class cannot be imported"),
-        ("MODULE.NoSuchClass", "the class cannot be imported"),
+        ("no_such_module.Lines", "this class cannot be imported"),
+        ("MODULE.NoSuchClass", "this class cannot be imported"),
         ("MODULE.an_object", "expected a logger for Lightning, and it is no class"),
-        ("Lines", "the class cannot be imported"),
+        ("Lines", "this class cannot be imported"),
         ("os.system", "expected a logger for Lightning, and it has no log_metrics, log_hyperparams, finalize"),
         ("pathlib.Path", "expected a logger for Lightning, and it has no log_metrics, log_hyperparams, finalize"),
-        (3, "the class cannot be imported"),
     ],
 )
 def test_what_is_no_logger_is_refused(target, said, module):

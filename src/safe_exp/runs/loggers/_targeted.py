@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 
 from safe_exp.runs.loggers import LoggedRun, LoggerKind
-from safe_exp.system.errors import UserError, first_line
+from safe_exp.system.errors import UserError
+from safe_exp.system.named_objects import import_named
 
 METHODS = ("log_metrics", "log_hyperparams", "finalize")  # called on every logger; others where a class has them
 HYDRA_KEYS = ("_target_", "_convert_", "_recursive_", "_partial_")  # no arguments; all but the first change nothing
@@ -39,21 +39,14 @@ class Targeted(LoggerKind):
         Raises:
             UserError: it cannot be imported, or is no logger.
         """
-        target = str(settings["_target_"])
-        given = f"logger.more.{self.name}._target_={target}"
-        try:
-            module, _, name = target.rpartition(".")
-            found = getattr(importlib.import_module(module), name)
-        except Exception as error:  # a module of the user's own can raise anything
-            raise UserError(
-                f"{given}: the class cannot be imported ({first_line(error)}). Give module.Class, of an installed "
-                "package or of a .py file in the folder in which the command is started."
-            ) from error
+        key = f"logger.more.{self.name}._target_"
+        found: Any = import_named(key, settings["_target_"])
         missing = [method for method in METHODS if not callable(getattr(found, method, None))]
         if not isinstance(found, type) or missing:
             fault = f"it has no {', '.join(missing)}" if missing else "it is no class"
             raise UserError(
-                f"{given}: expected a logger for Lightning, and {fault}. Inherit from pytorch_lightning.loggers.Logger."
+                f"{key}={settings['_target_']}: expected a logger for Lightning, and {fault}. Inherit from "
+                "pytorch_lightning.loggers.Logger."
             )
         return found
 
