@@ -10,6 +10,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from safe_exp.config.checks import require_count
+
 
 class GpuLauncher(Launcher):
     """Runs each job in another process, on GPUs that it leases."""
@@ -19,6 +21,7 @@ class GpuLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+        require_count("hydra.launcher.jobs_per_gpu", self.jobs_per_gpu)
 
     def check(self, composed: Iterable[DictConfig]) -> None:
         """Refuse a sweep whose jobs the GPUs here cannot run, before it has a folder.

@@ -10,6 +10,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from safe_exp.config.checks import require_count
+
 
 class StackedLauncher(Launcher):
     """Runs jobs one by one as Hydra's BasicLauncher does, and trains those together that can be stacked."""
@@ -19,6 +21,10 @@ class StackedLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+        require_count("hydra.launcher.most_runs", self.most_runs)
+        for key in ("writers", "processes"):
+            if getattr(self, key) is not None:
+                require_count(f"hydra.launcher.{key}", getattr(self, key))
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs, given by their overrides and numbered from `initial_job_idx`, and return their results."""

@@ -247,6 +247,13 @@ def test_without_an_account_there_is_one_message(tmp_path, monkeypatch):
         send(DashboardConfig(project="fakes", entity=None, score="auroc", print=False, to=None))
 
 
+def test_a_score_that_no_run_logs_is_refused():
+    with pytest.raises(UserError, match=r"score=aurco: runs log no such figure\. There are accuracy, "):
+        DashboardConfig(project="fakes", entity=None, score="aurco", print=True, to=None)
+    for score in ("similarity_auroc", "calibrated_brier", "loss_prediction"):
+        DashboardConfig(project="fakes", entity=None, score=score, print=True, to=None)
+
+
 def test_a_missing_package_is_refused_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr("safe_exp.reporting.dashboard.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r'pip install "safe-exp\[dashboard\]"'):

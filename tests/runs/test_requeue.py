@@ -120,3 +120,11 @@ def test_outside_of_submitit_no_handler_is_replaced(submitit, tmp_path, monkeypa
     before = signal.getsignal(signal.SIGUSR2)
     with recorded_job(tmp_path):
         assert signal.getsignal(signal.SIGUSR2) is before
+
+
+def test_outside_of_submitit_a_system_may_lack_the_signal(tmp_path, monkeypatch):
+    monkeypatch.delenv("SUBMITIT_EXECUTOR", raising=False)
+    monkeypatch.setenv("SUBMITIT_PREEMPT_SIGNAL", "NONE")  # as USR2 on Windows: no signal has this name
+    with recorded_job(tmp_path):
+        pass
+    assert read_json(tmp_path / "status.json")["state"] == "finished"

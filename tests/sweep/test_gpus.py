@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
+from hydra_plugins.safe_exp_gpus import GpuLauncher
+from hydra_plugins.safe_exp_stacked import StackedLauncher
 from safe_exp.config import CONF
 from safe_exp.runs import devices
 from safe_exp.sweep.gpus import count_jobs_at_a_time
@@ -51,18 +53,28 @@ def test_as_many_jobs_run_at_a_time_as_the_gpus_have_room_for(commands, per_gpu,
 
 @pytest.mark.usefixtures("eight_gpus")
 @pytest.mark.parametrize(
-    ("command", "per_gpu", "message"),
+    ("command", "message"),
     [
-        ("trainer=cpu", 1, "ask for trainer.accelerator=cpu. Add trainer=gpu"),
-        ("trainer=ddp trainer.devices=9", 1, "trainer.devices=9: there are 8 GPUs. Set trainer.devices=8 or fewer"),
-        ("trainer=gpu trainer.devices=[0]", 1, r"trainer.devices=\[0\]: .* must be their number"),
-        ("trainer=gpu trainer.devices=-1", 1, "trainer.devices=-1: .* must be their number"),
-        ("trainer=gpu", 0, "jobs_per_gpu=0: expected 1 or more"),
+        ("trainer=cpu", "ask for trainer.accelerator=cpu. Add trainer=gpu"),
+        ("trainer=ddp trainer.devices=9", "trainer.devices=9: there are 8 GPUs. Set trainer.devices=8 or fewer"),
+        ("trainer=gpu trainer.devices=[0]", r"trainer.devices=\[0\]: .* must be their number"),
+        ("trainer=gpu trainer.devices=-1", "trainer.devices=-1: .* must be their number"),
     ],
 )
-def test_jobs_that_the_launcher_cannot_place_are_refused(command, per_gpu, message):
+def test_jobs_that_the_launcher_cannot_place_are_refused(command, message):
     with pytest.raises(UserError, match=message):
-        count_jobs_at_a_time(jobs("trainer=gpu", command), per_gpu)
+        count_jobs_at_a_time(jobs("trainer=gpu", command), 1)
+
+
+@pytest.mark.parametrize("value", [0, -1, "four", 1.5, True])
+@pytest.mark.parametrize(
+    ("launcher", "key"),
+    [(GpuLauncher, "jobs_per_gpu"), *((StackedLauncher, key) for key in ("most_runs", "writers", "processes"))],
+)
+def test_numbers_of_a_launcher_are_checked_before_the_sweep(launcher, key, value):
+    with pytest.raises(UserError, match=f"hydra.launcher.{key}={value}: expected a whole number >= 1"):
+        launcher(**{key: value}).setup(hydra_context=None, task_function=print, config=None)
+    launcher(**{key: 1}).setup(hydra_context=None, task_function=print, config=None)
 
 
 def test_jobs_of_other_commands_are_refused():

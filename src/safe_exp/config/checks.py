@@ -21,6 +21,16 @@ def require_at_least(key: str, value: float, least: float) -> None:
         raise UserError(f"{key}={value}: expected a number >= {least}.")
 
 
+def require_count(key: str, value: Any) -> None:
+    """Refuse what is no whole number of at least 1, such as a launcher's value, which no dataclass checks.
+
+    Raises:
+        UserError: it is none.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UserError(f"{key}={value}: expected a whole number >= 1.")
+
+
 def require_seed(key: str, value: int) -> None:
     """Refuse a seed that NumPy's generators do not take.
 

@@ -10,6 +10,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from safe_exp.config.captioner import CaptionerConfig, StoredCaptioner
 from safe_exp.config.checks import require_at_least, require_seed
 from safe_exp.config.data import AnyVectorsConfig, DataConfig, StoredVectors
+from safe_exp.config.figure_names import DISPLAY_NAMES, SCORER_SUFFIXES, is_known_score
 from safe_exp.config.model import AnyOptimizerConfig, ModelConfig, Update
 from safe_exp.config.threshold import THRESHOLD, require_threshold
 from safe_exp.config.trainer import CallbacksConfig, LoggerConfig, TrainerConfig
@@ -171,6 +172,13 @@ class DashboardConfig:
     score: str = MISSING  # score that is shown, by its name in metrics.json: auroc, f1_macro, similarity_auroc, …
     print: bool = MISSING  # true: print the definition as JSON, and send nothing
     to: str | None = MISSING  # file to write the definition to as JSON, instead of sending it; null: none
+
+    def __post_init__(self) -> None:
+        if not is_known_score(self.score):  # W&B would draw empty charts
+            raise UserError(
+                f"score={self.score}: runs log no such figure. There are {', '.join(DISPLAY_NAMES)}, and these with "
+                f"{', '.join(SCORER_SUFFIXES)} before them."
+            )
 
 
 def typed_config(composed: DictConfig) -> Any:

@@ -51,6 +51,11 @@ def describe_score(name: str) -> str:
     return DISPLAY_NAMES.get(figure, figure) + suffix
 
 
+def is_known_score(name: str) -> bool:
+    """Tell whether a run may log a figure of this name."""
+    return _split_name(name)[0] in DISPLAY_NAMES
+
+
 def lower_is_better(name: str) -> bool:
     """Return True if a smaller value of a logged figure is the better one."""
     return _split_name(name)[0] in LOWER_IS_BETTER

@@ -37,9 +37,10 @@ def requeued_when_stopped() -> Iterator[None]:
         SystemExit: with status.REQUEUED_EXIT, once the job is in the queue again.
         UserError: the job has reached its time limit too many times.
     """
-    queue_again = signal.getsignal(_announcement())
     in_main_thread = threading.current_thread() is threading.main_thread()
-    if "SUBMITIT_EXECUTOR" not in os.environ or not in_main_thread or not callable(queue_again):
+    # Elsewhere the signal is not even looked up: Windows has no USR2.
+    queue_again = signal.getsignal(_announcement()) if "SUBMITIT_EXECUTOR" in os.environ else None
+    if not in_main_thread or not callable(queue_again):
         yield
         return
     stop = signal.getsignal(signal.SIGTERM)

@@ -139,8 +139,6 @@ def count_jobs_at_a_time(composed: Iterable[DictConfig], jobs_per_gpu: int) -> i
     """
     from safe_exp.runs.devices import count_devices
 
-    if jobs_per_gpu < 1:
-        raise UserError(f"hydra.launcher.jobs_per_gpu={jobs_per_gpu}: expected 1 or more.")
     wanted = {_count_wanted(job) for job in composed}
     gpus = count_devices()
     if gpus == 0:

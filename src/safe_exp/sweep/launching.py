@@ -108,6 +108,8 @@ def output_to(path: Path) -> Iterator[None]:
     with open(path, "a", encoding="utf-8") as file:
         kept = [(number, os.dup(number)) for number in (1, 2)]
         try:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()  # what was printed before belongs elsewhere
             for number, _ in kept:
                 os.dup2(file.fileno(), number)
             yield

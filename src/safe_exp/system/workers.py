@@ -171,8 +171,8 @@ def _stop(workers: list[_Worker], how: signal.Signals, received: Callable[[int, 
     seconds = STOP_SECONDS
     for _ in range(2):
         for worker in workers:
-            with suppress(ProcessLookupError):
-                os.kill(worker.process.pid or 0, how)
+            if worker.process.is_alive():
+                os.kill(worker.process.pid, how)  # type: ignore[arg-type]  # a process that has started has one
         try:
             _receive_until_ended(workers, time.monotonic() + seconds, received)
             return

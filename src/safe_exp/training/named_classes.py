@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import pkgutil
 from typing import Any, TypeVar
 
-from safe_exp.system.errors import UserError, first_line
+from safe_exp.system.errors import UserError
+from safe_exp.system.named_objects import import_named
 
 Base = TypeVar("Base")
 
@@ -19,15 +19,7 @@ def find_class(key: str, path: Any, base: type[Base]) -> type[Base]:
     Raises:
         UserError: it cannot be imported, or is no subclass of `base`.
     """
-    if not path or not isinstance(path, str):
-        raise UserError(f"{key} must be given: the module and the name of a class, as in {key}=my_module.MyClass.")
-    try:
-        found = pkgutil.resolve_name(path)
-    except Exception as error:  # whatever the module of a user may raise
-        raise UserError(
-            f"{key}={path}: this class cannot be imported ({first_line(error)}). Give its module and name; a module in "
-            "the folder where the command runs is found."
-        ) from error
+    found = import_named(key, path)
     if not isinstance(found, type) or not issubclass(found, base):
         raise UserError(f"{key}={path}: expected a subclass of {base.__module__.partition('.')[0]}'s {base.__name__}.")
     return found

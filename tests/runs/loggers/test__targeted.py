@@ -47,13 +47,12 @@ class Broken(Lines):
         raise ConnectionResetError("no route to host")
 
 class Plain:
-    """Has Lightning's interface without inheriting from it."""
-    log_dir = save_dir = None
-
+    """Has of Lightning's interface what a logger must have, without inheriting from it."""
     def log_metrics(self, metrics, step=None): ...
     def log_hyperparams(self, params): ...
     def finalize(self, status): ...
-    def save(self): ...
+
+Plain.Inner = Plain
 
 an_object = Plain()
 '''
@@ -94,15 +93,20 @@ def test_the_run_s_own_folder_name_and_sweep_can_be_arguments(module, tmp_path, 
     job.mkdir(parents=True)
     (job.parent / "multirun.yaml").write_text("")
     settings = {"path": "{folder}/x", "title": "{project} {name} {group} {sweep_folder}", "group": "{group}"}
-    open_loggers(with_mine(f"{module}.Lines", **settings), job, "seed={folder}", group, {})
+    name = "seed={folder} data.root=${oc.env:HOME}"  # as it was given
+    open_loggers(with_mine(f"{module}.Lines", **settings), job, name, group, {})
     sweep_folder = job.parent if group else job
     first = (job / "x").read_text().splitlines()[0]
-    assert first == f"open|lab seed={{folder}} {group or ''} {sweep_folder}|()|{expected}"
+    assert first == f"open|lab {name} {group or ''} {sweep_folder}|()|{expected}"
 
 
 def test_a_class_need_not_inherit_from_lightning_s(module, tmp_path):
     (opened,) = open_loggers(with_mine(f"{module}.Plain"), tmp_path, "name", None, {})
     opened.log_metrics({"train/loss": 0.5}, 0)
+    opened.log_graph(None)
+    opened.after_save_checkpoint(None)
+    opened.save()
+    assert opened.save_dir is None
     close_loggers([opened], 0)
     assert not opened.broken
 
@@ -116,16 +120,25 @@ def test_lightning_s_own_loggers_can_be_named(tmp_path):
     assert rows[0]["train/loss"] == "0.5"
 
 
+def test_a_class_within_a_class_can_be_named(module):
+    check_loggers(with_mine(f"{module}.Plain.Inner"))
+
+
+@pytest.mark.parametrize("target", [3, None, ""])
+def test_a_target_that_names_nothing_is_refused(target):
+    with pytest.raises(UserError, match=r"^logger\.more\.mine\._target_ must be given: the module and the name"):
+        check_loggers(with_mine(target))
+
+
 @pytest.mark.parametrize(
     ("target", "said"),
     [
-        ("no_such_module.Lines", "the class cannot be imported"),
-        ("MODULE.NoSuchClass", "the class cannot be imported"),
+        ("no_such_module.Lines", "this class cannot be imported"),
+        ("MODULE.NoSuchClass", "this class cannot be imported"),
         ("MODULE.an_object", "expected a logger for Lightning, and it is no class"),
-        ("Lines", "the class cannot be imported"),
+        ("Lines", "this class cannot be imported"),
         ("os.system", "expected a logger for Lightning, and it has no log_metrics, log_hyperparams, finalize"),
         ("pathlib.Path", "expected a logger for Lightning, and it has no log_metrics, log_hyperparams, finalize"),
-        (3, "the class cannot be imported"),
     ],
 )
 def test_what_is_no_logger_is_refused(target, said, module):

@@ -123,6 +123,15 @@ def test_jobs_that_start_at_the_same_time_make_one_experiment(sweep):
     assert sorted(each.name for each in client.search_experiments()) == ["Default", "lab"]
 
 
+def test_a_folder_is_an_address_too(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.chdir(tmp_path)
+    log_a_run(tmp_path / "run", uri="my store")
+    assert len(read(tmp_path / "my store")[1]) == 1
+    assert (tmp_path / ".my store.lock").exists()  # jobs of a sweep open it one by one
+    assert "mlflow ui --backend-store-uri 'my store'" in caplog.text
+
+
 class Server(BaseHTTPRequestHandler):
     """As much of MLflow's REST interface as a run needs; keeps every request."""
 

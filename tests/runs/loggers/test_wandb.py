@@ -59,8 +59,8 @@ def server(monkeypatch, tmp_path):
     assert server.unknown == []
 
 
-def log_job(folder, exit_code, epochs=range(2), name="seed=1"):
-    opened = open_loggers(live(), folder, name, "sweep-7", CONFIG)
+def log_job(folder, exit_code, epochs=range(2), name="seed=1", group="sweep-7"):
+    opened = open_loggers(live(), folder, name, group, CONFIG)
     for epoch in epochs:
         opened[0].log_metrics({"train/loss": 1 / (epoch + 1), "epoch": epoch}, epoch)
     close_loggers(opened, exit_code)
@@ -157,9 +157,11 @@ def test_the_stop_button_of_the_dashboard_interrupts_the_job(server, tmp_path, m
 
 
 def test_a_long_name_is_shortened_to_its_end_since_wandb_would_refuse_it(server, tmp_path):
-    log_job(tmp_path, exit_code=0, name="data.articles=60 " * 8 + "model.alpha=0.2")
+    name, group = "data.articles=60 " * 8 + "model.alpha=0.2", f"{'x' * 100}-{'y' * 100}"
+    log_job(tmp_path, exit_code=0, name=name, group=group)
     (shown,) = server.runs.values()
-    assert len(shown.name) == 128
+    assert len(shown.name) == len(shown.group) == 128
+    assert shown.group.endswith("x-" + "y" * 100)
     assert shown.name.startswith("...")
     assert shown.name.endswith("data.articles=60 model.alpha=0.2")
 

@@ -72,7 +72,7 @@ class OpenLogger(Logger):
     @property
     def save_dir(self) -> str | None:
         # Profilers write to Trainer.log_dir: the log_dir of loggers that Lightning knows by class, else the save_dir.
-        return self.attempt("name its folder", lambda logger: logger.log_dir or logger.save_dir)
+        return self.attempt("name its folder", _folder)
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         self.attempt("log metrics", lambda logger: logger.log_metrics(metrics, step))
@@ -81,16 +81,25 @@ class OpenLogger(Logger):
         self.attempt("log the hyper-parameters", lambda logger: logger.log_hyperparams(params, *args, **kwargs))
 
     def log_graph(self, model: Any, input_array: Any = None) -> None:
-        self.attempt("log the model", lambda logger: logger.log_graph(model, input_array))
+        self.attempt("log the model", lambda logger: _optional(logger, "log_graph")(model, input_array))
 
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
-        self.attempt("log a checkpoint", lambda logger: logger.after_save_checkpoint(checkpoint_callback))
+        self.attempt("log a checkpoint", lambda logger: _optional(logger, "after_save_checkpoint")(checkpoint_callback))
 
     def save(self) -> None:
-        self.attempt("save its log", lambda logger: logger.save())
+        self.attempt("save its log", lambda logger: _optional(logger, "save")())
 
     def finalize(self, status: str) -> None:
         self.attempt("finish its log", lambda logger: logger.finalize(status))
+
+
+def _folder(logger: Any) -> str | None:
+    return getattr(logger, "log_dir", None) or getattr(logger, "save_dir", None)
+
+
+def _optional(logger: Any, method: str) -> Callable[..., Any]:
+    """Return a method that a class need not have unless it inherits from Lightning's, which does nothing in it."""
+    return getattr(logger, method, lambda *_: None)
 
 
 def in_one_line(error: Exception) -> str:

@@ -1,8 +1,7 @@
-"""Loggers by `_target_`: classes of the user's own, or of Lightning, built with Hydra's instantiate."""
+"""Loggers by `_target_`: classes of the user's own, or of Lightning."""
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +9,12 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger
 
-from safe_exp.config.hydra_versions import instantiate
 from safe_exp.runs.loggers import LoggedRun, LoggerKind
-from safe_exp.system.errors import UserError, first_line
+from safe_exp.system.errors import UserError
+from safe_exp.system.named_objects import import_named
 
-METHODS = ("log_metrics", "log_hyperparams", "finalize")  # called on every logger
+METHODS = ("log_metrics", "log_hyperparams", "finalize")  # called on every logger; others where a class has them
+HYDRA_KEYS = ("_target_", "_convert_", "_recursive_", "_partial_")  # no arguments; all but the first change nothing
 
 
 class Targeted(LoggerKind):
@@ -31,31 +31,30 @@ class Targeted(LoggerKind):
         self.name = name
 
     def check(self, settings: Mapping[str, Any]) -> None:
+        self._find(settings)
+
+    def _find(self, settings: Mapping[str, Any]) -> type:
         """Import the class.
 
         Raises:
             UserError: it cannot be imported, or is no logger.
         """
-        target = str(settings["_target_"])
-        given = f"logger.more.{self.name}._target_={target}"
-        try:
-            module, _, name = target.rpartition(".")
-            found = getattr(importlib.import_module(module), name)
-        except Exception as error:  # a module of the user's own can raise anything
-            raise UserError(
-                f"{given}: the class cannot be imported ({first_line(error)}). Give module.Class, of an installed "
-                "package or of a .py file in the folder in which the command is started."
-            ) from error
+        key = f"logger.more.{self.name}._target_"
+        found: Any = import_named(key, settings["_target_"])
         missing = [method for method in METHODS if not callable(getattr(found, method, None))]
         if not isinstance(found, type) or missing:
             fault = f"it has no {', '.join(missing)}" if missing else "it is no class"
             raise UserError(
-                f"{given}: expected a logger for Lightning, and {fault}. Inherit from pytorch_lightning.loggers.Logger."
+                f"{key}={settings['_target_']}: expected a logger for Lightning, and {fault}. Inherit from "
+                "pytorch_lightning.loggers.Logger."
             )
+        return found
 
     def open(self, settings: Mapping[str, Any], run: LoggedRun) -> Logger:
-        self.check(settings)  # a report, or a writer process of a stack, has not checked it
-        logger: Logger = instantiate(_fill(settings, run), _recursive_=False, _convert_="all", _partial_=False)
+        # Not with Hydra's instantiate, which would read a ${…} in the run's name as a key of its own.
+        logger: Logger = self._find(settings)(
+            **{key: _fill(value, run) for key, value in settings.items() if key not in HYDRA_KEYS}
+        )
         return logger
 
     def log_results(self, logger: Any, figures: dict[str, Path], predictions: list[dict[str, Any]]) -> None:

@@ -54,7 +54,7 @@ class Mlflow(LoggerKind):
         from mlflow import MlflowClient  # takes 2 s to import
 
         uri = settings.get("tracking_uri") or os.environ.get("MLFLOW_TRACKING_URI")
-        uri = str(uri or ((run.sweep_folder or run.folder) / STORE).as_uri())
+        uri = _address(str(uri)) if uri else ((run.sweep_folder or run.folder) / STORE).as_uri()
         with _alone(uri):  # the first client of a store of files sets it up
             client = MlflowClient(uri)
             experiment = _experiment_id(client, run.project)
@@ -128,6 +128,13 @@ def _start(client: MlflowClient, experiment: str, run: LoggedRun) -> str:
     with whole_file(run.folder / RUN_ID_FILE) as draft:
         draft.write_text(run_id + "\n", encoding="utf-8")
     return run_id
+
+
+def _address(given: str) -> str:
+    """Return the address of a store; a folder, which MLflow takes too, as one of a store of files."""
+    if urlsplit(given).scheme or given.startswith("databricks"):
+        return given
+    return Path(given).expanduser().resolve().as_uri()
 
 
 def _alone(uri: str) -> AbstractContextManager[None]:

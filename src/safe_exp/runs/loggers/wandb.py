@@ -126,7 +126,8 @@ class RunWandbLogger(WandbLogger):
 def _start(wandb: Any, mode: str, settings: Mapping[str, Any], run: LoggedRun) -> Any:
     """Start a W&B run; offline where it cannot be started online."""
     folder = run.folder
-    start = {"project": settings["project"], "dir": str(folder), "name": _shortened(run.name), "group": run.group}
+    start = {"project": settings["project"], "dir": str(folder), "name": _shortened(run.name)}
+    start |= {"group": None if run.group is None else _shortened(run.group)}
     start |= {name: settings.get(name) or None for name in ("entity", "notes", "job_type", "tags")}
     start |= {"config": run.config, "resume": "allow", "reinit": "create_new"}  # its own, always
     start["settings"] = _run_settings(wandb)
@@ -143,7 +144,7 @@ def _start(wandb: Any, mode: str, settings: Mapping[str, Any], run: LoggedRun) -
 
 
 def _shortened(name: str) -> str:
-    """Shorten a name to W&B's limit, from the front: a sweep's own overrides stand at the end."""
+    """Shorten a name of a run or a group to W&B's limit, from the front: a sweep's own overrides stand at the end."""
     return name if len(name) <= LONGEST_NAME else "..." + name[3 - LONGEST_NAME :]
 
 

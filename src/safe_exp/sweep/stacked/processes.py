@@ -27,7 +27,7 @@ def count_processes(given: int | None, configs: Sequence[TrainConfig]) -> int:
         configs: of the jobs.
     """
     if given is not None:
-        return max(1, given)
+        return given
     if not any(config.trainer.accelerator in GPU_ACCELERATORS for config in configs):
         return 1
     from safe_exp.runs.devices import count_devices  # torch takes a second to import
