@@ -40,6 +40,23 @@ def test_what_cannot_be_used_is_refused_before_a_process_is_started(no_process, 
         safe_exp.train(overrides)
 
 
+def test_a_folder_of_own_yaml_is_given_as_to_the_command_and_the_program_s_arguments_are_not_read(
+    monkeypatch, tmp_path
+):
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "short.yaml").write_text("# @package _global_\ntrainer: {max_epochs: 2}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["service", "--config-dir", "of-the-service", "resume=yes"])
+    given = []
+    monkeypatch.setattr(training_run, "_run", lambda command, show: (given.append(command), (0, [], 1))[1])
+    safe_exp.train(["--config-dir=mine", "experiment=short"])
+    assert given[0][3:5] == ["--config-dir=mine", "experiment=short"]
+    with pytest.raises(safe_exp.UserError, match=r"experiment=short: there is no such option"):
+        safe_exp.train(["experiment=short"])
+    with pytest.raises(safe_exp.UserError, match=r"--config-dir nowhere: there is no such folder"):
+        safe_exp.train(["--config-dir", "nowhere"])
+
+
 def test_one_string_is_no_list_of_overrides(no_process):
     with pytest.raises(TypeError, match="expected a list of strings"):
         safe_exp.train("trainer.max_epochs=2")
