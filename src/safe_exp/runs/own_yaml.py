@@ -39,7 +39,7 @@ def command_line() -> Sequence[str]:
 
 @contextmanager
 def as_command_line(arguments: Sequence[str]) -> Iterator[None]:
-    """Take these arguments for the command's within the block; the program that composes it has arguments of its own."""
+    """Take these arguments for the command's within the block; the program around it has arguments of its own."""
     token = _GIVEN.set(arguments)
     try:
         yield
