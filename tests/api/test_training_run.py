@@ -27,6 +27,8 @@ def no_process(monkeypatch):
     [
         (["model.alhpa=1"], r"model\.alhpa: there is no such key\. Did you mean model\.alpha"),
         (["model=sfae"], "model=sfae: there is no such option. Did you mean model=safe"),
+        (["debug=null"], "debug=null: expected one of fdr, limit, overfit, profiler. To have none, leave it out"),
+        (["scheduler=5"], "scheduler=5: expected one of cosine, "),
         (["trainer.max_epochs=many"], "trainer.max_epochs=many: expected a whole number"),
         (["model.alpha=0.2,0.4"], "several values"),
         (["threshold=3"], "threshold=3: expected a number between 0 and 1"),

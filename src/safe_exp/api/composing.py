@@ -16,7 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
-from safe_exp.cli.mistakes import explain_error
+from safe_exp.cli.mistakes import explain_error, require_options
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF
@@ -24,6 +24,7 @@ from safe_exp.config.hydra_versions import VERSION_BASE
 from safe_exp.runs.own_yaml import as_command_line, split_config_dir
 from safe_exp.system.errors import UserError
 
+GROUPS = [path.name for path in CONF.iterdir() if path.is_dir()]
 _COMPOSING = threading.Lock()  # Hydra composes with one object for the whole process
 
 
@@ -43,6 +44,7 @@ def compose_command(command: str, arguments: Sequence[str], with_hydra: bool = F
     with _COMPOSING, _hydra_as_before(), as_command_line(arguments):
         register_schemas()
         register_resolvers()
+        require_options(overrides, GROUPS)
         try:
             with initialize_config_dir(str(CONF), **VERSION_BASE):
                 return compose(command, overrides=overrides, return_hydra_config=with_hydra)

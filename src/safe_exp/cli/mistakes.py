@@ -142,6 +142,21 @@ def _explain_in_file(error: CompactHydraException, name: str, said: str, command
     return said
 
 
+def require_options(arguments: Iterable[str], groups: Sequence[str]) -> None:
+    """Refuse null, a number, true and false in the place of a group's option: Hydra would end with a traceback.
+
+    Args:
+        groups: config groups that the command has.
+    Raises:
+        UserError: there is such an argument.
+    """
+    for argument in arguments:
+        group, _, value = argument.partition("=")
+        if group in groups and re.fullmatch(r"null|true|false|[\d.]+", value, re.IGNORECASE):
+            without = " To have none, leave it out." if value.casefold() == "null" else ""
+            raise UserError(f"{argument}: expected one of {', '.join(list_options(group))}.{without}")
+
+
 def list_options(group: str) -> list[str]:
     """List the options of a group: files of conf/ and of the user's own YAML."""
     folders = [CONF, *(folder.path for folder in own_folders(command_line()))]
