@@ -255,6 +255,7 @@ def test_no_function_that_a_stored_config_names_is_called(made, tmp_path):
     with open(run / ".hydra" / "config.yaml", "a") as config:
         config.write("more: ${oc.env:HOME}\n")
     assert safe_exp.load(run).config["more"] == "${oc.env:HOME}"
+    assert safe_exp.load(run).config["seed"] == 3
 
 
 @pytest.mark.parametrize("run", ["words", "sweep"])

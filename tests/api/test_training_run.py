@@ -27,6 +27,8 @@ def no_process(monkeypatch):
     [
         (["model.alhpa=1"], r"model\.alhpa: there is no such key\. Did you mean model\.alpha"),
         (["model=sfae"], "model=sfae: there is no such option. Did you mean model=safe"),
+        (["debug=null"], "debug=null: expected one of fdr, limit, overfit, profiler. To have none, leave it out"),
+        (["scheduler=5"], "scheduler=5: expected one of cosine, "),
         (["trainer.max_epochs=many"], "trainer.max_epochs=many: expected a whole number"),
         (["model.alpha=0.2,0.4"], "several values"),
         (["threshold=3"], "threshold=3: expected a number between 0 and 1"),
@@ -38,6 +40,23 @@ def no_process(monkeypatch):
 def test_what_cannot_be_used_is_refused_before_a_process_is_started(no_process, overrides, message):
     with pytest.raises(safe_exp.UserError, match=message):
         safe_exp.train(overrides)
+
+
+def test_a_folder_of_own_yaml_is_given_as_to_the_command_and_the_program_s_arguments_are_not_read(
+    monkeypatch, tmp_path
+):
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "short.yaml").write_text("# @package _global_\ntrainer: {max_epochs: 2}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["service", "--config-dir", "of-the-service", "resume=yes"])
+    given = []
+    monkeypatch.setattr(training_run, "_run", lambda command, show: (given.append(command), (0, [], 1))[1])
+    safe_exp.train(["--config-dir=mine", "experiment=short"])
+    assert given[0][3:5] == ["--config-dir=mine", "experiment=short"]
+    with pytest.raises(safe_exp.UserError, match=r"experiment=short: there is no such option"):
+        safe_exp.train(["experiment=short"])
+    with pytest.raises(safe_exp.UserError, match=r"--config-dir nowhere: there is no such folder"):
+        safe_exp.train(["--config-dir", "nowhere"])
 
 
 def test_one_string_is_no_list_of_overrides(no_process):

@@ -6,7 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import CompactHydraException
 
-from safe_exp.cli.mistakes import explain_error, list_options
+from safe_exp.cli.mistakes import explain_error, list_options, require_options
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF, typed_config
 from safe_exp.data.captioners import build_image_captioner
@@ -157,3 +157,11 @@ def test_the_message_stands_alone(tmp_path, arguments, said):
     assert done.returncode == 1
     assert done.stderr.startswith(said)
     assert done.stderr.count("\n") == 1
+
+
+def test_a_group_wants_the_name_of_an_option_and_a_key_of_the_same_name_takes_anything():
+    with pytest.raises(UserError, match=r"sweep=null: expected one of ablation, .*To have none, leave it out\."):
+        require_options(["seed=1", "sweep=null"], ["model", "sweep"])
+    with pytest.raises(UserError, match=r"model=3: expected one of .*visual_only\.$"):
+        require_options(["model=3"], ["model", "sweep"])
+    require_options(["sweep=2024", "model=3d", "model.alpha=0.3"], ["model"])

@@ -92,6 +92,12 @@ def test_an_optimizer_that_cannot_train_the_network_is_refused_with_the_reason(n
         (["optimizer=any", "optimizer._target_=torch.optim.RMSprop"], r"model.gamma must be given"),
         (any_optimizer("RMSprop", "optimizer.lr=0"), r"optimizer.lr=0: expected a number > 0"),
         (any_optimizer("RMSprop", "optimizer.lr=null"), r"optimizer.lr must be given, as in optimizer.lr=\$\{model"),
+        (any_optimizer("RMSprop", "optimizer.lr=fast"), r"optimizer.lr=fast: expected a number\."),
+        (["scheduler=cosine", "trainer.max_epochs=-1"], r"max_epochs=-1: CosineAnnealingLR needs the number of epochs"),
+        (["scheduler=step", "scheduler.step_size=0"], r"StepLR cannot move γ: .* by zero"),
+        (["scheduler=step", "scheduler.step_size=many"], r"StepLR cannot move γ: "),
+        (["model.alpha=${nowhere}"], r"model.alpha: its reference cannot be followed \(.*nowhere' not found"),
+        (["trainer.deterministic=maybe"], r"trainer.deterministic=maybe: expected true, false or warn"),
         (["scheduler=step", "scheduler.interval=batch"], r"scheduler.interval=batch: expected epoch or step"),
         (["scheduler=plateau", "scheduler.interval=step"], r"goes by validation, which comes once an epoch"),
         (["scheduler=onecycle", "trainer.max_epochs=-1"], r"max_epochs=-1: OneCycleLR needs the number of epochs"),
@@ -155,6 +161,22 @@ SCHEDULES = {  # overrides, and PyTorch's scheduler by hand
         lambda o: lr_scheduler.SequentialLR(
             o,
             [lr_scheduler.LinearLR(o, start_factor=0.1, total_iters=4), lr_scheduler.CosineAnnealingLR(o, T_max=8)],
+            milestones=[4],
+        ),
+    ),
+    "joined cycle": (
+        [
+            "scheduler=cosine", "~scheduler.T_max", "~scheduler.eta_min", "scheduler.interval=step",
+            "scheduler._target_=torch.optim.lr_scheduler.SequentialLR", "+scheduler.milestones=[4]",
+            "+scheduler.schedulers=[{_target_: torch.optim.lr_scheduler.ConstantLR, total_iters: 4}, "
+            "{_target_: torch.optim.lr_scheduler.OneCycleLR, max_lr: 0.1, epochs: 3, cycle_momentum: false}]",
+        ],
+        lambda o: lr_scheduler.SequentialLR(
+            o,
+            [
+                lr_scheduler.ConstantLR(o, total_iters=4),
+                lr_scheduler.OneCycleLR(o, 0.1, total_steps=9, cycle_momentum=False),
+            ],
             milestones=[4],
         ),
     ),

@@ -16,34 +16,38 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
-from safe_exp.cli.mistakes import explain_error
+from safe_exp.cli.mistakes import explain_error, require_options
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.schemas import register_schemas
 from safe_exp.config import CONF
 from safe_exp.config.hydra_versions import VERSION_BASE
+from safe_exp.runs.own_yaml import as_command_line, split_config_dir
 from safe_exp.system.errors import UserError
 
+GROUPS = [path.name for path in CONF.iterdir() if path.is_dir()]
 _COMPOSING = threading.Lock()  # Hydra composes with one object for the whole process
 
 
-def compose_command(command: str, overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
-    """Compose the config that a command line with these overrides has.
+def compose_command(command: str, arguments: Sequence[str], with_hydra: bool = False) -> DictConfig:
+    """Compose the config that a command line with these arguments has.
 
     Hydra's global state is the same afterwards as before, also within an application of Hydra's.
 
     Args:
         command: its name, such as train.
-        overrides: as on the command line, without quotation marks for a shell.
+        arguments: overrides, and --config-dir, as on the command line, without quotation marks for a shell.
         with_hydra: keep the section `hydra`.
     Raises:
         UserError: an override cannot be used; the message is that of the command line.
     """
-    with _COMPOSING, _hydra_as_before():
+    overrides = split_config_dir(arguments)[1]
+    with _COMPOSING, _hydra_as_before(), as_command_line(arguments):
         register_schemas()
         register_resolvers()
+        require_options(overrides, GROUPS)
         try:
             with initialize_config_dir(str(CONF), **VERSION_BASE):
-                return compose(command, overrides=list(overrides), return_hydra_config=with_hydra)
+                return compose(command, overrides=overrides, return_hydra_config=with_hydra)
         except CompactHydraException as error:
             raise UserError(explain_error(error, command, overrides)) from None
 

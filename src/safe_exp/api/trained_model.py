@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, overload
 
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
 from safe_exp.api.composing import compose_command, write_override
@@ -25,15 +23,13 @@ from safe_exp.inference.explainer import Explainer
 from safe_exp.inference.served_network import word_rows
 from safe_exp.runs.ensemble import StoredModel
 from safe_exp.runs.open_run import open_run
+from safe_exp.runs.stored_config import CONFIG_FILE, read_stored_config
 from safe_exp.runs.stored_run import StoredRun
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import read_sealed_json
 
 if TYPE_CHECKING:
     from safe_exp.inference.evaluation import Evaluation
-
-
-FUNCTION = re.compile(r"\$\{[^}]*:")  # an interpolation that calls a function, as in ${oc.env:HOME}
 
 
 def load(
@@ -320,14 +316,10 @@ def _answer(answerer: Answerer, reader: GivenReader, articles: Iterable[Any], ba
 
 
 def _read_config(member: StoredRun) -> dict[str, Any]:
-    """Read the stored config of a member as plain values."""
-    path = member.source / ".hydra" / "config.yaml"
-    if not path.is_file():
-        return {"model": plain_config(member.model)}
-    stored = OmegaConf.load(path)
-    # The folder may come from a stranger: a reference to another key is followed, and no function is called.
-    calls = FUNCTION.search(path.read_text(encoding="utf-8"))
-    return cast("dict[str, Any]", OmegaConf.to_container(stored, resolve=calls is None))
+    """Read the stored config of a member as plain values; of a bundle its section `model`, which is all that it has."""
+    if (member.source / CONFIG_FILE).is_file():
+        return read_stored_config(member.source)
+    return {"model": plain_config(member.model)}
 
 
 def read_metrics(run: Path) -> dict[str, Any]:

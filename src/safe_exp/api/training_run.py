@@ -18,6 +18,7 @@ from omegaconf import DictConfig, open_dict
 from safe_exp.api.composing import compose_command, write_override
 from safe_exp.config import typed_config
 from safe_exp.runs.own_command import stop
+from safe_exp.runs.own_yaml import split_config_dir
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import short_path
 
@@ -62,7 +63,7 @@ def train(
     training as it does there, and `resume=` goes on with it.
 
     Args:
-        overrides: as on the command line, without quotation marks for a shell.
+        overrides: as on the command line, without quotation marks for a shell; --config-dir=DIR may be among them.
         folder: the run folder; None: outputs/<date>/<time>.
         show: print what the command prints, line by line.
     Raises:
@@ -72,7 +73,8 @@ def train(
     given = list(overrides)
     if isinstance(overrides, str) or not all(isinstance(each, str) for each in given):
         raise TypeError('overrides: expected a list of strings, as in ["trainer.max_epochs=2"].')
-    if flag := next((each for each in given if each.startswith(("-", "resume_sweep="))), None):
+    others = split_config_dir(given)[1]
+    if flag := next((each for each in others if each.startswith(("-", "resume_sweep="))), None):
         raise UserError(f"{flag}: train makes one run. A sweep is a command: python -m safe_exp.train -m …")
     if folder is not None:
         given.append(write_override(FOLDER, folder))

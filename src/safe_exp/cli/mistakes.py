@@ -23,7 +23,7 @@ from yaml import MarkedYAMLError
 from safe_exp.cli.compat import composition_errors_told
 from safe_exp.config import CONF
 from safe_exp.config.hydra_versions import VERSION_BASE
-from safe_exp.runs.own_yaml import own_folders
+from safe_exp.runs.own_yaml import command_line, own_folders
 from safe_exp.runs.processes import in_multirun
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import short_path
@@ -142,15 +142,30 @@ def _explain_in_file(error: CompactHydraException, name: str, said: str, command
     return said
 
 
+def require_options(arguments: Iterable[str], groups: Sequence[str]) -> None:
+    """Refuse null, a number, true and false in the place of a group's option: Hydra would end with a traceback.
+
+    Args:
+        groups: config groups that the command has.
+    Raises:
+        UserError: there is such an argument.
+    """
+    for argument in arguments:
+        group, _, value = argument.partition("=")
+        if group in groups and re.fullmatch(r"null|true|false|[\d.]+", value, re.IGNORECASE):
+            without = " To have none, leave it out." if value.casefold() == "null" else ""
+            raise UserError(f"{argument}: expected one of {', '.join(list_options(group))}.{without}")
+
+
 def list_options(group: str) -> list[str]:
     """List the options of a group: files of conf/ and of the user's own YAML."""
-    folders = [CONF, *(folder.path for folder in own_folders(sys.argv[1:]))]
+    folders = [CONF, *(folder.path for folder in own_folders(command_line()))]
     return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
 
 
 def find_config(name: str) -> Path:
     """Find the file of a config by its name, such as experiment/mine; where there is none, its place in conf/."""
-    folders = [CONF, *(folder.path for folder in own_folders(sys.argv[1:]))]
+    folders = [CONF, *(folder.path for folder in own_folders(command_line()))]
     paths = [folder / f"{name}.yaml" for folder in folders]
     return short_path(next((path for path in paths if path.is_file()), paths[0]))
 

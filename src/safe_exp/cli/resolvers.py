@@ -7,6 +7,7 @@ from pathlib import Path
 from safe_exp.config.hydra_versions import register_resolver
 from safe_exp.runs.folder import is_run, is_taken
 from safe_exp.runs.slurm_request import count_gpus, count_nodes, count_tasks
+from safe_exp.runs.stored_config import register_one_minus
 
 RESUME_FOLDER = ".hydra/resumed"  # where Hydra notes the command that resumed a run; .hydra itself stays as it was
 
@@ -16,7 +17,7 @@ def register_resolvers() -> None:
 
     These are folders of new and resumed runs, 1 - x (conf/sweep/alpha.yaml), and a job's request to SLURM.
     """
-    register_resolver("one_minus", lambda value: round(1 - float(value), 12), replace=True)
+    register_one_minus()
     register_resolver("made_folder", _made_folder, replace=True)
     register_resolver("run_folder", lambda resume, new: resume if is_run(resume) else new, replace=True)
     register_resolver("hydra_folder", _hydra_folder, replace=True)

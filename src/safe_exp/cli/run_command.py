@@ -10,7 +10,7 @@ from pathlib import Path
 
 from safe_exp.cli.completion import answer_shell, arguments_of_the_line, completion_asked
 from safe_exp.cli.help import help_asked, print_help
-from safe_exp.cli.mistakes import explain_unknown_key, list_keys, mistakes_explained
+from safe_exp.cli.mistakes import explain_unknown_key, list_keys, mistakes_explained, require_options
 from safe_exp.runs.own_yaml import own_folders, require_new_names, split_config_dir
 from safe_exp.system.errors import UnwritableFile, UserError
 from safe_exp.system.files import short_path
@@ -39,7 +39,7 @@ def run_command(main: Callable[[], None], command: str, summary: str, groups: li
     if completion_asked(sys.argv[1:]):
         _answer_shell(command, groups)
         return
-    _require_readable_own_yaml(sys.argv[1:])
+    _require_usable_arguments(sys.argv[1:], groups)
     if help_asked(sys.argv[1:]):
         print_help(command, summary, groups, sys.argv[1:])
         return
@@ -88,10 +88,11 @@ def _answer_shell(command: str, groups: list[str]) -> None:
         raise SystemExit(1) from None
 
 
-def _require_readable_own_yaml(arguments: list[str]) -> None:
-    """Refuse a folder of the user's YAML that is missing, or a file of it that would not be read."""
+def _require_usable_arguments(arguments: list[str], groups: list[str]) -> None:
+    """Refuse own YAML that is missing or would not be read, and a value of a group that is no name of an option."""
     try:
         require_new_names(own_folders(arguments))
+        require_options(arguments, groups)
     except UserError as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from None

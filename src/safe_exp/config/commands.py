@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Any, cast
 
 from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError
 
 from safe_exp.config.captioner import CaptionerConfig, StoredCaptioner
 from safe_exp.config.checks import require_at_least, require_seed
@@ -14,7 +15,7 @@ from safe_exp.config.figure_names import DISPLAY_NAMES, SCORER_SUFFIXES, is_know
 from safe_exp.config.model import AnyOptimizerConfig, ModelConfig, Update
 from safe_exp.config.threshold import THRESHOLD, require_threshold
 from safe_exp.config.trainer import CallbacksConfig, LoggerConfig, TrainerConfig
-from safe_exp.system.errors import UserError
+from safe_exp.system.errors import UserError, first_line
 from safe_exp.system.nested import flat
 from safe_exp.system.versions import PACKAGE
 
@@ -185,7 +186,8 @@ def typed_config(composed: DictConfig) -> Any:
     """Convert a composed config to its dataclass, such as TrainConfig, and check every value.
 
     Raises:
-        UserError: a key is missing or unknown, or a value is out of range or contradicts another; the message names it.
+        UserError: a key is missing or unknown, a reference leads nowhere, or a value is out of range or contradicts
+            another; the message names it.
     """
     plain = cast("dict[str, Any]", OmegaConf.to_container(composed))
     # Not OmegaConf.missing_keys, which resolves ${…} and breaks off where that leads to a missing key.
@@ -202,7 +204,10 @@ def typed_config(composed: DictConfig) -> Any:
     unknown = next(_unknown_keys(composed), None)
     if unknown is not None:
         raise UserError(f"{unknown}: there is no such key, so it would change nothing. --help lists them all.")
-    return OmegaConf.to_object(composed)
+    try:
+        return OmegaConf.to_object(composed)
+    except InterpolationResolutionError as error:  # a reference in the user's YAML or on the command line
+        raise UserError(f"{error.full_key}: its reference cannot be followed ({first_line(error)}).") from error
 
 
 def _unknown_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:

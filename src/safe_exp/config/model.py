@@ -156,12 +156,14 @@ class AnyOptimizerConfig:
         """Read the section `optimizer` of a config.
 
         Raises:
-            UserError: it has no class or no learning rate.
+            UserError: it has no class, or no learning rate above 0.
         """
         for name in ("_target_", "lr"):
             if settings.get(name) is None:
                 value = "torch.optim.RMSprop" if name == "_target_" else "${model.gamma}"
                 raise UserError(f"optimizer.{name} must be given, as in optimizer.{name}={value}.")
+        if not isinstance(settings["lr"], int | float):
+            raise UserError(f"optimizer.lr={settings['lr']}: expected a number.")
         require_positive("optimizer.lr", settings["lr"])
         config = cls(settings["_target_"], settings["lr"])
         vars(config).update(settings)

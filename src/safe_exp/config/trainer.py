@@ -161,6 +161,8 @@ class TrainerConfig:
                 f"trainer.max_steps={self.max_steps} beside trainer.min_epochs or trainer.min_steps: the two may "
                 "contradict. Leave one of them out."
             )
+        if self.deterministic not in (None, True, False, "warn"):
+            raise UserError(f"trainer.deterministic={self.deterministic}: expected true, false or warn.")
         if self.gradient_clip_val is not None:
             require_positive("trainer.gradient_clip_val", self.gradient_clip_val)
         if self.gradient_clip_algorithm not in (None, "norm", "value"):

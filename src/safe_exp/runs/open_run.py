@@ -7,9 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from safe_exp.data.artifacts import Artifacts
 from safe_exp.network.variants import variants
@@ -18,6 +16,7 @@ from safe_exp.runs.checkpoints import read_checkpoint
 from safe_exp.runs.ensemble import Ensemble, StoredModel, require_one_kind, share_equal_parts
 from safe_exp.runs.job_outcome import MULTIRUN, Job, job_folders, read_job
 from safe_exp.runs.out_of_fold import FittedEnsemble, calibrate_jobs
+from safe_exp.runs.stored_config import CONFIG_FILE, read_stored_config
 from safe_exp.runs.stored_run import NETWORK_PREFIX, StoredRun, typed_model
 from safe_exp.scoring.calibration import Calibration
 from safe_exp.system.errors import UserError, first_line
@@ -55,23 +54,22 @@ def open_folder(run: Path, checkpoint: str) -> StoredRun:
     Raises:
         UserError: as `open_run`.
     """
-    config_path = run / ".hydra" / "config.yaml"
     weights_path = run / "checkpoints" / f"{checkpoint}.ckpt"
-    for path in (config_path, run / "artifacts" / "vectors.safetensors", weights_path):
+    for path in (run / CONFIG_FILE, run / "artifacts" / "vectors.safetensors", weights_path):
         if not path.is_file():
             raise UserError(
                 f"run={run}: {path.relative_to(run)} is missing. Give the folder of a finished run of train, or that "
                 "of a sweep."
             )
+    settings = read_stored_config(run, "model")
     try:
-        stored = OmegaConf.load(config_path)
-        model = typed_model(stored.model)
+        model = typed_model(settings)
         variants[model.variant].check(model)
     except UserError as error:
-        raise UserError(f"run={run}: .hydra/config.yaml: {error}") from error
-    except (OmegaConfBaseException, YAMLError, AttributeError, UnicodeDecodeError) as error:
+        raise UserError(f"run={run}: {CONFIG_FILE}: {error}") from error
+    except OmegaConfBaseException as error:
         raise UserError(
-            f"run={run}: .hydra/config.yaml cannot be read ({first_line(error)}). Was the copy complete?"
+            f"run={run}: {CONFIG_FILE} cannot be read ({first_line(error)}). Was the copy complete?"
         ) from error
     state = read_checkpoint(weights_path)["state_dict"]
     weights = {name.removeprefix(NETWORK_PREFIX): weight for name, weight in state.items()}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +21,7 @@ FLAGS = ("--config-dir", "-cd")
 # Hydra notes with a run which folders its config was read from, and the provider of each.
 FLAG_PROVIDER = "command-line"  # Hydra's name for --config-dir
 LOCAL_PROVIDER = "safe_exp.working_folder"
+_GIVEN: ContextVar[Sequence[str] | None] = ContextVar("arguments of a command that Python composes", default=None)
 
 
 class OwnFolder(NamedTuple):
@@ -25,6 +29,22 @@ class OwnFolder(NamedTuple):
 
     provider: str  # FLAG_PROVIDER or LOCAL_PROVIDER
     path: Path  # absolute
+
+
+def command_line() -> Sequence[str]:
+    """Return the arguments of the command: those of this process, or those that `as_command_line` has for a block."""
+    given = _GIVEN.get()
+    return sys.argv[1:] if given is None else given
+
+
+@contextmanager
+def as_command_line(arguments: Sequence[str]) -> Iterator[None]:
+    """Take these arguments for the command's within the block; the program around it has arguments of its own."""
+    token = _GIVEN.set(arguments)
+    try:
+        yield
+    finally:
+        _GIVEN.reset(token)
 
 
 def own_folders(arguments: Sequence[str]) -> list[OwnFolder]:

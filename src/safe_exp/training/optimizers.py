@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from safe_exp.config import TrainConfig, plain_config
 from safe_exp.config.hydra_versions import instantiate
@@ -19,6 +19,7 @@ from safe_exp.training.named_classes import find_class
 # One parameter of each number of axes that a network here has: filters (K, H, E), maps (D, E) and biases (D,)
 TRIAL_SHAPES = ((2, 2, 2), (2, 2), (2,))
 TRIAL_BATCHES = 3
+LENGTHS: dict[type[LRScheduler], str] = {OneCycleLR: "epochs", CosineAnnealingLR: "T_max"}  # keys of the last epoch
 
 
 def optimizer_settings(config: TrainConfig) -> dict[str, Any]:
@@ -47,24 +48,28 @@ def scheduler_interval(settings: Mapping[str, Any] | None) -> str | None:
     return None if settings is None else settings.get("interval", "epoch")
 
 
-def build_scheduler(settings: Mapping[str, Any], optimizer: Optimizer, count_batches: Callable[[], int]) -> LRScheduler:
+def build_scheduler(
+    settings: Mapping[str, Any], optimizer: Optimizer, count_batches: Callable[[], int], interval: str | None = None
+) -> LRScheduler:
     """Build a scheduler, with the schedulers that it joins.
 
     Args:
         settings: the config's section `scheduler`.
         optimizer: whose γ it moves.
         count_batches: counts those of an epoch, of which OneCycleLR needs to know the length of its cycle.
+        interval: of the scheduler that joins this one; None: that of `settings`.
     Raises:
         Exception: whatever the class raises for its arguments.
     """
     kind = find_class("scheduler._target_", settings.get("_target_"), LRScheduler)
     arguments = {name: value for name, value in settings.items() if name not in ("_target_", "interval")}
+    interval = interval or scheduler_interval(settings)
     if isinstance(arguments.get("schedulers"), list):  # of SequentialLR and ChainedScheduler
         arguments["schedulers"] = [
-            build_scheduler(inner, optimizer, count_batches) for inner in arguments["schedulers"]
+            build_scheduler(inner, optimizer, count_batches, interval) for inner in arguments["schedulers"]
         ]
     if issubclass(kind, OneCycleLR) and "total_steps" not in arguments:
-        arguments.setdefault("steps_per_epoch", count_batches() if scheduler_interval(settings) == "step" else 1)
+        arguments.setdefault("steps_per_epoch", count_batches() if interval == "step" else 1)
     return kind(optimizer=optimizer, **_objects(arguments))
 
 
@@ -99,7 +104,7 @@ def check_optimizer(config: TrainConfig) -> None:
 
 
 def _check_scheduler(settings: Mapping[str, Any], optimizer: Optimizer) -> None:
-    """Refuse a scheduler that cannot be built, or that cannot be stepped at its interval."""
+    """Refuse a scheduler that cannot be built, or that cannot move γ at its interval."""
     kind = find_class("scheduler._target_", settings.get("_target_"), LRScheduler)
     interval = scheduler_interval(settings)
     if interval not in ("epoch", "step"):
@@ -109,17 +114,24 @@ def _check_scheduler(settings: Mapping[str, Any], optimizer: Optimizer) -> None:
             "scheduler.interval=step: ReduceLROnPlateau goes by validation, which comes once an epoch. Set "
             "scheduler.interval=epoch."
         )
-    if issubclass(kind, OneCycleLR) and settings.get("epochs", 1) in (None, -1):
-        raise UserError(
-            f"trainer.max_epochs={settings['epochs'] or 'null'}: OneCycleLR needs the number of epochs, because its "
-            "course of γ ends with the last one. Set trainer.max_epochs, or take another scheduler."
-        )
+    for ending, key in LENGTHS.items():
+        if issubclass(kind, ending) and settings.get(key, 1) in (None, -1):
+            raise UserError(
+                f"trainer.max_epochs={settings[key] or 'null'}: {ending.__name__} needs the number of epochs, because "
+                "its course of γ ends with the last one. Set trainer.max_epochs, or take another scheduler."
+            )
+    where = f"scheduler._target_={settings['_target_']}"
     try:
-        build_scheduler(settings, optimizer, lambda: TRIAL_BATCHES)
+        scheduler = build_scheduler(settings, optimizer, lambda: TRIAL_BATCHES)
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"scheduler._target_={settings['_target_']} cannot be built: {first_line(error)}.") from error
+        raise UserError(f"{where} cannot be built: {first_line(error)}.") from error
+    try:
+        optimizer.step()
+        scheduler.step(*[0.0] * isinstance(scheduler, ReduceLROnPlateau))
+    except Exception as error:
+        raise UserError(f"{where} cannot move γ: {first_line(error)}.") from error
 
 
 def _objects(arguments: dict[str, Any]) -> dict[str, Any]:
