@@ -66,7 +66,11 @@ def _export(network: ServedNetwork) -> Any:
     ]
     outputs = [name for name, value in network(*example.values())._asdict().items() if value is not None]
     # The exporter prints its steps, and warns of its own parts.
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet("torch.onnx", "onnxscript"):
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        _quiet("torch.onnx", "onnxscript", "onnx_ir"),
+    ):
         warnings.simplefilter("ignore")
         # By itself torch.onnx.export would fall back to sizes of the example where a size cannot be left free.
         followed = torch.export.export(network, tuple(example.values()), dynamic_shapes=(tuple(shapes),))
