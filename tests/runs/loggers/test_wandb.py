@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -234,16 +235,21 @@ def test_a_server_that_fails_in_the_middle_costs_warnings_and_the_rest_can_be_up
     close_loggers(opened, 0)
     tables, rest = warnings(caplog)
     assert tables.startswith("W&B could not log the tables of the test articles (")
-    assert rest.startswith("W&B did not take everything in time; to upload the rest: wandb sync ")
+    assert rest.startswith("W&B did not take everything in time; to upload the rest: wandb sync --include-online ")
     assert "wandb:" not in "".join(capfd.readouterr())
     (shown,) = server.runs.values()
     assert shown.exit_code is None
 
-    folder = rest.partition("wandb sync ")[2]
+    folder = rest.partition("--include-online ")[2]
     (file,) = tmp_path.glob("wandb/run-*/run-*.wandb")
     assert os.path.samefile(folder, file.parent)
     kept = read_finished_run(file)
     assert ([row["train/loss"] for row in kept.history], kept.exit_code) == ([1.0, 0.5], 0)
+    if fault == "error":  # repaired: the command in the warning uploads the rest
+        server.fault = None
+        sync = [sys.executable, "-m", *shlex.split(rest.partition("the rest: ")[2])]
+        subprocess.run(sync, env=environment(**server.environment), check=True, capture_output=True, timeout=120)
+        assert (shown.state, [loss for _, loss in losses(shown)]) == ("finished", [1.0, 0.5])
 
 
 @bounded

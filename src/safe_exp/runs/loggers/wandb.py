@@ -97,7 +97,9 @@ class Wandb(LoggerKind):
                 logger.experiment.finish(exit_code=exit_code)
         except TimeoutError:
             parts = shlex.quote(str(short_path(Path(logger.experiment.settings.sync_dir))))
-            log.warning("W&B did not take everything in time; to upload the rest: wandb sync %s", parts)
+            log.warning(
+                "W&B did not take everything in time; to upload the rest: wandb sync --include-online %s", parts
+            )
 
 
 class RunWandbLogger(WandbLogger):
