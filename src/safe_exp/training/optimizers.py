@@ -129,7 +129,10 @@ def _check_scheduler(settings: Mapping[str, Any], optimizer: Optimizer) -> None:
         raise UserError(f"{where} cannot be built: {first_line(error)}.") from error
     try:
         optimizer.step()
-        scheduler.step(*[0.0] * isinstance(scheduler, ReduceLROnPlateau))
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step(0.0)
+        else:
+            scheduler.step()
     except Exception as error:
         raise UserError(f"{where} cannot move γ: {first_line(error)}.") from error
 
