@@ -6,13 +6,11 @@ import shlex
 import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from packaging.version import Version
 from PIL import Image
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
@@ -32,11 +30,6 @@ ARTICLES = [
     {"id": "a2", "label": 0, "probability": 0.3, "similarity": None, "verdict": 0},
 ]
 CONFUSION = {"confusion": ChartTable(("truth", "verdict", "articles"), [["fake", "fake", 3], ["fake", "real", 1]])}
-
-
-bounded = pytest.mark.skipif(  # earlier ones ask a failing server again and again, without end
-    Version(version("wandb")) < Version("0.30"), reason="W&B before 0.30 has no limit of its own"
-)
 
 
 def live(**settings):
@@ -199,7 +192,6 @@ def wait_for(condition, seconds=120):
         time.sleep(0.1)
 
 
-@bounded
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["error", "stall"])
 def test_a_server_that_is_down_at_the_start_costs_one_warning_and_the_run_is_recorded_offline(
@@ -216,7 +208,6 @@ def test_a_server_that_is_down_at_the_start_costs_one_warning_and_the_run_is_rec
     assert not server.runs
 
 
-@bounded
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["error", "stall", "gone"])
 def test_a_server_that_fails_in_the_middle_costs_warnings_and_the_rest_can_be_uploaded(
@@ -252,7 +243,6 @@ def test_a_server_that_fails_in_the_middle_costs_warnings_and_the_rest_can_be_up
         assert (shown.state, [loss for _, loss in losses(shown)]) == ("finished", [1.0, 0.5])
 
 
-@bounded
 def test_the_next_job_of_a_process_is_logged_after_one_whose_server_failed(server, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "1")
     server.fault = "error"

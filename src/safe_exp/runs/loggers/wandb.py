@@ -162,11 +162,10 @@ def _silenced(wandb: Any) -> Iterator[Any]:
 
 
 def _run_settings(wandb: Any) -> Any:
-    """Build the settings of one W&B run, with those names only that this version of W&B knows."""
+    """Build the settings of one W&B run; variables of the user come before TIMEOUTS."""
     wanted: dict[str, Any] = {"silent": True, "console": "off", "finish_timeout_raises": True}
     wanted |= {name: value for name, value in TIMEOUTS.items() if f"WANDB_{name.upper()}" not in os.environ}
-    known = wandb.Settings.model_fields  # 0.25 and 0.26 lack finish_timeout, and refuse unknown names
-    return wandb.Settings(**{name: value for name, value in wanted.items() if name in known})
+    return wandb.Settings(**wanted)
 
 
 def _wandb_mode(settings: Any) -> str:
