@@ -15,7 +15,7 @@ NAMED_FILE = re.compile(r"`((?:[\w.-]+/)+(?:[\w-]+\.(?:py|yaml|md))?|[\w/-]+\.py
 NAMED_OBJECT = re.compile(r"`(safe_exp(?:\.\w+)+)`")
 FOLDERS_OF_RUNS = {  # written by commands, so not in the checkout
     "artifacts/", "checkpoints/", "figures/", "logs/", "wandb/", ".hydra/", "fake/", "real/", "politifact/",
-    "gossipcop/", ".hydra/overrides.yaml", ".hydra/config.yaml",
+    "gossipcop/", ".hydra/overrides.yaml", ".hydra/config.yaml", "mlruns/", "tensorboard/", "checkpoints/top/",
 }  # fmt: skip
 PLACES = (TOP, TOP / "docs", TOP / "src" / "safe_exp")  # folders that a page's paths start from
 

@@ -26,7 +26,7 @@ def keys_page():
     register_schemas()
     register_resolvers()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return module.keys_page()
+        return module.keys_page() + "\n".join(module.table(module.schema_rows("train")))
 
 
 def leaves(node, prefix=""):
@@ -53,7 +53,7 @@ def test_every_key_of_a_run_is_on_the_page(keys_page, overrides):
 
 def test_the_page_has_the_defaults_and_the_meanings(keys_page):
     assert "| `model.feature_dim`<br>integer | `32` | D, length of the feature vectors t and v, >= 1" in keys_page
-    assert "| `model.gamma`<br>number | `0.002`<br>sgd: `0.15` |" in keys_page
+    assert "| `model.gamma`<br>number | `0.002`<br>any: `???`<br>sgd: `0.15` |" in keys_page
     assert "| `data.fold`<br>integer | `0` | number of the fold that is the test split, from 0 |" in keys_page
 
 

@@ -239,7 +239,8 @@ def test_a_refit_that_was_begun_without_averages_is_begun_anew_with_them(runs, t
 
 
 def test_a_scheduler_without_a_class_is_no_mistake_of_the_refit():
-    assert compose_config("refit=true", "scheduler={gamma: 0.5}").refit is True
+    with pytest.raises(UserError, match=r"^scheduler\._target_ must be given"):
+        compose_config("refit=true", "scheduler={gamma: 0.5}")
 
 
 @pytest.mark.parametrize(

@@ -121,9 +121,7 @@ class ExportConfig:
     run: str = MISSING  # folder of a finished run, or of a sweep (its jobs as one model)
     to: str = MISSING  # file to write, such as model.safetensors or model.onnx
     checkpoint: str = MISSING  # checkpoint to export: best (on validation) or last
-    format: str | None = (
-        None  # bundle (all of the run) or onnx (the network alone); null: onnx where `to` ends in .onnx
-    )
+    format: str | None = None  # bundle (all of the run) or onnx (its network); null: onnx where `to` ends in .onnx
 
     def __post_init__(self) -> None:
         if self.checkpoint not in ("best", "last"):

@@ -134,9 +134,7 @@ class TrainerConfig:
     deterministic: Any = None  # true: only deterministic algorithms; warn: warn of others
     benchmark: bool | None = None  # true: cuDNN tries its algorithms and takes the fastest
     inference_mode: bool | None = None  # true: validate under torch.inference_mode; false: under torch.no_grad
-    profiler: str | None = (
-        None  # simple, advanced or pytorch: write the time that parts take to profile/ in the run folder
-    )
+    profiler: str | None = None  # simple, advanced or pytorch: write the time of each part to profile/ of the run
     detect_anomaly: bool | None = None  # true: autograd looks for NaN in its backward pass
     barebones: bool | None = None  # only false: a run needs its checkpoints
     sync_batchnorm: bool | None = None  # true: synchronise batch normalisation, which no network here has
