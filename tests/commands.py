@@ -38,16 +38,16 @@ def run(
     Args:
         module: its name, such as train.
         fresh: in a process that begins with Python itself, and not forked from one that has imported torch. So is a
-            command with environment variables of its own, which libraries may read while they are imported.
+            command with environment variables that libraries may read while they are imported.
         extra: environment variables.
     """
-    if fresh or extra:
+    if fresh or not all(name.startswith(("WANDB_", "SLURM_")) for name in extra):
         return subprocess.run(
             [sys.executable, "-m", f"safe_exp.{module}", *arguments],
             cwd=cwd, env=environment(**extra), input=stdin, capture_output=True, text=True, errors="replace",
             timeout=timeout, check=False,
         )  # fmt: skip
-    return _warm_server().run(f"safe_exp.{module}", arguments, Path(cwd).resolve(), timeout, stdin or "")
+    return _warm_server().run(f"safe_exp.{module}", arguments, Path(cwd).resolve(), timeout, stdin or "", extra)
 
 
 class _WarmServer:
@@ -60,13 +60,13 @@ class _WarmServer:
         )  # fmt: skip
 
     def run(
-        self, module: str, arguments: Sequence[str], cwd: Path, timeout: float, stdin: str
+        self, module: str, arguments: Sequence[str], cwd: Path, timeout: float, stdin: str, extra: dict[str, str]
     ) -> subprocess.CompletedProcess:
         with tempfile.TemporaryDirectory() as folder:
             files = {name: Path(folder, name) for name in ("stdin", "stdout", "stderr")}
             for name, path in files.items():
                 path.write_text(stdin if name == "stdin" else "", encoding="utf-8")
-            request = {"module": module, "arguments": arguments, "cwd": str(cwd), "environment": environment()}
+            request = {"module": module, "arguments": arguments, "cwd": str(cwd), "environment": environment(**extra)}
             self.process.stdin.write(json.dumps({**request, "files": folder}) + "\n")
             self.process.stdin.flush()
             child = json.loads(self.process.stdout.readline())

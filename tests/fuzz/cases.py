@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-FEW, MANY = 200, 10_000
+FEW, MANY = 200, 5_000
 
 
 def fuzz(strategy: st.SearchStrategy, together: int = 1) -> Callable:

@@ -36,10 +36,9 @@ def states(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
-def test_two_processes_share_each_job_of_a_sweep_as_they_share_a_single_run(launcher, tmp_path):
-    chosen = (f"hydra/launcher={launcher}", *(["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []))
-    done = run("train", *SMALL, *TWO, "sweep=seeds", "seed=0,1", *chosen, cwd=tmp_path)  # its processes sweep nothing
+def test_two_processes_share_each_job_of_a_sweep_as_they_share_a_single_run(tmp_path):
+    together = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    done = run("train", *SMALL, *TWO, "sweep=seeds", "seed=0,1", *together, cwd=tmp_path)  # its processes sweep nothing
     assert done.returncode == 0, done.stderr
     folder = sweep_folder(tmp_path)
     assert not (tmp_path / "outputs").exists()  # no second tree

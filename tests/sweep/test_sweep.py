@@ -254,8 +254,8 @@ def undisturbed(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("launcher", "kill"), [("basic", os.killpg), ("joblib", os.killpg), ("joblib", os.kill)],
-    ids=["basic", "joblib", "joblib, the workers live on"],
+    ("launcher", "kill"), [("basic", os.killpg), ("joblib", os.kill)],
+    ids=["basic", "joblib, the workers live on"],
 )  # fmt: skip
 def test_a_sweep_killed_twice_at_random_moments_ends_like_an_undisturbed_one(launcher, kill, undisturbed, tmp_path):
     chosen = (f"hydra/launcher={launcher}", *(["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []))
