@@ -39,16 +39,22 @@ def processes(monkeypatch):
     return multiprocessing.get_context("fork")
 
 
-def test_jobs_of_different_length_never_share_a_device_and_use_all_of_them(tmp_path, processes):
-    lengths = [random.uniform(0.1, 0.4) for _ in range(10)]
-    jobs = [processes.Process(target=work, args=(tmp_path / "leases", s, tmp_path / "log")) for s in lengths]
+def run_to_their_end(jobs, log):
+    """Run processes of `work`; return the device, start and end of each, as they stand in its log."""
     for job in jobs:
         job.start()
     for job in jobs:
         job.join(timeout=60)
         assert job.exitcode == 0
-    rows = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+    rows = [line.split() for line in log.read_text().splitlines()]
     assert len(rows) == len(jobs)
+    return rows
+
+
+def test_jobs_of_different_length_never_share_a_device_and_use_all_of_them(tmp_path, processes):
+    lengths = [random.uniform(0.1, 0.4) for _ in range(10)]
+    jobs = [processes.Process(target=work, args=(tmp_path / "leases", s, tmp_path / "log")) for s in lengths]
+    rows = run_to_their_end(jobs, tmp_path / "log")
     assert {row[0] for row in rows} == {"0", "1"}
     for device in ("0", "1"):
         spans = sorted((float(start), float(end)) for index, start, end in rows if index == device)
@@ -74,13 +80,7 @@ def test_a_job_that_is_killed_gives_its_device_back(tmp_path, processes):
 
 def test_no_more_than_four_jobs_share_a_device(tmp_path, processes):
     jobs = [processes.Process(target=work, args=(tmp_path / "leases", 0.1, tmp_path / "log", 4)) for _ in range(20)]
-    for job in jobs:
-        job.start()
-    for job in jobs:
-        job.join(timeout=60)
-        assert job.exitcode == 0
-    rows = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
-    assert len(rows) == len(jobs)
+    rows = run_to_their_end(jobs, tmp_path / "log")
     for device in ("0", "1"):
         spans = [(float(start), float(end)) for index, start, end in rows if index == device]
         together = [sum(start <= moment < end for start, end in spans) for moment, _ in spans]

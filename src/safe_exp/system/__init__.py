@@ -1,1 +1,1 @@
-"""Foundations that every room may import: errors, files, locks, processes, registries, versions, the terminal."""
+"""Foundations for every room: errors, files, extras, locks, processes, registries, versions, the terminal."""

@@ -107,7 +107,7 @@ def test_a_missing_package_is_one_message_with_the_command_that_installs_it(name
     package = word_cutters[name].package
     for module in [module for module in sys.modules if module.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setattr("safe_exp.data.word_cutters.find_spec", lambda _: None)
+    monkeypatch.setattr("safe_exp.system.extras.find_spec", lambda _: None)
     _load_cutter.cache_clear()
     with pytest.raises(UserError, match=rf'data\.words={name} needs the package {package}.*"safe-exp\[{name}\]"'):
         split_words("北京 ไทย", 9, Cutting(name))

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 
-from safe_exp.system.errors import UserError
+from safe_exp.system.extras import require_extra
 from safe_exp.system.registry import Registry
 
 SPACES, AUTO = "spaces", "auto"
@@ -40,11 +39,9 @@ class WordCutter:
         Raises:
             UserError: it is not installed; the message has the command that installs it.
         """
-        if self.package is not None and find_spec(self.package) is None:
-            raise UserError(
-                f"data.words={self.name} needs the package {self.package}, which is not installed: "
-                f'pip install "safe-exp[{self.name}]". data.words=auto cuts by character, and needs none.'
-            )
+        if self.package is not None:
+            otherwise = "data.words=auto cuts by character, and needs none."
+            require_extra(f"data.words={self.name}", self.package, self.name, otherwise)
 
 
 word_cutters: Registry[WordCutter] = Registry("data.words", __name__)

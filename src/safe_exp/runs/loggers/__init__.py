@@ -10,13 +10,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safe_exp.config import LoggerConfig
 from safe_exp.runs.job_outcome import MULTIRUN
-from safe_exp.system.errors import UserError
+from safe_exp.system.extras import require_extra
 from safe_exp.system.registry import Registry
 
 if TYPE_CHECKING:  # Lightning takes seconds to import; the loggers' names are needed without it
@@ -73,11 +72,9 @@ class LoggerKind:
         Raises:
             UserError: it is not installed; the message has the command that installs it.
         """
-        if self.package is not None and find_spec(self.package) is None:
-            raise UserError(
-                f"logger={self.name} needs the package {self.package}, which is not installed: "
-                f'pip install "safe-exp[{self.name}]". Or leave {self.name} out of logger=….'
-            )
+        if self.package is not None:
+            otherwise = f"Or leave {self.name} out of logger=…."
+            require_extra(f"logger={self.name}", self.package, self.name, otherwise)
 
     def check(self, settings: Mapping[str, Any]) -> None:
         """Refuse wrong settings, before the data are read.
