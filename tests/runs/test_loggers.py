@@ -29,7 +29,7 @@ from safe_exp.runs.loggers import (
     require_known_loggers,
 )
 from safe_exp.runs.loggers._opened import OpenLogger
-from safe_exp.runs.loggers.wandb import _has_account, _wandb_mode
+from safe_exp.runs.loggers.wandb import _wandb_mode, has_account
 from safe_exp.runs.settings import require_same_settings
 from safe_exp.sweep.planned import grid_jobs
 from safe_exp.system.errors import UserError
@@ -210,10 +210,10 @@ def test_the_mode_follows_the_user_and_then_the_account(variable, stored, key, e
 def test_a_netrc_entry_counts_for_its_own_server_only(tmp_path, monkeypatch):
     (tmp_path / "netrc").write_text("machine wandb.lab.example login user password " + "0" * 40 + "\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    assert _has_account(wandb_settings(base_url="https://wandb.lab.example"))
-    assert not _has_account(wandb_settings())
+    assert has_account(wandb_settings(base_url="https://wandb.lab.example"))
+    assert not has_account(wandb_settings())
     (tmp_path / "netrc").write_text("not a netrc file {")
-    assert not _has_account(wandb_settings(base_url="https://wandb.lab.example"))
+    assert not has_account(wandb_settings(base_url="https://wandb.lab.example"))
 
 
 class Recorder(Logger):

@@ -46,11 +46,10 @@ def send(config: DashboardConfig) -> None:
         UserError: there is no account, or W&B refuses.
     """
     import wandb
-
     from safe_exp.runs.loggers._opened import in_one_line
-    from safe_exp.runs.loggers.wandb import _has_account
+    from safe_exp.runs.loggers.wandb import has_account
 
-    if not _has_account(wandb.setup().settings):  # W&B would ask for a key, or end with a traceback
+    if not has_account(wandb.setup().settings):  # W&B would ask for a key, or end with a traceback
         raise UserError(
             "safe_exp.dashboard: no W&B account was found. Run `wandb login`, or set WANDB_API_KEY. Without one, "
             "print=true shows the dashboard's definition."

@@ -174,14 +174,14 @@ def _wandb_mode(settings: Any) -> str:
     chosen = os.environ.get("WANDB_MODE", "").strip().lower() or settings.mode
     if chosen not in ("online", "run"):
         return chosen
-    if _has_account(settings):
+    if has_account(settings):
         return "online"
     if os.environ.get("WANDB_MODE"):
         log.warning("WANDB_MODE=%s, but no W&B API key was found; this run is recorded offline.", chosen)
     return "offline"  # online, W&B would prompt or raise an error
 
 
-def _has_account(settings: Any) -> bool:
+def has_account(settings: Any) -> bool:
     """Look for credentials where W&B does: environment, settings file, netrc."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE") or settings.api_key:
         return True
