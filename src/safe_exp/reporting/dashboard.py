@@ -46,6 +46,7 @@ def send(config: DashboardConfig) -> None:
         UserError: there is no account, or W&B refuses.
     """
     import wandb
+
     from safe_exp.runs.loggers._opened import in_one_line
     from safe_exp.runs.loggers.wandb import has_account
 
