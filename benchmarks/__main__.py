@@ -1,4 +1,4 @@
-"""python -m benchmarks: the ratios of one training step in docs/measured.md, as Markdown; --all: the others too."""
+"""python -m benchmarks: the ratios of one training step in docs/performance.md, as Markdown; --all: the others too."""
 
 from __future__ import annotations
 
