@@ -111,6 +111,7 @@ def gather_split_columns(prepared: PreparedArticles, rows: np.ndarray) -> SplitC
         sources=[prepared.sources[row] for row in rows],
         dates=[prepared.dates[row] for row in rows],
         sides=[prepared.sides[row] for row in rows],
+        dates_written=None if prepared.dates_written is None else [prepared.dates_written[row] for row in rows],
     )
 
 

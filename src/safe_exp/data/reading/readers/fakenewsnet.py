@@ -15,6 +15,7 @@ from safe_exp.data.reading.cleaning import as_text, iso_date
 from safe_exp.data.reading.labels import IGNORED, Labels
 from safe_exp.data.reading.readers import DataKind, readers
 from safe_exp.data.reading.untrusted import UnusableArticle, leads_outside, parse_object, read_text
+from safe_exp.data.reading.written_dates import written_date
 from safe_exp.system.errors import UserError
 
 ARTICLE_FILES = ("news_article.json", "news content.json")  # the names of the SAFE authors and of FakeNewsNet's crawler
@@ -130,6 +131,7 @@ class FolderReader:
             site=site[0] if site else None,
             source=as_text(content.get("source")) or None,
             date=iso_date(content.get("publish_date")),
+            date_written=written_date(content.get("publish_date")),
             image_urls=_image_urls(content),
         )
 
