@@ -17,6 +17,7 @@ from safe_exp.config.threshold import BEST, THRESHOLD
 from safe_exp.scoring.calibration import TEMPERATURE_BOUNDS, VALIDATION
 from safe_exp.scoring.intervals import split_intervals
 from safe_exp.scoring.scores import Judgement, ScoredSplit, calibrate, split_figures
+from safe_exp.system.csv_cells import to_cell
 from safe_exp.system.files import whole_file, write_sealed_json
 
 Ids: TypeAlias = "Sequence[str] | Mapping[int, str]"  # of articles, by their rows in the data module
@@ -118,6 +119,7 @@ def write_predictions(path: Path, splits: Sequence[Predictions]) -> None:
             for row in predictions.rows():
                 for name in ("probability", "similarity"):
                     row[name] = "" if row[name] is None else f"{row[name]:.6g}"
+                row["id"] = to_cell(row["id"])
                 writer.writerow(row)
 
 
