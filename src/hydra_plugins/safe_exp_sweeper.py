@@ -50,10 +50,11 @@ class ResumableSweeper(Sweeper):
             HydraException: a job's config cannot be composed; no job has started then.
         """
         from safe_exp.sweep.composing import Composer
-        from safe_exp.sweep.planned import drop_skipped, grid_jobs
+        from safe_exp.sweep.planned import drop_skipped, grid_jobs, require_numbered_folders
         from safe_exp.sweep.run import run_sweep
         from safe_exp.sweep.shared_request import require_shared_request
 
+        require_numbered_folders(self.config)
         given = [*(f"{key}={values}" for key, values in self.params.items()), *arguments]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         jobs = drop_skipped(grid_jobs(parser.parse_overrides(given)), self.skip)
