@@ -387,7 +387,7 @@ def test_the_share_of_unknown_words_is_that_of_a_count_by_hand_and_warns(chinese
 
 def test_a_vocabulary_without_words_is_refused(chinese):
     with pytest.raises(
-        UserError, match=r"data.min_frequency=99: no word stands so often in the 25 training articles; .*51 times"
+        UserError, match=r"min_frequency=99: no word stands so often in the 25 training articles; .*51 times"
     ):
         datamodule(chinese, "data.min_frequency=99")
 

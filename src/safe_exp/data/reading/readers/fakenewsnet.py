@@ -200,8 +200,8 @@ class FolderReader:
             names = " or ".join(f"'{word}'" for word in self._words)
             if links := [item.path for item in self._stray if Path(item.path).name.casefold() in self._words]:
                 raise UserError(
-                    f"data.root={given}, {' and '.join(links)}: {LINK_OUTSIDE}, and is not followed. Point data.root at "
-                    f"the folder of the articles themselves, or copy them: {COPY_LINKS}."
+                    f"data.root={given}, {' and '.join(links)}: {LINK_OUTSIDE}, and is not followed. Point data.root "
+                    f"at the folder of the articles themselves, or copy them: {COPY_LINKS}."
                 )
             raise UserError(
                 f"data.root={given} holds no folder named {names}, nor does a folder in it (looked at {root}). "
