@@ -25,6 +25,7 @@ from safe_exp.training.determinism import deterministic_algorithms
 from safe_exp.training.extra_callbacks import build_extra_callbacks
 from safe_exp.training.job import PreparedJob, ScoredJob
 from safe_exp.training.keeping import refit_by_folds, score
+from safe_exp.training.machines import waiting_for_machines
 from safe_exp.training.module import SafeModule
 from safe_exp.training.threads import set_threads
 from safe_exp.training.trainer import build_trainer, lightning_refusals, quiet_libraries, require_some_batches
@@ -103,7 +104,7 @@ def fit(job: PreparedJob) -> None:
         UserError: Lightning refuses a setting, the last checkpoint belongs to another model, or the loss diverged.
         KeyboardInterrupt: Ctrl-C, on which Lightning ends the training without an error.
     """
-    with lightning_refusals():
+    with lightning_refusals(), waiting_for_machines(job.trainer, job.folder):
         job.trainer.fit(job.module, job.data, ckpt_path=_last_checkpoint(job.folder))
     if job.trainer.interrupted:
         raise KeyboardInterrupt
