@@ -105,9 +105,7 @@ class DataConfig:
     drop_repeated: bool = MISSING  # true: leave out articles whose first words, and images that, three stories share
     drop_leaks: bool = MISSING  # true: train on no article that nearly copies one of a given val or test side
     split: SplitMethod = MISSING  # division into training, validation and test articles
-    dates: DateOrder | None = (
-        None  # order of dates such as 05.03.2024, for data.split=date; null: told from all of them
-    )
+    dates: DateOrder | None = None  # order of dates as in 05.03.2024, for data.split=date; null: told from all
     val_fraction: float = MISSING  # validation's share of all articles (given: all but test), up to 0.5; nearest 1/n
     test_fraction: float = MISSING  # test's share of all articles, up to 0.5; the nearest 1/n
     folds: int | None = MISSING  # number of folds of a cross-validation, >= 2; null: one split by test_fraction

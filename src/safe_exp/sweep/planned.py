@@ -4,7 +4,7 @@ import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -97,7 +97,7 @@ def require_numbered_folders(config: DictConfig) -> None:
     Raises:
         UserError: hydra.sweep.subdir has another value than the job's number.
     """
-    given = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]
+    given = cast("dict[str, str]", OmegaConf.to_container(config.hydra.sweep, resolve=False))["subdir"]
     if given != "${hydra.job.num}":
         raise UserError(
             f"hydra.sweep.subdir={given}: the folder of a job is its number in the sweep, by which resume_sweep and "

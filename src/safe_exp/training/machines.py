@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
@@ -47,12 +48,12 @@ def waiting_for_machines(trainer: pl.Trainer, folder: Path) -> Iterator[None]:
 class _Arrival(Callback):
     """Restores the signal handlers once all machines are there, which is when callbacks are set up."""
 
-    def __init__(self, handlers: dict[signal.Signals, object]) -> None:
+    def __init__(self, handlers: Mapping[signal.Signals, Any]) -> None:
         self.handlers = handlers
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         for stop, handler in self.handlers.items():
-            signal.signal(stop, handler)  # type: ignore[arg-type]  # what signal.signal returned
+            signal.signal(stop, handler)
 
 
 def describe_wait(machines: int, environment: LightningEnvironment, folder: Path) -> str:

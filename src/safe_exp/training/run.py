@@ -29,7 +29,7 @@ from safe_exp.training.machines import waiting_for_machines
 from safe_exp.training.module import SafeModule
 from safe_exp.training.threads import set_threads
 from safe_exp.training.trainer import build_trainer, lightning_refusals, quiet_libraries, require_some_batches
-from safe_exp.training.writing import describe_course, epoch_history, show_results, write_results
+from safe_exp.training.writing import describe_course, draws_figures, epoch_history, show_results, write_results
 
 if TYPE_CHECKING:
     from safe_exp.runs.loggers import OpenLogger
@@ -114,7 +114,8 @@ def write(job: PreparedJob, scored: ScoredJob) -> None:
     """Write the results into the run folder and show them, in the first process alone."""
     course = describe_course(job.trainer, job.data, scored.best_epoch, job.start) | scored.kept
     if job.trainer.is_global_zero:
-        metrics = write_results(job.folder, scored.results, course, epoch_history(job.trainer), job.loggers)
+        draws = draws_figures(job.config, sweep_name(job.folder))
+        metrics = write_results(job.folder, scored.results, course, epoch_history(job.trainer), job.loggers, draws)
         show_results(job.folder, metrics, job.config.threshold)
         (job.folder / "checkpoints" / REFIT).unlink(missing_ok=True)  # only a killed refit needs it
 
