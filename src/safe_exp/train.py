@@ -14,6 +14,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from safe_exp.cli.late_dynamo import put_off_dynamo
 from safe_exp.cli.lean_imports import import_lightning
 from safe_exp.cli.mistakes import user_errors_as_messages
 from safe_exp.cli.resolvers import register_resolvers
@@ -68,6 +69,7 @@ def main(composed: DictConfig) -> float:
             if config.extras.print_config and is_first_process():
                 print(OmegaConf.to_yaml(composed, resolve=True), end="")
             require_known_loggers(config.logger)
+            put_off_dynamo()  # building an optimiser, as the checks do, would load it
             from safe_exp.training.checks import check_config  # torch takes a second to import; --help does without
 
             check_config(config)

@@ -43,8 +43,9 @@ from safe_exp.data.selection import (
     renumber_split,
     require_both_classes,
 )
+from safe_exp.data.splitting.kept import make_or_read_split
 from safe_exp.data.splitting.leakage import leakage_warning, split_repeats_warning
-from safe_exp.data.splitting.splits import Split, make_split
+from safe_exp.data.splitting.splits import Split
 from safe_exp.data.summary import summarise_data, unknown_words_warning
 from safe_exp.data.text import Cutting
 from safe_exp.data.transformer.chosen import ChosenTransformer
@@ -126,7 +127,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         self.left_out = self.prepared.left_out + lacking
         require_both_classes(self.prepared.labels[self.rows], self.data.root, self.left_out)
         columns = gather_split_columns(self.prepared, self.rows)
-        local = make_split(columns, self.data)
+        local = make_or_read_split(columns, self.data, self.prepared.folder)
         self.split = renumber_split(local, self.rows)
         self.leakage = "\n".join(filter(None, (leakage_warning(columns, local, self.data), self._warn_of_repeats())))
         self.leakage = self.leakage or None

@@ -9,6 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from safe_exp.system.yaml_files import read_yaml
+
 PLACES = ("data.root=", "data.val_root=", "data.test_root=", "resume=")  # overrides that say nothing about the job
 
 
@@ -40,4 +42,6 @@ def name_sweep(hydra_config: Any) -> str | None:
 def _hydra_config_at_start(folder: Path) -> Any:
     """Read Hydra's own config of the command that started the run in `folder`; in a new folder, of this command."""
     stored = folder / ".hydra" / "hydra.yaml"
-    return OmegaConf.load(stored).hydra if stored.exists() else HydraConfig.get()
+    if not stored.exists():
+        return HydraConfig.get()
+    return OmegaConf.create(read_yaml(stored)).hydra  # ten times as fast as OmegaConf.load
