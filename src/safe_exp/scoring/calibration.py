@@ -221,8 +221,8 @@ def fit_combination(logit: np.ndarray, similarity: np.ndarray, label: np.ndarray
     def curvature(weights: np.ndarray) -> np.ndarray:
         """Compute the second derivatives, (3, 3)."""
         share = expit(design @ weights)
-        second: np.ndarray = design.T @ (design * (share * (1 - share))[:, None])
-        return np.diag(penalty) + second
+        second: np.ndarray = np.diag(penalty) + design.T @ (design * (share * (1 - share))[:, None])
+        return second
 
     # A method that uses the curvature reaches the minimum; others stop at a point that depends on their path.
     found = minimize(loss, np.zeros(3), jac=True, hess=curvature, method="trust-exact", options={"gtol": 1e-9})
