@@ -15,6 +15,7 @@ from safe_exp.data.encoded import count_words, number_words
 from safe_exp.data.prepared import PreparedArticles
 from safe_exp.data.splitting.splits import Split
 from safe_exp.data.text import Cutting, build_tokenizer, frequent_words, vocabulary_words
+from safe_exp.data.vector_store import STORES
 from safe_exp.data.vectors import load_vectors
 from safe_exp.system.errors import UserError
 
@@ -49,7 +50,7 @@ def choose_words(
             f"the commonest stands there {counts.max()} times. Lower data.min_frequency, or train on more articles."
         )
     tokenizer = build_tokenizer(words, cutting)
-    table, coverage = load_vectors(vectors, vocabulary_words(tokenizer))
+    table, coverage = load_vectors(vectors, vocabulary_words(tokenizer), prepared.folder.parent / STORES)
     if vectors.standardise:
         numbers = number_words(prepared.words, tokenizer)[1:]
         table = standardise_table(table, np.bincount(numbers, counts, minlength=len(table)))
