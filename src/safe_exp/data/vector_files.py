@@ -53,12 +53,11 @@ def take_vectors(path: Path, wanted: set[str]) -> tuple[dict[str, np.ndarray], i
         dim, first_line_number = _probe_layout(path, islice(lines, PROBED_LINES))
         number = 0
         for block in chain(start_of_file, blocks):
-            single = b"\t" not in block and b"  " not in block  # then the spaces of a line tell its number of fields
             for start, end, spaces in _find_lines(block):
                 number += 1
                 if number < first_line_number:
                     continue
-                if single and spaces == dim and block[start : block.find(b" ", start)] not in wanted_bytes:
+                if spaces == dim and block[start : block.find(b" ", start)] not in wanted_bytes:
                     continue
                 # Split from the right: a few words of glove.840B hold spaces themselves, as in ". . .".
                 fields = block[start:end].rstrip().rsplit(None, dim)
@@ -134,15 +133,19 @@ def _find_lines(block: bytes) -> Iterator[tuple[int, int, int]]:
     """Find the lines of a block by NumPy, which takes 0.3 s for a million lines of 300 numbers.
 
     Yields:
-        Start and end of each line, and the number of spaces in it, without one at its end.
+        Start and end of each line, and the number of spaces in it, without one at its end; -1 where it does not tell the
+        number of fields, since the block has a tab or two spaces together.
     """
     characters = np.frombuffer(block, np.uint8)
     ends = np.flatnonzero(characters == LINE_END)
     if not len(ends) or ends[-1] != len(block) - 1:
         ends = np.append(ends, len(block))  # the last line of a file may lack its end
     starts = np.concatenate([[0], ends[:-1] + 1])
-    spaces = np.add.reduceat((characters == SPACE).view(np.uint8), starts, dtype=np.int32)
+    is_space = characters == SPACE
+    spaces = np.add.reduceat(is_space.view(np.uint8), starts, dtype=np.int32)
     spaces -= (characters[np.maximum(ends - 1, 0)] == SPACE) & (ends > starts)
+    if b"\t" in block or (is_space[1:] & is_space[:-1]).any():
+        spaces[:] = -1
     for part in range(0, len(ends), LINES_A_STEP):  # Python's numbers take four times the memory of NumPy's
         columns = (column[part : part + LINES_A_STEP].tolist() for column in (starts, ends, spaces))
         yield from zip(*columns, strict=True)
