@@ -28,7 +28,7 @@ from safe_exp.runs.job_outcome import MULTIRUN, read_job
 from safe_exp.runs.loggers import require_known_loggers
 from safe_exp.runs.names import sweep_name
 from safe_exp.runs.own_command import run_as_its_own_command
-from safe_exp.runs.processes import is_first_process, needs_a_command_of_its_own, note_processes
+from safe_exp.runs.processes import in_multirun, is_first_process, needs_a_command_of_its_own, note_processes
 from safe_exp.runs.resume import resumed_config
 from safe_exp.runs.settings import restore_earlier_defaults
 from safe_exp.sweep.command_line import expand_resume_sweep
@@ -74,8 +74,10 @@ def main(composed: DictConfig) -> float:
 
             check_config(config)
             import_lightning()  # takes seconds; a wrong setting is told before
+            from safe_exp.data.prepared.shared import share_between_jobs
             from safe_exp.training.run import train
 
+            share_between_jobs(in_multirun())
             return train(config, folder)
 
 

@@ -33,7 +33,8 @@ from safe_exp.data.patch_vectors import (
     join_patches,
     reads_patches,
 )
-from safe_exp.data.prepared import PreparedArticles, prepare
+from safe_exp.data.prepared import PreparedArticles
+from safe_exp.data.prepared.shared import prepare_or_share
 from safe_exp.data.reading.articles import LeftOut, count_reasons
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
 from safe_exp.data.selection import (
@@ -109,7 +110,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
             UserError: as `prepare` does.
         """
         if self._stored is None:  # Lightning asks before every fit, validation and test
-            prepare(self.data, self.captioner, cutting=self._choose_cutting(self._load_artifacts()))
+            prepare_or_share(self.data, self.captioner, self._choose_cutting(self._load_artifacts()))
 
     def setup(self, stage: str | None = None) -> None:
         """Split the articles and number their words, once, whatever the stage.
@@ -122,7 +123,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         if self._stored is not None:
             return
         stored = self._load_artifacts()
-        self.prepared = prepare(self.data, self.captioner, cutting=self._choose_cutting(stored))
+        self.prepared = prepare_or_share(self.data, self.captioner, self._choose_cutting(stored))
         self.rows, lacking = find_usable_rows(self.prepared, self.required, self.data)
         self.left_out = self.prepared.left_out + lacking
         require_both_classes(self.prepared.labels[self.rows], self.data.root, self.left_out)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytorch_lightning as pl
 
 from safe_exp.config import TrainConfig, plain_config
-from safe_exp.data.artifacts import share_artifacts
+from safe_exp.data.artifacts import earlier_artifacts, share_artifacts
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.network.variants import variants
 from safe_exp.runs.checkpoints import REFIT
@@ -86,7 +86,7 @@ def prepare(config: TrainConfig, folder: Path, resources: ExitStack) -> Prepared
     if is_first_process():
         data.save_artifacts(folder / "artifacts")
         if sweep_name(folder):
-            share_artifacts(folder / "artifacts", sorted(folder.parent.glob("*/artifacts")))
+            share_artifacts(folder / "artifacts", earlier_artifacts(folder))
     pl.seed_everything(config.seed, workers=True, verbose=False)
     module = SafeModule(config, data.text_vectors, data.visual_vectors)
     if is_first_process():
