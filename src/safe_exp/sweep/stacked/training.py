@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
 from safe_exp.config import LossSettings, Select, TrainConfig
 from safe_exp.config.threshold import THRESHOLD
@@ -33,6 +34,7 @@ from safe_exp.sweep.stacked.job import FollowedRun, LoopProgress, StackedJob
 from safe_exp.sweep.stacked.model import StackedModel
 from safe_exp.sweep.stacked.progress import StackProgress
 from safe_exp.system.errors import UserError
+from safe_exp.system.memory import keep_freed_memory
 from safe_exp.training.determinism import deterministic_algorithms
 from safe_exp.training.epoch_sums import EpochSums, EpochTotals, require_finite
 from safe_exp.training.module import SafeModule
@@ -106,6 +108,7 @@ class Stack:
     ) -> None:
         self.start = time.perf_counter()
         quiet_libraries()
+        keep_freed_memory()
         check_loggers(jobs[0].config.logger)
         self.rows: list[StackedJob | None] = list(jobs)  # by row of the model; None: the job has ended
         self.writers, self.progress = writers, progress
@@ -116,6 +119,7 @@ class Stack:
             config.data, config.captioner, config.vectors, config.seed, None, reads, weights
         )
         self.data.setup("fit")
+        self.articles = self.data.copy_for(self.device)
         set_threads(config, self.data.vector_dim)
         for job in jobs:
             self.data.save_artifacts(job.folder / "artifacts")
@@ -150,21 +154,16 @@ class Stack:
 
     def _epoch(self, epoch: int) -> None:
         """Train and validate all runs for one epoch, counted from 0, and end those that it ended."""
-        orders = {}
-        for seed in dict.fromkeys(self.model.seeds):
-            self.orders[seed].sampler.set_epoch(epoch)
-            orders[seed] = iter(self.orders[seed])
         self.model.begin_epoch(epoch)
+        for batches in self._draw_batches(epoch):
+            self.model.step(batches)
+            self.progress.step()
         means = EpochSums(self.model.parts)
         means.compares = variants[self.config.model.variant].compares
-        sums = torch.zeros(())  # then (R, 8 + P)
-        for _ in range(self.batches):
-            sums = sums + self.model.step({seed: self._read(next(order)) for seed, order in orders.items()})
-            self.progress.step()
+        trained = [means.means(EpochTotals.unflatten(row)) for row in self.model.sums.total().cpu()]
         gammas = self.model.gammas()
         if self.model.scheduler is not None:
             self.model.scheduler.step()
-        trained = [means.means(EpochTotals.unflatten(row)) for row in sums.cpu()]
         self._end_diverged(epoch, trained)
         running = [row for row, job in enumerate(self.rows) if job is not None]
         snapshot = self.model.snapshot()
@@ -176,6 +175,19 @@ class Stack:
         self.progress.closed(self.writers.close_written())
         self._write_checkpoints_when_due()
         self._drop_ended()
+
+    def _draw_batches(self, epoch: int) -> Iterator[list[NewsBatch]]:
+        """Yield the batches of each step, one for each share of the model, in the order of an epoch counted from 0."""
+        drawn = []
+        for share in self.model.shares:
+            orders = []
+            for seed in share.seeds:
+                self.orders[seed].sampler.set_epoch(epoch)
+                orders.append(self.orders[seed].sampler.order())
+            rows = np.stack(orders).astype(np.int64)  # (S, n)
+            drawn.append((rows, torch.from_numpy(rows).to(self.articles.device)))  # moved once an epoch
+        for start, end in next(iter(self.orders.values())).bounds():
+            yield [self._select(rows[:, start:end], index[:, start:end]) for rows, index in drawn]
 
     def _end_diverged(self, epoch: int, trained: list[dict[str, float]]) -> None:
         """End the jobs whose training loss is infinite or NaN."""
@@ -264,7 +276,13 @@ class Stack:
 
     def _read(self, rows: list[int]) -> NewsBatch:
         """Select articles by row, (B,), onto the device."""
-        return self.data.encoded.__getitems__(rows).to(self.device)
+        index = np.asarray(rows, dtype=np.int64)
+        return self._select(index, torch.from_numpy(index).to(self.articles.device))
+
+    def _select(self, rows: np.ndarray, index: Tensor) -> NewsBatch:
+        """Select articles by row, (S, B) or (B,), onto the device; `index` is `rows` where the articles lie."""
+        batch = self.articles.select(rows.reshape(-1), index.flatten())
+        return batch if self.articles.device == self.device else batch.to(self.device)
 
 
 def choose_device(config: TrainConfig, leased: list[int] | None) -> torch.device:
