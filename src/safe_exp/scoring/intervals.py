@@ -177,9 +177,7 @@ class ScorerFigures:
             return
         kinds = [called & fake, called & ~fake, ~called & fake, ~called & ~fake]
         excess = score.astype(np.float64) - fake
-        # Torch's edges, as torchmetrics takes them: numpy's differ in a last bit, and scores lie on edges.
-        edges = torch.linspace(0, 1, CALIBRATION_BINS + 1)
-        bins = torch.bucketize(torch.from_numpy(score.astype(np.float32)), edges, right=True).numpy()
+        bins, _ = calibration_bins(score)
         inside = [excess * (bins == number) for number in np.unique(bins)]
         # True and false positives, false and true negatives, squared error, excess by bin: one product gives all sums.
         self._columns = np.stack([*kinds, excess**2, *inside], axis=1).astype(np.float64)  # (N, C)
@@ -195,7 +193,7 @@ class ScorerFigures:
         articles = counts.sum(axis=1)  # (R,)
         sums = (counts @ self._columns).T  # (C, R)
         probabilities = {"brier": sums[4] / articles, "ece": np.abs(sums[5:]).sum(axis=0) / articles}
-        return {**_verdict_figures(*sums[:4]), **self._ranking(counts), **probabilities}
+        return {**verdict_figures(*sums[:4]), **self._ranking(counts), **probabilities}
 
     def _ranking(self, counts: np.ndarray) -> dict[str, np.ndarray]:
         """Compute AUROC and average precision for each resample, (R,), from counts (R, N)."""
@@ -213,7 +211,20 @@ class ScorerFigures:
         return {"auroc": np.where(both, auroc, np.nan), "average_precision": np.where(both, average, np.nan)}
 
 
-def _verdict_figures(
+def calibration_bins(score: np.ndarray) -> tuple[np.ndarray, int]:
+    """Find the bin of the calibration error that each score falls into.
+
+    Args:
+        score: in [0, 1], of any shape.
+    Returns:
+        Numbers of bins, in the shape of `score`, and an upper bound of these numbers.
+    """
+    # Torch's edges, as torchmetrics takes them: numpy's differ in a last bit, and scores lie on edges.
+    edges = torch.linspace(0, 1, CALIBRATION_BINS + 1)
+    return torch.bucketize(torch.from_numpy(score.astype(np.float32)), edges, right=True).numpy(), len(edges) + 1
+
+
+def verdict_figures(
     found: np.ndarray, false: np.ndarray, missed: np.ndarray, passed: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Compute the figures of verdicts, (R,) each.

@@ -59,6 +59,32 @@ def watch_study(sweeper: Any, note: Callable[[Any], None], guard: Callable[[Any]
     inside.launcher = SimpleNamespace(launch=guard(launch))
 
 
+@cache
+def yaml_dumper() -> Any:
+    """Return a Dumper that writes what OmegaConf.to_yaml writes, by libyaml: six times as fast.
+
+    Needed because OmegaConf's own dumper is written in Python, and the files of a sweep's jobs are long.
+    """
+    import yaml
+    from omegaconf._utils import get_omega_conf_dumper
+
+    own = get_omega_conf_dumper()
+    if not hasattr(yaml, "CDumper"):  # absent from some builds of PyYAML
+        return own
+    kept = ("yaml_representers", "yaml_multi_representers", "yaml_implicit_resolvers", "yaml_path_resolvers")
+    return type("Dumper", (yaml.CDumper,), {name: getattr(own, name) for name in kept})
+
+
+def speed_up_yaml() -> None:
+    """Let OmegaConf.to_yaml and OmegaConf.save use `yaml_dumper` in this process.
+
+    Needed because Lightning writes hparams.yaml by them.
+    """
+    from omegaconf import omegaconf
+
+    omegaconf.get_omega_conf_dumper = yaml_dumper
+
+
 def list_packages_once() -> None:
     """Cache W&B's list of the installed packages, which it reads twice in every run, for this process.
 

@@ -15,9 +15,9 @@ from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import DropoutMasks
 from safe_exp.equations.safe import SafeWeights, map_tensors, name_gradients
 from safe_exp.network import SafeNetwork
-from safe_exp.scoring.scores import ScoredSplit
 from safe_exp.sweep.stacked.closed_form import Share, stacked_forward, stacked_step
 from safe_exp.sweep.stacked.epoch_sums import StackSums
+from safe_exp.sweep.stacked.scores import ScoredRuns
 from safe_exp.training.dropout import Dropout
 from safe_exp.training.epoch_sums import find_parts
 from safe_exp.training.module import SafeModule
@@ -143,7 +143,7 @@ class StackedModel:
 
     # ── scores of a split ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def score(self, weights: SafeWeights, batches: Iterable[NewsBatch], runs: Sequence[int]) -> list[ScoredSplit]:
+    def score(self, weights: SafeWeights, batches: Iterable[NewsBatch], runs: Sequence[int]) -> ScoredRuns:
         """Score a split of N articles in several runs at once.
 
         Args:
@@ -151,7 +151,7 @@ class StackedModel:
             batches: of the split.
             runs: positions in `weights` of the runs whose scores are returned.
         Returns:
-            The scores of each of `runs`, on the processor, in the order of the articles.
+            The scores of `runs`, on the processor, in the order of the articles.
         """
         count = len(next(iter(name_gradients(weights).values())))
         parts: dict[str, list[Tensor]] = {"logits": [], "probability": [], "similarity": []}
@@ -167,12 +167,10 @@ class StackedModel:
         label = torch.cat(labels).cpu()[order]
         joined = {n: None if v[0] is None else torch.cat(v, dim=1).cpu()[:, order] for n, v in parts.items()}
         logits, probability, similarity = joined["logits"].float(), joined["probability"], joined["similarity"]
-        return [
-            ScoredSplit(
-                index[order], label, logits[run], probability[run], None if similarity is None else similarity[run]
-            )
-            for run in runs
-        ]
+        kept = list(runs)
+        return ScoredRuns(
+            index[order], label, logits[kept], probability[kept], None if similarity is None else similarity[kept]
+        )
 
     # ── copies ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
