@@ -88,7 +88,8 @@ def write_results(
         figures["reliability"] = draw_reliability(folder / "figures" / "reliability.png", test, calibration)
     elif threshold == BEST:
         log.warning("threshold=best: the validation articles are of one class, so verdicts are cut at 0.5.")
-    log_results(loggers, figures, test.rows(), chart_tables(test, calibration))
+    tables = chart_tables(test, calibration) if any(logger.kind.draws_charts for logger in loggers) else {}
+    log_results(loggers, figures, test.rows(), tables)
     write_metrics(folder / "metrics.json", metrics)  # last: a run folder with metrics.json is complete
     return metrics
 

@@ -19,7 +19,7 @@ from safe_exp.config import TrainConfig, plain_config
 from safe_exp.network.variants import variants
 from safe_exp.runs.log_file import log_file
 from safe_exp.scoring.scores import ScoredSplit
-from safe_exp.sweep.compat import list_packages_once
+from safe_exp.sweep.compat import list_packages_once, speed_up_yaml
 from safe_exp.sweep.stacked.job import StackedJob
 from safe_exp.system.workers import end_with_parent
 
@@ -157,8 +157,11 @@ def _begin_worker() -> None:
 
     end_with_parent()
     import torch
+    from threadpoolctl import threadpool_limits
 
     torch.set_num_threads(1)
+    threadpool_limits(1)  # NumPy's threads would wait for each other in a busy loop
+    speed_up_yaml()
 
 
 def _warm_up() -> None:
