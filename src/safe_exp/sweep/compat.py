@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
+
+from omegaconf import DictConfig, flag_override
 
 
 def continue_study(sweeper: Any, trials: int, first_job: int, reseed: bool) -> None:
@@ -57,6 +60,27 @@ def watch_study(sweeper: Any, note: Callable[[Any], None], guard: Callable[[Any]
 
     inside.custom_search_space_extender = extend_and_note
     inside.launcher = SimpleNamespace(launch=guard(launch))
+
+
+@contextmanager
+def without(config: DictConfig, key: str) -> Iterator[None]:
+    """Take a section out of a config for a block, and put it back after it.
+
+    Needed because OmegaConf copies a section that is put into a config, also one that was taken from there. With
+    Hydra's own section that takes as long as composing a job.
+
+    Args:
+        config: with the section; is changed within the block.
+        key: of the section.
+    """
+    flags = ["struct", "readonly", "no_deepcopy_set_nodes"]
+    with flag_override(config, flags, [False, False, True]):
+        section = config.pop(key)
+        section._set_parent(None)
+        try:
+            yield
+        finally:
+            config[key] = section
 
 
 @cache

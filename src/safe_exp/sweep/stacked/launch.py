@@ -15,10 +15,10 @@ from safe_exp.config import TrainConfig, typed_config
 from safe_exp.runs.job_outcome import MULTIRUN
 from safe_exp.runs.processes import is_first_process
 from safe_exp.runs.settings import restore_earlier_defaults
+from safe_exp.sweep.compat import without
 from safe_exp.sweep.composing import Composer
 from safe_exp.sweep.launching import PluginLauncher, place_of, run_composed
 from safe_exp.sweep.stacked.grouping import StackMember, divide_stacks, form_stacks, reason_to_run_alone
-from safe_exp.sweep.stacked.opening import without_hydra
 from safe_exp.sweep.stacked.processes import count_processes, run_in_processes
 from safe_exp.sweep.stacked.progress import StackProgress
 from safe_exp.system.errors import first_line
@@ -129,8 +129,8 @@ def _typed(composed: DictConfig, then: Mapping[str, Any]) -> tuple[TrainConfig |
     if (place_of(composed) / "checkpoints" / "last.ckpt").exists():
         return None, "it goes on from its last checkpoint"
     try:
-        with without_hydra(composed) as task:
-            config = typed_config(task)
+        with without(composed, "hydra"):
+            config = typed_config(composed)
         if not isinstance(config, TrainConfig):
             return None, "only the jobs of safe_exp.train are stacked"
         restore_earlier_defaults(config, then)

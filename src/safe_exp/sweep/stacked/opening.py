@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 from hydra.core.utils import JobReturn
-from omegaconf import DictConfig, OmegaConf, flag_override, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from safe_exp.sweep.compat import yaml_dumper
 from safe_exp.sweep.launching import place_of
@@ -41,18 +39,6 @@ def open_job(composed: DictConfig) -> JobReturn:
         _write_yaml(settings / "hydra.yaml", {"hydra": hydra})
         _write_yaml(settings / "overrides.yaml", hydra["overrides"]["task"])  # last: `is_run` looks for it
     return JobReturn(list(hydra["overrides"]["task"]), None, composed, os.getcwd(), composed.hydra.job.name)
-
-
-@contextmanager
-def without_hydra(composed: DictConfig) -> Iterator[DictConfig]:
-    """Take Hydra's own section out of a composed config for a block; a copy of the rest would cost more."""
-    flags = ("struct", "readonly", "no_deepcopy_set_nodes")
-    with flag_override(composed, list(flags), [False, False, True]):
-        hydra = composed.pop("hydra")
-        try:
-            yield composed
-        finally:
-            composed.hydra = hydra
 
 
 def _write_yaml(path: Path, content: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
 from safe_exp.equations.safe import SafeWeights
 from safe_exp.network.variants import variants
-from safe_exp.runs.checkpoints import keep_weights
 from safe_exp.runs.devices import devices_of_its_own
 from safe_exp.runs.loggers import check_loggers
 from safe_exp.runs.stored_run import NETWORK_PREFIX
@@ -217,13 +217,14 @@ class Stack:
             course = describe_course(job.run.as_trainer, self.data, best_epoch, self.start)
             course["selection"] = choice.plain()
             score = logged[job.config.callbacks.monitor]
-            job.run.write_checkpoints()
-            if choice.rule is not Select.best:
-                keep_weights(job.folder / "checkpoints", kept[i], choice.rule.value)
             if line := describe_choice(job.config.callbacks, choice):
                 with job.logging_to_its_file():
                     log.info("%s", line)
-            self.writers.write(job, _ending(job, self.data.ids, scored, course), score)
+            ending = _ending(job, self.data.ids, scored, course)
+            if choice.rule is not Select.best:
+                weights_kept = {name: value.numpy(force=True) for name, value in kept[i].items()}
+                ending = replace(ending, kept=(weights_kept, choice.rule.value))
+            self.writers.write(job, ending, score)
             self.progress.ended(job, course, score)
             job.run, self.rows[row] = None, None
 
@@ -309,5 +310,6 @@ def _ending(
     if scored is not None:
         arrays = {name: ScoredArrays.from_split(split, ids) for name, split in scored.items()}
     return Ending(
-        job.folder, job.name, job.sweep, job.config, run.hyper_parameters, run.rows, run.history, arrays, course
-    )
+        job.folder, job.name, job.sweep, job.config, run.hyper_parameters, run.rows, run.history,
+        run.checkpoint_files(), arrays, course,
+    )  # fmt: skip
