@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import logging
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -227,6 +228,29 @@ def earlier_artifacts(job: Path) -> Iterator[Path]:
         number = int(job.name)
         for other in range(number - 1, max(-1, number - 1 - MOST_COMPARED), -1):
             yield job.parent / str(other) / "artifacts"
+
+
+def link_artifacts(folder: Path, other: Path) -> None:
+    """Put hard links to all files of another job's artifacts into `folder`, which need not exist.
+
+    As in `share_artifacts`, shared files become read-only. Where the file system has no links, `folder` gets copies.
+
+    Args:
+        other: as `Artifacts.save` has written it.
+    """
+    files, _ = read_sealed_json(other / MANIFEST)
+    for name in (*files["files"], MANIFEST):  # the manifest last, as when they are saved
+        link = folder / f".{Path(name).stem}.{os.getpid()}.link"
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(other / name, link)
+            link.chmod(0o444)
+            os.replace(link, folder / name)
+        except OSError:  # no links on this file system, or too many of them
+            with whole_file(folder / name) as draft:
+                shutil.copyfile(other / name, draft)
+        finally:
+            link.unlink(missing_ok=True)
 
 
 def _link_if_alike(path: Path, other: Path) -> None:

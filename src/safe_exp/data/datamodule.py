@@ -219,15 +219,18 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
     def _loader(self, rows: np.ndarray, batch_size: int, seed: int | None = None) -> NewsLoader:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         batches = GlobalBatches(ArticleOrder(rows, seed), batch_size, rank, world_size)
-        return NewsLoader(self._choose_copy(), batches)
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        return NewsLoader(self.copy_for(device), batches)
 
-    def _choose_copy(self) -> EncodedArticles:
+    def copy_for(self, device: torch.device) -> EncodedArticles:
         """Choose where batches are selected: on the GPU that trains, so that no batch travels, or on the host.
 
         The GPU holds four bytes for each word: 120 MB for 200,000 articles of 150 words. Articles that would fill more
         than half of its free memory stay on the host.
+
+        Args:
+            device: that trains.
         """
-        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         if device.type == "cpu":
             return self.encoded
         if device.type == "cuda" and self.encoded.nbytes > torch.cuda.mem_get_info(device)[0] / 2:

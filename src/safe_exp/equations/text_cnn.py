@@ -199,8 +199,7 @@ def filters_backward(
         >>> bank.weight.tolist(), bank.bias.tolist()  # 3 times the window 2, 3
         ([[[6.0], [9.0]]], [3.0])
     """
-    (batch, length), dim = words.tokens.shape, words.vectors.shape[1]
-    num_filters = positions[0].shape[1]
+    (batch, num_filters), length, dim = positions[0].shape, words.tokens.shape[1], words.vectors.shape[1]
     # Integers of 32 bits, and sentences side by side before anything is repeated: at E = 32 finding the rows takes
     # longer than summing them.
     starts = torch.cat(positions, dim=1).T.int().contiguous()  # (g·K, B)

@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from safe_exp.config import Select, TrainConfig
 from safe_exp.system.errors import UserError
 from safe_exp.system.nested import flat
 
@@ -40,13 +41,13 @@ def require_same_settings(
         )
 
 
-def restore_earlier_defaults(composed: DictConfig, then: Mapping[str, Any]) -> None:
+def restore_earlier_defaults(config: DictConfig | TrainConfig, then: Mapping[str, Any]) -> None:
     """Give a run or sweep that was started before `callbacks.select` existed the weights that were kept at that time.
 
     Args:
-        composed: the config of the run, or of a job of the sweep; is changed.
+        config: of the run, or of a job of the sweep, composed or typed; is changed.
         then: the settings that it was started with; empty where there are none.
     """
     callbacks = then.get("callbacks")
     if isinstance(callbacks, Mapping) and "select" not in callbacks:
-        composed.callbacks.select = "best"
+        config.callbacks.select = Select.best

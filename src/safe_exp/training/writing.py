@@ -92,8 +92,8 @@ def write_results(
 
         figures = draw_figures(folder, best_epoch, calibration)
     tables = None
-    if any(logger.draws_charts for logger in loggers):
-        from safe_exp.scoring.charts import chart_tables  # scikit-learn
+    if any(logger.kind.draws_charts for logger in loggers):
+        from safe_exp.scoring.charts import chart_tables
 
         tables = chart_tables(test, calibration)
     log_results(loggers, figures, test.rows(), tables)

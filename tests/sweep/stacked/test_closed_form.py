@@ -1,5 +1,7 @@
 """The closed form of a stack of runs, against the closed form of each run and against autograd."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -13,6 +15,7 @@ RUNS = 5
 ALPHA = torch.tensor([0.6, 0.0, 1.0, 0.3, 2.0], dtype=torch.float64)
 BETA = torch.tensor([0.4, 1.0, 0.5, 2.0, 0.0], dtype=torch.float64)
 VISUAL_DIM = 5
+WORDS = 30  # more than a quarter of a batch's words, so that the table is reduced to those that occur
 
 
 def draw_share(runs: slice, seed: int, batch: int = 6, patches: bool = False) -> Share:
@@ -22,12 +25,13 @@ def draw_share(runs: slice, seed: int, batch: int = 6, patches: bool = False) ->
         patches: the sentence of the image is vectors, with no table of words.
     """
     generator = torch.Generator().manual_seed(seed)
+    of_all_seeds = torch.Generator().manual_seed(0)
     sentences = {}
     for name, length, dim in (("text", 9, 4), ("visual", 7, VISUAL_DIM)):
-        vectors = torch.randn(12, dim, generator=generator, dtype=torch.float64)
+        vectors = torch.randn(WORDS, dim, generator=of_all_seeds, dtype=torch.float64)
         lengths = torch.randint(3, length + 1, (batch,), generator=generator)
         lengths[0] = 2
-        sentences[name] = Words(vectors, torch.randint(1, 12, (batch, length), generator=generator))
+        sentences[name] = Words(vectors, torch.randint(1, WORDS, (batch, length), generator=generator))
         sentences[f"{name}_lengths"] = lengths
     if patches:
         vectors, numbers = sentences["visual"]
@@ -50,6 +54,26 @@ def draw_regularised(share: Share, variant: str, num_filters: int, seed: int) ->
     return share._replace(weight=weight, masks=DropoutMasks(pooled, features))
 
 
+def join_shares(shares: list[Share]) -> Share:
+    """Join the articles of seeds with two runs each."""
+
+    def join(parts: tuple) -> Any:
+        if parts[0] is None:
+            return None
+        if isinstance(parts[0], Words):
+            return Words(parts[0].vectors, torch.cat([words.tokens for words in parts]))
+        return torch.cat(parts)
+
+    names = shares[0].sentences
+    sentences = {name: join(tuple(share.sentences[name] for share in shares)) for name in names}
+    masks = None
+    if shares[0].masks is not None:
+        pooled = zip(*(share.masks.pooled for share in shares), strict=True)
+        masks = DropoutMasks(tuple(map(join, pooled)), join(tuple(share.masks.features for share in shares)))
+    label, weight = (join(tuple(getattr(share, name) for share in shares)) for name in ("label", "weight"))
+    return Share(slice(0, 2 * len(shares)), sentences, label, weight, masks, len(shares))
+
+
 def draw_networks(variant: str, num_filters: int) -> list[SafeNetwork]:
     torch.manual_seed(1)
     return [SafeNetwork(4, VISUAL_DIM, [3, 4], num_filters, 3, variant).double() for _ in range(RUNS)]
@@ -70,15 +94,16 @@ def test_every_run_of_a_stack_has_the_outputs_losses_and_gradients_of_its_own(
     """Plain, and with weights of articles, smoothed labels and dropout."""
     networks = draw_networks(variant, num_filters)
     weights = stack_weights(networks)
-    shares = [draw_share(slice(0, 2), seed=0, patches=patches), draw_share(slice(2, 5), seed=1, patches=patches)]
+    drawn = [draw_share(slice(0, 2), seed, patches=patches) for seed in range(3)]
     loss = {"similarity_loss": similarity_loss}
     if regularised:
-        shares = [draw_regularised(share, variant, num_filters, seed) for seed, share in enumerate(shares)]
+        drawn = [draw_regularised(share, variant, num_filters, seed) for seed, share in enumerate(drawn)]
         loss["label_smoothing"] = 0.2
+    shares = [join_shares(drawn[:2]), drawn[2]._replace(runs=slice(4, 5))]
     output, losses, gradients = stacked_step(weights, shares, alpha=ALPHA, beta=BETA, **loss)
     gradients = name_gradients(gradients)
     for run, network in enumerate(networks):
-        share = shares[0] if run < 2 else shares[1]
+        share = drawn[run // 2]
         settings = {"alpha": ALPHA[run].item(), "beta": BETA[run].item(), "weight": share.weight, **loss}
         alone, alone_losses, alone_gradients = closed_form_step(
             network, label=share.label, **share.sentences, **settings, masks=share.masks

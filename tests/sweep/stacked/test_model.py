@@ -7,15 +7,16 @@ import pytest
 import torch
 
 from safe_exp.config import TrainConfig
+from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import closed_form_step
 from safe_exp.scoring.scores import SplitScores
-from safe_exp.sweep.stacked.model import StackedModel
+from safe_exp.sweep.stacked.model import MOST_FILTERS, StackedModel, form_shares
 from safe_exp.training.module import SafeModule
 from tests.made import compose_config, draw_batch, word_vectors
 
 STEPS, EPOCHS = 4, 3
 RUNS = [  # seed, α, β, γ: sorted by seed and γ, as `form_stacks` does
-    (0, 0.6, 0.4, 0.1), (0, 1.0, 0.0, 0.1), (0, 0.2, 2.0, 0.3), (1, 0.6, 0.4, 0.3), (1, 0.0, 1.0, 0.5)
+    (0, 0.6, 0.4, 0.1), (0, 0.2, 2.0, 0.3), (1, 1.0, 0.0, 0.3), (1, 0.6, 0.4, 0.3), (2, 0.0, 1.0, 0.5)
 ]  # fmt: skip
 CASES = [
     (),
@@ -80,10 +81,16 @@ def build_stack(runs: list[tuple], overrides: tuple[str, ...], dtype: torch.dtyp
 
 def train_stacked(model: StackedModel, epochs=range(EPOCHS)) -> None:
     for epoch in epochs:
+        model.begin_epoch(epoch)
         for step in range(STEPS):
-            model.step({seed: draw_step_batch(seed, epoch, step) for seed in set(model.seeds)})
+            of_shares = [[draw_step_batch(seed, epoch, step) for seed in share.seeds] for share in model.shares]
+            model.step([join_batches(batches) for batches in of_shares])
         if model.scheduler is not None:
             model.scheduler.step()
+
+
+def join_batches(batches: list[NewsBatch]) -> NewsBatch:
+    return NewsBatch(*(None if parts[0] is None else torch.cat(parts) for parts in zip(*batches, strict=True)))
 
 
 def assert_alike(ours, theirs, rtol: float) -> None:
@@ -121,6 +128,13 @@ def test_every_run_ends_with_the_weights_and_the_optimiser_of_its_own_training(o
         assert model.gammas()[row] == optimizer.param_groups[0]["lr"]
 
 
+def test_seeds_with_equally_many_runs_share_a_pass_up_to_a_number_of_filters():
+    seeds = [0, 0, 1, 1, 2, 2, 5, 7]
+    assert form_shares(seeds, num_filters=1) == [(slice(0, 6), (0, 1, 2)), (slice(6, 8), (5, 7))]
+    assert form_shares(seeds, MOST_FILTERS // 4) == [(slice(0, 4), (0, 1)), (slice(4, 6), (2,)), (slice(6, 8), (5, 7))]
+    assert [share.seeds for share in form_shares(seeds, 10 * MOST_FILTERS)] == [(0,), (1,), (2,), (5,), (7,)]
+
+
 @pytest.mark.parametrize("overrides", CASES)
 def test_runs_that_are_let_go_leave_the_others_on_their_way(overrides):
     whole, shrunk = (build_stack(RUNS, overrides, torch.float64) for _ in range(2))
@@ -128,7 +142,7 @@ def test_runs_that_are_let_go_leave_the_others_on_their_way(overrides):
     train_stacked(shrunk, epochs=[0])
     shrunk.keep([1, 4])
     train_stacked(shrunk, epochs=range(1, EPOCHS))
-    assert (len(shrunk), shrunk.seeds) == (2, [0, 1])
+    assert (len(shrunk), shrunk.seeds) == (2, [0, 2])
     for row, before in enumerate([1, 4]):
         assert_alike(shrunk.snapshot().copy_weights(row), whole.snapshot().copy_weights(before), rtol=1e-10)
         assert_alike(shrunk.snapshot().optimizer_state(row), whole.snapshot().optimizer_state(before), rtol=1e-10)
@@ -137,11 +151,11 @@ def test_runs_that_are_let_go_leave_the_others_on_their_way(overrides):
 
 def test_a_run_that_diverges_leaves_the_others_bit_equal():
     calm = build_stack(RUNS, (), torch.float32)
-    wild = build_stack([*RUNS[:-1], (1, 0.0, 1.0, 1e30)], (), torch.float32)
+    wild = build_stack([*RUNS[:3], (1, 0.6, 0.4, 1e30), RUNS[4]], (), torch.float32)
     train_stacked(calm)
     train_stacked(wild)
-    assert not wild.snapshot().copy_weights(4)["text_encoder.project.weight"].isfinite().all()
-    for row in range(4):
+    assert not wild.snapshot().copy_weights(3)["text_encoder.project.weight"].isfinite().all()
+    for row in (0, 1, 2, 4):
         for name, value in calm.snapshot().copy_weights(row).items():
             assert torch.equal(wild.snapshot().copy_weights(row)[name], value), name
 
@@ -151,10 +165,10 @@ def test_the_scores_of_a_split_are_those_of_each_network_alone():
     train_stacked(model)
     batches = [draw_batch(seed=7), draw_batch(seed=8, size=9)._replace(index=torch.arange(16, 25))]
     scored = model.score(model.weights(), batches, [0, 3])
-    for row, split in zip([0, 3], scored, strict=True):
+    for place, row in enumerate([0, 3]):
         module, _, _ = train_alone(RUNS[row], (), torch.float64)
         alone = SplitScores()
         with torch.no_grad():
             for batch in batches:
                 alone.update(batch, module.network(**module.embed(batch)))
-        assert_alike(split._asdict(), alone.scored()._asdict(), rtol=1e-6)  # logits are kept in float32
+        assert_alike(scored.of_run(place)._asdict(), alone.scored()._asdict(), rtol=1e-6)  # logits are kept in float32

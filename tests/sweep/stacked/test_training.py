@@ -1,18 +1,14 @@
 """A stacked job is the job that it would have been alone: weights, checkpoints, files, endings."""
 
 import csv
-import math
 import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from safe_exp.scoring.results import logged_figures
-from safe_exp.scoring.scores import ScoredSplit, split_figures
 from safe_exp.sweep.stacked import training as stacked_training
 from safe_exp.sweep.stacked.progress import StackProgress
-from safe_exp.sweep.stacked.training import quick_figures
 from safe_exp.system.errors import UserError
 from tests.commands import read_json, read_rows
 from tests.data.tiny_transformers import bert
@@ -210,18 +206,3 @@ def test_a_fault_of_the_data_fails_every_job_of_the_stack_with_one_message(tmp_p
     reasons = {state(job.folder)["reason"] for job in jobs}
     assert len(reasons) == 1
     assert "vectors.path=missing.txt: there is no such file" in reasons.pop()
-
-
-@pytest.mark.parametrize("labels", [[0, 1] * 30, [1] * 60])
-@pytest.mark.parametrize("compares", [True, False])
-def test_an_epoch_s_figures_are_those_of_torchmetrics(labels, compares):
-    torch.manual_seed(0)
-    logits = torch.randn(60, 2)
-    similarity = torch.rand(60).round(decimals=1) if compares else None  # with ties
-    scored = ScoredSplit(torch.arange(60), torch.tensor(labels), logits, logits.softmax(1)[:, 0], similarity)
-    loss = {"alpha": 0.6, "beta": 0.4, "similarity_loss": "real_only"}
-    ours, theirs = (logged_figures("val", figures(scored, loss), scored) for figures in (quick_figures, split_figures))
-    assert list(ours) == list(theirs)
-    assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-7, nan_ok=True)
-    scored = scored._replace(probability=torch.full((60,), torch.nan))
-    assert math.isnan(quick_figures(scored, loss)["prediction"]["auroc"])

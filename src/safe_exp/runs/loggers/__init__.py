@@ -89,6 +89,11 @@ class LoggerKind:
     def log_charts(self, logger: Any, tables: Mapping[str, ChartTable]) -> None:
         """Draw charts of a finished run from numbers, where the service can; see `log_results` below."""
 
+    @property
+    def draws_charts(self) -> bool:
+        """Tell whether the service draws charts from numbers: whether the kind has a `log_charts` of its own."""
+        return type(self).log_charts is not LoggerKind.log_charts
+
     def close(self, logger: Any, exit_code: int) -> None:
         """Write what is left and end the log with the job's exit status."""
         logger.finalize("success" if exit_code == 0 else "failed")

@@ -50,11 +50,6 @@ class OpenLogger(Logger):
             log.warning("%s could not %s (%s); the run goes on without it.", title, what, in_one_line(error))
             return None
 
-    @property
-    def draws_charts(self) -> bool:
-        """Tell whether the service draws charts from numbers."""
-        return type(self.kind).log_charts is not LoggerKind.log_charts
-
     def log_results(self, figures: dict[str, Path], predictions: list[dict[str, Any]]) -> None:
         self.attempt("log the results", lambda logger: self.kind.log_results(logger, figures, predictions))
 

@@ -1,8 +1,12 @@
 """The closed form for R runs of one shape at once: a leading axis of runs, and one α and β for each.
 
-Runs that read the same articles are one Text-CNN with R·K filters up to the pooling: the functions of one run serve
-them as they are. The similarity and the losses belong to an article: they are computed for R·B articles. Only the
-linear maps, the projections and W_p, are products for each run.
+Runs that read the same articles, as those of one seed do, are one Text-CNN with as many filters as all of them have, up
+to the pooling: the words of the articles meet all filters in one product. A library may sum the terms of so wide a
+product in another order than those of one run, which changes last bits. The similarity and the losses belong to an
+article: they are computed for R·B articles. Only the linear maps, the projections and W_p, are products for each run.
+
+Seeds with equally many runs are a share: what does not depend on the articles' words is computed once for all of them.
+At K = 1 that is most of a step.
 """
 
 from __future__ import annotations
@@ -25,31 +29,43 @@ from safe_exp.equations.loss import (
 from safe_exp.equations.prediction import PredictorWeights, prediction_error, smooth_labels
 from safe_exp.equations.safe import SafeOutput, SafeWeights, require
 from safe_exp.equations.similarity import SimilarityCache, similarity_backward, similarity_forward
-from safe_exp.equations.text_cnn import TextCnnWeights, as_table, filters_backward, pad_sentences, pool
-from safe_exp.equations.windows import FilterBank, Sentences, Words, convolve, window_sums
+from safe_exp.equations.text_cnn import TextCnnWeights, as_table, filters_backward, pad_sentences
+from safe_exp.equations.windows import (
+    FilterBank,
+    Words,
+    best_windows,
+    convolve,
+    distinct_words,
+    window_sums,
+)
 
 
 class Share(NamedTuple):
-    """The mini-batch of some runs that stand side by side in the stack; all shares of a step have the same B."""
+    """The mini-batches of S seeds with C runs each, which stand side by side in the stack.
 
-    runs: slice
-    sentences: Mapping[str, Any]  # text, visual, text_lengths and visual_lengths, as `safe_forward` takes them
-    label: Tensor  # (B,), 1 = fake
-    weight: Tensor | None = None  # (B,), of each article in the loss; all shares of a step have weights, or none has
-    masks: DropoutMasks | None = None  # of these runs, which draw the same ones
+    The B articles of each seed follow those of the one before. All shares of a step have the same B.
+    """
 
-    @property
-    def num_runs(self) -> int:
-        """The number of its runs."""
-        return self.runs.stop - self.runs.start
+    runs: slice  # S·C
+    sentences: Mapping[str, Any]  # text, visual, text_lengths and visual_lengths, as `safe_forward` takes them: S·B
+    label: Tensor  # (S·B,), 1 = fake
+    weight: Tensor | None = None  # (S·B,), of each article in the loss; all shares of a step have weights, or none has
+    masks: DropoutMasks | None = None  # of S·B articles: the runs of a seed draw the same ones
+    seeds: int = 1  # S
+
+    def for_runs(self, values: Tensor) -> Tensor:
+        """Repeat values of the articles (S·B, …) for each run: (S·C, B, …)."""
+        of_seeds = values.view(self.seeds, 1, -1, *values.shape[1:])  # (S, 1, B, …)
+        count = (self.runs.stop - self.runs.start) // self.seeds  # C
+        return of_seeds.expand(-1, count, *of_seeds.shape[2:]).flatten(0, 1)
 
 
 class PooledShare(NamedTuple):
     """One share's part of an encoder's cache."""
 
-    runs: slice
-    words: Words
-    positions: tuple[Tensor, ...]  # î, (B, C·K) for each width; C runs
+    runs: slice  # S·C
+    words: Words  # of S·B sentences
+    positions: tuple[Tensor, ...]  # î, (B, S·C·K) for each width, counted from the seed's first sentence of all S
 
 
 class StackedEncoderCache(NamedTuple):
@@ -103,7 +119,7 @@ def stacked_step(
         ValueError: a variant without predictor lacks an encoder.
     """
     output, cache = stacked_forward(weights, shares)
-    label = torch.cat([share.label.expand(share.num_runs, -1) for share in shares])  # (R, B)
+    label = torch.cat([share.for_runs(share.label) for share in shares])  # (R, B)
     weight = _join_runs(shares, [share.weight for share in shares])  # (R, B)
     settings = LossTerms(alpha, beta, similarity_loss, label_smoothing, weight)
     losses = stacked_loss(output, label, settings)
@@ -198,18 +214,12 @@ def _encode(weights: TextCnnWeights, shares: Sequence[Share], name: str) -> tupl
     """Compute the features (R, B, D) of one encoder in every run, and its cache; `name` is text or visual."""
     share_pooled, caches = [], []
     for share in shares:
-        banks = [FilterBank(bank.weight[share.runs], bank.bias[share.runs]) for bank in weights.filters]  # (C, K, …)
-        filters = tuple(FilterBank(bank.weight.flatten(0, 1), bank.bias.flatten()) for bank in banks)  # (C·K, …)
-        sentences: Sentences
-        sentences, lengths = pad_sentences(share.sentences[name], share.sentences[f"{name}_lengths"], filters)
-        if isinstance(sentences, Words):
-            words, scores = sentences, _convolve_words(sentences, banks)
-        else:
-            words, scores = as_table(sentences), convolve(sentences, filters)
-        positions, pooled = pool(scores, lengths, filters)  # (B, g·C·K)
-        count = len(banks[0].bias)
-        pooled = pooled.view(len(pooled), len(filters), count, -1)  # (B, g, C, K)
-        share_pooled.append(pooled.permute(2, 0, 1, 3).flatten(2))  # (C, B, g·K)
+        banks = [FilterBank(bank.weight[share.runs], bank.bias[share.runs]) for bank in weights.filters]  # (S·C, K, …)
+        words, positions, values = _best_windows(share, name, banks)  # (S·B, C·K) for each width
+        shape = (share.seeds, -1, len(banks[0].bias) // share.seeds, banks[0].bias.shape[1])  # S, B, C, K
+        of_runs = [v.view(shape) + bank.bias.view(shape) for v, bank in zip(values, banks, strict=True)]
+        pooled = torch.stack(of_runs, dim=3).relu()  # (S, B, C, g, K)
+        share_pooled.append(pooled.transpose(1, 2).flatten(0, 1).flatten(2))  # (S·C, B, g·K)
         caches.append(PooledShare(share.runs, words, positions))
     pooled = torch.cat(share_pooled)  # (R, B, g·K)
     number = 0 if name == "text" else -1  # of the encoder, as in safe_forward
@@ -220,23 +230,92 @@ def _encode(weights: TextCnnWeights, shares: Sequence[Share], name: str) -> tupl
     return features, StackedEncoderCache(caches, pooled, mask)
 
 
-def _convolve_words(words: Words, filters: Sequence[FilterBank]) -> Iterator[Tensor]:
-    """Compute `convolve_words` for C runs that read the same words.
-
-    Each run has a product of its own. In one product for all, which is C times as wide, some libraries sum the terms in
-    another order, and a run would differ in its last bits from the same run alone.
+def _best_windows(
+    share: Share, name: str, banks: Sequence[FilterBank]
+) -> tuple[Words, tuple[Tensor, ...], list[Tensor]]:
+    """Find the best window of each filter in the sentences that its run reads.
 
     Args:
-        words: table (V, E) and word numbers (B, L).
-        filters: one bank for each width h, weight (C, K, h, E).
+        name: of the sentences, text or visual.
+        banks: of the share's runs, one for each width h: weight (S·C, K, h, E), bias (S·C, K).
     Returns:
-        Scores (B, L - h + 1, C·K) of each width.
+        The sentences; î for each width, as in `PooledShare`; and the score at î before the bias, (S·B, C·K).
     """
-    runs, widths = len(filters[0].bias), [bank.weight.shape[2] for bank in filters]
-    rows = torch.cat([bank.weight.transpose(1, 2) for bank in filters], dim=1)  # (C, Σh, K, E)
-    products = torch.bmm(words.vectors.expand(runs, -1, -1), rows.flatten(1, 2).mT)  # (C, V, Σh·K)
-    products = products.view(runs, -1, sum(widths), rows.shape[2]).permute(1, 2, 0, 3)  # (V, Σh, C, K)
-    return window_sums(words.tokens, products.reshape(-1, runs * rows.shape[2]), widths)
+    filters = tuple(FilterBank(bank.weight.flatten(0, 1), bank.bias.flatten()) for bank in banks)  # (S·C·K, …)
+    given, lengths = share.sentences[name], share.sentences[f"{name}_lengths"]
+    scores: Iterator[Tensor]
+    if isinstance(given, Words):
+        tokens, lengths = pad_sentences(given.tokens, lengths, filters)
+        words, sizes = distinct_words_of_seeds(Words(given.vectors, tokens), share.seeds)
+        scores = _convolve_words(words, banks, sizes)
+    else:
+        embedded, lengths = pad_sentences(given, lengths, filters)
+        words, scores = as_table(embedded), _convolve(embedded, filters, share.seeds)
+    positions, values = [], []
+    for bank, score in zip(filters, scores, strict=True):
+        value, position = best_windows(score, lengths, width=bank.weight.shape[1])  # (S·B, C·K) each
+        values.append(value)
+        positions.append(_from_first_sentence(position, share.seeds, words.tokens))
+    return words, tuple(positions), values
+
+
+def _convolve(embedded: Tensor, filters: Sequence[FilterBank], seeds: int) -> Iterator[Tensor]:
+    """Compute `convolve` of the sentences of each seed, (S·B, L, E), with the filters of its runs, (S·C·K, h, E)."""
+    for bank in filters:
+        parts = zip(embedded.chunk(seeds), bank.weight.chunk(seeds), bank.bias.chunk(seeds), strict=True)
+        scores = [next(convolve(sentences, [FilterBank(weight, bias)])) for sentences, weight, bias in parts]
+        yield scores[0] if seeds == 1 else torch.cat(scores)  # (S·B, L - h + 1, C·K)
+
+
+def distinct_words_of_seeds(words: Words, seeds: int) -> tuple[Words, list[int]]:
+    """Reduce the table to the words of each seed's sentences, one seed's after the other's.
+
+    Args:
+        words: table (V, E) and the word numbers of S seeds, (S·B, L).
+    Returns:
+        A table (ΣV', E) with word numbers (S·B, L), and the number of rows of each seed.
+    """
+    if seeds == 1:
+        words = distinct_words(words)
+        return words, [len(words.vectors)]
+    vectors, tokens = words
+    of_seeds = tokens.view(seeds, -1)  # (S, B·L)
+    occurs = torch.zeros(seeds, len(vectors), dtype=torch.bool, device=tokens.device).scatter_(1, of_seeds, True)
+    numbers = occurs.flatten().cumsum(0) - 1  # (S·V,): the row of a seed's word among those that occur
+    begin = torch.arange(0, occurs.numel(), len(vectors), device=tokens.device)[:, None]  # (S, 1)
+    numbered = numbers.index_select(0, (of_seeds + begin).flatten()).view_as(tokens)
+    own = vectors.index_select(0, occurs.nonzero()[:, 1])
+    return Words(own, numbered), occurs.sum(dim=1).tolist()
+
+
+def _convolve_words(words: Words, banks: Sequence[FilterBank], sizes: Sequence[int]) -> Iterator[Tensor]:
+    """Compute `convolve_words` of the sentences of each seed with the filters of its runs, in one product.
+
+    Args:
+        words: of S·B sentences, from `distinct_words_of_seeds`.
+        banks: one for each width h, weight (S·C, K, h, E).
+        sizes: rows of each seed in the table.
+    Returns:
+        Scores (S·B, L - h + 1, C·K) of each width.
+    """
+    widths = [bank.weight.shape[2] for bank in banks]
+    of_seeds = [bank.weight.unflatten(0, (len(sizes), -1)).permute(0, 3, 1, 2, 4) for bank in banks]
+    rows = torch.cat(of_seeds, dim=1)  # (S, Σh, C, K, E): row j of every filter
+    num_filters = rows.shape[2] * rows.shape[3]  # C·K
+    rows = rows.flatten(1, 3).mT  # (S, E, Σh·C·K)
+    products = words.vectors.new_empty(len(words.vectors), rows.shape[2])
+    for table, filters, product in zip(words.vectors.split(sizes), rows, products.split(sizes), strict=True):
+        torch.mm(table, filters, out=product)
+    return window_sums(words.tokens, products.view(-1, num_filters), widths)
+
+
+def _from_first_sentence(positions: Tensor, seeds: int, tokens: Tensor) -> Tensor:
+    """Count positions (S·B, C·K) from the first sentence of all: (B, S·C·K), which `filters_backward` looks up."""
+    if seeds == 1:
+        return positions
+    of_seeds = positions.view(seeds, -1, positions.shape[1])  # (S, B, C·K)
+    first = torch.arange(0, tokens.numel(), tokens.numel() // seeds, device=positions.device)  # (S,)
+    return (of_seeds + first[:, None, None]).transpose(0, 1).flatten(1)
 
 
 def _encoder_backward(d_features: Tensor, weights: TextCnnWeights, cache: StackedEncoderCache) -> TextCnnWeights:
@@ -247,9 +326,9 @@ def _encoder_backward(d_features: Tensor, weights: TextCnnWeights, cache: Stacke
     share_banks = []
     for runs, words, positions in cache.shares:
         count, batch = runs.stop - runs.start, d_scores.shape[1]
-        d_share = d_scores[runs].view(count, batch, len(widths), -1).permute(1, 2, 0, 3).flatten(1)  # (B, g·C·K)
+        d_share = d_scores[runs].view(count, batch, len(widths), -1).permute(1, 2, 0, 3).flatten(1)  # (B, g·S·C·K)
         banks = filters_backward(d_share, positions, words, widths)
-        share_banks.append([[value.view(count, -1, *value.shape[1:]) for value in bank] for bank in banks])  # (C, K, …)
+        share_banks.append([[value.unflatten(0, (count, -1)) for value in bank] for bank in banks])  # (S·C, K, …)
     d_filters = tuple(
         FilterBank(torch.cat([banks[i][0] for banks in share_banks]), torch.cat([banks[i][1] for banks in share_banks]))
         for i in range(len(widths))
@@ -258,8 +337,8 @@ def _encoder_backward(d_features: Tensor, weights: TextCnnWeights, cache: Stacke
 
 
 def _join_runs(shares: Sequence[Share], values: Sequence[Tensor | None]) -> Tensor | None:
-    """Join the tensors (B, …) of the shares, each for all runs of its share, to (R, B, …); None where they are None."""
-    joined = [v.expand(share.num_runs, *v.shape) for share, v in zip(shares, values, strict=True) if v is not None]
+    """Join the tensors (S·B, …) of the shares, each for the runs that it belongs to, to (R, B, …); None stays None."""
+    joined = [share.for_runs(v) for share, v in zip(shares, values, strict=True) if v is not None]
     return torch.cat(joined) if joined else None
 
 

@@ -19,8 +19,9 @@ from safe_exp.config import TrainConfig, plain_config
 from safe_exp.network.variants import variants
 from safe_exp.runs.log_file import log_file
 from safe_exp.scoring.scores import ScoredSplit
-from safe_exp.sweep.compat import list_packages_once
+from safe_exp.sweep.compat import list_packages_once, speed_up_yaml
 from safe_exp.sweep.stacked.job import StackedJob
+from safe_exp.system.files import whole_file
 from safe_exp.system.workers import end_with_parent
 
 
@@ -44,7 +45,7 @@ class ScoredArrays:
 
 @dataclass(frozen=True)
 class Ending:
-    """Everything that the files of an ended job are written from, except its checkpoints; it can be pickled."""
+    """Everything that the files of an ended job are written from; it can be pickled."""
 
     folder: Path
     name: str  # of the job, for W&B
@@ -53,12 +54,15 @@ class Ending:
     hyper_parameters: dict[str, Any]
     rows: list[tuple[dict[str, float], int]]  # logged values and their step
     history: list[dict[str, float]]
+    checkpoints: dict[Path, bytes]  # content of each file
     scored: dict[str, ScoredArrays] | None = None  # val and test; None for a job that ended without results
     course: dict[str, Any] | None = None  # from `describe_course`; None as `scored`
+    kept: tuple[dict[str, np.ndarray], str] | None = None  # a state dict and its name; None: those of the best epoch
 
 
 def write_ending(ending: Ending) -> None:
-    """Write the files of an ended job: results, figures, and the whole log in each of its loggers."""
+    """Write the files of an ended job: checkpoints, results, figures, and the whole log in each of its loggers."""
+    from safe_exp.runs.checkpoints import keep_weights
     from safe_exp.runs.loggers import close_loggers, open_loggers
     from safe_exp.scoring.results import logged_figures, score_results
     from safe_exp.training.trainer import quiet_libraries
@@ -69,6 +73,13 @@ def write_ending(ending: Ending) -> None:
     if ending.config.logger.wandb:
         list_packages_once()
     config, rows = ending.config, list(ending.rows)
+    for path, content in ending.checkpoints.items():
+        with whole_file(path) as draft:
+            draft.write_bytes(content)
+    if ending.kept is not None:
+        weights, name = ending.kept
+        tensors = {key: torch.from_numpy(value) for key, value in weights.items()}
+        keep_weights(ending.folder / "checkpoints", tensors, name)
     with log_file(ending.folder):
         if ending.scored is not None:
             scored = {split: arrays.to_split() for split, arrays in ending.scored.items()}
@@ -158,8 +169,11 @@ def _begin_worker() -> None:
 
     end_with_parent()
     import torch
+    from threadpoolctl import threadpool_limits
 
     torch.set_num_threads(1)
+    threadpool_limits(1)  # NumPy's threads would wait for each other in a busy loop
+    speed_up_yaml()
 
 
 def _warm_up() -> None:

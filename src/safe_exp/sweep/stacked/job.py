@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -28,8 +29,9 @@ from safe_exp.runs.stored_run import NETWORK_PREFIX
 from safe_exp.scoring.scores import ScoredSplit
 from safe_exp.sweep.stacked.model import Snapshot
 from safe_exp.system.errors import UserError
+from safe_exp.system.files import whole_file
 from safe_exp.training.averaging import AveragedWeights
-from safe_exp.training.callbacks import WholeCheckpointIO, build_callbacks
+from safe_exp.training.callbacks import build_callbacks
 from safe_exp.training.hooks import CallbackType, find_callbacks
 from safe_exp.training.selection import Choice, EpochOutputs, choose_weights
 from safe_exp.training.stopping import StepLimit
@@ -216,15 +218,25 @@ class FollowedRun:
 
     def write_checkpoints(self) -> None:
         """Write best.ckpt and then last.ckpt, if they have changed since they were written."""
+        for path, content in self.checkpoint_files().items():
+            with whole_file(path) as draft:
+                draft.write_bytes(content)
+
+    def checkpoint_files(self) -> dict[Path, bytes]:
+        """Return best.ckpt and then last.ckpt, if they have changed since this was called; the caller writes them."""
         if self._last is None:
-            return
-        self.checkpoints["last"] = self._checkpoint(*self._last)
-        for name in ("best", "last"):
-            checkpoint = self.checkpoints.get(name)
-            if checkpoint is not None and self._written.get(name) != checkpoint["global_step"]:
-                WholeCheckpointIO().save_checkpoint(checkpoint, self._path(name))
+            return {}
+        latest = {name: self.checkpoints[name] for name in ("best",) if name in self.checkpoints}
+        latest["last"] = self._checkpoint(*self._last)
+        files = {}
+        for name, checkpoint in latest.items():
+            if self._written.get(name) != checkpoint["global_step"]:
+                whole = {**checkpoint, "loops": self.loops.state_after(checkpoint["epoch"] + 1)}
+                buffer = io.BytesIO()
+                torch.save(whole, buffer)
+                files[self._path(name)] = buffer.getvalue()
                 self._written[name] = checkpoint["global_step"]
-        del self.checkpoints["last"]
+        return files
 
     def _path(self, name: str) -> Path:
         """Return the path at which a callback writes best.ckpt or last.ckpt."""
@@ -232,7 +244,7 @@ class FollowedRun:
         return Path(callback.dirpath) / f"{name}.ckpt"
 
     def _checkpoint(self, snapshot: Snapshot, row: int, callbacks: dict[str, Any], epoch: int) -> dict[str, Any]:
-        """Build the checkpoint that Lightning's Trainer would write.
+        """Build the checkpoint that Lightning's Trainer would write, except the state of the loops.
 
         Args:
             snapshot: of the whole stack.
@@ -246,7 +258,7 @@ class FollowedRun:
             "global_step": (epoch + 1) * self.batches,
             "pytorch-lightning_version": pl.__version__,
             "state_dict": weights,
-            "loops": self.loops.state_after(epoch + 1),
+            "loops": None,  # follows from the epoch, when the file is written
             "callbacks": callbacks,
             "optimizer_states": [snapshot.optimizer_state(row)],
             "lr_schedulers": snapshot.scheduler_states(row),

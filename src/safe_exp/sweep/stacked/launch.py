@@ -6,16 +6,18 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.utils import JobReturn, configure_log, filter_overrides
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 
 from safe_exp.config import TrainConfig, typed_config
 from safe_exp.runs.job_outcome import MULTIRUN
 from safe_exp.runs.processes import is_first_process
 from safe_exp.runs.settings import restore_earlier_defaults
+from safe_exp.sweep.compat import without
 from safe_exp.sweep.composing import Composer
-from safe_exp.sweep.launching import PluginLauncher, run_composed
+from safe_exp.sweep.launching import PluginLauncher, place_of, run_composed
 from safe_exp.sweep.stacked.grouping import StackMember, divide_stacks, form_stacks, reason_to_run_alone
 from safe_exp.sweep.stacked.processes import count_processes, run_in_processes
 from safe_exp.sweep.stacked.progress import StackProgress
@@ -56,10 +58,11 @@ class StackedLaunch:
         config = self.launcher.config
         configure_log(config.hydra.hydra_logging, config.hydra.verbose)
         composed, typed, reasons = {}, {}, {}
+        then = read_yaml(Path(str(config.hydra.sweep.dir), MULTIRUN))
         composer = Composer(self.launcher.hydra_context.config_loader, config)
         for number, overrides in enumerate(jobs, start=first):
             composed[number] = composer.compose_job(overrides, number)
-            typed[number], reason = _typed(composed[number])
+            typed[number], reason = _typed(composed[number], then)
             if reason is not None:
                 reasons[number] = reason
         members = [number for number in composed if number not in reasons]
@@ -98,7 +101,7 @@ class StackedLaunch:
             return run_in_processes(stacks, processes, self.launcher, self.writers, progress)
         from safe_exp.sweep.stacked.running import run_stacks  # imports Lightning
 
-        return run_stacks(stacks, self.launcher.hydra_context.callbacks, self.writers, progress)
+        return run_stacks(stacks, self.writers, progress)
 
     def _announce(self, groups: list[list[int]], reasons: dict[int, str], processes: int) -> None:
         """Log the jobs of each stack, and those that run alone with the reason."""
@@ -111,9 +114,11 @@ class StackedLaunch:
             log.info("One by one: %s (%s)", _ranges(alone), reason)
 
 
-def _typed(composed: DictConfig) -> tuple[TrainConfig | None, str | None]:
+def _typed(composed: DictConfig, then: Mapping[str, Any]) -> tuple[TrainConfig | None, str | None]:
     """Read the typed config of a job, and the reason why it runs alone.
 
+    Args:
+        then: the settings that the sweep was started with; empty for a new one.
     Returns:
         The config and None, or a reason; beside a reason the config may be None.
     """
@@ -121,17 +126,14 @@ def _typed(composed: DictConfig) -> tuple[TrainConfig | None, str | None]:
         return None, "a further process of a job"
     if composed.hydra.callbacks or composed.hydra.job.env_set or composed.hydra.job.chdir:
         return None, "hydra.callbacks, hydra.job.env_set or hydra.job.chdir is set"
-    folder = Path(composed.hydra.sweep.dir) / str(OmegaConf.select(composed, "hydra.sweep.subdir"))
-    if (folder / "checkpoints" / "last.ckpt").exists():
+    if (place_of(composed) / "checkpoints" / "last.ckpt").exists():
         return None, "it goes on from its last checkpoint"
-    plain = composed.copy()
-    with open_dict(plain):
-        del plain["hydra"]
-    restore_earlier_defaults(plain, read_yaml(folder.parent / MULTIRUN))
     try:
-        config = typed_config(plain)
+        with without(composed, "hydra"):
+            config = typed_config(composed)
         if not isinstance(config, TrainConfig):
             return None, "only the jobs of safe_exp.train are stacked"
+        restore_earlier_defaults(config, then)
         check_config(config)
     except Exception as error:  # raised again, and recorded, when the job runs alone
         return None, first_line(error)

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from safe_exp.config import TrainConfig
 from safe_exp.data.batch import NewsBatch
-from safe_exp.equations import SafeLosses, SafeOutput
+from safe_exp.equations import DropoutMasks
 from safe_exp.equations.safe import SafeWeights, map_tensors, name_gradients
 from safe_exp.network import SafeNetwork
-from safe_exp.scoring.scores import ScoredSplit
 from safe_exp.sweep.stacked.closed_form import Share, stacked_forward, stacked_step
+from safe_exp.sweep.stacked.epoch_sums import StackSums
+from safe_exp.sweep.stacked.scores import ScoredRuns
 from safe_exp.training.dropout import Dropout
-from safe_exp.training.epoch_sums import EpochTotals, find_parts
+from safe_exp.training.epoch_sums import find_parts
 from safe_exp.training.module import SafeModule
 from safe_exp.training.optimizers import build_optimizer, build_scheduler, optimizer_settings
+
+MOST_FILTERS = 1024  # of the runs of a share with several seeds
+
+
+class SharedSeeds(NamedTuple):
+    """The runs of a share of every step, and their seeds, which have equally many runs each."""
+
+    runs: slice
+    seeds: tuple[int, ...]
 
 
 class StackedModel:
@@ -46,11 +57,13 @@ class StackedModel:
         states = [dict(module.network.named_parameters()) for module in modules]
         self.parameters = {name: torch.stack([state[name].detach() for state in states]) for name in names}
         self.parts = find_parts(names)
+        self.sums = StackSums(self.parts)  # of the epoch
         like = next(iter(self.parameters.values()))
         self.alpha, self.beta = (
             like.new_tensor([getattr(config.model, name) for config in configs]) for name in ("alpha", "beta")
         )  # (R,)
         self.seeds = [config.seed for config in configs]
+        self.num_filters = configs[0].model.num_filters
         self.dropout = {seed: Dropout(configs[0].model, self.network, seed) for seed in self.seeds}
         sizes = [(gamma, len(list(runs))) for gamma, runs in groupby(configs, key=lambda config: config.optimizer.lr)]
         self.sizes = [size for _, size in sizes]  # number of runs in each parameter group
@@ -70,30 +83,28 @@ class StackedModel:
         """Begin an epoch, counted from 0: the runs of a seed draw the dropout masks that each would draw alone."""
         for seed in dict.fromkeys(self.seeds):
             self.dropout[seed].begin_epoch(epoch)
+        self.sums = StackSums(self.parts)
 
-    def step(self, batches: Mapping[int, NewsBatch]) -> Tensor:
-        """Update every run once.
+    def step(self, batches: Sequence[NewsBatch]) -> None:
+        """Update every run once, and add the step to `sums`.
 
         Args:
-            batches: the mini-batch of each seed, of B articles each.
-        Returns:
-            The step's `EpochTotals`, flattened, (R, 8 + P) for P parts of the network.
+            batches: the mini-batches of each share, those of its S seeds one after the other, of S·B articles.
         """
         shares = []
-        for seed, runs in self._seed_runs():
-            batch = batches[seed]
-            masks = self.dropout[seed].draw(len(batch.label))
-            shares.append(Share(runs, self.module.embed(batch), batch.label, batch.weight, **masks))
+        for (runs, seeds), batch in zip(self.shares, batches, strict=True):
+            masks = self._draw_masks(seeds, len(batch.label) // len(seeds))
+            shares.append(Share(runs, self.module.embed(batch), batch.label, batch.weight, masks, len(seeds)))
         output, losses, d_weights = stacked_step(self.weights(), shares, alpha=self.alpha, beta=self.beta, **self.loss)
         gradients = name_gradients(d_weights)
-        norms = self._norms(gradients)
-        self._clip(gradients)
+        norms = {name: _run_norms(gradients[name]) for name in self.parameters}  # (R,) each
+        self._clip(gradients, norms)
         for name, parts in self._leaves.items():
             for leaf, gradient in zip(parts, gradients[name].split(self.sizes), strict=True):
                 leaf.grad = gradient
         self.optimizer.step()
-        labels = [share.label.expand(share.num_runs, -1) for share in shares]
-        return _totals(output, losses, torch.cat(labels), norms).flatten()
+        label = torch.cat([share.for_runs(share.label) for share in shares])  # (R, B)
+        self.sums.add(losses, output.similarity, label, list(norms.values()))
 
     def weights(self) -> SafeWeights:
         """Return all parameters, (R, …) each, in the structure that the equations read."""
@@ -104,26 +115,25 @@ class StackedModel:
         groups = zip(self.optimizer.param_groups, self.sizes, strict=True)
         return [group["lr"] for group, size in groups for _ in range(size)]
 
-    def _seed_runs(self) -> list[tuple[int, slice]]:
-        """List each seed with the slice of its runs."""
-        found, start = [], 0
-        for seed, runs in groupby(self.seeds):
-            count = len(list(runs))
-            found.append((seed, slice(start, start + count)))
-            start += count
-        return found
+    def _draw_masks(self, seeds: Sequence[int], articles: int) -> DropoutMasks | None:
+        """Draw the masks of a share, for `articles` of each seed; None without dropout."""
+        drawn = [self.dropout[seed].draw(articles).get("masks") for seed in seeds]
+        if drawn[0] is None:
+            return None
+        pooled = tuple(torch.cat(of_seeds) for of_seeds in zip(*(masks.pooled for masks in drawn), strict=True))
+        features = None if drawn[0].features is None else torch.cat([masks.features for masks in drawn])
+        return DropoutMasks(pooled, features)
 
-    def _norms(self, gradients: Mapping[str, Tensor]) -> Tensor:
-        """Compute the gradient's norm in each of the P parts of the network, (R, P), from gradients (R, …)."""
-        norms = torch.stack([_run_norms(gradients[name]) for name in self.parameters]).float()  # (parameters, R)
-        return torch.stack([norms[places].norm(dim=0) for places in self.parts.values()], dim=1)  # (R, P)
+    def _clip(self, gradients: dict[str, Tensor], norms: Mapping[str, Tensor]) -> None:
+        """Clip the gradients (R, …) of each run in `gradients`, as torch.nn.utils clips those of one network.
 
-    def _clip(self, gradients: dict[str, Tensor]) -> None:
-        """Clip the gradients (R, …) of each run in `gradients`, as torch.nn.utils clips those of one network."""
+        Args:
+            norms: of the gradients, (R,) each.
+        """
         limit, algorithm = self.clip
         if limit is None:
             return
-        total = torch.stack([_run_norms(gradient) for gradient in gradients.values()]).norm(dim=0)  # (R,)
+        total = torch.stack(list(norms.values())).norm(dim=0)  # (R,)
         factor = (limit / (total + 1e-6)).clamp(max=1.0)
         for name, gradient in gradients.items():
             if algorithm == "value":
@@ -133,7 +143,7 @@ class StackedModel:
 
     # ── scores of a split ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def score(self, weights: SafeWeights, batches: Iterable[NewsBatch], runs: Sequence[int]) -> list[ScoredSplit]:
+    def score(self, weights: SafeWeights, batches: Iterable[NewsBatch], runs: Sequence[int]) -> ScoredRuns:
         """Score a split of N articles in several runs at once.
 
         Args:
@@ -141,7 +151,7 @@ class StackedModel:
             batches: of the split.
             runs: positions in `weights` of the runs whose scores are returned.
         Returns:
-            The scores of each of `runs`, on the processor, in the order of the articles.
+            The scores of `runs`, on the processor, in the order of the articles.
         """
         count = len(next(iter(name_gradients(weights).values())))
         parts: dict[str, list[Tensor]] = {"logits": [], "probability": [], "similarity": []}
@@ -157,12 +167,10 @@ class StackedModel:
         label = torch.cat(labels).cpu()[order]
         joined = {n: None if v[0] is None else torch.cat(v, dim=1).cpu()[:, order] for n, v in parts.items()}
         logits, probability, similarity = joined["logits"].float(), joined["probability"], joined["similarity"]
-        return [
-            ScoredSplit(
-                index[order], label, logits[run], probability[run], None if similarity is None else similarity[run]
-            )
-            for run in runs
-        ]
+        kept = list(runs)
+        return ScoredRuns(
+            index[order], label, logits[kept], probability[kept], None if similarity is None else similarity[kept]
+        )
 
     # ── copies ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -207,6 +215,7 @@ class StackedModel:
     def _attach(self) -> None:
         """Put each parameter group's rows of every parameter into it, and move the optimiser's state to them."""
         self._weights = self.restructure(self.parameters)
+        self.shares = form_shares(self.seeds, self.num_filters)
         self._leaves = {name: value.split(self.sizes) for name, value in self.parameters.items()}
         state = self.optimizer.state
         for number, group in enumerate(self.optimizer.param_groups):
@@ -271,25 +280,30 @@ class Snapshot:
         raise IndexError(run)
 
 
+def form_shares(seeds: Sequence[int], num_filters: int) -> list[SharedSeeds]:
+    """Divide the runs into shares of adjacent seeds with equally many runs.
+
+    A share of several seeds has no more than MOST_FILTERS filters: beyond that the numbers of one seed fill the
+    processor's cache.
+
+    Args:
+        seeds: of the runs, sorted.
+        num_filters: K.
+    Example:
+        >>> [share.seeds for share in form_shares([0, 0, 1, 1, 2], num_filters=1)]
+        [(0, 1), (2,)]
+    """
+    counts = Counter(seeds)  # in the order of the seeds
+    shares, start = [], 0
+    for count, alike in groupby(counts, key=lambda seed: counts[seed]):
+        group, at_once = tuple(alike), max(1, MOST_FILTERS // (count * num_filters))
+        for i in range(0, len(group), at_once):
+            part = group[i : i + at_once]
+            shares.append(SharedSeeds(slice(start, start + count * len(part)), part))
+            start += count * len(part)
+    return shares
+
+
 def _run_norms(gradient: Tensor) -> Tensor:
     """Compute the norm of a gradient (R, …) in every run, (R,)."""
     return torch.linalg.vector_norm(gradient.flatten(1), dim=1)
-
-
-def _totals(output: SafeOutput, losses: SafeLosses, label: Tensor, norms: Tensor) -> EpochTotals:
-    """Compute the sums of one step, (R,) each, from output (R, B, …), losses (R,), label (R, B) and norms (R, P)."""
-    runs, count = label.shape
-    similarity = torch.zeros_like(output.probability) if output.similarity is None else output.similarity
-    fake = label.to(similarity.dtype)  # (R, B)
-    articles, steps = torch.tensor([count, 1.0], device=norms.device).expand(runs, 2).unbind(dim=1)
-    return EpochTotals(
-        loss=losses.total.float() * count,
-        loss_prediction=losses.prediction.float() * count,
-        loss_similarity=losses.similarity.float() * count,
-        similarity_real=(similarity * (1 - fake)).sum(dim=1).float(),
-        similarity_fake=(similarity * fake).sum(dim=1).float(),
-        fake=fake.sum(dim=1).float(),
-        articles=articles,
-        steps=steps,
-        gradient_norms=norms,
-    )

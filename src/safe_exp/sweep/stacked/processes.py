@@ -93,7 +93,7 @@ class StackRunner:
         try:
             from safe_exp.sweep.stacked.running import run_stacks  # imports Lightning
 
-            return run_stacks([stack], self.setup.callbacks, self.writers, SentProgress(send))
+            return run_stacks([stack], self.writers, SentProgress(send))
         finally:
             root.handlers = before
 

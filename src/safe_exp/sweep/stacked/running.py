@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
 
 from safe_exp.runs.sigterm import sigterm_as_exit
-from safe_exp.sweep.launching import run_composed
 from safe_exp.sweep.stacked.ending import Writers
 from safe_exp.sweep.stacked.grouping import StackMember
 from safe_exp.sweep.stacked.job import StackedJob
+from safe_exp.sweep.stacked.opening import open_job
 from safe_exp.sweep.stacked.progress import StackProgress
 from safe_exp.sweep.stacked.training import train_stack  # now, so that forked writers need not import it
 from safe_exp.system.versions import running_code
@@ -20,13 +19,10 @@ from safe_exp.system.versions import running_code
 WAIT_SECONDS = 1.0  # between two checks of the writers at the end
 
 
-def run_stacks(
-    stacks: Sequence[Sequence[StackMember]], callbacks: Any, writers: int, progress: StackProgress
-) -> dict[int, JobReturn]:
+def run_stacks(stacks: Sequence[Sequence[StackMember]], writers: int, progress: StackProgress) -> dict[int, JobReturn]:
     """Train one stack after the other, while other processes write the files of ended jobs.
 
     Args:
-        callbacks: Hydra's.
         writers: processes that write.
         progress: of all stacks.
     Returns:
@@ -44,7 +40,7 @@ def run_stacks(
             for stack in stacks:
                 jobs = []
                 for number, composed, typed in stack:
-                    prepared = run_composed(composed, lambda _: None, callbacks, configure_logging=False)
+                    prepared = open_job(composed)
                     returned[number] = prepared
                     job = StackedJob(number, prepared, typed, prepared.hydra_cfg.hydra)
                     try:

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
-from safe_exp.config import LossSettings, Select, TrainConfig
-from safe_exp.config.threshold import THRESHOLD
-from safe_exp.data.artifacts import share_artifacts
+from safe_exp.config import Select, TrainConfig
+from safe_exp.data.artifacts import link_artifacts
 from safe_exp.data.batch import NewsBatch
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
-from safe_exp.equations import SafeOutput, safe_loss
 from safe_exp.equations.safe import SafeWeights
 from safe_exp.network.variants import variants
-from safe_exp.runs.checkpoints import keep_weights
 from safe_exp.runs.devices import devices_of_its_own
 from safe_exp.runs.loggers import check_loggers
 from safe_exp.runs.stored_run import NETWORK_PREFIX
-from safe_exp.scoring.intervals import ScorerFigures
-from safe_exp.scoring.results import logged_figures
-from safe_exp.scoring.scores import FIGURES, ScoredSplit, SplitFigures, scorer_scores
+from safe_exp.scoring.scores import ScoredSplit
 from safe_exp.sweep.stacked.ending import Ending, ScoredArrays, Writers
 from safe_exp.sweep.stacked.job import FollowedRun, LoopProgress, StackedJob
 from safe_exp.sweep.stacked.model import StackedModel
 from safe_exp.sweep.stacked.progress import StackProgress
+from safe_exp.sweep.stacked.scores import ScoredRuns
 from safe_exp.system.errors import UserError
+from safe_exp.system.memory import keep_freed_memory
 from safe_exp.training.determinism import deterministic_algorithms
 from safe_exp.training.epoch_sums import EpochSums, EpochTotals, require_finite
 from safe_exp.training.module import SafeModule
@@ -106,6 +104,7 @@ class Stack:
     ) -> None:
         self.start = time.perf_counter()
         quiet_libraries()
+        keep_freed_memory()
         check_loggers(jobs[0].config.logger)
         self.rows: list[StackedJob | None] = list(jobs)  # by row of the model; None: the job has ended
         self.writers, self.progress = writers, progress
@@ -116,10 +115,11 @@ class Stack:
             config.data, config.captioner, config.vectors, config.seed, None, reads, weights
         )
         self.data.setup("fit")
+        self.articles = self.data.copy_for(self.device)
         set_threads(config, self.data.vector_dim)
-        for job in jobs:
-            self.data.save_artifacts(job.folder / "artifacts")
-            share_artifacts(job.folder / "artifacts", [jobs[0].folder / "artifacts"])
+        self.data.save_artifacts(jobs[0].folder / "artifacts")
+        for job in jobs[1:]:
+            link_artifacts(job.folder / "artifacts", jobs[0].folder / "artifacts")
         self.orders = {
             job.config.seed: GlobalBatches(ArticleOrder(self.data.split.train, job.config.seed), config.data.batch_size)
             for job in jobs
@@ -150,32 +150,40 @@ class Stack:
 
     def _epoch(self, epoch: int) -> None:
         """Train and validate all runs for one epoch, counted from 0, and end those that it ended."""
-        orders = {}
-        for seed in dict.fromkeys(self.model.seeds):
-            self.orders[seed].sampler.set_epoch(epoch)
-            orders[seed] = iter(self.orders[seed])
         self.model.begin_epoch(epoch)
+        for batches in self._draw_batches(epoch):
+            self.model.step(batches)
+            self.progress.step()
         means = EpochSums(self.model.parts)
         means.compares = variants[self.config.model.variant].compares
-        sums = torch.zeros(())  # then (R, 8 + P)
-        for _ in range(self.batches):
-            sums = sums + self.model.step({seed: self._read(next(order)) for seed, order in orders.items()})
-            self.progress.step()
+        trained = [means.means(EpochTotals.unflatten(row)) for row in self.model.sums.total().cpu()]
         gammas = self.model.gammas()
         if self.model.scheduler is not None:
             self.model.scheduler.step()
-        trained = [means.means(EpochTotals.unflatten(row)) for row in sums.cpu()]
         self._end_diverged(epoch, trained)
         running = [row for row, job in enumerate(self.rows) if job is not None]
         snapshot = self.model.snapshot()
         validated = self._score("val", self.model.weights(), running)
-        for row, scored in zip(running, validated, strict=True):
-            figures = trained[row] | {"train/gamma": gammas[row]} | self._logged(scored, self.rows[row])
-            self.rows[row].run.end_epoch(figures, scored, snapshot, row)
+        for number, (row, logged) in enumerate(zip(running, self._logged(validated, running), strict=True)):
+            figures = trained[row] | {"train/gamma": gammas[row]} | logged
+            self.rows[row].run.end_epoch(figures, validated.of_run(number), snapshot, row)
         self._end([row for row in running if self.rows[row].run.ended])
         self.progress.closed(self.writers.close_written())
         self._write_checkpoints_when_due()
         self._drop_ended()
+
+    def _draw_batches(self, epoch: int) -> Iterator[list[NewsBatch]]:
+        """Yield the batches of each step, one for each share of the model, in the order of an epoch counted from 0."""
+        drawn = []
+        for share in self.model.shares:
+            orders = []
+            for seed in share.seeds:
+                self.orders[seed].sampler.set_epoch(epoch)
+                orders.append(self.orders[seed].sampler.order())
+            rows = np.stack(orders).astype(np.int64)  # (S, n)
+            drawn.append((rows, torch.from_numpy(rows).to(self.articles.device)))  # moved once an epoch
+        for start, end in next(iter(self.orders.values())).bounds():
+            yield [self._select(rows[:, start:end], index[:, start:end]) for rows, index in drawn]
 
     def _end_diverged(self, epoch: int, trained: list[dict[str, float]]) -> None:
         """End the jobs whose training loss is infinite or NaN."""
@@ -201,31 +209,33 @@ class Stack:
             }
         )
         scored_splits = {split: self._score(split, weights, range(len(rows))) for split in ("val", "test")}
-        for i, (row, job, choice) in enumerate(zip(rows, jobs, choices, strict=True)):
-            scored = {split: splits[i] for split, splits in scored_splits.items()}
-            logged = self._logged(scored["val"], job)
+        of_jobs = self._logged(scored_splits["val"], rows)
+        for i, (row, job, choice, logged) in enumerate(zip(rows, jobs, choices, of_jobs, strict=True)):
+            scored = {split: runs.of_run(i) for split, runs in scored_splits.items()}
             job.run.log(logged, job.run.current_epoch, job.run.global_step)
             best_epoch = job.run.checkpoints["best"]["epoch"]
             course = describe_course(job.run.as_trainer, self.data, best_epoch, self.start)
             course["selection"] = choice.plain()
             score = logged[job.config.callbacks.monitor]
-            job.run.write_checkpoints()
-            if choice.rule is not Select.best:
-                keep_weights(job.folder / "checkpoints", kept[i], choice.rule.value)
             if line := describe_choice(job.config.callbacks, choice):
                 with job.logging_to_its_file():
                     log.info("%s", line)
-            self.writers.write(job, _ending(job, self.data.ids, scored, course), score)
+            ending = _ending(job, self.data.ids, scored, course)
+            if choice.rule is not Select.best:
+                weights_kept = {name: value.numpy(force=True) for name, value in kept[i].items()}
+                ending = replace(ending, kept=(weights_kept, choice.rule.value))
+            self.writers.write(job, ending, score)
             self.progress.ended(job, course, score)
             job.run, self.rows[row] = None, None
 
-    def _score(self, split: str, weights: SafeWeights, runs: Sequence[int]) -> list[ScoredSplit]:
-        """Score `val` or `test` for each of `runs` in `weights`, (R, …) each."""
+    def _score(self, split: str, weights: SafeWeights, runs: Sequence[int]) -> ScoredRuns:
+        """Score `val` or `test` in `runs` of `weights`, (R, …) each."""
         return self.model.score(weights, self.splits[split], runs)
 
-    def _logged(self, validated: ScoredSplit, job: StackedJob) -> dict[str, float]:
-        """Compute the figures of validation by logged name, at a threshold of 0.5."""
-        return logged_figures("val", quick_figures(validated, job.config.model.loss_settings), validated)
+    def _logged(self, validated: ScoredRuns, rows: Sequence[int]) -> list[dict[str, float]]:
+        """Compute the figures of validation of the runs in `rows` by logged name, at a threshold of 0.5."""
+        alpha, beta = (value.cpu()[list(rows)] for value in (self.model.alpha, self.model.beta))
+        return validated.logged("val", alpha, beta, self.config.model.similarity_loss.value)
 
     def _write_checkpoints_when_due(self) -> None:
         """Write all checkpoints if the last time is long enough ago.
@@ -264,7 +274,13 @@ class Stack:
 
     def _read(self, rows: list[int]) -> NewsBatch:
         """Select articles by row, (B,), onto the device."""
-        return self.data.encoded.__getitems__(rows).to(self.device)
+        index = np.asarray(rows, dtype=np.int64)
+        return self._select(index, torch.from_numpy(index).to(self.articles.device))
+
+    def _select(self, rows: np.ndarray, index: Tensor) -> NewsBatch:
+        """Select articles by row, (S, B) or (B,), onto the device; `index` is `rows` where the articles lie."""
+        batch = self.articles.select(rows.reshape(-1), index.flatten())
+        return batch if self.articles.device == self.device else batch.to(self.device)
 
 
 def choose_device(config: TrainConfig, leased: list[int] | None) -> torch.device:
@@ -282,30 +298,6 @@ class _ReadEachTime:
         return map(self.read, self.batches)
 
 
-def quick_figures(scored: ScoredSplit, loss: LossSettings) -> SplitFigures:
-    """Compute the figures of `split_figures` that an epoch logs, in a tenth of the time.
-
-    A stack computes them for each of its runs in every epoch.
-
-    Args:
-        scored: a split of N articles, on the processor.
-        loss: settings of the loss that was trained.
-    """
-    output = SafeOutput(None, None, scored.logits, scored.probability, scored.similarity)
-    losses = safe_loss(output, scored.label, **loss)
-    label, once = scored.label.numpy(), np.ones((1, len(scored.label)))
-    by_scorer = {}
-    for name, score in scorer_scores(scored).items():
-        found = ScorerFigures(score.numpy(), label, THRESHOLD).compute(once)
-        by_scorer[name] = {figure: float(found[figure][0]) if found else math.nan for figure in FIGURES}
-    figures = {
-        "loss": losses.total.item(),
-        "loss_prediction": losses.prediction.item(),
-        "loss_similarity": losses.similarity.item(),
-    }
-    return cast(SplitFigures, {**figures, **by_scorer})  # the scorers' names are keys of SplitFigures
-
-
 def _ending(
     job: StackedJob,
     ids: Sequence[str] = (),
@@ -318,5 +310,6 @@ def _ending(
     if scored is not None:
         arrays = {name: ScoredArrays.from_split(split, ids) for name, split in scored.items()}
     return Ending(
-        job.folder, job.name, job.sweep, job.config, run.hyper_parameters, run.rows, run.history, arrays, course
-    )
+        job.folder, job.name, job.sweep, job.config, run.hyper_parameters, run.rows, run.history,
+        run.checkpoint_files(), arrays, course,
+    )  # fmt: skip
