@@ -1,8 +1,8 @@
 """The time from a command to its first training steps, and to its end: python -m benchmarks.start
 
 The first steps are measured from the start of `python -m safe_exp.train` until the line of the first epoch is on its
-standard error. That line comes after a short epoch and a validation, so it is an upper bound. The run is then killed, so
-that its processor seconds, which an idle machine would take, end there too. To the end are measured runs of one and of
+standard error. That line comes after a short epoch and a validation, so it is an upper bound. The run is then killed,
+and its processor seconds, which an idle machine would take, end there too. To the end are measured runs of one and of
 ten epochs, a mistake in the data, and `--help`. The first run makes and prepares the articles, which the others find.
 
 `--against FOLDER` names the src/ of another checkout, whose runs are timed in turn with these; processor seconds are
