@@ -12,7 +12,7 @@ from torch import Tensor
 
 from safe_exp.config import TrainConfig
 from safe_exp.data.batch import NewsBatch
-from safe_exp.equations import DropoutMasks
+from safe_exp.equations import DropoutMasks, SafeOutput
 from safe_exp.equations.safe import SafeWeights, map_tensors, name_gradients
 from safe_exp.network import SafeNetwork
 from safe_exp.sweep.stacked.closed_form import Share, stacked_forward, stacked_step
@@ -24,6 +24,7 @@ from safe_exp.training.module import SafeModule
 from safe_exp.training.optimizers import build_optimizer, build_scheduler, optimizer_settings
 
 MOST_FILTERS = 1024  # of the runs of a share with several seeds
+MAX_FILTER_SCORES = 1 << 23  # of some runs, in memory at once when a split is scored: 32 MB in float32
 
 
 class SharedSeeds(NamedTuple):
@@ -153,24 +154,35 @@ class StackedModel:
         Returns:
             The scores of `runs`, on the processor, in the order of the articles.
         """
-        count = len(next(iter(name_gradients(weights).values())))
+        kept = map_tensors(lambda value: value[list(runs)], weights)
         parts: dict[str, list[Tensor]] = {"logits": [], "probability": [], "similarity": []}
         indices, labels = [], []
         for batch in batches:
             indices.append(batch.index)
             labels.append(batch.label)
-            output, _ = stacked_forward(weights, [Share(slice(0, count), self.module.embed(batch), batch.label)])
+            outputs = self._score_batch(kept, len(runs), batch)
             for name, found in parts.items():
-                found.append(getattr(output, name))
+                of_runs = [getattr(output, name) for output in outputs]
+                found.append(None if of_runs[0] is None else torch.cat(of_runs))
         index = torch.cat(indices).cpu()
         order = index.argsort()
         label = torch.cat(labels).cpu()[order]
         joined = {n: None if v[0] is None else torch.cat(v, dim=1).cpu()[:, order] for n, v in parts.items()}
-        logits, probability, similarity = joined["logits"].float(), joined["probability"], joined["similarity"]
-        kept = list(runs)
-        return ScoredRuns(
-            index[order], label, logits[kept], probability[kept], None if similarity is None else similarity[kept]
-        )
+        logits = joined.pop("logits").float()
+        return ScoredRuns(index[order], label, logits, **joined)
+
+    def _score_batch(self, weights: SafeWeights, runs: int, batch: NewsBatch) -> list[SafeOutput]:
+        """Compute the outputs of a batch in the runs of `weights`, a part of them at a time."""
+        sentences = self.module.embed(batch)
+        longest = max(batch.text_tokens.shape[1], batch.visual_tokens.shape[1])
+        at_once = max(1, MAX_FILTER_SCORES // (len(batch.label) * longest * self.num_filters))
+        outputs = []
+        for start in range(0, runs, at_once):
+            part = slice(start, min(start + at_once, runs))
+            of_part = map_tensors(lambda value, part=part: value[part], weights)
+            share = Share(slice(0, part.stop - start), sentences, batch.label)
+            outputs.append(stacked_forward(of_part, [share])[0])
+        return outputs
 
     # ── copies ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
