@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from safe_exp.data.artifacts import share_artifacts
-from safe_exp.system.files import whole_file
+from safe_exp.data.artifacts import link_artifacts, share_artifacts
+from safe_exp.system.files import whole_file, write_sealed_json
 
 
 @pytest.fixture
@@ -46,3 +46,23 @@ def test_without_hard_links_every_job_keeps_its_copy(jobs, monkeypatch):
     share_artifacts(jobs[1], jobs)
     assert [(job / "tokenizer.json").read_text() for job in jobs] == ["words", "words"]
     assert not (jobs[0] / "tokenizer.json").samefile(jobs[1] / "tokenizer.json")
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_job_takes_over_the_saved_files_of_another_and_no_other_file(links, tmp_path, monkeypatch):
+    def refused(*arguments):
+        raise OSError(95, "Operation not supported")
+
+    saved, taken = tmp_path / "0", tmp_path / "1" / "artifacts"
+    saved.mkdir()
+    (saved / "tokenizer.json").write_text("words")
+    (saved / "calibration.json").write_text("of this job alone")
+    write_sealed_json(saved / "data_manifest.json", {"files": {"tokenizer.json": "0"}})
+    if not links:
+        monkeypatch.setattr(os, "link", refused)
+    for _ in range(2):  # once more, as after a resume
+        link_artifacts(taken, saved)
+        assert sorted(path.name for path in taken.iterdir()) == ["data_manifest.json", "tokenizer.json"]
+        for path in taken.iterdir():
+            assert path.read_bytes() == (saved / path.name).read_bytes()
+            assert path.samefile(saved / path.name) == links

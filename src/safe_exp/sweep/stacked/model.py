@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -18,20 +17,13 @@ from safe_exp.network import SafeNetwork
 from safe_exp.sweep.stacked.closed_form import Share, stacked_forward, stacked_step
 from safe_exp.sweep.stacked.epoch_sums import StackSums
 from safe_exp.sweep.stacked.scores import ScoredRuns
+from safe_exp.sweep.stacked.shares import form_shares
 from safe_exp.training.dropout import Dropout
 from safe_exp.training.epoch_sums import find_parts
 from safe_exp.training.module import SafeModule
 from safe_exp.training.optimizers import build_optimizer, build_scheduler, optimizer_settings
 
-MOST_FILTERS = 1024  # of the runs of a share with several seeds
 MAX_FILTER_SCORES = 1 << 23  # of some runs, in memory at once when a split is scored: 32 MB in float32
-
-
-class SharedSeeds(NamedTuple):
-    """The runs of a share of every step, and their seeds, which have equally many runs each."""
-
-    runs: slice
-    seeds: tuple[int, ...]
 
 
 class StackedModel:
@@ -290,30 +282,6 @@ class Snapshot:
                 return number, run
             run -= size
         raise IndexError(run)
-
-
-def form_shares(seeds: Sequence[int], num_filters: int) -> list[SharedSeeds]:
-    """Divide the runs into shares of adjacent seeds with equally many runs.
-
-    A share of several seeds has no more than MOST_FILTERS filters: beyond that the numbers of one seed fill the
-    processor's cache.
-
-    Args:
-        seeds: of the runs, sorted.
-        num_filters: K.
-    Example:
-        >>> [share.seeds for share in form_shares([0, 0, 1, 1, 2], num_filters=1)]
-        [(0, 1), (2,)]
-    """
-    counts = Counter(seeds)  # in the order of the seeds
-    shares, start = [], 0
-    for count, alike in groupby(counts, key=lambda seed: counts[seed]):
-        group, at_once = tuple(alike), max(1, MOST_FILTERS // (count * num_filters))
-        for i in range(0, len(group), at_once):
-            part = group[i : i + at_once]
-            shares.append(SharedSeeds(slice(start, start + count * len(part)), part))
-            start += count * len(part)
-    return shares
 
 
 def _run_norms(gradient: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ from safe_exp.sweep.stacked.job import FollowedRun, LoopProgress, StackedJob
 from safe_exp.sweep.stacked.model import StackedModel
 from safe_exp.sweep.stacked.progress import StackProgress
 from safe_exp.sweep.stacked.scores import ScoredRuns
+from safe_exp.sweep.stacked.shares import rows_to_keep
 from safe_exp.system.errors import UserError
 from safe_exp.system.memory import keep_freed_memory
 from safe_exp.training.determinism import deterministic_algorithms
@@ -250,10 +251,10 @@ class Stack:
 
     def _drop_ended(self) -> None:
         """Drop the rows of ended runs from the model once they are half of all rows; until then they are trained on."""
-        running = [row for row, job in enumerate(self.rows) if job is not None]
-        if running and 2 * len(running) <= len(self.rows):
-            self.model.keep(running)
-            self.rows = [self.rows[row] for row in running]
+        kept = rows_to_keep(self.model.seeds, [job is not None for job in self.rows])
+        if kept and 2 * len(kept) <= len(self.rows):
+            self.model.keep(kept)
+            self.rows = [self.rows[row] for row in kept]
 
     def _module(self, seed: int) -> SafeModule:
         """Build the module of the jobs with this seed: it determines the initial weights."""
