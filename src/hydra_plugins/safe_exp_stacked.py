@@ -16,13 +16,12 @@ from safe_exp.config.checks import require_count
 class StackedLauncher(Launcher):
     """Runs jobs one by one as Hydra's BasicLauncher does, and trains those together that can be stacked."""
 
-    def __init__(self, most_runs: int = 64, writers: int | None = None, processes: int | None = None) -> None:
+    def __init__(self, most_runs: int | None = None, writers: int | None = None, processes: int | None = None) -> None:
         self.most_runs, self.writers, self.processes = most_runs, writers, processes
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
-        require_count("hydra.launcher.most_runs", self.most_runs)
-        for key in ("writers", "processes"):
+        for key in ("most_runs", "writers", "processes"):
             if getattr(self, key) is not None:
                 require_count(f"hydra.launcher.{key}", getattr(self, key))
 

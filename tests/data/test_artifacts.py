@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from safe_exp.data.artifacts import MOST_COMPARED, earlier_artifacts, share_artifacts
-from safe_exp.system.files import whole_file
+from safe_exp.data.artifacts import MOST_COMPARED, earlier_artifacts, link_artifacts, share_artifacts
+from safe_exp.system.files import whole_file, write_sealed_json
 
 
 @pytest.fixture
@@ -53,3 +53,23 @@ def test_the_nearest_earlier_jobs_are_compared_and_not_all_of_thousands(tmp_path
     numbers = [int(path.parent.name) for path in earlier_artifacts(tmp_path / "2999")]
     assert numbers == list(range(2998, 2998 - MOST_COMPARED, -1))
     assert not list(earlier_artifacts(tmp_path / "a_run"))
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_job_takes_over_the_saved_files_of_another_and_no_other_file(links, tmp_path, monkeypatch):
+    def refused(*arguments):
+        raise OSError(95, "Operation not supported")
+
+    saved, taken = tmp_path / "0", tmp_path / "1" / "artifacts"
+    saved.mkdir()
+    (saved / "tokenizer.json").write_text("words")
+    (saved / "calibration.json").write_text("of this job alone")
+    write_sealed_json(saved / "data_manifest.json", {"files": {"tokenizer.json": "0"}})
+    if not links:
+        monkeypatch.setattr(os, "link", refused)
+    for _ in range(2):  # once more, as after a resume
+        link_artifacts(taken, saved)
+        assert sorted(path.name for path in taken.iterdir()) == ["data_manifest.json", "tokenizer.json"]
+        for path in taken.iterdir():
+            assert path.read_bytes() == (saved / path.name).read_bytes()
+            assert path.samefile(saved / path.name) == links

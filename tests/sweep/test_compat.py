@@ -1,5 +1,6 @@
 """Canaries of safe_exp.sweep.compat."""
 
+import copy
 from inspect import signature
 from types import SimpleNamespace
 
@@ -60,6 +61,57 @@ def test_a_study_goes_on_with_the_trials_and_the_numbers_that_it_is_told(draw):
         assert [number for number, _ in same] == [number for number, _ in other] == [3, 4]
         assert [drawn for _, drawn in same] == [drawn for _, drawn in whole[:2]]
         assert not {drawn for _, drawn in other} & {drawn for _, drawn in whole}
+
+
+def test_a_section_is_taken_out_of_a_config_and_put_back_without_a_copy():
+    config = OmegaConf.create({"a": {"b": "${c}"}, "c": 1})
+    OmegaConf.set_struct(config, True)
+    before, section = copy.deepcopy(config), config.a
+    with relies_on("omegaconf", "a section without a parent is copied when it is put into a config."):
+        from safe_exp.sweep.compat import without
+
+        with without(config, "a"):
+            assert list(config) == ["c"]
+        assert config.a is section
+        assert config == before
+        assert config.a.b == 1
+        assert OmegaConf.is_struct(config)
+
+
+def test_yaml_is_written_as_omegaconf_writes_it(monkeypatch):
+    values = [
+        "1",
+        "1e3",
+        "true",
+        "off",
+        "~",
+        "null",
+        "",
+        "a: b",
+        "α",
+        "it's",
+        '"',
+        "x" * 200,
+        "a\nb",
+        "- c",
+        "0x1f",
+        "1:30",
+    ]
+    config = OmegaConf.create(
+        {"texts": values, "numbers": [1, 0.5, 1e-9, True, None], "nested": {"empty": {}, "no": []}}
+    )
+    expected = OmegaConf.to_yaml(config)
+    with relies_on("omegaconf", "OmegaConf.to_yaml no longer takes its Dumper from get_omega_conf_dumper."):
+        from omegaconf import omegaconf
+
+        from safe_exp.sweep.compat import speed_up_yaml
+
+        monkeypatch.setattr(omegaconf, "get_omega_conf_dumper", omegaconf.get_omega_conf_dumper)  # undone at the end
+        speed_up_yaml()
+        assert OmegaConf.to_yaml(config) == expected
+        monkeypatch.setattr(omegaconf, "get_omega_conf_dumper", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            OmegaConf.to_yaml(config)
 
 
 @pytest.mark.slow

@@ -66,13 +66,19 @@ def test_runs_of_one_seed_and_of_one_gamma_stand_side_by_side():
     for config, seed, gamma in zip(configs, (1, 0, 1, 0, 0), (0.1, 0.2, 0.05, 0.2, 0.2), strict=True):
         config.seed, config.optimizer.lr = seed, gamma
     configs[4].model.num_filters = 2
-    assert form_stacks(configs, most_runs=64) == [[1, 3, 2, 0], [4]]
+    assert form_stacks(configs) == [[1, 3, 2, 0], [4]]
 
 
 def test_a_large_group_becomes_stacks_of_about_the_same_size():
     found = form_stacks([compose_config()] * 7, most_runs=3)
     assert [len(stack) for stack in found] == [2, 2, 3]
     assert sorted(job for stack in found for job in stack) == list(range(7))
+
+
+@pytest.mark.parametrize(("num_filters", "most"), [(1, 256), (32, 256), (128, 64), (10_000, 1)])
+def test_stacks_of_larger_networks_hold_fewer_runs(num_filters, most):
+    assert max(map(len, form_stacks([compose_config(f"model.num_filters={num_filters}")] * 300))) <= most
+    assert len(form_stacks([compose_config(f"model.num_filters={num_filters}")] * most)) == 1
 
 
 def test_the_runs_of_a_seed_stay_together_where_a_stack_holds_them():

@@ -10,7 +10,7 @@ from safe_exp.config import TrainConfig
 from safe_exp.data.batch import NewsBatch
 from safe_exp.equations import closed_form_step
 from safe_exp.scoring.scores import SplitScores
-from safe_exp.sweep.stacked.model import MOST_FILTERS, StackedModel, form_shares
+from safe_exp.sweep.stacked.model import StackedModel
 from safe_exp.training.module import SafeModule
 from tests.made import compose_config, draw_batch, word_vectors
 
@@ -126,13 +126,6 @@ def test_every_run_ends_with_the_weights_and_the_optimiser_of_its_own_training(o
         assert_alike(snapshot.optimizer_state(row), optimizer.state_dict(), rtol)
         assert_alike(snapshot.scheduler_states(row), [scheduler.state_dict() for scheduler in schedulers], rtol)
         assert model.gammas()[row] == optimizer.param_groups[0]["lr"]
-
-
-def test_seeds_with_equally_many_runs_share_a_pass_up_to_a_number_of_filters():
-    seeds = [0, 0, 1, 1, 2, 2, 5, 7]
-    assert form_shares(seeds, num_filters=1) == [(slice(0, 6), (0, 1, 2)), (slice(6, 8), (5, 7))]
-    assert form_shares(seeds, MOST_FILTERS // 4) == [(slice(0, 4), (0, 1)), (slice(4, 6), (2,)), (slice(6, 8), (5, 7))]
-    assert [share.seeds for share in form_shares(seeds, 10 * MOST_FILTERS)] == [(0,), (1,), (2,), (5,), (7,)]
 
 
 @pytest.mark.parametrize("overrides", CASES)

@@ -80,7 +80,7 @@ def test_two_processes_leave_what_one_leaves_to_the_last_bit(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     one, two = tmp_path / "one", tmp_path / "two"
     stacks, launcher = make_stacks(one, 2, 1)
-    expected = run_stacks(stacks, NoCallbacks(), 1, StackProgress(3))
+    expected = run_stacks(stacks, 1, StackProgress(3))
     stacks, launcher = make_stacks(two, 2, 1)
     progress = StackProgress(3)
     caplog.set_level("INFO")

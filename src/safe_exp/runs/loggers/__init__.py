@@ -8,7 +8,7 @@ A fault of a logger costs one warning and the rest of its log, never the run. On
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,6 +82,11 @@ class LoggerKind:
         Raises:
             UserError: the message names the key, `logger.more.<name>.…`.
         """
+
+    def log_rows(self, logger: Any, rows: Sequence[tuple[dict[str, float], int]]) -> None:
+        """Log the values of a whole training, each row with its step, as Lightning has logged them one by one."""
+        for values, step in rows:
+            logger.log_metrics(values, step)
 
     def log_results(self, logger: Any, figures: dict[str, Path], predictions: list[dict[str, Any]]) -> None:
         """Show figures and test articles of a finished run, where the service can; see `log_results` below."""

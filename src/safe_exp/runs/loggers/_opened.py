@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,9 @@ class OpenLogger(Logger):
             title = self.kind.title or self.kind.name
             log.warning("%s could not %s (%s); the run goes on without it.", title, what, in_one_line(error))
             return None
+
+    def log_rows(self, rows: Sequence[tuple[dict[str, float], int]]) -> None:
+        self.attempt("log metrics", lambda logger: self.kind.log_rows(logger, rows))
 
     def log_results(self, figures: dict[str, Path], predictions: list[dict[str, Any]]) -> None:
         self.attempt("log the results", lambda logger: self.kind.log_results(logger, figures, predictions))

@@ -10,8 +10,9 @@ import netrc
 import os
 import secrets
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -76,6 +77,11 @@ class Wandb(LoggerKind):
         logger = RunWandbLogger(save_dir=run.folder, project=settings["project"], experiment=wandb_run)
         logger.pictures = bool(settings.get("pictures"))
         return logger
+
+    def log_rows(self, logger: RunWandbLogger, rows: Sequence[tuple[dict[str, float], int]]) -> None:
+        """Log the rows of one step together, such as those of training and validation: a call takes a millisecond."""
+        for step, of_step in groupby(rows, key=lambda row: row[1]):
+            logger.log_metrics({name: value for values, _ in of_step for name, value in values.items()}, step)
 
     def log_results(self, logger: RunWandbLogger, figures: dict[str, Path], predictions: list[dict[str, Any]]) -> None:
         import wandb

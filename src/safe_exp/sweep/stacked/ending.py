@@ -93,8 +93,7 @@ def write_ending(ending: Ending) -> None:
         try:
             for logger in loggers:
                 logger.log_hyperparams(ending.hyper_parameters)
-                for values, step in rows:
-                    logger.log_metrics(values, step)
+                logger.log_rows(rows)
                 logger.save()
             if ending.scored is not None:
                 draws = draws_figures(config, ending.sweep)

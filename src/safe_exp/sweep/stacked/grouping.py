@@ -16,6 +16,8 @@ from safe_exp.network.variants import variants
 from safe_exp.runs.loggers import is_known
 from safe_exp.training.optimizers import scheduler_interval
 
+MOST_RUNS = 256  # in one stack: more of them save nothing
+MOST_RUN_FILTERS = 8192  # R·K: the memory of a stack grows with it
 STACKABLE_OPTIMIZERS = (
     "torch.optim.SGD",
     "torch.optim.Adam",
@@ -91,7 +93,7 @@ def stack_key(config: TrainConfig) -> str:
     return json.dumps(plain, sort_keys=True, default=str)
 
 
-def form_stacks(configs: Sequence[TrainConfig], most_runs: int) -> list[list[int]]:
+def form_stacks(configs: Sequence[TrainConfig], most_runs: int | None = None) -> list[list[int]]:
     """Divide jobs into stacks, each sorted by seed and γ.
 
     Runs with the same seed read the same batches, and one step of the optimiser updates all neighbours with the same γ.
@@ -99,7 +101,7 @@ def form_stacks(configs: Sequence[TrainConfig], most_runs: int) -> list[list[int
     Args:
         configs: of jobs that can be stacked.
         most_runs: in one stack; a larger group becomes several stacks. The runs of a seed stay in one stack where
-            possible, because each seed of a stack costs a forward pass.
+            possible, because they read the same words. None: MOST_RUNS, and fewer where K is large.
     Returns:
         The positions in `configs` of the jobs of each stack.
     """
@@ -109,7 +111,9 @@ def form_stacks(configs: Sequence[TrainConfig], most_runs: int) -> list[list[int
     found = []
     for group in groups.values():
         group.sort(key=lambda position: (configs[position].seed, configs[position].optimizer.lr, position))
-        found += _divide_group([list(jobs) for _, jobs in groupby(group, lambda i: configs[i].seed)], most_runs)
+        filters = configs[group[0]].model.num_filters
+        most = most_runs or max(1, min(MOST_RUNS, MOST_RUN_FILTERS // filters))
+        found += _divide_group([list(jobs) for _, jobs in groupby(group, lambda i: configs[i].seed)], most)
     return found
 
 

@@ -35,13 +35,13 @@ class StackedLaunch:
 
     Args:
         launcher: Hydra's plugin, set up.
-        most_runs: in one stack.
+        most_runs: in one stack; None: as `form_stacks` says.
         writers: processes that write the files of ended jobs; None: one for each core.
         processes: that train stacks; None: as `count_processes` says.
     """
 
     def __init__(
-        self, launcher: PluginLauncher, most_runs: int, writers: int | None, processes: int | None = None
+        self, launcher: PluginLauncher, most_runs: int | None, writers: int | None, processes: int | None = None
     ) -> None:
         self.launcher, self.processes = launcher, processes
         self.most_runs, self.writers = most_runs, writers or os.cpu_count() or 1

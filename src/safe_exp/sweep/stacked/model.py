@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from safe_exp.config import TrainConfig
 from safe_exp.data.batch import NewsBatch
-from safe_exp.equations import DropoutMasks
+from safe_exp.equations import DropoutMasks, SafeOutput
 from safe_exp.equations.safe import SafeWeights, map_tensors, name_gradients
 from safe_exp.network import SafeNetwork
 from safe_exp.sweep.stacked.closed_form import Share, stacked_forward, stacked_step
 from safe_exp.sweep.stacked.epoch_sums import StackSums
 from safe_exp.sweep.stacked.scores import ScoredRuns
+from safe_exp.sweep.stacked.shares import form_shares
 from safe_exp.training.dropout import Dropout
 from safe_exp.training.epoch_sums import find_parts
 from safe_exp.training.module import SafeModule
 from safe_exp.training.optimizers import build_optimizer, build_scheduler, optimizer_settings
 
-MOST_FILTERS = 1024  # of the runs of a share with several seeds
-
-
-class SharedSeeds(NamedTuple):
-    """The runs of a share of every step, and their seeds, which have equally many runs each."""
-
-    runs: slice
-    seeds: tuple[int, ...]
+MAX_FILTER_SCORES = 1 << 23  # of some runs, in memory at once when a split is scored: 32 MB in float32
 
 
 class StackedModel:
@@ -153,24 +146,35 @@ class StackedModel:
         Returns:
             The scores of `runs`, on the processor, in the order of the articles.
         """
-        count = len(next(iter(name_gradients(weights).values())))
+        kept = map_tensors(lambda value: value[list(runs)], weights)
         parts: dict[str, list[Tensor]] = {"logits": [], "probability": [], "similarity": []}
         indices, labels = [], []
         for batch in batches:
             indices.append(batch.index)
             labels.append(batch.label)
-            output, _ = stacked_forward(weights, [Share(slice(0, count), self.module.embed(batch), batch.label)])
+            outputs = self._score_batch(kept, len(runs), batch)
             for name, found in parts.items():
-                found.append(getattr(output, name))
+                of_runs = [getattr(output, name) for output in outputs]
+                found.append(None if of_runs[0] is None else torch.cat(of_runs))
         index = torch.cat(indices).cpu()
         order = index.argsort()
         label = torch.cat(labels).cpu()[order]
         joined = {n: None if v[0] is None else torch.cat(v, dim=1).cpu()[:, order] for n, v in parts.items()}
-        logits, probability, similarity = joined["logits"].float(), joined["probability"], joined["similarity"]
-        kept = list(runs)
-        return ScoredRuns(
-            index[order], label, logits[kept], probability[kept], None if similarity is None else similarity[kept]
-        )
+        logits = joined.pop("logits").float()
+        return ScoredRuns(index[order], label, logits, **joined)
+
+    def _score_batch(self, weights: SafeWeights, runs: int, batch: NewsBatch) -> list[SafeOutput]:
+        """Compute the outputs of a batch in the runs of `weights`, a part of them at a time."""
+        sentences = self.module.embed(batch)
+        longest = max(batch.text_tokens.shape[1], batch.visual_tokens.shape[1])
+        at_once = max(1, MAX_FILTER_SCORES // (len(batch.label) * longest * self.num_filters))
+        outputs = []
+        for start in range(0, runs, at_once):
+            part = slice(start, min(start + at_once, runs))
+            of_part = map_tensors(lambda value, part=part: value[part], weights)
+            share = Share(slice(0, part.stop - start), sentences, batch.label)
+            outputs.append(stacked_forward(of_part, [share])[0])
+        return outputs
 
     # ── copies ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -278,30 +282,6 @@ class Snapshot:
                 return number, run
             run -= size
         raise IndexError(run)
-
-
-def form_shares(seeds: Sequence[int], num_filters: int) -> list[SharedSeeds]:
-    """Divide the runs into shares of adjacent seeds with equally many runs.
-
-    A share of several seeds has no more than MOST_FILTERS filters: beyond that the numbers of one seed fill the
-    processor's cache.
-
-    Args:
-        seeds: of the runs, sorted.
-        num_filters: K.
-    Example:
-        >>> [share.seeds for share in form_shares([0, 0, 1, 1, 2], num_filters=1)]
-        [(0, 1), (2,)]
-    """
-    counts = Counter(seeds)  # in the order of the seeds
-    shares, start = [], 0
-    for count, alike in groupby(counts, key=lambda seed: counts[seed]):
-        group, at_once = tuple(alike), max(1, MOST_FILTERS // (count * num_filters))
-        for i in range(0, len(group), at_once):
-            part = group[i : i + at_once]
-            shares.append(SharedSeeds(slice(start, start + count * len(part)), part))
-            start += count * len(part)
-    return shares
 
 
 def _run_norms(gradient: Tensor) -> Tensor:

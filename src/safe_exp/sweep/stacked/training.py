@@ -29,6 +29,7 @@ from safe_exp.sweep.stacked.job import FollowedRun, LoopProgress, StackedJob
 from safe_exp.sweep.stacked.model import StackedModel
 from safe_exp.sweep.stacked.progress import StackProgress
 from safe_exp.sweep.stacked.scores import ScoredRuns
+from safe_exp.sweep.stacked.shares import rows_to_keep
 from safe_exp.system.errors import UserError
 from safe_exp.system.memory import keep_freed_memory
 from safe_exp.training.determinism import deterministic_algorithms
@@ -44,7 +45,6 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 30.0  # at least, between two times at which all checkpoints are written
 CHECKPOINT_SHARE = 0.05  # at most, of the time that is spent on writing checkpoints
-MAX_FILTER_SCORES = 1 << 20  # of all runs, in memory at once when a split is scored: 4 MB in float32
 
 
 def train_stack(jobs: Sequence[StackedJob], writers: Writers, progress: StackProgress) -> None:
@@ -124,9 +124,7 @@ class Stack:
             job.config.seed: GlobalBatches(ArticleOrder(self.data.split.train, job.config.seed), config.data.batch_size)
             for job in jobs
         }
-        most = MAX_FILTER_SCORES // (len(jobs) * config.model.num_filters * config.data.max_text_tokens)
-        at_once = max(config.data.batch_size, min(self.data.encoded.scored_at_once, most))
-        self.splits = {name: self._batches_of(getattr(self.data.split, name), at_once) for name in ("val", "test")}
+        self.splits = {name: self._batches_of(getattr(self.data.split, name)) for name in ("val", "test")}
         self.publishers = count_publishers(self.data)
         modules = {seed: self._module(seed) for seed in self.orders}
         self.batches = len(next(iter(self.orders.values())))
@@ -253,10 +251,10 @@ class Stack:
 
     def _drop_ended(self) -> None:
         """Drop the rows of ended runs from the model once they are half of all rows; until then they are trained on."""
-        running = [row for row, job in enumerate(self.rows) if job is not None]
-        if running and 2 * len(running) <= len(self.rows):
-            self.model.keep(running)
-            self.rows = [self.rows[row] for row in running]
+        kept = rows_to_keep(self.model.seeds, [job is not None for job in self.rows])
+        if kept and 2 * len(kept) <= len(self.rows):
+            self.model.keep(kept)
+            self.rows = [self.rows[row] for row in kept]
 
     def _module(self, seed: int) -> SafeModule:
         """Build the module of the jobs with this seed: it determines the initial weights."""
@@ -265,9 +263,9 @@ class Stack:
         module = SafeModule(self.config, self.data.text_vectors, self.data.visual_vectors)
         return module.to(self.device, dtype)
 
-    def _batches_of(self, rows: np.ndarray, at_once: int) -> Iterable[NewsBatch]:
+    def _batches_of(self, rows: np.ndarray) -> Iterable[NewsBatch]:
         """Make the batches of a split. Batches of vectors are read each time: all of them would fill the memory."""
-        batches = GlobalBatches(ArticleOrder(rows), at_once)
+        batches = GlobalBatches(ArticleOrder(rows), self.data.encoded.scored_at_once)
         if self.data.encoded.holds_vectors:
             return _ReadEachTime(self._read, batches)
         return [self._read(rows) for rows in batches]
