@@ -16,4 +16,4 @@ def test_ids_that_a_spreadsheet_takes_for_formulas_are_read_back_as_they_were(tm
     write_predictions(folder / "predictions.csv", [Predictions("test", ids, np.arange(len(ids)) % 2, scores, None)])
     with open(folder / "predictions.csv", newline="", encoding="utf-8") as file:
         assert [row["id"] for row in csv.DictReader(file)] == ["'=cmd|'/C calc'!A1", "'@a", "-1", "''=b", "c"]
-    assert [article.id for article in read_job(folder, 0, []).test_predictions] == ids
+    assert read_job(folder, 0, []).test_predictions.ids == ids

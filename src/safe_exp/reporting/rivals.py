@@ -97,11 +97,17 @@ def _label(condition: Condition, task_keys: list[str]) -> str:
 
 def _score_mean(jobs: list[Job]) -> dict[str, float | None] | None:
     """Score the mean logit of jobs that tested the same articles; None where their predictions are gone or differ."""
-    tables = [{article.id: article for article in job.test_predictions} for job in jobs]
-    if not tables[0] or any(table.keys() != tables[0].keys() for table in tables):
-        return None
-    label = np.array([article.label for article in tables[0].values()])
-    logits = np.array([[table[name].logit for name in tables[0]] for table in tables])  # (jobs, N)
+    first = jobs[0].test_predictions
+    places = {name: place for place, name in enumerate(dict.fromkeys(first.ids))}
+    label = np.zeros(len(places), dtype=int)
+    logits = np.zeros((len(jobs), len(places)))
+    for job, row in zip(jobs, logits, strict=True):
+        scored = job.test_predictions
+        if not places or set(scored.ids) != places.keys():
+            return None
+        columns = [places[name] for name in scored.ids]
+        row[columns] = [article.logit for article in scored]
+        label[columns] = scored.label
     mean = expit(logits.mean(axis=0))  # (N,)
     verdict = mean > THRESHOLD
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(

@@ -41,12 +41,17 @@ def require_same_settings(
 
 
 def restore_earlier_defaults(composed: DictConfig, then: Mapping[str, Any]) -> None:
-    """Give a run or sweep that was started before `callbacks.select` existed the weights that were kept at that time.
+    """Give a run or sweep that was started before a key existed the behaviour of that time.
+
+    Without `callbacks.select` it keeps the weights of the best epoch; without `figures` its jobs are drawn.
 
     Args:
         composed: the config of the run, or of a job of the sweep; is changed.
         then: the settings that it was started with; empty where there are none.
     """
     callbacks = then.get("callbacks")
-    if isinstance(callbacks, Mapping) and "select" not in callbacks:
-        composed.callbacks.select = "best"
+    if isinstance(callbacks, Mapping):
+        if "select" not in callbacks:
+            composed.callbacks.select = "best"
+        if "figures" not in then:
+            composed.figures = "always"
