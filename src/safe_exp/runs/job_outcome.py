@@ -97,6 +97,11 @@ class Job:
         return read_yaml(self.folder / ".hydra" / "config.yaml")
 
     @cached_property
+    def status(self) -> dict[str, Any]:
+        """Content of status.json; empty when it is missing or damaged."""
+        return _read_json(self.folder / "status.json") or {}
+
+    @cached_property
     def started_in(self) -> Path:
         """The working folder of its command, to which its relative paths refer."""
         settings = read_yaml(self.folder / ".hydra" / "hydra.yaml").get("hydra") or {}
