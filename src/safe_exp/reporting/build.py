@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import datetime
 from pathlib import Path
 
 from safe_exp.config import ReportConfig
 from safe_exp.figures.sheet import save_figure
 from safe_exp.reporting.case_study import choose_cases
 from safe_exp.reporting.conditions import Study, group
+from safe_exp.reporting.page import made_by
 from safe_exp.reporting.page.sweep import render_sweep_page
 from safe_exp.reporting.publish import publish
 from safe_exp.reporting.rivals import rivals_table
@@ -110,8 +110,3 @@ def _warn_of_other_articles(study: Study, baselines: list[Job]) -> None:
             "%s of the %s jobs of the baselines tested other articles than the sweep, and are left out. Their data.… "
             "and captioner must be those of the sweep.", left_out, len(baselines),
         )  # fmt: skip
-
-
-def made_by() -> str:
-    """Write the line at the foot of the page."""
-    return f"Made by safe_exp on {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}."

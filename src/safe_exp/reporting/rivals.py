@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from scipy.special import expit
-from sklearn import metrics
 
 from safe_exp.config.figure_names import DISPLAY_NAMES
 from safe_exp.config.threshold import THRESHOLD
@@ -19,6 +18,7 @@ from safe_exp.reporting.statistics import summarise
 from safe_exp.reporting.sweep_tables import add_class_balance, class_balance, split_values
 from safe_exp.reporting.tables import Column, Table
 from safe_exp.runs.job_outcome import Job
+from safe_exp.scoring.curves import area_under, roc_points
 
 FIGURES = ("auroc", "accuracy", "precision", "recall", "f1")
 SITE_TITLES = {"politifact": "PolitiFact", "gossipcop": "GossipCop"}
@@ -109,15 +109,15 @@ def _score_mean(jobs: list[Job]) -> dict[str, float | None] | None:
         row[columns] = [article.logit for article in scored]
         label[columns] = scored.label
     mean = expit(logits.mean(axis=0))  # (N,)
-    verdict = mean > THRESHOLD
-    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-        label, verdict, average="binary", zero_division=0.0
-    )
-    auroc = float(metrics.roc_auc_score(label, mean)) if 0 < label.sum() < len(label) else None
-    accuracy = float((verdict == label).mean())
+    verdict, fakes = mean > THRESHOLD, int(label.sum())
+    called, right = int(verdict.sum()), int(label[verdict].sum())
     return {
-        "auroc": auroc, "accuracy": accuracy, "precision": float(precision), "recall": float(recall), "f1": float(f1)
-    }  # fmt: skip
+        "auroc": area_under(*roc_points(label, mean)) if 0 < fakes < len(label) else None,
+        "accuracy": float((verdict == label).mean()),
+        "precision": right / max(called, 1),
+        "recall": right / max(fakes, 1),
+        "f1": 2 * right / max(called + fakes, 1),
+    }
 
 
 def _positive_share(figures: Mapping[str, float]) -> float:

@@ -13,8 +13,8 @@ from safe_exp.config.figure_names import DISPLAY_NAMES, lower_is_better
 from safe_exp.config.threshold import THRESHOLD
 from safe_exp.figures.files import FIGURES, PAGE, figure_path
 from safe_exp.figures.of_a_run import draw_figures_of_finished
-from safe_exp.reporting.build import made_by
 from safe_exp.reporting.conditions import format_value
+from safe_exp.reporting.page import made_by
 from safe_exp.reporting.page.run import render_run_page
 from safe_exp.reporting.statistics import Summary
 from safe_exp.reporting.tables import Column, Table

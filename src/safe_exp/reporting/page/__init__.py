@@ -14,6 +14,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,11 @@ def figure_content(title: str, caption: str, path: Path) -> dict[str, Any]:
         path: of the PNG or SVG file that is put into the page.
     """
     return {"title": end_with_stop(title), "caption": caption, "source": _image(path), "name": path.stem}
+
+
+def made_by() -> str:
+    """Write the line at the foot of the page."""
+    return f"Made by safe_exp on {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}."
 
 
 def case_content(case: Case) -> dict[str, Any]:
