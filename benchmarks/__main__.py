@@ -7,7 +7,7 @@ import os
 
 import torch
 
-from benchmarks import collection, gpu, loop, stacked, start, vectors
+from benchmarks import collection, gpu, loop, report, stacked, start, vectors
 from benchmarks.measure import machine
 from benchmarks.parts import part_table
 from benchmarks.step import Size, memory_table, released_functions, safe_functions, step_table
@@ -25,6 +25,7 @@ OTHERS = {  # benchmarks of --all by title: main, and its arguments under --tiny
     "A large collection": (collection.main, ["--articles", "60", "--epochs", "2", "--dim", "5"]),
     "On a GPU": (gpu.main, ["--tiny"]),
     "Many small runs at once": (stacked.main, ["--tiny", "--rounds", "1", "--alone", "2", "--loggers", "csv"]),
+    "The report on a large sweep": (report.main, ["--tiny"]),
 }
 TINY = [Size(4, 3, 2, text=9, visual=6, vocabulary=20)]
 
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--all",
         action="store_true",
-        help="also the loop, the start, 20,000 articles, a GPU, and stacked sweeps: half an hour",
+        help="also the loop, the start, 20,000 articles, a GPU, stacked sweeps and a report: half an hour",
     )
     chosen = parser.parse_args(arguments)
     threads = torch.get_num_threads()

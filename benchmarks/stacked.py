@@ -116,7 +116,7 @@ def sweep(folder: Path, name: str, *overrides: str) -> tuple[float, float]:
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     for job in (folder / name).glob("[0-9]*"):
         assert (job / "metrics.json").exists(), f"{job} did not finish"
-        assert (job / "figures" / "ranking.png").exists()
+        assert (job / "curves.json").exists()
     return (wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 

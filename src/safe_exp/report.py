@@ -1,4 +1,4 @@
-"""python -m safe_exp.report sweep=DIR: a sweep as tables, figures and one HTML page; run=DIR: the figures of a run."""
+"""python -m safe_exp.report sweep=DIR: a sweep as tables, figures and one HTML page; run=DIR: one run."""
 
 import sys
 
@@ -17,13 +17,13 @@ register_schemas()
 @hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="report")
 @user_errors_as_messages
 def main(composed: DictConfig) -> None:
-    """Write the report of the sweep, or draw the run."""
+    """Write the report of the sweep or of the run."""
     config = typed_config(composed)
     # Matplotlib takes a second to import; --help and a typo do without.
     if config.run is not None:
-        from safe_exp.reporting.draw_run import draw_run
+        from safe_exp.reporting.run_report import report_run
 
-        draw_run(config.run)
+        report_run(config.run)
     else:
         from safe_exp.reporting.build import report
 
@@ -40,6 +40,6 @@ if __name__ == "__main__":
     run_command(
         main,
         "report",
-        "A sweep (sweep=DIR) as tables, figures and one HTML page in DIR/report/; run=DIR draws a run.",
+        "A sweep (sweep=DIR) as tables, figures and one HTML page in DIR/report/; one run (run=DIR): DIR/report.html.",
         [],
     )

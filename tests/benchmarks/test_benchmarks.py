@@ -121,6 +121,7 @@ def test_one_command_runs_every_benchmark(capsys):
         "### One training step", "| 60 articles × 2 epochs, K = 2 |", "which makes and prepares the articles",
         "until its first epoch", "with W&B offline", "--help", "| 60 articles × 2 epochs, E = 5 |",
         "| 60 articles × 1 epochs, E = 25 |", "| bf16, B=4, E=3, K=2 |", "| K=1, logger=csv | 4 |",
+        "| 20 jobs, 8 test articles | ",
     ):  # fmt: skip
         assert part in out
 

@@ -32,10 +32,15 @@ def test_what_a_later_version_added_and_what_the_user_gave_is_no_change():
 
 
 @pytest.mark.parametrize(
-    ("then", "select"),
-    [({"callbacks": {"monitor": "val/loss"}}, "best"), ({"callbacks": {"select": "auto"}}, "auto"), ({}, "auto")],
+    ("then", "select", "figures"),
+    [
+        ({"callbacks": {"monitor": "val/loss"}}, "best", "always"),
+        ({"callbacks": {"select": "auto"}}, "auto", "always"),
+        ({"callbacks": {"select": "auto"}, "figures": "never"}, "auto", "auto"),
+        ({}, "auto", "auto"),
+    ],
 )
-def test_what_was_begun_before_weights_were_chosen_keeps_its_best_epoch(then, select):
-    composed = OmegaConf.create({"callbacks": {"monitor": "val/loss", "select": "auto"}})
+def test_what_was_begun_before_a_key_existed_goes_on_as_it_did(then, select, figures):
+    composed = OmegaConf.create({"callbacks": {"monitor": "val/loss", "select": "auto"}, "figures": "auto"})
     restore_earlier_defaults(composed, then)
-    assert composed.callbacks.select == select
+    assert (composed.callbacks.select, composed.figures) == (select, figures)

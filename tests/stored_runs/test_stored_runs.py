@@ -95,7 +95,7 @@ def test_a_stored_sweep_is_read_job_by_job():
     sweep = read_sweep(MADE / "sweep")
     assert [job.state for job in sweep.jobs] == ["finished", "finished"]
     assert [job.overrides["model.alpha"] for job in sweep.jobs] == ["0.4", "0.6"]
-    assert all(len(job.test_predictions) == 8 and len(job.epochs["val/loss"]) == 2 for job in sweep.jobs)
+    assert all(len(job.test_predictions) == 8 and len(job.read_epochs()["val/loss"]) == 2 for job in sweep.jobs)
 
 
 def test_prepared_data_open_and_are_what_would_be_prepared_today(tmp_path):

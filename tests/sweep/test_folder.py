@@ -59,7 +59,7 @@ def test_half_written_files_are_never_taken_for_whole_ones(tmp_path):
     write_job(tmp_path, 3, "seed=3").joinpath("metrics.json").unlink()
     write_job(tmp_path, 4, "seed=4").joinpath("predictions.csv").unlink()
     assert states(tmp_path) == ["finished", "failed", "failed", "failed", "finished"]
-    assert read_sweep(tmp_path).jobs[4].test_predictions == []
+    assert read_sweep(tmp_path).jobs[4].test_predictions.ids == []
     assert "metrics.json is missing" in read_sweep(tmp_path).jobs[1].reason
 
 
@@ -125,7 +125,7 @@ def test_the_loss_curve_leaves_out_the_final_scoring_and_joins_the_parts_of_a_re
     later = job / "logs" / "version_1"
     later.mkdir()
     (later / "metrics.csv").write_text("epoch,step,train/loss,val/loss_prediction\n1,1,0.55,\n2,2,0.45,\n")
-    epochs = read_sweep(tmp_path).jobs[0].epochs
+    epochs = read_sweep(tmp_path).jobs[0].read_epochs()
     assert epochs["train/loss"] == {0: 0.7, 1: 0.55, 2: 0.45}
     assert epochs["val/loss_prediction"] == pytest.approx({0: 0.8, 1: 0.6, 2: 0.5})
 
@@ -177,15 +177,15 @@ def test_damaged_predictions_and_those_of_an_exploded_run_are_left_out(tmp_path,
         with open(job / "predictions.csv", "a", encoding="utf-8") as handle:
             handle.write(f"fake/odd,test,1,{probability},0.5,1\n")
     jobs = read_sweep(tmp_path).jobs
-    assert [article.id for article in jobs[0].test_predictions] == [article[0] for article in ARTICLES]
-    assert jobs[1].test_predictions == []
+    assert jobs[0].test_predictions.ids == [article[0] for article in ARTICLES]
+    assert jobs[1].test_predictions.ids == []
     assert f"{tmp_path / '1' / 'predictions.csv'} is damaged" in caplog.text
 
 
 def test_a_log_that_was_cut_off_gives_the_epochs_before(tmp_path):
     log = write_job(tmp_path, 0, "seed=0") / "logs" / "version_0" / "metrics.csv"
     log.write_text("epoch,step,train/loss\n0,0,0.7\n1,1,0.6\n2,2,0.\nx,3,0.5\n4")
-    assert read_sweep(tmp_path).jobs[0].epochs["train/loss"] == {0: 0.7, 1: 0.6, 2: 0.0}
+    assert read_sweep(tmp_path).jobs[0].read_epochs()["train/loss"] == {0: 0.7, 1: 0.6, 2: 0.0}
 
 
 def test_the_jobs_of_a_baseline_are_refused_for_what_they_are(tmp_path):

@@ -100,6 +100,8 @@ def test_a_sweep_by_name_runs_without_m_goes_on_after_a_failure_and_says_so(tmp_
     folder = sweep_folder(tmp_path)
     states = [read_json(folder / str(number) / "status.json")["state"] for number in range(3)]
     assert states == ["finished", "failed", "finished"]
+    assert (folder / "0" / "curves.json").exists()
+    assert not list(folder.glob("*/figures"))  # drawn on request
     assert "1 of 3 jobs did not finish" in done.stderr
     assert f"resume_sweep={folder.relative_to(tmp_path)}" in done.stderr
     assert "Traceback" not in done.stderr

@@ -162,11 +162,14 @@ class ReportConfig:
     cases: int = MISSING  # articles of each of four kinds (fake or real, most or least similar), 0 to 25; 0: none
     wandb: bool = MISSING  # true: also log a W&B run, in the sweep's group; offline without an account
     baselines: str | None = None  # folder of a sweep of safe_exp.baseline on the same articles, shown beside the jobs
-    run: str | None = None  # folder of one run of train in place of a sweep: its figures are drawn into DIR/figures/
+    run: str | None = None  # folder of one run of train in place of a sweep: its page is DIR/report.html
 
     def __post_init__(self) -> None:
         if (self.folder is None) == (self.run is None):
             raise UserError("Give sweep=DIR, the folder of a sweep, or run=DIR, the folder of one run.")
+        if self.run is not None and (self.wandb or self.baselines is not None):
+            key = "wandb" if self.wandb else "baselines"
+            raise UserError(f"{key} belongs to the report of a sweep, sweep=DIR. Leave it out beside run={self.run}.")
         require_at_least("cases", self.cases, 0)
         if self.cases > MOST_CASES:
             raise UserError(f"cases={self.cases}: expected at most {MOST_CASES}; the page holds four times as many.")

@@ -76,7 +76,7 @@ class CallbacksConfig:
 class LoggerConfig:
     """The loggers of a run."""
 
-    csv: bool = MISSING  # true: write every logged value to logs/ as CSV; reports read the curves from these files
+    csv: bool = MISSING  # true: write every logged value to logs/ as CSV
     wandb: bool = MISSING  # true: log to W&B, live with an account, else offline; WANDB_MODE=disabled logs nothing
     project: str = MISSING  # name of the W&B project, and of the experiment in MLflow
     entity: str | None = None  # W&B user or team that owns the project; null: the account's own

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from safe_exp.figures.files import figure_path
 from safe_exp.figures.reliability import draw_reliability
 from safe_exp.figures.run_figures import draw_run_figures
-from safe_exp.runs.job_outcome import MULTIRUN, read_job
+from safe_exp.runs.job_outcome import Job, read_job
 from safe_exp.scoring.calibration import Calibration
-from safe_exp.scoring.results import CURVES
+from safe_exp.scoring.epoch_values import CURVES_FILE, read_curves
 from safe_exp.system.errors import UserError
-from safe_exp.system.files import read_sealed_json
 
 
 @dataclass(frozen=True)
@@ -57,37 +57,30 @@ def draw_figures(folder: Path, best_epoch: int | None, calibration: Calibration 
     test = StoredPredictions.read(folder / "predictions.csv")
     figures = draw_run_figures(folder, _read_epochs(folder), test, best_epoch)
     if calibration is not None:
-        figures["reliability"] = draw_reliability(folder / "figures" / "reliability.png", test, calibration)
+        figures["reliability"] = draw_reliability(figure_path(folder, "reliability"), test, calibration)
     return figures
 
 
-def draw_figures_of_finished(folder: Path) -> dict[str, Path]:
-    """Write the figures of the finished run in `folder`, as `draw_figures` does at the end of a run.
+def draw_figures_of_finished(job: Job) -> dict[str, Path]:
+    """Write the figures of a finished run, as `draw_figures` does at the end of a run.
 
     Raises:
-        UserError: the folder holds no finished run of train, or one of its files is missing or damaged.
+        UserError: one of the run's files is missing or damaged.
         UnwritableFile: a figure cannot be written.
     """
-    job = read_job(folder, 0, [])
-    if job.state != "finished" or "best_epoch" not in job.metrics:
-        why = job.reason or "it holds no metrics.json of safe_exp.train"
-        if (folder / MULTIRUN).exists():
-            why = f"it is the folder of a sweep, for which there is sweep={folder}"
-        raise UserError(f"run={folder}: there is no finished run of safe_exp.train in this folder ({why}).")
-    best_epoch = job.metrics["best_epoch"]
-    calibration = Calibration.load(folder / "artifacts") if "calibration" in job.metrics else None
-    return draw_figures(folder, None if best_epoch is None else best_epoch - 1, calibration)
+    best_epoch = job.metrics.get("best_epoch")
+    calibration = Calibration.load(job.folder / "artifacts") if "calibration" in job.metrics else None
+    return draw_figures(job.folder, None if best_epoch is None else best_epoch - 1, calibration)
 
 
-def _read_epochs(folder: Path) -> list[dict[str, float]]:
-    """Read the logged values of each epoch: from curves.json, and in older runs from the CSV log if there is one."""
-    path = folder / CURVES
-    if path.exists():
-        try:
-            epochs = read_sealed_json(path)[0]["epochs"]
-            return [{name: np.nan if value is None else float(value) for name, value in row.items()} for row in epochs]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path}: the curves cannot be read ({error}).") from error
-    logged = read_job(folder, 0, []).epochs
-    count = max((max(values, default=-1) for values in logged.values()), default=-1) + 1
-    return [{name: values[epoch] for name, values in logged.items() if epoch in values} for epoch in range(count)]
+def _read_epochs(folder: Path) -> list[dict[str, float]] | None:
+    """Read the logged values of each epoch: from curves.json, in an older run from its CSV log; None without both."""
+    try:
+        epochs = read_curves(folder)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / CURVES_FILE}: the curves cannot be read ({error}), so nothing is drawn.") from error
+    if epochs is not None:
+        return epochs
+    logged = read_job(folder, 0, []).read_epochs()
+    count = max((max(values) + 1 for values in logged.values() if values), default=0)
+    return [{name: row[i] for name, row in logged.items() if i in row} for i in range(count)] if count else None

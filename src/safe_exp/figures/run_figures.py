@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from safe_exp.figures.files import figure_path
 from safe_exp.figures.sheet import BLUE, GREY, VERMILLION, replace_plot, save_figure, set_margins, sheet, text_figure
 from safe_exp.scoring.charts import scorer_values
 from safe_exp.scoring.curves import area_under, average_precision, precision_recall_points, roc_points
@@ -48,27 +49,30 @@ class Predictions(Similarities, Protocol):
 
 
 def draw_run_figures(
-    folder: Path, history: list[dict[str, float]], predictions: Predictions, best_epoch: int | None = None
+    folder: Path, history: list[dict[str, float]] | None, predictions: Predictions, best_epoch: int | None = None
 ) -> dict[str, Path]:
     """Write the figures of a run into folder/figures/ and return their paths by name.
 
     Args:
-        history: one dict per epoch, with train/loss, val/loss and so on, as far as the variant has them.
+        history: one dict per epoch, with train/loss, val/loss and so on, as far as the variant has them; None where it
+            is not known, and then no loss_curves.
         predictions: those of the test articles.
         best_epoch: the epoch of the best checkpoint, counted from 0 as by Lightning; the figures count from 1.
     Returns:
-        The paths of loss_curves, confusion_matrix, ranking and, if the variant has one, similarity.
+        The paths of loss_curves, confusion_matrix, ranking and, if the variant has one, similarity; see FIGURES.
     Raises:
         UnwritableFile: a file cannot be written.
     """
-    builders: dict[str, Callable[[], Figure]] = {
-        "loss_curves": lambda: loss_figure(history, best_epoch),
+    builders: dict[str, Callable[[], Figure]] = {}
+    if history is not None:
+        builders["loss_curves"] = lambda: loss_figure(history, best_epoch)
+    builders |= {
         "confusion_matrix": lambda: confusion_figure(predictions),
         "ranking": lambda: ranking_figure(predictions),
     }
     if predictions.similarity is not None:
         builders["similarity"] = lambda: similarity_figure(predictions)
-    paths = {name: Path(folder) / "figures" / f"{name}.png" for name in builders}
+    paths = {name: figure_path(Path(folder), name) for name in builders}
     for name, build in builders.items():
         save_figure(build, paths[name])
     return paths

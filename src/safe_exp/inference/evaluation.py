@@ -23,9 +23,10 @@ from safe_exp.runs.ensemble import StoredModel
 from safe_exp.runs.open_run import open_run
 from safe_exp.runs.processes import is_first_process
 from safe_exp.scoring.intervals import split_intervals
-from safe_exp.scoring.results import Predictions, split_predictions, trust_lines, write_metrics, write_predictions
+from safe_exp.scoring.results import Predictions, split_predictions, write_metrics, write_predictions
 from safe_exp.scoring.scores import Judgement, SplitScores, split_figures
 from safe_exp.scoring.table import print_results
+from safe_exp.scoring.trust import trust_lines
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import short_path, write_json
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import datetime
 from pathlib import Path
 
 from safe_exp.config import ReportConfig
 from safe_exp.figures.sheet import save_figure
 from safe_exp.reporting.case_study import choose_cases
 from safe_exp.reporting.conditions import Study, group
-from safe_exp.reporting.page import render_page
+from safe_exp.reporting.page import made_by
+from safe_exp.reporting.page.sweep import render_sweep_page
 from safe_exp.reporting.publish import publish
 from safe_exp.reporting.rivals import rivals_table
 from safe_exp.reporting.summary import summarise_study
@@ -71,7 +71,7 @@ def _write_report(
     condition = find_condition_with_similarity(study)
     cases = choose_cases(condition, config.cases) if condition else {}
     scored_by = condition.label if condition else ""
-    page = render_page(study, summary, tables, figures, cases, scored_by, _made_by())
+    page = render_sweep_page(study, summary, tables, figures, cases, scored_by, made_by())
     with whole_file(folder / "index.html") as draft:
         draft.write_text(page, encoding="utf-8")
     _remove_stale(folder, {*written, *(path for figure in figures for path in (figure.png, figure.svg))})
@@ -110,8 +110,3 @@ def _warn_of_other_articles(study: Study, baselines: list[Job]) -> None:
             "%s of the %s jobs of the baselines tested other articles than the sweep, and are left out. Their data.… "
             "and captioner must be those of the sweep.", left_out, len(baselines),
         )  # fmt: skip
-
-
-def _made_by() -> str:
-    """Write the line at the foot of the page."""
-    return f"Made by safe_exp on {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}."

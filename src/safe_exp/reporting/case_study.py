@@ -10,8 +10,8 @@ import io
 import json
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from operator import add
 from pathlib import Path
-from statistics import fmean
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -81,7 +81,8 @@ def choose_cases(condition: Condition, count: int) -> dict[str, list[Case]]:
 
     No article is chosen twice: if there are few, the least similar are chosen first.
     """
-    scored: dict[str, list[_Scores]] = {}
+    sums: dict[str, _Scores] = {}
+    counts: dict[str, int] = {}
     labels: dict[str, int] = {}
     jobs: dict[str, Job] = {}
     for job in condition.jobs:
@@ -89,9 +90,11 @@ def choose_cases(condition: Condition, count: int) -> dict[str, list[Case]]:
         for article in job.test_predictions:
             if article.similarity is not None:
                 scores = _Scores(article.similarity, article.probability, threshold)
-                scored.setdefault(article.id, []).append(scores)
+                before = sums.get(article.id, _Scores(0.0, 0.0, 0.0))
+                sums[article.id] = _Scores(*map(add, before, scores))
+                counts[article.id] = counts.get(article.id, 0) + 1
                 labels[article.id], jobs[article.id] = article.label, job
-    means = {article: _Scores(*map(fmean, zip(*found, strict=True))) for article, found in scored.items()}
+    means = {article: _Scores(*(total / counts[article] for total in found)) for article, found in sums.items()}
     cases: dict[str, list[Case]] = {}
     taken: set[str] = set()
     for (label, most), heading in KINDS.items():

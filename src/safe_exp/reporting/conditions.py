@@ -190,11 +190,11 @@ def _changes_articles(key: str) -> bool:
 def _baseline_conditions(baselines: Sequence[Job], jobs: Sequence[Job], task_keys: list[str]) -> list[Condition]:
     """Group the jobs of baselines that tested the very articles of a job of the sweep, under the same values."""
 
-    def tested(job: Job) -> tuple[list[str], frozenset[str]]:
-        articles = frozenset(article.id for article in job.test_predictions)
-        return [format_value(read_value(job, key)) for key in task_keys], articles
+    def tested(job: Job) -> tuple[tuple[str, ...], frozenset[str]]:
+        values = tuple(format_value(read_value(job, key)) for key in task_keys)
+        return values, frozenset(job.test_predictions.ids)
 
-    known = [tested(job) for job in jobs] if baselines else []
+    known = {tested(job) for job in jobs} if baselines else set()
     shared = [job for job in baselines if tested(job) in known]
     swept = [key for key in _varying_keys(shared) if key not in (*REPLICATES, *task_keys, BASELINE)]
     conditions: dict[tuple[str, ...], Condition] = {}

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from scipy.special import expit
-from sklearn import metrics
 
 from safe_exp.config.figure_names import DISPLAY_NAMES
 from safe_exp.config.threshold import THRESHOLD
@@ -19,6 +18,7 @@ from safe_exp.reporting.statistics import summarise
 from safe_exp.reporting.sweep_tables import add_class_balance, class_balance, split_values
 from safe_exp.reporting.tables import Column, Table
 from safe_exp.runs.job_outcome import Job
+from safe_exp.scoring.curves import area_under, roc_points
 
 FIGURES = ("auroc", "accuracy", "precision", "recall", "f1")
 SITE_TITLES = {"politifact": "PolitiFact", "gossipcop": "GossipCop"}
@@ -97,21 +97,27 @@ def _label(condition: Condition, task_keys: list[str]) -> str:
 
 def _score_mean(jobs: list[Job]) -> dict[str, float | None] | None:
     """Score the mean logit of jobs that tested the same articles; None where their predictions are gone or differ."""
-    tables = [{article.id: article for article in job.test_predictions} for job in jobs]
-    if not tables[0] or any(table.keys() != tables[0].keys() for table in tables):
-        return None
-    label = np.array([article.label for article in tables[0].values()])
-    logits = np.array([[table[name].logit for name in tables[0]] for table in tables])  # (jobs, N)
+    first = jobs[0].test_predictions
+    places = {name: place for place, name in enumerate(dict.fromkeys(first.ids))}
+    label = np.zeros(len(places), dtype=int)
+    logits = np.zeros((len(jobs), len(places)))
+    for job, row in zip(jobs, logits, strict=True):
+        scored = job.test_predictions
+        if not places or set(scored.ids) != places.keys():
+            return None
+        columns = [places[name] for name in scored.ids]
+        row[columns] = [article.logit for article in scored]
+        label[columns] = scored.label
     mean = expit(logits.mean(axis=0))  # (N,)
-    verdict = mean > THRESHOLD
-    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-        label, verdict, average="binary", zero_division=0.0
-    )
-    auroc = float(metrics.roc_auc_score(label, mean)) if 0 < label.sum() < len(label) else None
-    accuracy = float((verdict == label).mean())
+    verdict, fakes = mean > THRESHOLD, int(label.sum())
+    called, right = int(verdict.sum()), int(label[verdict].sum())
     return {
-        "auroc": auroc, "accuracy": accuracy, "precision": float(precision), "recall": float(recall), "f1": float(f1)
-    }  # fmt: skip
+        "auroc": area_under(*roc_points(label, mean)) if 0 < fakes < len(label) else None,
+        "accuracy": float((verdict == label).mean()),
+        "precision": right / max(called, 1),
+        "recall": right / max(fakes, 1),
+        "f1": 2 * right / max(called + fakes, 1),
+    }
 
 
 def _positive_share(figures: Mapping[str, float]) -> float:

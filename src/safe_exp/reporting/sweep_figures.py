@@ -66,7 +66,7 @@ def sweep_drawings(study: Study, score: str) -> list[Drawing]:
         elif len(values) <= MOST_BARS:
             drawings.append(_bars(study, key, score))
     drawings += _winner_drawings(study)
-    if any(job.epochs for job in study.sweep.finished):
+    if any(job.read_epochs() for job in study.sweep.finished):
         text = (
             f"One line for each of the {len(study.sweep.finished)} finished jobs; those of the winning condition, "
             f"{study.winner.label}, are thick."
@@ -80,13 +80,13 @@ def winner_reliability_figure(condition: Condition) -> Figure:
 
     Intervals are drawn only if each article was tested by one job, since several scores of an article are dependent.
     """
-    scored = [article for job in condition.jobs for article in job.test_predictions]
-    articles = len({article.id for article in scored})
+    scored = [job.test_predictions for job in condition.jobs]
+    articles, scores = len({name for found in scored for name in found.ids}), sum(map(len, scored))
     jobs = f"{len(condition.jobs)} job{'s' * (len(condition.jobs) != 1)}"
-    alone = articles == len(scored)
-    of_what = f"{articles} test articles" if alone else f"{len(scored)} scores of {articles} test articles"
-    label = np.array([article.label for article in scored])
-    panels = {"as trained (T = 1)": np.array([article.probability for article in scored])}
+    alone = articles == scores
+    of_what = f"{articles} test articles" if alone else f"{scores} scores of {articles} test articles"
+    label = np.concatenate([np.array(found.label) for found in scored])
+    panels = {"as trained (T = 1)": np.concatenate([np.array(found.probability) for found in scored])}
     return reliability_figure(label, panels, f"{of_what}, {jobs}", intervals=alone)
 
 
@@ -95,15 +95,19 @@ def losses_figure(study: Study) -> Figure:
     monitored = LOSSES.get(study.monitor, describe_score(study.monitor))
     panels = {"train/loss": "Training loss $L$", f"val/{study.monitor}": f"Validation: {monitored}"}
     figure = Figure(figsize=(9, 4))
-    jobs = [job for job in study.sweep.finished if job.epochs]
+    winners = set(map(id, study.winner.jobs))
+    jobs, series = [], []  # the two curves of a job; the rest of its values is not kept
+    for job in sorted(study.sweep.finished, key=lambda job: id(job) in winners):  # the winner's are drawn on top
+        if epochs := job.read_epochs():
+            jobs.append(job)
+            series.append({name: epochs.get(name, {}) for name in panels})
     thin: dict[str, Any] = {"linewidth": float(np.clip(12 / max(len(jobs), 1), 0.4, 1)), "alpha": 0.45, "color": GREY}
     for (name, title), axes in zip(panels.items(), figure.subplots(1, 2), strict=True):
-        for job in sorted(jobs, key=lambda job: job in study.winner.jobs):  # the winner's are drawn on top
-            values = job.epochs.get(name, {})
-            won = job in study.winner.jobs
-            look = {"color": VERMILLION, "linewidth": 1.8} if won else thin
-            epochs = [epoch + 1 for epoch in values]
-            axes.plot(epochs, list(values.values()), marker="o" if len(epochs) == 1 else None, ms=3, **look)
+        for job, curves in zip(jobs, series, strict=True):
+            values = curves[name]
+            look = {"color": VERMILLION, "linewidth": 1.8} if id(job) in winners else thin
+            places = [epoch + 1 for epoch in values]
+            axes.plot(places, list(values.values()), marker="o" if len(places) == 1 else None, ms=3, **look)
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     figure.suptitle(f"Losses of {len(jobs)} job{'s' * (len(jobs) != 1)}", fontsize=11)
@@ -118,17 +122,19 @@ def losses_figure(study: Study) -> Figure:
 
 def mean_similarity(condition: Condition) -> MeanSimilarities:
     """Average the M_s of each test article over the jobs of a condition that tested it."""
-    values: dict[str, list[float]] = {}
+    sums: dict[str, float] = {}
+    counts: dict[str, int] = {}
     labels: dict[str, int] = {}
     for job in condition.jobs:
         for article in job.test_predictions:
             if article.similarity is not None:
-                values.setdefault(article.id, []).append(article.similarity)
+                sums[article.id] = sums.get(article.id, 0.0) + article.similarity
+                counts[article.id] = counts.get(article.id, 0) + 1
                 labels[article.id] = article.label
     return MeanSimilarities(
-        ids=list(values),
+        ids=list(sums),
         label=np.array(list(labels.values()), dtype=int),
-        similarity=np.array([np.mean(found) for found in values.values()]),
+        similarity=np.array([total / counts[name] for name, total in sums.items()]),
     )
 
 

@@ -181,11 +181,7 @@ def class_balance(jobs: Sequence[Job]) -> dict[str, float | None]:
     """Compute the majority rate and the share of fakes of the test articles: means over the jobs, None if not known."""
     shares = []
     for job in jobs:
-        counts = (job.manifest.get("counts") or {}).get("test") or {}
-        fake, real = counts.get("fake"), counts.get("real")
-        if fake is None or real is None:
-            labels = [article.label for article in job.test_predictions]
-            fake, real = labels.count(1), labels.count(0)
+        fake, real = job.test_counts
         if fake + real:
             shares.append(fake / (fake + real))
     if not shares:

@@ -18,6 +18,7 @@ class Column:
     label: str  # the heading that people read
     decimals: int = 3
     smallest: float | None = None  # smaller numbers are shown as "< smallest", since no p-value is 0
+    sorted_by_number: bool = True  # in the page, if a text is a number
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,9 @@ import math
 import os
 import shlex
 import socket
+import sys
+from array import array
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from safe_exp.config.figure_names import log_names
+from safe_exp.scoring.epoch_values import read_curves
 from safe_exp.system.csv_cells import from_cell
 from safe_exp.system.files import read_sealed_json
 from safe_exp.system.yaml_files import read_yaml
@@ -52,6 +56,30 @@ class ScoredArticle(NamedTuple):
         return math.log(probability / (1 - probability))
 
 
+class ScoredArticles:
+    """Rows of predictions.csv. A report holds those of a thousand jobs, so they are columns and not objects."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.label, self.probability, self.similarity = array("q"), array("d"), array("d")
+
+    def add(self, name: str, label: int, probability: float, similarity: float) -> None:
+        """Add a row; jobs that scored the same article share its id."""
+        self.ids.append(sys.intern(name))
+        self.label.append(label)
+        self.probability.append(probability)
+        self.similarity.append(similarity)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[ScoredArticle]:
+        for name, label, probability, similarity in zip(
+            self.ids, self.label, self.probability, self.similarity, strict=True
+        ):
+            yield ScoredArticle(name, label, probability, similarity if math.isfinite(similarity) else None)
+
+
 @dataclass
 class Job:
     """One job, most often of a sweep. Its larger files are read when they are first asked for."""
@@ -69,6 +97,11 @@ class Job:
         return read_yaml(self.folder / ".hydra" / "config.yaml")
 
     @cached_property
+    def status(self) -> dict[str, Any]:
+        """Content of status.json; empty when it is missing or damaged."""
+        return _read_json(self.folder / "status.json") or {}
+
+    @cached_property
     def started_in(self) -> Path:
         """The working folder of its command, to which its relative paths refer."""
         settings = read_yaml(self.folder / ".hydra" / "hydra.yaml").get("hydra") or {}
@@ -80,26 +113,60 @@ class Job:
         return _read_json(self.folder / "artifacts" / "data_manifest.json") or {}
 
     @cached_property
-    def test_predictions(self) -> list[ScoredArticle]:
+    def test_counts(self) -> tuple[int, int]:
+        """The numbers of fake and of real test articles.
+
+        The manifest that holds them is not kept: it lists every article.
+        """
+        counts = ((_read_json(self.folder / "artifacts" / "data_manifest.json") or {}).get("counts") or {}).get("test")
+        fake, real = ((counts or {}).get(name) for name in ("fake", "real"))
+        if fake is None or real is None:
+            label = self.read_predictions("test").label
+            return label.count(1), label.count(0)
+        return fake, real
+
+    @cached_property
+    def test_predictions(self) -> ScoredArticles:
         """The test articles of predictions.csv, see `read_predictions`."""
         return self.read_predictions("test")
 
-    def read_predictions(self, split: str) -> list[ScoredArticle]:
+    def read_predictions(self, split: str) -> ScoredArticles:
         """Read the articles of one side from predictions.csv; none when the file is missing or damaged.
 
         Articles without a finite probability, which a run with an exploded loss leaves, are left out.
         """
-        rows = [row for row in _read_csv(self.folder / "predictions.csv") if row.get("split") == split]
+        path, found = self.folder / "predictions.csv", ScoredArticles()
         try:
-            articles = [_scored_article(row) for row in rows]
-        except (KeyError, TypeError, ValueError):
-            log.warning("%s is damaged and left out.", self.folder / "predictions.csv")
-            return []
-        return [article for article in articles if math.isfinite(article.probability)]
+            with open(path, newline="", encoding="utf-8") as handle:
+                rows = csv.reader(handle)
+                head = next(rows, [])
+                names = ("split", "id", "label", "probability", "similarity")
+                side, name, label, probability, similarity = map(head.index, names)
+                for row in rows:
+                    if len(row) > side and row[side] == split and math.isfinite(score := float(row[probability])):
+                        found.add(from_cell(row[name]), int(row[label]), score, float(row[similarity] or "nan"))
+        except (OSError, UnicodeDecodeError, csv.Error):
+            return ScoredArticles()
+        except (IndexError, ValueError):
+            log.warning("%s is damaged and left out.", path)
+            return ScoredArticles()
+        return found
 
-    @cached_property
-    def epochs(self) -> dict[str, dict[int, float]]:
-        """Values of logs/ by logged name and epoch (from 0). Of a resumed run the later part of the log counts."""
+    def read_epochs(self) -> dict[str, dict[int, float]]:
+        """Read the losses and validation figures by logged name and epoch (from 0); none where they are not known.
+
+        They are in curves.json. A run of an earlier version has them in logs/ alone, if it had the CSV logger; where it
+        was resumed, the later part of the log counts.
+        """
+        with suppress(OSError, ValueError, RecursionError):
+            epochs = read_curves(self.folder)
+            if epochs is not None:
+                names = dict.fromkeys(name for row in epochs for name in row)
+                return {name: {i: row[name] for i, row in enumerate(epochs) if name in row} for name in names}
+        return self._read_logged_epochs()
+
+    def _read_logged_epochs(self) -> dict[str, dict[int, float]]:
+        """Read the epochs from the CSV log."""
         series: dict[str, dict[int, float]] = {}
         for path in sorted(self.folder.glob("logs/version_*/metrics.csv"), key=lambda path: path.stat().st_mtime):
             for row in _read_csv(path):
@@ -195,16 +262,6 @@ def _split_overrides(overrides: list[str]) -> dict[str, str]:
     """Return the value of each override by its key, without Hydra's own."""
     pairs = (override.lstrip("+").partition("=") for override in overrides)
     return {key: value for key, _, value in pairs if not key.startswith("hydra.")}
-
-
-def _scored_article(row: dict[str, str]) -> ScoredArticle:
-    similarity = float(row["similarity"]) if row["similarity"] else math.nan
-    return ScoredArticle(
-        from_cell(row["id"]),
-        int(row["label"]),
-        float(row["probability"]),
-        similarity if math.isfinite(similarity) else None,
-    )
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_exp.runs.job_outcome import Job, ScoredArticle
+from safe_exp.runs.job_outcome import Job, ScoredArticle, ScoredArticles
 from safe_exp.scoring.calibration import FOLDS, VALIDATION, Calibration, fit_calibration
 
 
@@ -63,7 +63,7 @@ def _prepared_fingerprint(job: Job) -> str | None:
 
 
 def _mean_scores(
-    predictions: Sequence[list[ScoredArticle]], splits: Sequence[dict[str, list[str]]], side: str
+    predictions: Sequence[ScoredArticles], splits: Sequence[dict[str, list[str]]], side: str
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
     """Average logit and similarity of each article over the jobs that held it out.
 

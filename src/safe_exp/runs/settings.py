@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from safe_exp.config import Select, TrainConfig
+from safe_exp.config import Figures, Select, TrainConfig
 from safe_exp.system.errors import UserError
 from safe_exp.system.nested import flat
 
@@ -42,12 +42,17 @@ def require_same_settings(
 
 
 def restore_earlier_defaults(config: DictConfig | TrainConfig, then: Mapping[str, Any]) -> None:
-    """Give a run or sweep that was started before `callbacks.select` existed the weights that were kept at that time.
+    """Give a run or sweep that was started before a key existed the behaviour of that time.
+
+    Without `callbacks.select` it keeps the weights of the best epoch; without `figures` its jobs are drawn.
 
     Args:
         config: of the run, or of a job of the sweep, composed or typed; is changed.
         then: the settings that it was started with; empty where there are none.
     """
     callbacks = then.get("callbacks")
-    if isinstance(callbacks, Mapping) and "select" not in callbacks:
-        config.callbacks.select = Select.best
+    if isinstance(callbacks, Mapping):
+        if "select" not in callbacks:
+            config.callbacks.select = Select.best
+        if "figures" not in then:
+            config.figures = Figures.always

@@ -35,9 +35,10 @@ from safe_exp.data.encoded import EncodedArticles
 from safe_exp.data.scripts import holds_unspaced
 from safe_exp.data.text import AT_SPACES, Cutting, split_words
 from safe_exp.scoring.intervals import bootstrap_intervals
-from safe_exp.scoring.results import Predictions, trust_lines, write_metrics, write_predictions
+from safe_exp.scoring.results import Predictions, write_metrics, write_predictions
 from safe_exp.scoring.scores import class_balance, scorer_figures
 from safe_exp.scoring.table import print_results
+from safe_exp.scoring.trust import trust_lines
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import short_path
 

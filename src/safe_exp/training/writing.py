@@ -14,10 +14,13 @@ from rich.console import Console
 from safe_exp.config import Figures, TrainConfig
 from safe_exp.config.threshold import BEST
 from safe_exp.data.datamodule import FakeNewsNetDataModule
+from safe_exp.figures.files import remove_drawings
 from safe_exp.runs.loggers import log_results
 from safe_exp.scoring.calibration import VALIDATION
-from safe_exp.scoring.results import Results, trust_lines, write_curves, write_metrics, write_predictions
+from safe_exp.scoring.epoch_values import write_curves
+from safe_exp.scoring.results import Results, write_metrics, write_predictions
 from safe_exp.scoring.table import print_results
+from safe_exp.scoring.trust import trust_lines
 from safe_exp.system.files import short_path
 from safe_exp.training.callbacks import EpochHistory
 from safe_exp.training.hooks import find_callbacks
@@ -86,6 +89,7 @@ def write_results(
         metrics["calibration"] = calibration.plain()
     elif threshold == BEST:
         log.warning("threshold=best: the validation articles are of one class, so verdicts are cut at 0.5.")
+    remove_drawings(folder)  # those of an earlier end of this run
     figures = {}
     if draws:
         from safe_exp.figures.of_a_run import draw_figures  # matplotlib, which is slow to import

@@ -12,7 +12,7 @@ from safe_exp.runs.loggers import LoggedRun, LoggerKind, loggers
 
 class Csv(LoggerKind):
     name = "csv"
-    required = True  # reports read the curves from these files
+    required = True  # a run that does not reach its end has its epochs here alone
 
     def open(self, settings: Mapping[str, Any], run: LoggedRun) -> CSVLogger:
         return CSVLogger(run.folder, name="logs")  # a new version_<n> each time: a resumed run deletes no rows
