@@ -42,7 +42,8 @@ def best_windows_of_runs(
         scores = _convolve_words(words, banks, sizes)
     else:
         embedded, lengths = pad_sentences(sentences, lengths, filters)
-        words, scores = as_table(embedded), _convolve(embedded, filters, seeds)
+        vectors = cast(Tensor, embedded)
+        words, scores = as_table(vectors), _convolve(vectors, filters, seeds)
     positions, values = [], []
     for bank, score in zip(filters, scores, strict=True):
         value, position = best_windows(score, lengths, width=bank.weight.shape[1])  # (S·B, C·K) each
