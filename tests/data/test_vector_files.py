@@ -159,7 +159,7 @@ LINES = st.builds(
     WORDS_IN_LINES,
     st.lists(GAPS, min_size=4, max_size=4),
     st.sampled_from([3, 3, 3, 3, 2, 4]),
-    st.sampled_from([b"\n", b"\n", b" \n", b"\r\n", b"", b"\n\n"]),
+    st.sampled_from([b"\n", b"\n", b" \n", b"\r\n", b" \r\n", b"\x0b\x0c \n", b" \x0b\n", b"", b"\n\n"]),
 )
 
 

@@ -69,8 +69,11 @@ def take_or_reuse_vectors(path: Path, wanted: set[str], home: Path) -> tuple[dic
 
 
 def _write(kept: Path, words: list[str], known: dict[str, np.ndarray], dim: int) -> None:
-    places = np.array([place for place, word in enumerate(words) if word in known], dtype=np.int64)  # (n,)
-    vectors = np.stack([known[words[place]] for place in places])  # (n, E)
+    place_of = {word: place for place, word in enumerate(words)}
+    places = np.array(
+        [place_of[word] for word in known], dtype=np.int64
+    )  # (n,) in the order of the file, as they are read
+    vectors = np.stack(list(known.values()))  # (n, E)
     with whole_file(kept) as draft:
         save_file({"places": places, "vectors": vectors}, draft, {"checksum": _checksum(places, vectors)})
 

@@ -23,7 +23,7 @@ MAX_LINE_BYTES = 1 << 22  # a word and MAX_DIM numbers; in a packed file a line 
 BLOCK_BYTES = 1 << 19  # read at a time, which the processor's cache holds
 MARK = b"\xef\xbb\xbf"  # byte-order mark of UTF-8, which some editors write
 LINES_A_STEP = 10_000
-SPACE, LINE_END = 32, 10
+SPACE, LINE_END, RETURN = 32, 10, 13
 
 
 def take_vectors(path: Path, wanted: set[str]) -> tuple[dict[str, np.ndarray], int]:
@@ -97,7 +97,7 @@ def _read_blocks(text: OpenText, path: Path, advance: Callable[[float], None]) -
     begun, starts = b"", True  # a line that is not whole yet
     while True:
         try:
-            read = text.handle.read(BLOCK_BYTES)
+            read = text.handle.read1(BLOCK_BYTES)
         except Exception as error:  # gzip, zipfile and lzma have no common error
             raise unreadable(path, error) from error
         place = text.place()
@@ -143,7 +143,10 @@ def _find_lines(block: bytes) -> Iterator[tuple[int, int, int]]:
     starts = np.concatenate([[0], ends[:-1] + 1])
     is_space = characters == SPACE
     spaces = np.add.reduceat(is_space.view(np.uint8), starts, dtype=np.int32)
-    spaces -= (characters[np.maximum(ends - 1, 0)] == SPACE) & (ends > starts)
+    last, before = (np.where(ends - n >= starts, characters[np.maximum(ends - n, 0)], 0) for n in (1, 2))
+    spaces -= last == SPACE
+    odd = (last < SPACE) & (last != RETURN) | ((last == SPACE) | (last == RETURN)) & (before <= SPACE)
+    spaces[odd] = -1  # white space of another kind ends the line
     if b"\t" in block or (is_space[1:] & is_space[:-1]).any():
         spaces[:] = -1
     for part in range(0, len(ends), LINES_A_STEP):  # Python's numbers take four times the memory of NumPy's
