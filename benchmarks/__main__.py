@@ -1,4 +1,4 @@
-"""python -m benchmarks: the ratios of one training step in docs/measured.md, as Markdown; --all: the others too."""
+"""python -m benchmarks: the ratios of one training step in docs/performance.md, as Markdown; --all: the others too."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 import torch
 
-from benchmarks import collection, gpu, loop, stacked, start
+from benchmarks import collection, gpu, loop, stacked, start, vectors
 from benchmarks.measure import machine
 from benchmarks.parts import part_table
 from benchmarks.step import Size, memory_table, released_functions, safe_functions, step_table
@@ -20,6 +20,7 @@ forward: its forward pass alone; autograd: the same network with PyTorch's gradi
 autograd, as other ports write it. vectors: the closed form from word vectors looked up before: none repeats."""
 OTHERS = {  # benchmarks of --all by title: main, and its arguments under --tiny
     "The loop": (loop.main, ["--tiny", "--rounds", "1"]),
+    "Word vectors of a file": (vectors.main, ["--tiny", "--rounds", "1"]),
     "Start": (start.main, ["--rounds", "1", "--articles", "60"]),
     "A large collection": (collection.main, ["--articles", "60", "--epochs", "2", "--dim", "5"]),
     "On a GPU": (gpu.main, ["--tiny"]),

@@ -17,6 +17,7 @@ MODULES = [
     if not module.ispkg
 ]
 WITHOUT_EXAMPLES = {  # modules, and what they do instead of computing
+    "safe_exp.scoring.charts": "tabulates what other modules compute",
     "safe_exp.scoring.results": "writes files",
     "safe_exp.scoring.table": "prints a table",
 }

@@ -27,7 +27,7 @@ def composed(*overrides):
 
 def test_the_config_composes_and_needs_a_sweep():
     assert composed("folder=somewhere") == ReportConfig("somewhere", "auroc", 3, False, None)
-    with pytest.raises(UserError, match=r"sweep must be given, as in sweep=…"):
+    with pytest.raises(UserError, match="Give sweep=DIR, the folder of a sweep, or run=DIR"):
         composed()
 
 

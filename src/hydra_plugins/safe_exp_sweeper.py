@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -50,10 +51,12 @@ class ResumableSweeper(Sweeper):
             HydraException: a job's config cannot be composed; no job has started then.
         """
         from safe_exp.sweep.composing import Composer
-        from safe_exp.sweep.planned import drop_skipped, grid_jobs
+        from safe_exp.sweep.launching import launch_one_by_one
+        from safe_exp.sweep.planned import drop_skipped, grid_jobs, require_numbered_folders
         from safe_exp.sweep.run import run_sweep
         from safe_exp.sweep.shared_request import require_shared_request
 
+        require_numbered_folders(self.config)
         given = [*(f"{key}={values}" for key, values in self.params.items()), *arguments]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         jobs = drop_skipped(grid_jobs(parser.parse_overrides(given)), self.skip)
@@ -74,4 +77,7 @@ class ResumableSweeper(Sweeper):
             pass
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
-        return run_sweep(folder, jobs, self.launcher.launch, OmegaConf.to_yaml(self.config))
+        launch = self.launcher.launch
+        if str(self.config.hydra.launcher._target_).endswith(".BasicLauncher"):  # it would compose each job anew
+            launch = partial(launch_one_by_one, cast(Any, self.launcher), composer)
+        return run_sweep(folder, jobs, launch, OmegaConf.to_yaml(self.config))

@@ -1,4 +1,4 @@
-"""python -m safe_exp.report sweep=DIR: show a sweep as tables, figures and one HTML page."""
+"""python -m safe_exp.report sweep=DIR: a sweep as tables, figures and one HTML page; run=DIR: the figures of a run."""
 
 import sys
 
@@ -17,11 +17,17 @@ register_schemas()
 @hydra.main(**VERSION_BASE, config_path=str(CONF), config_name="report")
 @user_errors_as_messages
 def main(composed: DictConfig) -> None:
-    """Write the report of the sweep."""
+    """Write the report of the sweep, or draw the run."""
     config = typed_config(composed)
-    from safe_exp.reporting.build import report  # matplotlib takes a second to import; --help and a typo do without
+    # Matplotlib takes a second to import; --help and a typo do without.
+    if config.run is not None:
+        from safe_exp.reporting.draw_run import draw_run
 
-    report(config)
+        draw_run(config.run)
+    else:
+        from safe_exp.reporting.build import report
+
+        report(config)
 
 
 def with_folder(arguments: list[str]) -> list[str]:
@@ -32,5 +38,8 @@ def with_folder(arguments: list[str]) -> list[str]:
 if __name__ == "__main__":
     sys.argv[1:] = with_folder(sys.argv[1:])
     run_command(
-        main, "report", "Tables, figures and one HTML page about a sweep: sweep=DIR, written to DIR/report/.", []
+        main,
+        "report",
+        "A sweep (sweep=DIR) as tables, figures and one HTML page in DIR/report/; run=DIR draws a run.",
+        [],
     )

@@ -14,6 +14,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from safe_exp.cli.late_dynamo import put_off_dynamo
 from safe_exp.cli.lean_imports import import_lightning
 from safe_exp.cli.mistakes import user_errors_as_messages
 from safe_exp.cli.resolvers import register_resolvers
@@ -27,7 +28,7 @@ from safe_exp.runs.job_outcome import MULTIRUN, read_job
 from safe_exp.runs.loggers import require_known_loggers
 from safe_exp.runs.names import sweep_name
 from safe_exp.runs.own_command import run_as_its_own_command
-from safe_exp.runs.processes import is_first_process, needs_a_command_of_its_own, note_processes
+from safe_exp.runs.processes import in_multirun, is_first_process, needs_a_command_of_its_own, note_processes
 from safe_exp.runs.resume import resumed_config
 from safe_exp.runs.settings import restore_earlier_defaults
 from safe_exp.sweep.command_line import expand_resume_sweep
@@ -68,12 +69,15 @@ def main(composed: DictConfig) -> float:
             if config.extras.print_config and is_first_process():
                 print(OmegaConf.to_yaml(composed, resolve=True), end="")
             require_known_loggers(config.logger)
+            put_off_dynamo()  # building an optimiser, as the checks do, would load it
             from safe_exp.training.checks import check_config  # torch takes a second to import; --help does without
 
             check_config(config)
             import_lightning()  # takes seconds; a wrong setting is told before
+            from safe_exp.data.prepared.shared import share_between_jobs
             from safe_exp.training.run import train
 
+            share_between_jobs(in_multirun())
             return train(config, folder)
 
 

@@ -99,11 +99,11 @@ def test_the_loop_is_compared_with_one_that_trains_the_same_weights(capsys):
 
 
 def test_a_start_is_timed_to_the_end_of_its_command_or_says_why_that_failed(tmp_path):
-    seconds, processor_seconds = start.start(["--help"], str(tmp_path))
+    seconds, processor_seconds = start.start(start.Way(["--help"]), str(tmp_path))
     assert seconds > 0
     assert processor_seconds > 0
     with pytest.raises(SystemExit, match="no_such_key"):
-        start.start(["no_such_key=1"], str(tmp_path), "Epoch 1")
+        start.start(start.Way(["no_such_key=1"], "Epoch 1"), str(tmp_path))
 
 
 def test_a_collection_is_trained_and_its_memory_counted():

@@ -160,6 +160,7 @@ def test_gamma_is_the_learning_rate_and_each_optimizer_has_its_own_default():
         (["captioner=blip", "captioner.num_beams=0"], r"captioner.num_beams=0: expected a number >= 1"),
         (["captioner=blip", "captioner.model=''"], r"captioner.model is empty"),
         (["trainer.max_steps=0"], r"trainer.max_steps=0: expected a number >= 1"),
+        (["trainer.max_epochs=2", "trainer.min_epochs=3"], r"min_epochs=3: it is more than trainer.max_epochs=2"),
         (["trainer.max_steps=9", "trainer.min_epochs=2"], r"the two may contradict. Leave one of them out"),
         (
             ["callbacks.monitor=val/accurracy", "callbacks.mode=max"],

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from safe_exp.data.artifacts import link_artifacts, share_artifacts
+from safe_exp.data.artifacts import MOST_COMPARED, earlier_artifacts, link_artifacts, share_artifacts
 from safe_exp.system.files import whole_file, write_sealed_json
 
 
@@ -46,6 +46,13 @@ def test_without_hard_links_every_job_keeps_its_copy(jobs, monkeypatch):
     share_artifacts(jobs[1], jobs)
     assert [(job / "tokenizer.json").read_text() for job in jobs] == ["words", "words"]
     assert not (jobs[0] / "tokenizer.json").samefile(jobs[1] / "tokenizer.json")
+
+
+def test_the_nearest_earlier_jobs_are_compared_and_not_all_of_thousands(tmp_path):
+    assert [path.parent.name for path in earlier_artifacts(tmp_path / "3")] == ["2", "1", "0"]
+    numbers = [int(path.parent.name) for path in earlier_artifacts(tmp_path / "2999")]
+    assert numbers == list(range(2998, 2998 - MOST_COMPARED, -1))
+    assert not list(earlier_artifacts(tmp_path / "a_run"))
 
 
 @pytest.mark.parametrize("links", [True, False])

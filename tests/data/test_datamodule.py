@@ -367,7 +367,7 @@ def test_a_run_that_was_begun_before_there_was_a_choice_goes_on_with_its_words(c
 def test_the_share_of_unknown_words_is_that_of_a_count_by_hand_and_warns(chinese):
     for overrides, ways in (
         (["data.words=spaces", "data.max_text_tokens=4"], ["data.words=auto", "data.min_frequency=1", "more articles"]),
-        (["data.min_frequency=99"], ["data.min_frequency=1", "more articles"]),
+        (["data.min_frequency=51"], ["data.min_frequency=1", "more articles"]),
         (["data.min_frequency=1"], None),
     ):
         module = datamodule(chinese, *overrides)
@@ -383,6 +383,13 @@ def test_the_share_of_unknown_words_is_that_of_a_count_by_hand_and_warns(chinese
             assert told in module.unknown_words
             assert all(way in module.unknown_words for way in ways)
         assert (ways is None) == (module.unknown_words is None)
+
+
+def test_a_vocabulary_without_words_is_refused(chinese):
+    with pytest.raises(
+        UserError, match=r"min_frequency=99: no word stands so often in the 25 training articles; .*51 times"
+    ):
+        datamodule(chinese, "data.min_frequency=99")
 
 
 def test_incomplete_or_damaged_artifacts_are_refused(root, tmp_path):

@@ -2,13 +2,18 @@ import gzip
 import io
 import lzma
 import re
+import tempfile
 import tracemalloc
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from safe_exp.data import vector_files
+from safe_exp.data.packed_text import opened_text
 from safe_exp.data.vector_files import MAX_LINE_BYTES, take_vectors
 from safe_exp.system.errors import UserError
 
@@ -112,7 +117,7 @@ def test_a_decompression_bomb_takes_no_memory(tmp_path, pack, end):
         else:
             with pytest.raises(UserError, match=r"line 2: it has 4 MB or more"):
                 take_vectors(tmp_path / "vectors", {"red"})
-        assert tracemalloc.get_traced_memory()[1] < 6 * MAX_LINE_BYTES
+        assert tracemalloc.get_traced_memory()[1] < 7 * MAX_LINE_BYTES
     finally:
         tracemalloc.stop()
 
@@ -126,11 +131,11 @@ def test_an_xz_file_that_asks_for_much_memory_is_refused(tmp_path):
 @pytest.mark.parametrize("pack", PACKED.values(), ids=PACKED)
 def test_progress_counts_the_bytes_of_the_file_as_it_is_packed(tmp_path, pack, monkeypatch):
     told = []
-    monkeypatch.setattr(vector_files, "LINES_A_STEP", 1)
+    monkeypatch.setattr(vector_files, "BLOCK_BYTES", 1000)
     path = tmp_path / "vectors"
     path.write_bytes(pack(b"red 1 2 3\n" * 200_000))
-    with vector_files._opened(path) as text:
-        assert sum(1 for _ in vector_files._read_lines(text, path, told.append)) == 200_000
+    with opened_text(path) as text:
+        assert b"".join(vector_files._read_blocks(text, path, told.append)) == b"red 1 2 3\n" * 200_000
     assert min(told) >= 0
     assert sum(told) * 1e6 == pytest.approx(path.stat().st_size, rel=0.05)
 
@@ -145,3 +150,60 @@ def test_a_file_that_may_not_be_read_gives_one_message(tmp_path, monkeypatch):
     monkeypatch.setattr(type(path), "open", refuse)
     with pytest.raises(UserError, match=re.escape(f"{path}: the file cannot be read ([Errno 13] Permission denied)")):
         take_vectors(path, {"red"})
+
+
+WORDS_IN_LINES = st.sampled_from([b"red", b"boat", b"sea", b". . .", "é".encode()])
+GAPS = st.sampled_from([b" ", b" ", b" ", b"\t", b"  "])
+LINES = st.builds(
+    lambda word, gaps, count, end: word + b"".join(gap + b"%d" % n for n, gap in enumerate(gaps[:count])) + end,
+    WORDS_IN_LINES,
+    st.lists(GAPS, min_size=4, max_size=4),
+    st.sampled_from([3, 3, 3, 3, 2, 4]),
+    st.sampled_from([b"\n", b"\n", b" \n", b"\r\n", b"", b"\n\n"]),
+)
+
+
+def read_line_by_line(content, wanted):
+    """Read vectors of three numbers as plainly as can be: the vectors, or the number of the first bad line."""
+    known = {}
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        fields = line.rstrip().rsplit(None, 3)
+        if not fields:
+            continue
+        if len(fields) != 4:
+            return number
+        word = fields[0].decode()
+        if word in wanted and word not in known:
+            known[word] = [float(field) for field in fields[1:]]
+    return known
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(LINES, max_size=12), st.integers(1, 40))
+def test_blocks_of_any_length_are_read_as_line_by_line(lines, block):
+    content, wanted = b"the 1 2 3\n" * 10 + b"".join(lines), {"the", "red", ". . .", "é"}
+    expected = read_line_by_line(content, wanted)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vector_files, "BLOCK_BYTES", block)
+        patch.setattr(vector_files, "LINES_A_STEP", 3)
+        path = Path(folder) / "v.txt"
+        path.write_bytes(content)
+        if isinstance(expected, int):
+            with pytest.raises(UserError, match=f"line {expected}: "):
+                take_vectors(path, wanted)
+        else:
+            found, dim = take_vectors(path, wanted)
+            assert ({word: vector.tolist() for word, vector in found.items()}, dim) == (expected, 3)
+
+
+@pytest.mark.parametrize("gap", [" ", "\t", "  ", " \t"])
+@pytest.mark.parametrize("start", ["", "2 2\n"])
+def test_any_white_space_parts_word_and_numbers_and_a_byte_order_mark_belongs_to_no_word(tmp_path, gap, start):
+    text = start + "".join(f"{word}{gap}1{gap}2\n" for word in ("the", "red"))
+    found, dim = take(tmp_path, b"\xef\xbb\xbf" + text.encode(), words=("the", "red"))
+    assert (sorted(found), dim) == (["red", "the"], 2)
+
+
+def test_a_header_of_another_dimension_than_the_lines_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"line 1: its header promises vectors of 4 numbers, .* have 2\."):
+        take(tmp_path, b"2 4\nthe 1 2\nred 1 2\n")

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from safe_exp.config import CONF
 from safe_exp.sweep.optuna_study import open_study
-from safe_exp.sweep.planned import drop_skipped, planned_jobs
+from safe_exp.sweep.planned import drop_skipped, planned_jobs, require_numbered_folders
 from safe_exp.sweep.run import run_sweep
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import write_json
@@ -170,6 +171,15 @@ def wait_for(condition, seconds=120):
 
 
 LONG = (*SMALL, "trainer.max_epochs=400", "callbacks.convergence.patience=0", "logger=none")
+
+
+@pytest.mark.parametrize("subdir", ["seed-${seed}", "x"])
+def test_names_of_the_user_s_own_for_the_folders_of_jobs_are_refused(subdir, tmp_path):
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": "a", "subdir": subdir}}})
+    with pytest.raises(UserError, match=r"hydra.sweep.subdir=.*the folder of a job is its number"):
+        require_numbered_folders(config)
+    config.hydra.sweep.subdir = "${hydra.job.num}"
+    require_numbered_folders(config)
 
 
 def test_ctrl_c_ends_a_sweep_and_prints_how_to_go_on(tmp_path):

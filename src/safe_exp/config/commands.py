@@ -33,6 +33,14 @@ class ExtrasConfig:
     print_config: bool = False  # true: print the resolved config as YAML before the run
 
 
+class Figures(str, Enum):
+    """The runs that are drawn at their end; `python -m safe_exp.report run=DIR` draws any other."""
+
+    auto = "auto"  # single runs
+    always = "always"  # jobs of sweeps too
+    never = "never"
+
+
 @dataclass
 class TrainConfig:
     """Keys of `python -m safe_exp.train`."""
@@ -51,6 +59,7 @@ class TrainConfig:
     resume_sweep: str | None = None  # folder of a sweep, whose unfinished jobs are run (with -m)
     threads: int | None = None  # CPU threads of PyTorch, >= 1; null: one if a step is too small to gain from more
     threshold: Any = THRESHOLD  # scores above it are called fake; 0 to 1, or best: highest macro F1 on validation
+    figures: Figures = Figures.auto  # when a run is drawn: auto (at its end, but no job of a sweep), always or never
     compile: bool = False  # true: compile the closed-form step with torch.compile; on a GPU, as one CUDA graph
     refit: Any = False  # train once more, on more articles: false; true: train and val; all: train, val and test
     refit_from: str | None = None  # for refit: folder of a sweep over folds that gives the epochs and the calibration
@@ -153,10 +162,11 @@ class ReportConfig:
     cases: int = MISSING  # articles of each of four kinds (fake or real, most or least similar), 0 to 25; 0: none
     wandb: bool = MISSING  # true: also log a W&B run, in the sweep's group; offline without an account
     baselines: str | None = None  # folder of a sweep of safe_exp.baseline on the same articles, shown beside the jobs
+    run: str | None = None  # folder of one run of train in place of a sweep: its figures are drawn into DIR/figures/
 
     def __post_init__(self) -> None:
-        if self.folder is None:
-            raise UserError("sweep must be given, as in sweep=… on the command line.")
+        if (self.folder is None) == (self.run is None):
+            raise UserError("Give sweep=DIR, the folder of a sweep, or run=DIR, the folder of one run.")
         require_at_least("cases", self.cases, 0)
         if self.cases > MOST_CASES:
             raise UserError(f"cases={self.cases}: expected at most {MOST_CASES}; the page holds four times as many.")

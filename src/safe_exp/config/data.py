@@ -22,6 +22,14 @@ class SplitMethod(str, Enum):
     given = "given"  # as published: by data.columns.split, or by data.val_root and data.test_root
 
 
+class DateOrder(str, Enum):
+    """The order of day, month and year in a date of numbers alone."""
+
+    dmy = "dmy"
+    mdy = "mdy"
+    ymd = "ymd"
+
+
 MODALITIES = ("text", "visual")
 
 # Keys of all kinds of data sets that are paths; relative ones start from the folder where the command was started.
@@ -97,6 +105,7 @@ class DataConfig:
     drop_repeated: bool = MISSING  # true: leave out articles whose first words, and images that, three stories share
     drop_leaks: bool = MISSING  # true: train on no article that nearly copies one of a given val or test side
     split: SplitMethod = MISSING  # division into training, validation and test articles
+    dates: DateOrder | None = None  # order of dates as in 05.03.2024, for data.split=date; null: told from all
     val_fraction: float = MISSING  # validation's share of all articles (given: all but test), up to 0.5; nearest 1/n
     test_fraction: float = MISSING  # test's share of all articles, up to 0.5; the nearest 1/n
     folds: int | None = MISSING  # number of folds of a cross-validation, >= 2; null: one split by test_fraction
@@ -121,6 +130,11 @@ class DataConfig:
                 "at least 0.2 of the articles must be left to train on."
             )
         self._check_given_sides()
+        if self.dates is not None and self.split is not SplitMethod.date:
+            raise UserError(
+                f"data.dates={self.dates.value} has no meaning with data.split={self.split.value}; it says how "
+                "data.split=date reads dates. Leave it out."
+            )
         if self.folds is not None:
             require_at_least("data.folds", self.folds, 2)
             if self.split is SplitMethod.date:

@@ -154,6 +154,11 @@ class TrainerConfig:
         for name in ("max_epochs", "max_steps"):
             if getattr(self, name) not in (None, -1):
                 require_at_least(f"trainer.{name}", getattr(self, name), 1)
+        if self.max_epochs not in (None, -1) and (self.min_epochs or 0) > self.max_epochs:
+            raise UserError(
+                f"trainer.min_epochs={self.min_epochs}: it is more than trainer.max_epochs={self.max_epochs}. Raise "
+                "trainer.max_epochs, or lower trainer.min_epochs."
+            )
         if self.max_steps not in (None, -1) and (self.min_epochs or self.min_steps):
             raise UserError(
                 f"trainer.max_steps={self.max_steps} beside trainer.min_epochs or trainer.min_steps: the two may "

@@ -15,7 +15,9 @@ scripts.py          the letters of scripts without spaces
 word_cutters/       words of such scripts, one module for each word cutter
 text.py             words and the vocabulary
 vectors.py          word vectors
-vector_files.py     text files of word vectors, packed or not
+vector_files.py     text files of word vectors
+packed_text.py      text files, packed or not
+kept_vectors.py     the vectors taken from such a file, kept for other jobs
 lexicon.py          the words of a run, with their vectors
 transformer/        texts as a transformer's tokens or hidden states
 selection.py        the articles that a run uses

@@ -6,7 +6,7 @@ import filecmp
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 TOKENIZER, VECTORS, CODEBOOK = "tokenizer.json", "vectors.safetensors", "codebook.safetensors"
 TRAINING_TEXTS, STANDARDISERS = "training_texts.safetensors", "standardisers.safetensors"
 MANIFEST = "data_manifest.json"
+MOST_COMPARED = 64  # earlier jobs whose artifacts are compared with those of a job
 # Keys of DataConfig that decide where an article stands and how it is cut into words. data.root is not among them: a
 # data set stays the same when it is moved. Nor is the batch size, which leaves the data as they are.
 SHAPING_KEYS = (
@@ -209,10 +210,24 @@ def share_artifacts(folder: Path, others: Iterable[Path]) -> None:
         folder: the artifacts of one job, complete.
         others: the artifacts of the other jobs of its sweep, as far as they exist.
     """
+    alone = [path for path in folder.iterdir() if path.stat().st_nlink == 1]  # the others are shared already
     for other in (other for other in others if other != folder):
-        for path in folder.iterdir():
-            if path.stat().st_nlink == 1:  # else it is shared already
-                _link_if_alike(path, other / path.name)
+        if not alone:
+            return
+        for path in alone:
+            _link_if_alike(path, other / path.name)
+        alone = [path for path in alone if path.stat().st_nlink == 1]
+
+
+def earlier_artifacts(job: Path) -> Iterator[Path]:
+    """Yield the artifacts of the jobs that stand before `job` in its sweep, the nearest first, as far as MOST_COMPARED.
+
+    Folds and seeds repeat after a few jobs, and comparing each with all others would take a sweep of thousands hours.
+    """
+    if job.name.isdecimal():
+        number = int(job.name)
+        for other in range(number - 1, max(-1, number - 1 - MOST_COMPARED), -1):
+            yield job.parent / str(other) / "artifacts"
 
 
 def link_artifacts(folder: Path, other: Path) -> None:

@@ -33,7 +33,8 @@ from safe_exp.data.patch_vectors import (
     join_patches,
     reads_patches,
 )
-from safe_exp.data.prepared import PreparedArticles, prepare
+from safe_exp.data.prepared import PreparedArticles
+from safe_exp.data.prepared.shared import prepare_or_share
 from safe_exp.data.reading.articles import LeftOut, count_reasons
 from safe_exp.data.sampler import ArticleOrder, GlobalBatches
 from safe_exp.data.selection import (
@@ -43,8 +44,9 @@ from safe_exp.data.selection import (
     renumber_split,
     require_both_classes,
 )
+from safe_exp.data.splitting.kept import make_or_read_split
 from safe_exp.data.splitting.leakage import leakage_warning, split_repeats_warning
-from safe_exp.data.splitting.splits import Split, make_split
+from safe_exp.data.splitting.splits import Split
 from safe_exp.data.summary import summarise_data, unknown_words_warning
 from safe_exp.data.text import Cutting
 from safe_exp.data.transformer.chosen import ChosenTransformer
@@ -108,7 +110,7 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
             UserError: as `prepare` does.
         """
         if self._stored is None:  # Lightning asks before every fit, validation and test
-            prepare(self.data, self.captioner, cutting=self._choose_cutting(self._load_artifacts()))
+            prepare_or_share(self.data, self.captioner, self._choose_cutting(self._load_artifacts()))
 
     def setup(self, stage: str | None = None) -> None:
         """Split the articles and number their words, once, whatever the stage.
@@ -121,12 +123,12 @@ class FakeNewsNetDataModule(pl.LightningDataModule):
         if self._stored is not None:
             return
         stored = self._load_artifacts()
-        self.prepared = prepare(self.data, self.captioner, cutting=self._choose_cutting(stored))
+        self.prepared = prepare_or_share(self.data, self.captioner, self._choose_cutting(stored))
         self.rows, lacking = find_usable_rows(self.prepared, self.required, self.data)
         self.left_out = self.prepared.left_out + lacking
         require_both_classes(self.prepared.labels[self.rows], self.data.root, self.left_out)
         columns = gather_split_columns(self.prepared, self.rows)
-        local = make_split(columns, self.data)
+        local = make_or_read_split(columns, self.data, self.prepared.folder)
         self.split = renumber_split(local, self.rows)
         self.leakage = "\n".join(filter(None, (leakage_warning(columns, local, self.data), self._warn_of_repeats())))
         self.leakage = self.leakage or None

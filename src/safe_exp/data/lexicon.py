@@ -15,7 +15,9 @@ from safe_exp.data.encoded import count_words, number_words
 from safe_exp.data.prepared import PreparedArticles
 from safe_exp.data.splitting.splits import Split
 from safe_exp.data.text import Cutting, build_tokenizer, frequent_words, vocabulary_words
+from safe_exp.data.vector_store import STORES
 from safe_exp.data.vectors import load_vectors
+from safe_exp.system.errors import UserError
 
 
 class Lexicon(NamedTuple):
@@ -36,14 +38,19 @@ def choose_words(
         split: rows of the articles on each side.
         cutting: of the texts into words.
     Raises:
-        UserError: as `load_vectors`.
+        UserError: no word is held so often; or as `load_vectors`.
     """
     counts = count_words(prepared.text_tokens, split.train, len(prepared.words))
     if prepared.descriptors is None:
         counts += count_words(prepared.caption_tokens, split.train, len(prepared.words))
     words = frequent_words(prepared.words, counts, min_frequency)
+    if not words and counts.any():
+        raise UserError(
+            f"data.min_frequency={min_frequency}: no word stands so often in the {len(split.train)} training articles; "
+            f"the commonest stands there {counts.max()} times. Lower data.min_frequency, or train on more articles."
+        )
     tokenizer = build_tokenizer(words, cutting)
-    table, coverage = load_vectors(vectors, vocabulary_words(tokenizer))
+    table, coverage = load_vectors(vectors, vocabulary_words(tokenizer), prepared.folder.parent / STORES)
     if vectors.standardise:
         numbers = number_words(prepared.words, tokenizer)[1:]
         table = standardise_table(table, np.bincount(numbers, counts, minlength=len(table)))

@@ -13,7 +13,8 @@ from safe_exp.data.prepared.examples import advise_on_images
 from safe_exp.data.prepared.parts import explain_unusable
 from safe_exp.data.prepared.store import REPEATED_OPENING, REPEATED_PICTURE
 from safe_exp.data.reading.articles import LeftOut, count_reasons, list_reasons
-from safe_exp.data.splitting.splits import Split, SplitColumns, make_split
+from safe_exp.data.splitting.kept import make_or_read_split
+from safe_exp.data.splitting.splits import Split, SplitColumns
 from safe_exp.system.errors import UserError
 
 
@@ -63,7 +64,7 @@ def find_split_fault(prepared: PreparedArticles, data: DataConfig) -> str | None
     rows = np.arange(len(prepared))
     try:
         require_both_classes(prepared.labels, data.root, prepared.left_out)
-        make_split(gather_split_columns(prepared, rows), data)
+        make_or_read_split(gather_split_columns(prepared, rows), data, prepared.folder)
     except UserError as error:
         return str(error)
     return None
@@ -111,6 +112,7 @@ def gather_split_columns(prepared: PreparedArticles, rows: np.ndarray) -> SplitC
         sources=[prepared.sources[row] for row in rows],
         dates=[prepared.dates[row] for row in rows],
         sides=[prepared.sides[row] for row in rows],
+        dates_written=None if prepared.dates_written is None else [prepared.dates_written[row] for row in rows],
     )
 
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from safe_exp.config import VectorsConfig
+from safe_exp.data.kept_vectors import take_or_reuse_vectors
 from safe_exp.data.vector_files import take_vectors
 from safe_exp.system.errors import UserError
 from safe_exp.system.files import whole_file
@@ -29,11 +30,14 @@ class VectorCoverage:
     source: str | None  # name of the file, without its folder
 
 
-def load_vectors(config: VectorsConfig, words: Sequence[str]) -> tuple[Tensor, VectorCoverage]:
+def load_vectors(
+    config: VectorsConfig, words: Sequence[str], home: Path | None = None
+) -> tuple[Tensor, VectorCoverage]:
     """Load or draw a vector for each word.
 
     Args:
         words: the V words of the vocabulary by number: 0 is padding, 1 the unknown word.
+        home: folder in which the vectors taken from a file are kept; None: they are not.
     Returns:
         (V, E) float32, row 0 (padding) zero; and how many of the words the file knows.
     Raises:
@@ -43,7 +47,8 @@ def load_vectors(config: VectorsConfig, words: Sequence[str]) -> tuple[Tensor, V
     dim, scale, source = config.dim, RANDOM_LENGTH / config.dim**0.5, None
     if config.path is not None:
         path = Path(config.path).expanduser()
-        known, dim = take_vectors(path, set(words[2:]))
+        wanted = set(words[2:])
+        known, dim = take_vectors(path, wanted) if home is None else take_or_reuse_vectors(path, wanted, home)
         source = path.name
         # Unknown words must be neither louder nor fainter than known ones.
         scale = float(np.std(np.stack(list(known.values())), dtype=np.float64))

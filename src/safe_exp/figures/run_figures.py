@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from sklearn.metrics import auc, average_precision_score, roc_curve
 
 from safe_exp.figures.sheet import BLUE, GREY, VERMILLION, replace_plot, save_figure, set_margins, sheet, text_figure
-from safe_exp.scoring.charts import precision_recall_points, scorer_values
+from safe_exp.scoring.charts import scorer_values
+from safe_exp.scoring.curves import area_under, average_precision, precision_recall_points, roc_points
 
 LOSSES = {
     "loss": r"$L = \alpha L_p + \beta L_s$",
@@ -191,11 +191,11 @@ def ranking_figure(predictions: Predictions) -> Figure:
         precision_recall.axhline(fakes / len(label), ls=":", color=GREY, label=f"chance: {fakes / len(label):.3f}")
         for name, scores, colour, style in _scorers(predictions):
             look: dict[str, Any] = {"color": colour, "linestyle": style, "linewidth": 2, "clip_on": False}
-            false_positive_rate, recall, _ = roc_curve(label, scores, drop_intermediate=False)
-            area = auc(false_positive_rate, recall)
+            false_positive_rate, recall = roc_points(label, scores)
+            area = area_under(false_positive_rate, recall)
             roc.plot(false_positive_rate, recall, label=f"{name}: AUC {area:.3f}", **look)
             recall, precision = precision_recall_points(label, scores)
-            text = f"{name}: AP {average_precision_score(label, scores):.3f}"
+            text = f"{name}: AP {average_precision(recall, precision):.3f}"
             precision_recall.plot(recall, precision, drawstyle="steps-pre", label=text, **look)
         for axes in figure.axes:
             axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")

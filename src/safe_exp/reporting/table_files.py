@@ -10,6 +10,7 @@ from typing import Any
 from safe_exp.reporting.latex import to_latex
 from safe_exp.reporting.statistics import Summary
 from safe_exp.reporting.tables import Table, is_numeric
+from safe_exp.system.csv_cells import to_cell
 from safe_exp.system.files import whole_file
 
 SUMMARY_PARTS = ("mean", "sd", "low", "high", "n")
@@ -48,7 +49,7 @@ def to_csv_rows(table: Table) -> list[list[Any]]:
         for column, is_summary in zip(table.columns, wide, strict=True):
             value = row.get(column.key)
             cells += _summary_cells(value) if is_summary else [value]
-        rows.append(["" if cell is None else cell for cell in cells])
+        rows.append(["" if cell is None else to_cell(cell) for cell in cells])
     return rows
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from safe_exp.config.figure_names import log_names
+from safe_exp.system.csv_cells import from_cell
 from safe_exp.system.files import read_sealed_json
 from safe_exp.system.yaml_files import read_yaml
 
@@ -199,7 +200,10 @@ def _split_overrides(overrides: list[str]) -> dict[str, str]:
 def _scored_article(row: dict[str, str]) -> ScoredArticle:
     similarity = float(row["similarity"]) if row["similarity"] else math.nan
     return ScoredArticle(
-        row["id"], int(row["label"]), float(row["probability"]), similarity if math.isfinite(similarity) else None
+        from_cell(row["id"]),
+        int(row["label"]),
+        float(row["probability"]),
+        similarity if math.isfinite(similarity) else None,
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
+
+from safe_exp.system.yaml_files import read_yaml
 
 PLACES = ("data.root=", "data.val_root=", "data.test_root=", "resume=")  # overrides that say nothing about the job
 
@@ -40,4 +43,15 @@ def name_sweep(hydra_config: Any) -> str | None:
 def _hydra_config_at_start(folder: Path) -> Any:
     """Read Hydra's own config of the command that started the run in `folder`; in a new folder, of this command."""
     stored = folder / ".hydra" / "hydra.yaml"
-    return OmegaConf.load(stored).hydra if stored.exists() else HydraConfig.get()
+    try:
+        changed = stored.stat().st_mtime_ns
+    except OSError:
+        return HydraConfig.get()
+    return _read_names(stored, changed)
+
+
+@lru_cache(maxsize=1)  # a job asks five times, and its file is long
+def _read_names(stored: Path, changed: int) -> Any:
+    """Read the sections of a stored hydra.yaml that name a job; `changed` is its modification time."""
+    hydra = read_yaml(stored).get("hydra") or {}
+    return OmegaConf.create({name: hydra.get(name) for name in ("mode", "overrides", "runtime", "sweep")})

@@ -196,20 +196,35 @@ def best_threshold(score: np.ndarray, label: np.ndarray) -> float:
 def fit_combination(logit: np.ndarray, similarity: np.ndarray, label: np.ndarray) -> Combination:
     """Fit a logistic regression on both scorers, each brought to mean 0 and variance 1.
 
-    The penalty is scikit-learn's default. Without one separable classes have no solution, and validation splits are
-    small.
+    The penalty is half the sum of the squared weights, scikit-learn's default. Without one separable classes have no
+    solution, and validation splits are small.
 
     Args:
         logit: ln ŷ/(1-ŷ), (N,) finite.
         similarity: s, (N,) finite.
         label: 1 = fake, (N,), of both classes.
     """
-    from sklearn.linear_model import LogisticRegression
+    from scipy.optimize import minimize  # fit_temperature loads it too; scikit-learn would take half a second more
 
     features = np.stack([logit, similarity], axis=1).astype(np.float64)  # (N, 2)
     mean, scale = features.mean(axis=0), features.std(axis=0)
     scale[scale < 1e-12] = 1.0  # a scorer with the same score for every article
-    # Newton's method reaches the minimum; the default solver stops at a point that depends on its path.
-    fitted = LogisticRegression(solver="newton-cholesky", tol=1e-10).fit((features - mean) / scale, label)
-    weights = fitted.coef_[0] / scale  # (2,)
-    return Combination(float(weights[0]), float(weights[1]), float(fitted.intercept_[0] - weights @ mean))
+    design = np.column_stack([(features - mean) / scale, np.ones(len(label))])  # (N, 3), the intercept last
+    sign, penalty = np.where(label == 1, 1.0, -1.0), np.array([1.0, 1.0, 0.0])
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        """Compute the penalised log loss and its gradient (3,)."""
+        margin = sign * (design @ weights)
+        gradient = penalty * weights - design.T @ (sign * expit(-margin))
+        return float(np.logaddexp(0, -margin).sum() + penalty @ weights**2 / 2), gradient
+
+    def curvature(weights: np.ndarray) -> np.ndarray:
+        """Compute the second derivatives, (3, 3)."""
+        share = expit(design @ weights)
+        second: np.ndarray = np.diag(penalty) + design.T @ (design * (share * (1 - share))[:, None])
+        return second
+
+    # A method that uses the curvature reaches the minimum; others stop at a point that depends on their path.
+    found = minimize(loss, np.zeros(3), jac=True, hess=curvature, method="trust-exact", options={"gtol": 1e-9})
+    weights = found.x[:2] / scale  # (2,)
+    return Combination(float(weights[0]), float(weights[1]), float(found.x[2] - weights @ mean))

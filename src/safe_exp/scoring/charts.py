@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.special import logit
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 from safe_exp.scoring.calibration import Calibration
+from safe_exp.scoring.curves import drop_straight_points, precision_recall_points, roc_points
 from safe_exp.scoring.reliability import reliability
 
 if TYPE_CHECKING:
@@ -68,23 +68,6 @@ def scorer_values(probability: np.ndarray | None, similarity: np.ndarray | None)
     return {name: scores for name, scores in scorers.items() if np.isfinite(scores).all()}
 
 
-def precision_recall_points(label: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute recall and precision at each threshold, from the highest threshold down, M each.
-
-    The end where nothing is called fake repeats the first precision: scikit-learn's 1 there is a convention, and
-    would draw a line up the axis.
-
-    Example:
-        >>> import numpy as np
-        >>> recall, precision = precision_recall_points(np.array([0, 1]), np.array([0.9, 0.5]))
-        >>> recall.tolist(), precision.tolist()
-        ([0.0, 0.0, 1.0], [0.0, 0.0, 0.5])
-    """
-    precision, recall, _ = precision_recall_curve(label, scores)
-    precision[-1] = precision[-2]
-    return recall[::-1], precision[::-1]
-
-
 def calibrated_probability(probability: np.ndarray, calibration: Calibration) -> np.ndarray:
     """Calibrate probabilities of fake, (N,), by way of their logits.
 
@@ -97,8 +80,8 @@ def roc_table(label: np.ndarray, scorers: Mapping[str, np.ndarray]) -> ChartTabl
     """Tabulate the ROC curve of each scorer; points on a straight line between their neighbours are left out."""
     rows: list[list[Any]] = []
     for name, scores in scorers.items():
-        false_positive_rate, recall, _ = roc_curve(label, scores)
-        rows += [[name, x, y] for x, y in zip(*_thinned(false_positive_rate, recall), strict=True)]
+        points = drop_straight_points(*roc_points(label, scores))
+        rows += [[name, x, y] for x, y in zip(*_thinned(*points), strict=True)]
     return ChartTable(("scorer", "false positive rate", "true positive rate"), rows)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest
-from sklearn.calibration import calibration_curve
+from scipy.special import ndtri
 
 BINS = 10  # fewer than for the calibration error: a point is to stand for several articles
+LEVEL = 0.95
 
 
 class Reliability(NamedTuple):
@@ -35,10 +35,18 @@ def reliability(label: np.ndarray, probability: np.ndarray) -> Reliability:
         >>> found.counts.tolist()
         [2, 0, 0, 0, 0, 0, 0, 0, 0, 1]
     """
-    share, mean = calibration_curve(label, probability, pos_label=1, n_bins=BINS)
     place = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], probability)
     counts = np.bincount(place, minlength=BINS)
     fakes = np.bincount(place[label == 1], minlength=BINS)
-    intervals = [binomtest(k, n).proportion_ci(method="wilson") for k, n in zip(fakes, counts, strict=True) if n]
-    low, high = np.array(intervals).T
-    return Reliability(mean, share, low, high, counts)
+    used = counts > 0
+    mean = np.bincount(place, weights=probability, minlength=BINS)[used] / counts[used]
+    share = fakes[used] / counts[used]
+    return Reliability(mean, share, *wilson_interval(share, counts[used]), counts)
+
+
+def wilson_interval(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the ends of Wilson's interval (Wilson 1927) at LEVEL of shares (M,) among `count` (M,) articles."""
+    z = ndtri((1 + LEVEL) / 2)
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)

@@ -17,9 +17,11 @@ from safe_exp.config.threshold import BEST, THRESHOLD
 from safe_exp.scoring.calibration import TEMPERATURE_BOUNDS, VALIDATION
 from safe_exp.scoring.intervals import split_intervals
 from safe_exp.scoring.scores import Judgement, ScoredSplit, calibrate, split_figures
+from safe_exp.system.csv_cells import to_cell
 from safe_exp.system.files import whole_file, write_sealed_json
 
 Ids: TypeAlias = "Sequence[str] | Mapping[int, str]"  # of articles, by their rows in the data module
+CURVES = "curves.json"  # in a run folder
 COLUMNS = ("id", "split", "label", "probability", "similarity", "verdict")
 
 
@@ -118,7 +120,19 @@ def write_predictions(path: Path, splits: Sequence[Predictions]) -> None:
             for row in predictions.rows():
                 for name in ("probability", "similarity"):
                     row[name] = "" if row[name] is None else f"{row[name]:.6g}"
+                row["id"] = to_cell(row["id"])
                 writer.writerow(row)
+
+
+def write_curves(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """Write CURVES: what was logged of each epoch, from which losses are drawn; null for a value that is not finite.
+
+    Args:
+        folder: of the run.
+        history: one dict for each epoch, with train/loss, val/loss and so on.
+    """
+    epochs = [{name: value if math.isfinite(value) else None for name, value in row.items()} for row in history]
+    write_sealed_json(folder / CURVES, {"epochs": epochs})
 
 
 def trust_lines(test: Mapping[str, Any], threshold: float | str = THRESHOLD, fitted_on: str = VALIDATION) -> list[str]:

@@ -119,6 +119,6 @@ def _require_sweep(folder: Path, given: str) -> None:
     if not (folder / MULTIRUN).exists() and ((folder / "status.json").exists() or (folder / ".hydra").is_dir()):
         parent = f" This one belongs to a sweep: sweep={folder.parent}" if (folder.parent / MULTIRUN).exists() else ""
         raise UserError(
-            f"{given}: this is the folder of one run, whose own results are in its metrics.json and figures/. "
+            f"{given}: this is the folder of one run; run={folder} draws it, and its metrics.json has its results. "
             f"A report needs the folder above the jobs of `python -m safe_exp.train -m …`.{parent}"
         )

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from hydra.core.utils import JobReturn, JobRuntime, JobStatus, run_job, setup_globals
+from hydra.core.utils import (
+    JobReturn,
+    JobRuntime,
+    JobStatus,
+    configure_log,
+    filter_overrides,
+    run_job,
+    setup_globals,
+)
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
+
+from safe_exp.sweep.composing import Composer
+
+log = logging.getLogger(__name__)
 
 
 class PluginLauncher(Protocol):
@@ -40,6 +53,28 @@ def run_composed(
         job_subdir_key="hydra.sweep.subdir",
         configure_logging=configure_logging,
     )
+
+
+def launch_one_by_one(
+    launcher: PluginLauncher, composer: Composer, jobs: Sequence[Sequence[str]], initial_job_idx: int
+) -> list[JobReturn]:
+    """Run jobs in this process, one after the other, as Hydra's BasicLauncher does, but composed by `composer`.
+
+    Args:
+        launcher: a BasicLauncher, set up.
+        jobs: overrides of each job; they are numbered from `initial_job_idx`.
+    """
+    setup_globals()
+    hydra = launcher.config.hydra
+    configure_log(hydra.hydra_logging, hydra.verbose)
+    log.info("Launching %d jobs locally", len(jobs))
+    returned = []
+    for number, overrides in enumerate(jobs, initial_job_idx):
+        log.info("\t#%d : %s", number, " ".join(filter_overrides(overrides)))
+        composed = composer.compose_job(overrides, number)
+        returned.append(run_composed(composed, launcher.task_function, launcher.hydra_context.callbacks))
+        configure_log(hydra.hydra_logging, hydra.verbose)
+    return returned
 
 
 def failed_job(composed: DictConfig, error: BaseException) -> JobReturn:

@@ -4,11 +4,12 @@ import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 
 from safe_exp.system.errors import UserError, first_line
 from safe_exp.system.yaml_files import read_yaml
@@ -86,3 +87,19 @@ def _alike(written: str | None, value: Any) -> bool:
         return float(written) == float(value)
     except (TypeError, ValueError):
         return written == str(value)
+
+
+def require_numbered_folders(config: DictConfig) -> None:
+    """Refuse names of the user's own for the folders of jobs: a sweep is resumed and read by the jobs' numbers.
+
+    Args:
+        config: of the sweep, with its group hydra.
+    Raises:
+        UserError: hydra.sweep.subdir has another value than the job's number.
+    """
+    given = cast("dict[str, str]", OmegaConf.to_container(config.hydra.sweep, resolve=False))["subdir"]
+    if given != "${hydra.job.num}":
+        raise UserError(
+            f"hydra.sweep.subdir={given}: the folder of a job is its number in the sweep, by which resume_sweep and "
+            "report find it. Leave it out; the report's first table has the settings of each job."
+        )

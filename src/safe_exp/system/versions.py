@@ -53,13 +53,13 @@ def _git(checkout: Path, *arguments: str) -> str:
 def installed_versions() -> dict[str, str | None]:
     """Read the versions from the packages' metadata; importing torch for its version would take seconds."""
     return {
-        "safe_exp": _installed_version("safe-exp"),
+        "safe_exp": installed_version("safe-exp"),
         "python": platform.python_version(),
-        **{name: _installed_version(name) for name in DISTRIBUTIONS},
+        **{name: installed_version(name) for name in DISTRIBUTIONS},
     }
 
 
-def _installed_version(distribution: str) -> str | None:
+def installed_version(distribution: str) -> str | None:
     try:
         return version(distribution)
     except PackageNotFoundError:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytorch_lightning as pl
 
 from safe_exp.config import TrainConfig, plain_config
-from safe_exp.data.artifacts import share_artifacts
+from safe_exp.data.artifacts import earlier_artifacts, share_artifacts
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.network.variants import variants
 from safe_exp.runs.checkpoints import REFIT
@@ -25,10 +25,11 @@ from safe_exp.training.determinism import deterministic_algorithms
 from safe_exp.training.extra_callbacks import build_extra_callbacks
 from safe_exp.training.job import PreparedJob, ScoredJob
 from safe_exp.training.keeping import refit_by_folds, score
+from safe_exp.training.machines import waiting_for_machines
 from safe_exp.training.module import SafeModule
 from safe_exp.training.threads import set_threads
 from safe_exp.training.trainer import build_trainer, lightning_refusals, quiet_libraries, require_some_batches
-from safe_exp.training.writing import describe_course, epoch_history, show_results, write_results
+from safe_exp.training.writing import describe_course, draws_figures, epoch_history, show_results, write_results
 
 if TYPE_CHECKING:
     from safe_exp.runs.loggers import OpenLogger
@@ -85,7 +86,7 @@ def prepare(config: TrainConfig, folder: Path, resources: ExitStack) -> Prepared
     if is_first_process():
         data.save_artifacts(folder / "artifacts")
         if sweep_name(folder):
-            share_artifacts(folder / "artifacts", sorted(folder.parent.glob("*/artifacts")))
+            share_artifacts(folder / "artifacts", earlier_artifacts(folder))
     pl.seed_everything(config.seed, workers=True, verbose=False)
     module = SafeModule(config, data.text_vectors, data.visual_vectors)
     if is_first_process():
@@ -103,7 +104,7 @@ def fit(job: PreparedJob) -> None:
         UserError: Lightning refuses a setting, the last checkpoint belongs to another model, or the loss diverged.
         KeyboardInterrupt: Ctrl-C, on which Lightning ends the training without an error.
     """
-    with lightning_refusals():
+    with lightning_refusals(), waiting_for_machines(job.trainer, job.folder):
         job.trainer.fit(job.module, job.data, ckpt_path=_last_checkpoint(job.folder))
     if job.trainer.interrupted:
         raise KeyboardInterrupt
@@ -113,7 +114,8 @@ def write(job: PreparedJob, scored: ScoredJob) -> None:
     """Write the results into the run folder and show them, in the first process alone."""
     course = describe_course(job.trainer, job.data, scored.best_epoch, job.start) | scored.kept
     if job.trainer.is_global_zero:
-        metrics = write_results(job.folder, scored.results, course, epoch_history(job.trainer), job.loggers)
+        draws = draws_figures(job.config, sweep_name(job.folder))
+        metrics = write_results(job.folder, scored.results, course, epoch_history(job.trainer), job.loggers, draws)
         show_results(job.folder, metrics, job.config.threshold)
         (job.folder / "checkpoints" / REFIT).unlink(missing_ok=True)  # only a killed refit needs it
 

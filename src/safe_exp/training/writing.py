@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 from rich.console import Console
 
+from safe_exp.config import Figures, TrainConfig
 from safe_exp.config.threshold import BEST
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.runs.loggers import log_results
 from safe_exp.scoring.calibration import VALIDATION
-from safe_exp.scoring.results import Results, trust_lines, write_metrics, write_predictions
+from safe_exp.scoring.results import Results, trust_lines, write_curves, write_metrics, write_predictions
 from safe_exp.scoring.table import print_results
 from safe_exp.system.files import short_path
 from safe_exp.training.callbacks import EpochHistory
@@ -61,8 +62,9 @@ def write_results(
     course: Mapping[str, Any],
     history: list[dict[str, float]],
     loggers: list[OpenLogger],
+    draws: bool,
 ) -> dict[str, Any]:
-    """Write predictions.csv, calibration, figures and metrics.json, and log them where a logger can show them.
+    """Write predictions.csv, curves.json, calibration, figures and metrics.json, and log them where a logger can.
 
     Args:
         folder: of the run.
@@ -70,28 +72,43 @@ def write_results(
         course: from `describe_course`.
         history: from `epoch_history`.
         loggers: from `open_loggers`, still open.
+        draws: draw the figures now; `python -m safe_exp.report run=DIR` draws them later.
     Returns:
         The content of metrics.json.
     """
-    from safe_exp.figures.reliability import draw_reliability  # matplotlib, which is slow to import
-    from safe_exp.figures.run_figures import draw_run_figures
-    from safe_exp.scoring.charts import chart_tables
-
     metrics = {**results.metrics, **course}
     test, (calibration, threshold) = results.predictions[-1], results.judgement
     best_epoch = None if course["best_epoch"] is None else course["best_epoch"] - 1
     write_predictions(folder / "predictions.csv", results.predictions)
-    figures = draw_run_figures(folder, history, test, best_epoch)
+    write_curves(folder, history)
     if calibration is not None:
         calibration.save(folder / "artifacts")
         metrics["calibration"] = calibration.plain()
-        figures["reliability"] = draw_reliability(folder / "figures" / "reliability.png", test, calibration)
     elif threshold == BEST:
         log.warning("threshold=best: the validation articles are of one class, so verdicts are cut at 0.5.")
-    tables = chart_tables(test, calibration) if any(logger.kind.draws_charts for logger in loggers) else {}
+    figures = {}
+    if draws:
+        from safe_exp.figures.of_a_run import draw_figures  # matplotlib, which is slow to import
+
+        figures = draw_figures(folder, best_epoch, calibration)
+    tables = None
+    if any(logger.kind.draws_charts for logger in loggers):
+        from safe_exp.scoring.charts import chart_tables
+
+        tables = chart_tables(test, calibration)
     log_results(loggers, figures, test.rows(), tables)
     write_metrics(folder / "metrics.json", metrics)  # last: a run folder with metrics.json is complete
     return metrics
+
+
+def draws_figures(config: TrainConfig, sweep: str | None) -> bool:
+    """Tell whether a run is drawn at its end.
+
+    Args:
+        sweep: the name of the sweep that it is a job of; None: it is a single run.
+    """
+    asked = config.figures is Figures.always or (config.logger.pictures and config.figures is Figures.auto)
+    return asked or (config.figures is Figures.auto and sweep is None)
 
 
 def show_results(folder: Path, metrics: Mapping[str, Any], threshold: float | str, table: bool = True) -> None:

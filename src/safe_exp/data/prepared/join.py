@@ -33,7 +33,7 @@ ARTICLES, WORDS, MANIFEST = "articles.parquet", "words.parquet", "manifest.json"
 TEXT_TOKENS, CAPTION_TOKENS, DESCRIPTORS = "text_tokens.npy", "caption_tokens.npy", "descriptors.npy"
 SIGNATURES = "text_signatures.npy"
 REPEATED_PICTURES, REPEATED_OPENINGS, MADE_UP_ID = "repeated_pictures", "repeated_openings", "made_up_id"
-PATCH_HASHES = "patch_hashes"
+PATCH_HASHES, DATE_WRITTEN = "patch_hashes", "date_written"
 KEPT_COLUMNS = (  # columns of a part that the data set keeps; the others become matrices or groups
     "id", "label", "site", "source", "date", "title", "text", "caption", "image", "no_visual", "no_visual_detail",
     "title_words", "text_cut", "caption_cut", "side",
@@ -125,6 +125,7 @@ class _Columns:
         self.text_width = self.caption_width = self.described = 0
         self.descriptor_shape: list[int] | None = None
         self.images: dict[str, Any] | None = None  # numbers of images; None where captions were read
+        self.dates_written = False  # in an order that is not certain
         self.patches = False  # vectors of images' patches are their sentence
 
     def add(self, part: pa.Table, descriptor_shape: list[int] | None) -> None:
@@ -145,6 +146,7 @@ class _Columns:
         self.read_pictures += [each[: len(each) - (left or 0)] for each, left in zip(hashes, beyond, strict=True)]
         self._count_images(part)
         self.patches |= part[PATCH_HASHES].null_count < len(part)
+        self.dates_written |= part[DATE_WRITTEN].null_count < len(part)
         if len(part):
             self.minhash.append(np.asarray(_flatten(part["minhash"])).reshape(len(part), -1))
         text, caption = _lengths(part["text_words"]), _lengths(part["caption_words"])
@@ -161,6 +163,11 @@ class _Columns:
         for column in ("text_words", "caption_words"):
             for word in _flatten(part[column]).unique().to_pylist():
                 self.words.setdefault(word, len(self.words) + 1)
+
+    def carried(self) -> list[str]:
+        """Name the columns of the parts that the articles have only where some article fills them."""
+        filled = {DATE_WRITTEN: self.dates_written, PATCH_HASHES: self.patches}
+        return [name for name in filled if filled[name]]
 
     def _count_images(self, part: pa.Table) -> None:
         used = part["images_used"].drop_null().to_pylist()
@@ -206,7 +213,7 @@ def _write_articles(
             (MADE_UP_ID, pa.bool_()),
             (REPEATED_PICTURES, pa.list_(pa.int32())),
             (REPEATED_OPENINGS, pa.list_(pa.int32())),
-            *([SCHEMA.field(PATCH_HASHES)] if columns.patches else []),
+            *(SCHEMA.field(name) for name in columns.carried()),
         ]
     )
     carried = _list_by_article(repeats.pictures, count), _list_by_article(repeats.openings, count)
@@ -228,8 +235,8 @@ def _write_articles(
             kept = kept.append_column(MADE_UP_ID, pa.array(columns.made_up_ids[row:end], pa.bool_()))
             for name, items in zip((REPEATED_PICTURES, REPEATED_OPENINGS), carried, strict=True):
                 kept = kept.append_column(name, items.slice(row, end - row))
-            if columns.patches:
-                kept = kept.append_column(PATCH_HASHES, part[PATCH_HASHES])
+            for name in columns.carried():
+                kept = kept.append_column(name, part[name])
             writer.write_table(kept.cast(schema))
             row = end
             advance(1)

@@ -37,6 +37,7 @@ SCHEMA = pa.schema(
         ("site", pa.string()),
         ("source", pa.string()),  # publisher
         ("date", pa.string()),  # YYYY-MM-DD
+        ("date_written", pa.string()),  # where the order of its numbers is not certain: see written_date
         ("title", pa.string()),
         ("text", pa.string()),
         ("caption", pa.string()),  # the sentence that describes the image; empty where there is none
@@ -175,6 +176,7 @@ class PartMaker:
             "site": article.site,
             "source": article.source,
             "date": article.date,
+            "date_written": article.date_written,
             "title": article.title,
             "text": article.text,
             "caption": "" if captioners[self.captioner.name].gives_vectors else article.caption,

@@ -15,6 +15,7 @@ from safe_exp.data.prepared.counts import count_articles
 from safe_exp.data.prepared.join import (
     ARTICLES,
     CAPTION_TOKENS,
+    DATE_WRITTEN,
     DESCRIPTORS,
     MADE_UP_ID,
     MANIFEST,
@@ -35,7 +36,7 @@ from safe_exp.system.files import read_sealed_json, require_unchanged
 LOADED_COLUMNS = ("id", "label", "site", "source", "date", "no_visual", "no_visual_detail", "title_words", "text_cut",
            "caption_cut", "group", "descriptor_row")  # fmt: skip
 OPTIONAL_COLUMNS = (  # prepared data made by earlier versions, or without such images, lack them
-    "descriptor_count", "side", MADE_UP_ID, REPEATED_PICTURES, REPEATED_OPENINGS, PATCH_HASHES
+    "descriptor_count", "side", MADE_UP_ID, REPEATED_PICTURES, REPEATED_OPENINGS, PATCH_HASHES, DATE_WRITTEN
 )  # fmt: skip
 REPEATED_PICTURE, REPEATED_OPENING = "repeated picture", "repeated opening"  # reasons to count by
 CONTENT_COLUMNS = ("title", "text", "caption", "image")
@@ -71,6 +72,7 @@ class PreparedArticles:
     made_up_ids: np.ndarray  # (N,) bool: the reader named the article by its place
     repeats: Repeats | None  # pictures and openings that repeat; None: prepared by a version that did not look for them
     patch_hashes: Sequence[Sequence[str] | None] | None = None  # of images in the store of vectors; None: no patches
+    dates_written: Sequence[str | None] | None = None  # see `written_date`; None: the order of every date is certain
 
     @classmethod
     def open(cls, folder: Path) -> PreparedArticles:
@@ -104,6 +106,7 @@ class PreparedArticles:
             numbers["descriptor_row"], count, table["side"].to_pylist() if "side" in optional else [None] * len(table),
             _read_made_up_ids(table), _read_repeats(table, manifest),
             table[PATCH_HASHES].to_pylist() if PATCH_HASHES in optional else None,
+            table[DATE_WRITTEN].to_pylist() if DATE_WRITTEN in optional else None,
         )  # fmt: skip
 
     def __len__(self) -> int:

@@ -52,6 +52,7 @@ class Article:
     site: str | None = None  # folder between root and label, where there is one
     source: str | None = None  # publisher
     date: str | None = None  # of publication, YYYY-MM-DD
+    date_written: str | None = None  # where the order of its numbers is not certain, as `written_date` returns it
     image_urls: tuple[str, ...] = ()  # addresses of its images, where no file of them lies beside it
     lost_images: tuple[tuple[str, str], ...] = ()  # reason and detail of each image that it names and that is not there
     side: str | None = None  # train, val or test, where the publisher of the data set gives it

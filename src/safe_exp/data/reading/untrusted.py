@@ -23,6 +23,10 @@ BYTE_ORDER_MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
 )
 
 
+LINK_OUTSIDE = "a link leads outside data.root"
+COPY_LINKS = "cp -rL FROM TO copies what links lead to"
+
+
 class UnusableArticle(Exception):
     """An article that cannot be used; `reason` is a short fixed phrase to count by, `detail` tells what was found."""
 
@@ -53,7 +57,7 @@ def _read_bytes(path: Path, root: Path, what: str, max_bytes: int) -> bytes:
         UnusableArticle: the file is missing, unreadable, larger than `max_bytes`, or a link out of the root.
     """
     if leads_outside(path, root):
-        raise UnusableArticle("a link leads outside data.root", path.name)
+        raise UnusableArticle(LINK_OUTSIDE, f"{path.name}; {COPY_LINKS}")
     try:
         content = read_plain_file(path, max_bytes + 1)
     except FileNotFoundError:

@@ -3,8 +3,6 @@
 from collections.abc import Hashable, Iterable
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 
 def number_keys(keys: Iterable[Hashable]) -> np.ndarray:
@@ -24,6 +22,9 @@ def join_groups(groups: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.n
     """
     if not len(groups):
         return groups
+    from scipy.sparse import coo_array  # a tenth of a second to import
+    from scipy.sparse.csgraph import connected_components
+
     count = int(groups.max()) + 1
     links = coo_array((np.ones(len(left), dtype=np.int8), (left, right)), shape=(count, count))
     _, component = connected_components(links, directed=False)

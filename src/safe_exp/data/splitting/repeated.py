@@ -12,6 +12,7 @@ from itertools import chain
 from typing import NamedTuple, TypedDict
 
 import numpy as np
+from scipy.special import bdtr, bdtrc, gammaln, xlog1py, xlogy
 
 from safe_exp.data.splitting.duplicates import PERCEPTUAL_BITS, close_hashes
 from safe_exp.data.splitting.groups import number_keys
@@ -218,8 +219,6 @@ def find_giveaway(
         groups: (N,) int64, near-duplicates share a number.
         rows: (n,) int64, the articles that count; None: all.
     """
-    from scipy.stats import binom  # takes most of a second to import
-
     rows = np.arange(len(labels)) if rows is None else rows
     carried = carried.among(rows)
     _, first = np.unique(groups[rows], return_index=True)
@@ -230,7 +229,7 @@ def find_giveaway(
     if not several.any() or not 0 < fake_share < 1:
         return None
     by_chance = np.ones(len(members))
-    low, high = binom.cdf(fakes, members, fake_share), binom.sf(fakes - 1, members, fake_share)
+    low, high = bdtr(fakes, members, fake_share), bdtrc(fakes - 1, members, fake_share)  # at most, and at least so many
     by_chance[several] = np.minimum(1, 2 * np.minimum(low, high))[several]
     clear = by_chance <= CHANCE / _count_tests(members[several], fake_share)
     item, fake = _units(carried, labels, groups, once=True)
@@ -289,8 +288,6 @@ def _chance_of_commoner(members: np.ndarray, fakes: np.ndarray, fake_share: floa
         members, fakes: (I,) int64, articles of each item, and the fakes among them.
         fake_share: chance of each to be fake.
     """
-    from scipy.stats import binom
-
     least = (members + 1) // 2
     found = int((np.maximum(fakes, members - fakes) - least).sum())
     size = int((members - least).sum()) + 1
@@ -298,5 +295,15 @@ def _chance_of_commoner(members: np.ndarray, fakes: np.ndarray, fake_share: floa
     for count, times in zip(*np.unique(members, return_counts=True), strict=True):
         fake = np.arange(count + 1)
         above = np.maximum(fake, count - fake) - (count + 1) // 2
-        transform *= np.fft.rfft(np.bincount(above, binom.pmf(fake, count, fake_share)), size) ** times
+        transform *= np.fft.rfft(np.bincount(above, _chances(count, fake_share)), size) ** times
     return float(np.fft.irfft(transform, size)[found:].sum())
+
+
+def _chances(count: int, fake_share: float) -> np.ndarray:
+    """Compute the chance of 0, 1, …, `count` fakes among `count` articles, (count + 1,).
+
+    So does scipy.stats, which takes half a second to import.
+    """
+    fake = np.arange(count + 1)
+    orders = gammaln(count + 1) - gammaln(fake + 1) - gammaln(count - fake + 1)
+    return np.exp(orders + xlogy(fake, fake_share) + xlog1py(count - fake, -fake_share))

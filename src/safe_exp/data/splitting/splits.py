@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from safe_exp.config import DataConfig, SplitMethod
+from safe_exp.config.data import DateOrder
+from safe_exp.data.reading.written_dates import choose_order, read_written
 from safe_exp.data.splitting.as_given import count_leaks, drop_leaks, split_as_given
 from safe_exp.data.splitting.by_date import split_by_date
 from safe_exp.data.splitting.groups import count_members, join_groups, number_keys
@@ -27,6 +29,7 @@ class SplitColumns:
     sources: Sequence[str | None]  # publishers
     dates: Sequence[str | None]  # ISO 8601, with or without a time of day
     sides: Sequence[str | None] | None = None  # train, val or test, as published; None: no article says
+    dates_written: Sequence[str | None] | None = None  # dates as `written_date` has them; None: all are certain
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,9 @@ def make_split(columns: SplitColumns, config: DataConfig) -> Split:
     unplaced: dict[str, np.ndarray] = {}
     leaks, val_drawn = None, False
     if config.split is SplitMethod.date:
-        sides, unplaced = split_by_date(groups, columns.dates, config.val_fraction, config.test_fraction)
+        sides, unplaced = split_by_date(
+            groups, _order_dates(columns, config.dates), config.val_fraction, config.test_fraction
+        )
     elif config.split is SplitMethod.given:
         sides, unplaced = split_as_given(columns.sides or [None] * len(labels))
         val_drawn = not len(sides["val"]) and config.val_root is None
@@ -104,6 +109,18 @@ def make_split(columns: SplitColumns, config: DataConfig) -> Split:
         leaks=leaks,
         val_drawn=val_drawn,
     )
+
+
+def _order_dates(columns: SplitColumns, order: DateOrder | None) -> Sequence[str | None]:
+    """Read the dates of numbers alone in one order; one that is no date in that order stays as it is written."""
+    written = columns.dates_written
+    if written is None or not any(written):
+        return columns.dates
+    order = order or choose_order([date for date in written if date])
+    return [
+        known if date is None else str(read_written(date, order) or date)
+        for known, date in zip(columns.dates, written, strict=True)
+    ]
 
 
 def number_publishers(sources: Sequence[str | None]) -> np.ndarray:

@@ -96,7 +96,7 @@ class LoggerKind:
 
     @property
     def draws_charts(self) -> bool:
-        """Whether this kind has a `log_charts` of its own; the tables for it take some milliseconds."""
+        """Tell whether the service draws charts from numbers: whether the kind has a `log_charts` of its own."""
         return type(self).log_charts is not LoggerKind.log_charts
 
     def close(self, logger: Any, exit_code: int) -> None:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from pytorch_lightning.loggers import WandbLogger
 
+from safe_exp.runs.compat import skip_staged_inputs
 from safe_exp.runs.loggers import LoggedRun, LoggerKind, loggers
 from safe_exp.runs.loggers._opened import in_one_line
 from safe_exp.runs.loggers._wandb_charts import wandb_charts
@@ -61,6 +62,8 @@ class Wandb(LoggerKind):
         if os.environ.get("WANDB_MODE", "").strip().lower() == "disabled":  # needs no import of wandb
             return None
         import wandb  # 0.8 s; only for those who use it
+
+        skip_staged_inputs()
 
         with _silenced(wandb) as wandb_settings:
             mode = _wandb_mode(wandb_settings)

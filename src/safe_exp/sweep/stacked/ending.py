@@ -66,7 +66,7 @@ def write_ending(ending: Ending) -> None:
     from safe_exp.runs.loggers import close_loggers, open_loggers
     from safe_exp.scoring.results import logged_figures, score_results
     from safe_exp.training.trainer import quiet_libraries
-    from safe_exp.training.writing import show_results, write_results
+    from safe_exp.training.writing import draws_figures, show_results, write_results
 
     quiet_libraries()
     exit_code = 1
@@ -96,7 +96,8 @@ def write_ending(ending: Ending) -> None:
                 logger.log_rows(rows)
                 logger.save()
             if ending.scored is not None:
-                metrics = write_results(ending.folder, results, ending.course, ending.history, loggers)
+                draws = draws_figures(config, ending.sweep)
+                metrics = write_results(ending.folder, results, ending.course, ending.history, loggers, draws)
                 show_results(ending.folder, metrics, config.threshold, table=False)
                 exit_code = 0
         finally:

@@ -210,6 +210,34 @@ def test_links_that_lead_out_of_the_root_are_not_followed(tmp_path):
         assert {item.reason for item in left_out} == {"a link leads outside data.root"}
 
 
+def test_label_folders_that_are_links_out_of_the_root_are_named(tmp_path):
+    write_article(tmp_path, "data/fake/a")
+    root = tmp_path / "links"
+    root.mkdir()
+    (root / "fake").symlink_to(tmp_path / "data" / "fake")
+    with pytest.raises(UserError, match=r"fake: a link leads outside data.root, and is not followed.*cp -rL"):
+        read(root)
+
+
+def test_label_folders_that_hold_files_in_place_of_folders_are_counted(tmp_path):
+    write_article(tmp_path, "real/a")
+    (tmp_path / "fake").mkdir()
+    (tmp_path / "fake" / "BuzzFeed_Fake_1-Webpage.json").write_text("{}")
+    articles, left_out = read(tmp_path)
+    assert [article.id for article in articles] == ["real/a"]
+    assert [(item.path, item.reason) for item in left_out] == [("fake", "label folder without article folders")]
+    assert "1 files; expected a folder for each article" in left_out[0].detail
+
+
+def test_what_macos_adds_to_its_archives_is_passed_over(tmp_path):
+    write_article(tmp_path, "fake/a")
+    (tmp_path / "__MACOSX" / "fake" / "a").mkdir(parents=True)
+    (tmp_path / "__MACOSX" / "fake" / "a" / "._news_article.json").write_bytes(b"x")
+    articles, left_out = read(tmp_path)
+    assert [article.id for article in articles] == ["fake/a"]
+    assert left_out == []
+
+
 def test_links_within_the_root_are_followed(tmp_path):
     write_article(tmp_path, "fake/a")
     (tmp_path / "fake" / "b").symlink_to(tmp_path / "fake" / "a")

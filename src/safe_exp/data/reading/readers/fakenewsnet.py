@@ -14,7 +14,15 @@ from safe_exp.data.reading.articles import Article, LeftOut, label_words, requir
 from safe_exp.data.reading.cleaning import as_text, iso_date
 from safe_exp.data.reading.labels import IGNORED, Labels
 from safe_exp.data.reading.readers import DataKind, readers
-from safe_exp.data.reading.untrusted import UnusableArticle, leads_outside, parse_object, read_text
+from safe_exp.data.reading.untrusted import (
+    COPY_LINKS,
+    LINK_OUTSIDE,
+    UnusableArticle,
+    leads_outside,
+    parse_object,
+    read_text,
+)
+from safe_exp.data.reading.written_dates import written_date
 from safe_exp.system.errors import UserError
 
 ARTICLE_FILES = ("news_article.json", "news content.json")  # the names of the SAFE authors and of FakeNewsNet's crawler
@@ -130,6 +138,7 @@ class FolderReader:
             site=site[0] if site else None,
             source=as_text(content.get("source")) or None,
             date=iso_date(content.get("publish_date")),
+            date_written=written_date(content.get("publish_date")),
             image_urls=_image_urls(content),
         )
 
@@ -144,7 +153,7 @@ class FolderReader:
         found = sorted(path for path in folder.iterdir() if _is_image(path.name))
         if found:
             if leads_outside(found[0], self._root):
-                return "", None, ("a link leads outside data.root", found[0].name)
+                return "", None, (LINK_OUTSIDE, f"{found[0].name}; {COPY_LINKS}")
             return "", found[0], None
         if item in self.downloaded:
             return "", Path(self.downloaded[item]), None
@@ -189,13 +198,22 @@ class FolderReader:
                     f"Set data.root={root.parent}."
                 )
             names = " or ".join(f"'{word}'" for word in self._words)
+            if links := [item.path for item in self._stray if Path(item.path).name.casefold() in self._words]:
+                raise UserError(
+                    f"data.root={given}, {' and '.join(links)}: {LINK_OUTSIDE}, and is not followed. Point data.root "
+                    f"at the folder of the articles themselves, or copy them: {COPY_LINKS}."
+                )
             raise UserError(
                 f"data.root={given} holds no folder named {names}, nor does a folder in it (looked at {root}). "
                 f"{LAYOUT} Point data.root at the folder that holds them, or at the one that holds politifact/ and "
                 "gossipcop/; data.labels names other words."
             )
         for label_folder in label_folders:
-            yield from self._subfolders(label_folder)
+            articles = self._subfolders(label_folder)
+            if not articles and (files := [path for path in label_folder.iterdir() if path.is_file()]):
+                detail = f"{len(files)} files; expected a folder for each article, with {ARTICLE_FILES[0]} in it"
+                self._add_stray(label_folder, "label folder without article folders", detail)
+            yield from articles
 
     def _subfolders(self, folder: Path, required: bool = True) -> list[Path]:
         """List the visible folders in a folder, sorted; links out of the root are recorded as stray, not followed.
@@ -208,7 +226,7 @@ class FolderReader:
         found = []
         try:
             with os.scandir(folder) as entries:
-                visible = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
+                visible = sorted((entry for entry in entries if not _is_hidden(entry.name)), key=lambda e: e.name)
         except OSError as error:
             if not required:
                 self._add_stray(folder, "folder cannot be read", f"{error.strerror}; it was passed over")
@@ -219,7 +237,7 @@ class FolderReader:
         for entry in visible:
             path = folder / entry.name
             if entry.is_symlink() and leads_outside(path, self._root):
-                self._add_stray(path, "a link leads outside data.root", "not followed")
+                self._add_stray(path, LINK_OUTSIDE, f"not followed; {COPY_LINKS}")
             elif entry.is_dir():
                 found.append(path)
         return found
@@ -228,6 +246,10 @@ class FolderReader:
         found = LeftOut(_printable(path.relative_to(self._root).as_posix()), reason, detail)
         if found not in self._stray:  # the root's own entries are listed twice
             self._stray.append(found)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"  # macOS puts what its archives say of files there
 
 
 def _holds_article(folder: Path) -> bool:

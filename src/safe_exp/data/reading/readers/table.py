@@ -31,6 +31,7 @@ from safe_exp.data.reading.labels import Labels
 from safe_exp.data.reading.readers import DataKind, readers
 from safe_exp.data.reading.table_formats import Row, fixed_folder, parse_row, read_rows
 from safe_exp.data.reading.untrusted import UnusableArticle
+from safe_exp.data.reading.written_dates import written_date
 from safe_exp.system.errors import UserError
 
 _DECIMAL_COMMA = re.compile(r"(-?\d+),(\d+)")
@@ -197,6 +198,7 @@ class TableReader:
             text=text,
             source=as_text(cells.get("source")) or None,
             date=_read_date(date),
+            date_written=written_date(date),
             made_up_id=not own_id,
             side=self._side(row),
             **visual,
