@@ -18,8 +18,10 @@ MODULES = [
 ]
 WITHOUT_EXAMPLES = {  # modules, and what they do instead of computing
     "safe_exp.scoring.charts": "tabulates what other modules compute",
+    "safe_exp.scoring.epoch_values": "writes and reads a file",
     "safe_exp.scoring.results": "writes files",
     "safe_exp.scoring.table": "prints a table",
+    "safe_exp.scoring.trust": "writes sentences",
 }
 PUBLIC = {
     "safe_exp.network.released_network": {"ReleasedNetwork", "split_title"},
