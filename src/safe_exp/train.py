@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from safe_exp.cli.late_dynamo import put_off_dynamo
-from safe_exp.cli.lean_imports import import_lightning
+from safe_exp.cli.lean_imports import import_lightning, lasting_imports
 from safe_exp.cli.mistakes import user_errors_as_messages
 from safe_exp.cli.resolvers import register_resolvers
 from safe_exp.cli.run_command import run_command
@@ -70,12 +70,13 @@ def main(composed: DictConfig) -> float:
                 print(OmegaConf.to_yaml(composed, resolve=True), end="")
             require_known_loggers(config.logger)
             put_off_dynamo()  # building an optimiser, as the checks do, would load it
-            from safe_exp.training.checks import check_config  # torch takes a second to import; --help does without
+            with lasting_imports():
+                from safe_exp.training.checks import check_config  # torch takes a second to import; --help does without
 
-            check_config(config)
-            import_lightning()  # takes seconds; a wrong setting is told before
-            from safe_exp.data.prepared.shared import share_between_jobs
-            from safe_exp.training.run import train
+                check_config(config)
+                import_lightning()  # takes seconds; a wrong setting is told before
+                from safe_exp.data.prepared.shared import share_between_jobs
+                from safe_exp.training.run import train
 
             share_between_jobs(in_multirun())
             return train(config, folder)
