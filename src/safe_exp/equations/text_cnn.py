@@ -188,7 +188,8 @@ def filters_backward(
     Args:
         d_scores: ∂L/∂(w · x + b) at each filter's best window, (B, g·K).
         positions: î, (B, K) for each width.
-        words: the sentences as the forward pass saw them, table (V, E) and word numbers (B, L).
+        words: the sentences as the forward pass saw them, table (V, E) and word numbers (B, L). Further sentences may
+            follow; î counts on into them, where filters read other sentences than their neighbours.
         widths: H.
     Returns:
         For each width the gradients of the bank's weight (K, h, E) and bias (K,).

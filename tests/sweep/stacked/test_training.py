@@ -16,8 +16,8 @@ from tests.sweep.stacked.jobs import checkpoint, furthest, state, train_alone, t
 
 RUNS = [
     {"alpha": 0.6, "beta": 0.4, "seed": 0},
-    {"alpha": 1.0, "beta": 0.0, "seed": 0},
-    {"alpha": 0.3, "beta": 1.0, "gamma": 0.02, "seed": 1},
+    {"alpha": 1.0, "beta": 0.0, "seed": 1},  # the seeds share a step, as they have equally many runs
+    {"alpha": 0.3, "beta": 1.0, "gamma": 0.02, "seed": 2},
 ]
 PATHS = r"/\S*/checkpoints\b/?"  # in a checkpoint, of the folder that it was made in
 

@@ -37,13 +37,13 @@ def best_windows_of_runs(
     filters = tuple(FilterBank(bank.weight.flatten(0, 1), bank.bias.flatten()) for bank in banks)  # (S·C·K, …)
     scores: Iterator[Tensor]
     if isinstance(sentences, Words):
-        tokens, lengths = pad_sentences(sentences.tokens, lengths, filters)
-        words, sizes = distinct_words_of_seeds(Words(sentences.vectors, cast(Tensor, tokens)), seeds)
+        padded, lengths = pad_sentences(sentences.tokens, lengths, filters)
+        words, sizes = distinct_words_of_seeds(Words(sentences.vectors, cast(Tensor, padded)), seeds)
         scores = _convolve_words(words, banks, sizes)
     else:
-        embedded, lengths = pad_sentences(sentences, lengths, filters)
-        vectors = cast(Tensor, embedded)
-        words, scores = as_table(vectors), _convolve(vectors, filters, seeds)
+        padded, lengths = pad_sentences(sentences, lengths, filters)
+        embedded = cast(Tensor, padded)
+        words, scores = as_table(embedded), _convolve(embedded, filters, seeds)
     positions, values = [], []
     for bank, score in zip(filters, scores, strict=True):
         value, position = best_windows(score, lengths, width=bank.weight.shape[1])  # (S·B, C·K) each
