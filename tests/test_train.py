@@ -239,7 +239,7 @@ def test_what_a_run_on_prepared_data_does_not_use_is_not_imported(tmp_path):
     settings = [*SMALL, "data.prepared=prepared", "logger=csv"]
     assert run("train", *settings, cwd=tmp_path).returncode == 0  # prepares the articles and splits them
     done = subprocess.run(
-        [sys.executable, "-c", LISTS_IMPORTS, *settings, "figures=never"],
+        [sys.executable, "-c", LISTS_IMPORTS, *settings, "figures=false"],
         cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

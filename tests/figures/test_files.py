@@ -2,8 +2,8 @@
 
 import pytest
 
-from safe_exp.config import Figures
 from safe_exp.figures.files import FIGURES, figure_path, remove_drawings
+from safe_exp.system.errors import UserError
 from safe_exp.training.writing import draws_figures
 from tests.made import compose_config
 
@@ -13,13 +13,12 @@ from tests.made import compose_config
     [
         ("auto", False, True, False),
         ("auto", True, True, True),
-        ("always", False, True, True),
-        ("never", True, False, False),
+        ("true", False, True, True),
+        ("false", True, False, False),
     ],
 )
 def test_jobs_of_sweeps_are_drawn_on_request_alone(figures, pictures, alone, in_a_sweep):
     config = compose_config(f"figures={figures}", f"logger.pictures={pictures}")
-    assert config.figures is Figures(figures)
     assert (draws_figures(config, None), draws_figures(config, "a sweep")) == (alone, in_a_sweep)
 
 
@@ -31,3 +30,8 @@ def test_drawings_of_an_earlier_end_are_removed_and_nothing_else(tmp_path):
     (tmp_path / "figures" / "mine.png").touch()
     remove_drawings(tmp_path)
     assert [path.name for path in tmp_path.rglob("*")] == ["figures", "mine.png"]
+
+
+def test_other_values_are_refused():
+    with pytest.raises(UserError, match="figures=always: expected auto"):
+        compose_config("figures=always")

@@ -34,9 +34,9 @@ def test_what_a_later_version_added_and_what_the_user_gave_is_no_change():
 @pytest.mark.parametrize(
     ("then", "select", "figures"),
     [
-        ({"callbacks": {"monitor": "val/loss"}}, "best", "always"),
-        ({"callbacks": {"select": "auto"}}, "auto", "always"),
-        ({"callbacks": {"select": "auto"}, "figures": "never"}, "auto", "auto"),
+        ({"callbacks": {"monitor": "val/loss"}}, "best", True),
+        ({"callbacks": {"select": "auto"}}, "auto", True),
+        ({"callbacks": {"select": "auto"}, "figures": False}, "auto", "auto"),
         ({}, "auto", "auto"),
     ],
 )

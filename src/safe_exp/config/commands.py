@@ -22,6 +22,7 @@ from safe_exp.system.versions import PACKAGE
 # A wheel has conf/ inside the package; a checkout has it at the top, where a researcher looks for it.
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
 
+AUTO = "auto"
 MANY_KEYS = 4  # keys of one section without a value: no option of ours leaves so many to the command line
 MOST_CASES = 25  # articles of each kind in a report; each has a thumbnail inside the page
 
@@ -31,14 +32,6 @@ class ExtrasConfig:
     """Help around a run, which changes nothing in it."""
 
     print_config: bool = False  # true: print the resolved config as YAML before the run
-
-
-class Figures(str, Enum):
-    """The runs that are drawn at their end; `python -m safe_exp.report run=DIR` draws any other."""
-
-    auto = "auto"  # single runs
-    always = "always"  # jobs of sweeps too
-    never = "never"
 
 
 @dataclass
@@ -59,7 +52,7 @@ class TrainConfig:
     resume_sweep: str | None = None  # folder of a sweep, whose unfinished jobs are run (with -m)
     threads: int | None = None  # CPU threads of PyTorch, >= 1; null: one if a step is too small to gain from more
     threshold: Any = THRESHOLD  # scores above it are called fake; 0 to 1, or best: highest macro F1 on validation
-    figures: Figures = Figures.auto  # when a run is drawn: auto (at its end, but no job of a sweep), always or never
+    figures: Any = AUTO  # draw a run at its end: auto (a single run, but no job of a sweep), true or false
     compile: bool = False  # true: compile the closed-form step with torch.compile; on a GPU, as one CUDA graph
     refit: Any = False  # train once more, on more articles: false; true: train and val; all: train, val and test
     refit_from: str | None = None  # for refit: folder of a sweep over folds that gives the epochs and the calibration
@@ -72,6 +65,8 @@ class TrainConfig:
         if self.threads is not None:
             require_at_least("threads", self.threads, 1)
         require_threshold(self.threshold)
+        if self.figures not in (AUTO, True, False):
+            raise UserError(f"figures={self.figures}: expected auto (no job of a sweep is drawn), true or false.")
         precision = str(self.trainer.precision)
         if precision in ("16", "16-mixed") and self.model.update is not Update.autograd:
             raise UserError(

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from safe_exp.config import Figures, Select, TrainConfig
+from safe_exp.config import Select, TrainConfig
 from safe_exp.system.errors import UserError
 from safe_exp.system.nested import flat
 
@@ -55,4 +55,4 @@ def restore_earlier_defaults(config: DictConfig | TrainConfig, then: Mapping[str
         if "select" not in callbacks:
             config.callbacks.select = Select.best
         if "figures" not in then:
-            config.figures = Figures.always
+            config.figures = True

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 from rich.console import Console
 
-from safe_exp.config import Figures, TrainConfig
+from safe_exp.config import TrainConfig
 from safe_exp.config.threshold import BEST
 from safe_exp.data.datamodule import FakeNewsNetDataModule
 from safe_exp.figures.files import remove_drawings
@@ -111,8 +111,9 @@ def draws_figures(config: TrainConfig, sweep: str | None) -> bool:
     Args:
         sweep: the name of the sweep that it is a job of; None: it is a single run.
     """
-    asked = config.figures is Figures.always or (config.logger.pictures and config.figures is Figures.auto)
-    return asked or (config.figures is Figures.auto and sweep is None)
+    if config.figures == "auto":
+        return sweep is None or config.logger.pictures
+    return bool(config.figures)
 
 
 def show_results(folder: Path, metrics: Mapping[str, Any], threshold: float | str, table: bool = True) -> None:
