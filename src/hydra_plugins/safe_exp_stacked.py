@@ -10,6 +10,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from safe_exp.cli.late_dynamo import put_off_dynamo
 from safe_exp.config.checks import require_count
 
 
@@ -29,5 +30,6 @@ class StackedLauncher(Launcher):
         """Run the jobs, given by their overrides and numbered from `initial_job_idx`, and return their results."""
         from safe_exp.sweep.stacked.launch import StackedLaunch
 
+        put_off_dynamo()  # the checks of the jobs build optimisers, which would load it
         setup_globals()
         return StackedLaunch(self, self.most_runs, self.writers, self.processes).run(job_overrides, initial_job_idx)
