@@ -83,7 +83,7 @@ def test_jobs_that_are_stopped_and_queued_again_end_like_one_that_was_not(slurm,
     assert all(torch.equal(first[name], third[name]) and torch.equal(second[name], third[name]) for name in third)
     figures = results(folder)
     assert figures[0] == figures[1] == figures[2]
-    logged = [read_job(folder / str(number), number, []).epochs for number in range(3)]
+    logged = [read_job(folder / str(number), number, []).read_epochs() for number in range(3)]
     assert logged[0] == logged[1] == logged[2]
     assert len(logged[2]["val/loss"]) == 40
 

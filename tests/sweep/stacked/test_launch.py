@@ -52,7 +52,7 @@ def test_a_mixed_sweep_leaves_what_the_basic_launcher_leaves(tmp_path):
 
 @pytest.mark.slow
 def test_ctrl_c_interrupts_every_job_of_a_stack_and_the_sweep_is_resumed(tmp_path):
-    process = start(tmp_path, *STACKED, *LONG, "seed=0,1", "trainer.max_epochs=120")
+    process = start(tmp_path, *STACKED, *LONG, "seed=0,1", "trainer.max_epochs=600")
     wait_for(lambda: list(tmp_path.glob("multirun/*/*/1/logs/run.log")))
     folder = sweep_folder(tmp_path)
     time.sleep(1)  # some epochs
