@@ -38,9 +38,10 @@ def test_threads_follow_the_work_of_a_step_and_the_config_rules(overrides, dim, 
     assert set_threads(compose_config(*overrides), dim) == torch.get_num_threads() == expected
 
 
-def test_the_environment_is_left_its_say(monkeypatch):
+def test_small_steps_get_one_thread_whatever_the_profile_of_a_cluster_says(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
-    assert set_threads(compose_config(), 32) == 4
+    assert set_threads(compose_config(), 32) == 1
+    assert set_threads(compose_config(*LARGE), 300) == 4  # PyTorch read it when it was imported
 
 
 def test_a_small_job_takes_nothing_from_the_larger_one_after_it():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 
 import torch
 
@@ -32,21 +31,17 @@ def step_multiply_adds(config: TrainConfig, vector_dim: int) -> int:
 def set_threads(config: TrainConfig, vector_dim: int) -> int:
     """Set the number of PyTorch's threads for this job, and return it.
 
-    `threads` in the config decides, then the environment's OMP_NUM_THREADS. Without either, small steps get one thread
-    and larger steps as many as PyTorch chose at its start. A job gets the same number whenever it starts, because the
-    last bits of its sums depend on it. The setting holds for the whole process.
+    `threads` in the config decides. Without it small steps get one thread, and larger steps as many as PyTorch chose at
+    its start: those of OMP_NUM_THREADS, where it is set. A job gets the same number whenever it starts, because the last
+    bits of its sums depend on it. The setting holds for the whole process.
 
     Args:
         vector_dim: length E of a word vector.
     """
     global _at_start
     _at_start = _at_start or torch.get_num_threads()
-    if config.threads is not None:
-        threads = config.threads
-    elif "OMP_NUM_THREADS" in os.environ or step_multiply_adds(config, vector_dim) >= MIN_MULTIPLY_ADDS:
-        threads = _at_start
-    else:
-        threads = 1
+    # The profile of a cluster sets OMP_NUM_THREADS for every program, so it is no choice for small steps.
+    threads = config.threads or (_at_start if step_multiply_adds(config, vector_dim) >= MIN_MULTIPLY_ADDS else 1)
     torch.set_num_threads(threads)
     log.debug("%d of at most %d threads.", threads, _at_start)
     return threads
