@@ -7,9 +7,9 @@ import pytest
 
 FAULTS = """
 import resource
-from safe_exp.system.memory import keep_freed_memory
+from safe_exp.system.memory import KEPT_BY_A_RUN, keep_freed_memory
 
-kept = {keep} and keep_freed_memory()
+kept = {keep} and keep_freed_memory(KEPT_BY_A_RUN)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
     bytes(40 << 20).count(1)  # 10,000 pages

@@ -21,6 +21,7 @@ from safe_exp.runs.loggers import check_loggers, close_loggers, open_loggers
 from safe_exp.runs.names import job_name, sweep_name
 from safe_exp.runs.processes import is_first_process
 from safe_exp.system.files import short_path
+from safe_exp.system.memory import KEPT_BY_A_RUN, keep_freed_memory
 from safe_exp.training.determinism import deterministic_algorithms
 from safe_exp.training.extra_callbacks import build_extra_callbacks
 from safe_exp.training.job import PreparedJob, ScoredJob
@@ -82,6 +83,7 @@ def prepare(config: TrainConfig, folder: Path, resources: ExitStack) -> Prepared
     data.setup("fit")
     require_some_batches(config.trainer, data)
     set_threads(config, data.vector_dim)
+    keep_freed_memory(KEPT_BY_A_RUN)
     resources.enter_context(deterministic_algorithms(config.trainer.deterministic, config.compile))
     if is_first_process():
         data.save_artifacts(folder / "artifacts")

@@ -31,7 +31,7 @@ from safe_exp.sweep.stacked.progress import StackProgress
 from safe_exp.sweep.stacked.scores import ScoredRuns
 from safe_exp.sweep.stacked.shares import rows_to_keep
 from safe_exp.system.errors import UserError
-from safe_exp.system.memory import keep_freed_memory
+from safe_exp.system.memory import KEPT_BY_A_STACK, keep_freed_memory
 from safe_exp.training.determinism import deterministic_algorithms
 from safe_exp.training.epoch_sums import EpochSums, EpochTotals, require_finite
 from safe_exp.training.module import SafeModule
@@ -104,7 +104,7 @@ class Stack:
     ) -> None:
         self.start = time.perf_counter()
         quiet_libraries()
-        keep_freed_memory()
+        keep_freed_memory(KEPT_BY_A_STACK)
         check_loggers(jobs[0].config.logger)
         self.rows: list[StackedJob | None] = list(jobs)  # by row of the model; None: the job has ended
         self.writers, self.progress = writers, progress
