@@ -10,7 +10,7 @@ import torch
 from benchmarks import collection, gpu, loop, report, stacked, start, vectors
 from benchmarks.measure import machine
 from benchmarks.parts import part_table
-from benchmarks.step import Size, memory_table, released_functions, safe_functions, step_table
+from benchmarks.step import Size, context_table, memory_table, released_functions, safe_functions, step_table
 
 SIZES = [Size(64, 32, 128), Size(64, 300, 128), Size(64, 32, 1), Size(64, 300, 1), Size(16, 32, 32)]
 RELEASED = Size(64, 300, 128)
@@ -27,6 +27,7 @@ OTHERS = {  # benchmarks of --all by title: main, and its arguments under --tiny
     "Many small runs at once": (stacked.main, ["--tiny", "--rounds", "1", "--alone", "2", "--loggers", "csv"]),
     "The report on a large sweep": (report.main, ["--tiny"]),
 }
+CONTEXTS = [Size(batch, 384, k, text=256, visual=50) for batch in (16, 64) for k in (32, 128)]
 TINY = [Size(4, 3, 2, text=9, visual=6, vocabulary=20)]
 
 
@@ -44,12 +45,13 @@ def main(arguments: list[str] | None = None) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(min(chosen.threads, os.cpu_count() or 1))
     torch.manual_seed(0)
-    sizes, released = (TINY, TINY[0]) if chosen.tiny else (SIZES, RELEASED)
+    sizes, contexts, released = (TINY, TINY, TINY[0]) if chosen.tiny else (SIZES, CONTEXTS, RELEASED)
     try:
         print(f"{machine()}; {chosen.rounds} rounds, median (middle half)\n", flush=True)
         cases = {f"SAFE, {size}": safe_functions(size) for size in sizes}
         cases[f"released, {released}"] = released_functions(released)
         print(f"### One training step\n\n{LEGEND}\n\n{step_table(cases, chosen.rounds)}\n", flush=True)
+        print(f"### One step from vectors in context\n\n{context_table(contexts, chosen.rounds)}\n", flush=True)
         print(f"### Where its time goes\n\n{part_table(sizes[:2] + sizes[-1:], chosen.rounds)}\n", flush=True)
         print(f"### Peak memory of one step\n\n{memory_table(cases)}\n", flush=True)
         print(machine())

@@ -5,14 +5,13 @@ from __future__ import annotations
 import statistics
 
 import torch
-import torch.nn.functional as F
 
 from benchmarks.measure import interleaved, table
 from benchmarks.step import FEATURE_DIM, FILTER_SIZES, LOSS, Functions, Size, closed_form, draw_words
 from safe_exp.equations import closed_form_step, safe_loss
 from safe_exp.equations.safe import safe_backward, safe_forward
 from safe_exp.equations.text_cnn import filters_backward
-from safe_exp.equations.windows import best_windows, convolve_words, distinct_words
+from safe_exp.equations.windows import best_windows, convolve_words, distinct_words, multiply_rows
 from safe_exp.network import SafeNetwork
 
 
@@ -38,7 +37,7 @@ def part_functions(size: Size) -> Functions:
     loss = {**LOSS, "similarity_loss": "real_only"}
     inside = {
         "find the distinct words": lambda: [distinct_words(sentences) for sentences in words.values()],
-        "words × filters": lambda: [F.linear(e[0].vectors, row) for e, row in zip(encoders, rows, strict=True)],
+        "words × filters": lambda: [multiply_rows(e[0].vectors, row) for e, row in zip(encoders, rows, strict=True)],
         "all scores": lambda: [list(convolve_words(found, e.weights.filters)) for found, e in encoders],
         "maximum over time": lambda: [
             best_windows(score, None, width)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +105,28 @@ def safe_functions(size: Size) -> Functions:
     }
 
 
+def context_functions(size: Size) -> Functions:
+    """Build each way of taking a step from vectors in context, as a language model gives them: none repeats."""
+    label = torch.arange(size.batch) % 2
+    arguments: dict[str, Tensor] = {}
+    for name, length in {"text": size.text, "visual": size.visual}.items():
+        arguments[name] = torch.randn(size.batch, length, size.dim)
+        arguments[f"{name}_lengths"] = torch.randint(length // 2, length + 1, (size.batch,))
+    net = SafeNetwork(size.dim, size.dim, FILTER_SIZES, size.num_filters, FEATURE_DIM)
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-9, fused=True)
+
+    def by_autograd() -> None:
+        optimizer.zero_grad()
+        safe_loss(net(**arguments), label, **LOSS).total.backward()
+        optimizer.step()
+
+    return {
+        "forward": forward(net, label, arguments),
+        "step": closed_form(net, closed_form_step, label, arguments),
+        "autograd": by_autograd,
+    }
+
+
 def released_functions(size: Size, headline: int = 30, body: int = 100) -> Functions:
     """Build each way of taking a step of the released architecture."""
     vectors = torch.randn(size.vocabulary, size.dim)
@@ -144,6 +166,18 @@ def step_table(cases: Mapping[str, Functions], rounds: int) -> str:
         figures = [median(times["forward"]), median(times["step"])]
         rows.append([name, *figures, *(ratio(times[slow], times[fast]) for _, slow, fast in RATIOS)])
     return table(HEADER, rows)
+
+
+def context_table(sizes: Sequence[Size], rounds: int) -> str:
+    """Measure steps from vectors in context, and format their times and ratios."""
+    rows = []
+    for size in sizes:
+        times = interleaved(context_functions(size), rounds)
+        found = [median(times["forward"]), median(times["step"])]
+        rows.append(
+            [str(size), *found, ratio(times["step"], times["forward"]), ratio(times["autograd"], times["step"])]
+        )
+    return table(["", "forward, ms", "step, ms", "step / forward", "autograd / step"], rows)
 
 
 def memory_table(cases: Mapping[str, Functions]) -> str:

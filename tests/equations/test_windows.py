@@ -6,7 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safe_exp.equations import Words, closed_form_gradients
-from safe_exp.equations.windows import best_windows, distinct_words
+from safe_exp.equations.released import released_step
+from safe_exp.equations.windows import (
+    LARGE_PRODUCT,
+    FilterBank,
+    best_windows,
+    distinct_words,
+    fastest_form,
+    multiply_rows,
+)
+from safe_exp.network import SafeNetwork
+from safe_exp.network.released_network import ReleasedNetwork
 from safe_exp.network.safe_network import VARIANTS
 from tests.equations.reference import assert_same_gradients, draw_network, gradients_by_autograd
 
@@ -111,3 +121,58 @@ def test_lower_precision_lies_within_rounding_of_float64(dtype, tolerance):
     ours = torch.cat([gradient.double().flatten() for gradient in rounded.values()])
     reference = torch.cat([gradient.flatten() for gradient in exact.values()])
     assert (ours - reference).norm() / reference.norm() < tolerance
+
+
+@pytest.mark.parametrize("rows", [1, 15, 16, 1000, 3001])
+@pytest.mark.parametrize(("dim", "others"), [(32, 900), (300, 33)])
+def test_products_of_rows_are_those_of_float64_whichever_library_computes_them(rows, dim, others):
+    generator = torch.Generator().manual_seed(rows)
+    left, right = torch.randn(rows, dim, generator=generator), torch.randn(dim, others, generator=generator).T
+    assert (rows * dim * others >= LARGE_PRODUCT) == (rows >= 1000)  # both ways are tried
+    found = multiply_rows(left, right)
+    torch.testing.assert_close(found.double(), left.double() @ right.double().T, rtol=1e-5, atol=1e-4)
+    assert found.is_contiguous()
+
+
+def draw_rarely_repeated(vocabulary, dim, batch=40, length=100):
+    """Float32 sentences, and their table, in which about 6 of 10 words of a batch are distinct ones."""
+    generator = torch.Generator().manual_seed(7)
+    table = torch.randn(vocabulary, dim, generator=generator)
+    table[0] = 0
+    return Words(table, torch.randint(1, vocabulary, (batch, length), generator=generator))
+
+
+def test_words_that_rarely_repeat_are_looked_up_and_give_the_gradients_of_float64():
+    net = SafeNetwork(32, 32, [3, 4], 64, 8)
+    text, visual, label = draw_rarely_repeated(5000, 32), draw_rarely_repeated(300, 32), torch.arange(40) % 2
+    filters = net.weights().text.filters
+    assert not isinstance(fastest_form(text, filters), Words)
+    assert isinstance(fastest_form(visual, filters), Words)  # its words repeat
+    lengths = torch.arange(40) * 2 % 101
+    chosen = dict(label=label, alpha=0.6, beta=0.4, text_lengths=lengths)
+    found = closed_form_gradients(net, text, visual, **chosen)
+    exact = closed_form_gradients(
+        net.double(), *(Words(w.vectors.double(), w.tokens) for w in (text, visual)), **chosen
+    )
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient.double(), exact[name], rtol=1e-3, atol=1e-6)
+
+
+def test_the_form_is_chosen_by_the_words_that_occur_and_not_by_the_table():
+    filters = [FilterBank(torch.zeros(64, 3, 32), torch.zeros(64))]
+    rare, table = draw_rarely_repeated(5000, 32), torch.zeros(90_000, 32)
+    assert not isinstance(fastest_form(Words(table, rare.tokens), filters), Words)
+    assert isinstance(fastest_form(Words(table, rare.tokens % 500), filters), Words)
+    assert isinstance(fastest_form(Words(table, rare.tokens[:1]), filters), Words)  # too few to gain anything
+    assert isinstance(fastest_form(Words(table.double(), rare.tokens), filters), Words)
+
+
+def test_the_released_network_chooses_by_the_mapped_words():
+    net = ReleasedNetwork(vector_dim=60, word_dim=32, filter_sizes=[3, 4], num_filters=64, feature_dim=8)
+    words = draw_rarely_repeated(5000, 60)
+    arguments = dict(label=torch.arange(40) % 2, alpha=0.6, beta=0.4)
+    _, _, found = released_step(net, **arguments, headline=words, body=words, visual=words)
+    words = Words(words.vectors.double(), words.tokens)
+    _, _, exact = released_step(net.double(), **arguments, headline=words, body=words, visual=words)
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient.double(), exact[name], rtol=1e-3, atol=1e-6)

@@ -36,7 +36,7 @@ from .text_cnn import (
     pad_sentences,
     text_cnn_backward,
 )
-from .windows import FilterBank, Sentences, Words
+from .windows import FilterBank, Sentences, Words, distinct_words, fastest_form, multiply_rows
 
 
 class ReleasedWeights(NamedTuple):
@@ -166,8 +166,8 @@ def _channel_forward(
     sentences, lengths = pad_sentences(sentences, lengths, weights.filters)
     mapped: Sentences
     if isinstance(sentences, Words):
-        words = sentences
-        mapped = Words(F.linear(words.vectors, word_map), words.tokens)  # each word is mapped once
+        words = distinct_words(sentences)
+        mapped = fastest_form(Words(multiply_rows(words.vectors, word_map), words.tokens), weights.filters)
     else:
         words = as_table(sentences)
         mapped = F.linear(sentences, word_map)  # (B, L, M)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .dropout import apply_mask
-from .windows import FilterBank, Sentences, Words, best_windows, convolve, convolve_words, distinct_words
+from .windows import FilterBank, Sentences, Words, best_windows, convolve, convolve_words, fastest_form
 
 
 class TextCnnWeights(NamedTuple):
@@ -68,13 +68,16 @@ def text_cnn_forward(
         [[4.0, 2.0]]
     """
     check_shapes(sentences, weights.filters[0].weight.shape[2], lengths)
-    return encode_padded(*pad_sentences(sentences, lengths, weights.filters), weights, mask)
+    sentences, lengths = pad_sentences(sentences, lengths, weights.filters)
+    if isinstance(sentences, Words):
+        sentences = fastest_form(sentences, weights.filters)
+    return encode_padded(sentences, lengths, weights, mask)
 
 
 def pad_sentences(
     sentences: Sentences, lengths: Tensor | None, filters: tuple[FilterBank, ...]
 ) -> tuple[Sentences, Tensor | None]:
-    """Pad sentences to the widest window with zeros that change nothing, and reduce a table to the words that occur.
+    """Pad sentences to the widest window with zeros that change nothing.
 
     Args:
         sentences: word vectors (B, L, E), or word numbers (B, L) and their table (V, E).
@@ -95,7 +98,7 @@ def pad_sentences(
     if not isinstance(sentences, Words):
         return _padded(sentences, lengths, least=widest)
     tokens, lengths = _padded(sentences.tokens, lengths, least=widest)
-    return distinct_words(Words(sentences.vectors, tokens)), lengths
+    return Words(sentences.vectors, tokens), lengths
 
 
 def encode_padded(

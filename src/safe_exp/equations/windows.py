@@ -38,6 +38,12 @@ class Words(NamedTuple):
     tokens: Tensor  # (B, L) int64, rows of `vectors`
 
 
+IMAGES = 16  # in which `multiply_rows` lays out its rows
+LARGE_PRODUCT = 8e6  # multiply-adds, from which on it pays
+# Multiply-adds that take as long as a word's part in the sums of `convolve_words`, and as long as the choice between it
+# and `convolve`; measured on one thread.
+SUM, LEAST_LOSS = 50, 4e6
+
 Sentences: TypeAlias = Tensor | Words  # word vectors (B, L, E), or their numbers (B, L) and a table
 
 
@@ -82,8 +88,40 @@ def convolve_words(words: Words, filters: Sequence[FilterBank]) -> Iterator[Tens
     """
     widths = [bank.weight.shape[1] for bank in filters]
     rows = torch.cat([bank.weight.transpose(0, 1) for bank in filters])  # (Σh, K, E): row j of every filter
-    products = F.linear(words.vectors, rows.flatten(0, 1)).view(-1, rows.shape[1])  # (V·Σh, K)
+    products = multiply_rows(words.vectors, rows.flatten(0, 1)).view(-1, rows.shape[1])  # (V·Σh, K)
     return window_sums(words.tokens, products, widths)
+
+
+def multiply_rows(left: Tensor, right: Tensor) -> Tensor:
+    """Compute `left` times the transpose of `right`, by the faster of PyTorch's two libraries.
+
+    On processors of AMD a large product of oneDNN, which PyTorch uses for convolutions, takes half as long as one of
+    MKL, which it uses for matrices. The rows of `left` are then the pixels of 16 images, and each row of `right` is a
+    filter of one pixel.
+
+    Args:
+        left: (M, E).
+        right: (N, E).
+    Returns:
+        The product of each two rows, (M, N).
+    Example:
+        >>> import torch
+        >>> multiply_rows(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[10.0, 1.0]])).tolist()
+        [[12.0], [34.0]]
+    """
+    rows, dim = left.shape
+    if (
+        left.device.type != "cpu"
+        or left.dtype != torch.float32
+        or rows * dim * len(right) < LARGE_PRODUCT
+        or torch.compiler.is_exporting()
+    ):
+        return F.linear(left, right)
+    pixels = -(-rows // IMAGES)
+    padded = F.pad(left, (0, 0, 0, IMAGES * pixels - rows))
+    # (16, E, 1, M/16) and (N, E, 1, 1) in channels-last form: nothing is copied, and the result lies as (M, N) does.
+    product = F.conv2d(padded.view(IMAGES, 1, pixels, dim).permute(0, 3, 1, 2), right[:, :, None, None])
+    return product.permute(0, 2, 3, 1).reshape(IMAGES * pixels, len(right))[:rows]
 
 
 def window_sums(tokens: Tensor, products: Tensor, widths: Sequence[int]) -> Iterator[Tensor]:
@@ -156,11 +194,66 @@ def distinct_words(words: Words) -> Words:
         >>> few.vectors.tolist(), few.tokens.tolist()
         ([[0.0], [7.0]], [[1, 0, 1]])
     """
-    vectors, tokens = words
-    if 4 * len(vectors) <= tokens.numel():  # then most of its words occur, and the search costs as much as it saves
+    return words if _is_small(words) else _occurring_rows(words, _find_occurring(words))
+
+
+def fastest_form(words: Words, filters: Sequence[FilterBank]) -> Sentences:
+    """Choose between `convolve_words`, with the words that occur, and `convolve`, with the vector of every position.
+
+    The table saves products, and sums h of them for each window. Where most words of a batch are distinct it loses.
+    Measured on one thread with K = 128, both take as long where 0.4 of the words are distinct at E = 32, and 0.85 at
+    E = 300.
+
+    Args:
+        words: table (V, E) and word numbers (B, L), L at least the widest window.
+        filters: one bank for each width h, weight (K, h, E).
+    Returns:
+        The words as `distinct_words` gives them, or their vectors (B, L, E).
+    Example:
+        >>> import torch
+        >>> filters = [FilterBank(torch.zeros(128, 4, 32), torch.zeros(128))]
+        >>> tokens = torch.arange(5000).view(50, 100)
+        >>> once, five_times = (Words(torch.zeros(6000, 32), numbers) for numbers in (tokens, tokens // 5))
+        >>> isinstance(fastest_form(once, filters), Words), isinstance(fastest_form(five_times, filters), Words)
+        (False, True)
+    """
+    if _is_small(words):
         return words
-    occurs = torch.zeros(len(vectors), dtype=torch.bool, device=tokens.device)
-    occurs[tokens.flatten()] = True
+    occurs = _find_occurring(words)
+    distinct = int(occurs.count_nonzero()) if _may_look_up(words) else 0
+    if repeat_too_rarely(distinct, words.tokens.numel(), filters):
+        return F.embedding(words.tokens, words.vectors)
+    return words if distinct == len(words.vectors) else _occurring_rows(words, occurs)
+
+
+def repeat_too_rarely(distinct: int, positions: int, filters: Sequence[FilterBank]) -> bool:
+    """Tell whether `convolve` is the faster form for `positions` words, `distinct` of which are different ones."""
+    num_filters, _, dim = filters[0].weight.shape
+    rows = num_filters * sum(bank.weight.shape[1] for bank in filters)  # Σ K·h
+    lost = distinct * (dim + SUM) - positions * dim * (1 + 1 / num_filters)  # 1 / K: a look-up serves all filters
+    return lost * rows > LEAST_LOSS
+
+
+def _may_look_up(words: Words) -> bool:
+    """True where `convolve` can be the faster form: a GPU was not measured, in float64 the table wins in most cases."""
+    vectors = words.vectors
+    return vectors.device.type == "cpu" and vectors.dtype == torch.float32 and not torch.compiler.is_exporting()
+
+
+def _is_small(words: Words) -> bool:
+    """True where most words of a table (V, E) must occur, so that a search would cost as much as it saves."""
+    return 4 * len(words.vectors) <= words.tokens.numel()
+
+
+def _find_occurring(words: Words) -> Tensor:
+    """Mark the rows of the table that occur, (V,)."""
+    occurs = torch.zeros(len(words.vectors), dtype=torch.bool, device=words.tokens.device)
+    occurs[words.tokens.flatten()] = True
+    return occurs
+
+
+def _occurring_rows(words: Words, occurs: Tensor) -> Words:
+    """Reduce a table (V, E) to its marked rows, and number the words (B, L) anew."""
     numbers = occurs.cumsum(0) - 1  # (V,): a word's row among those that occur
-    own = vectors.index_select(0, occurs.nonzero()[:, 0])  # copies whole rows, which vectors[occurs] does not
-    return Words(own, numbers.index_select(0, tokens.flatten()).view_as(tokens))
+    own = words.vectors.index_select(0, occurs.nonzero()[:, 0])  # copies whole rows, which vectors[occurs] does not
+    return Words(own, numbers.index_select(0, words.tokens.flatten()).view_as(words.tokens))
