@@ -32,8 +32,8 @@ def set_threads(config: TrainConfig, vector_dim: int) -> int:
     """Set the number of PyTorch's threads for this job, and return it.
 
     `threads` in the config decides. Without it small steps get one thread, and larger steps as many as PyTorch chose at
-    its start: those of OMP_NUM_THREADS, where it is set. A job gets the same number whenever it starts, because the last
-    bits of its sums depend on it. The setting holds for the whole process.
+    its start: those of OMP_NUM_THREADS, where it is set. A job gets the same number whenever it starts, because the
+    last bits of its sums depend on it. The setting holds for the whole process.
 
     Args:
         vector_dim: length E of a word vector.
